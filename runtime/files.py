@@ -1,0 +1,187 @@
+"""Reading what strangers wrote and writing what must not be half-written.
+
+Promises: a text file is size-checked before it is read, must be UTF-8, and errors name file and line; a written file
+or folder appears whole under its name or not at all, and is on disk when the call returns. Knows no format.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import InputError, MissingError, SpaceError
+
+MAX_ARTICLE_BYTES = 512 * 1024
+"""An article beyond this is a dump, not an article; a branch would never find the sentence in it."""
+MAX_LINE_BYTES = 1024 * 1024
+"""A row beyond this is a broken file (a missing newline), not a conversation."""
+MAX_TEXT_BYTES = 16 * 1024 * 1024
+"""Policies, templates, YAML sources: anything read whole into memory."""
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """A whole UTF-8 text file without its byte-order mark; `InputError` when empty, too large or not UTF-8."""
+    data = _read_bytes(path, max_bytes)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"not UTF-8 (byte 0x{data[error.start]:02x})",
+            where=f"{path}:{line}",
+            hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
+        ) from None
+    if not text.strip():
+        raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
+    return text
+
+
+def _read_bytes(path: Path, max_bytes: int) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise InputError(
+                f"{size / 1024:,.0f} KiB is more than the {max_bytes // 1024:,} KiB allowed here",
+                where=str(path),
+                hint="split it into smaller files, one subject each",
+            )
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise MissingError("no such file", where=str(path), hint="check the path") from None
+    except IsADirectoryError:
+        raise InputError("a folder stands where a file is needed", where=str(path)) from None
+    except PermissionError:
+        raise InputError("may not be read by this user", where=str(path), hint="check its permissions") from None
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Non-blank lines of a UTF-8 file with their numbers, in constant memory; raises like `read_text`."""
+    empty = True
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while raw := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                where = f"{path}:{number}"
+                if len(raw) > MAX_LINE_BYTES:
+                    raise InputError(f"a line of over {MAX_LINE_BYTES // 1024} KiB", where=where, hint="one row a line")
+                try:
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        f"not UTF-8 (byte 0x{raw[error.start]:02x})",
+                        where=where,
+                        hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
+                    ) from None
+                if line.strip():
+                    empty = False
+                    yield number, line
+    except FileNotFoundError:
+        raise MissingError("no such file", where=str(path), hint="check the path") from None
+    except IsADirectoryError:
+        raise InputError("a folder stands where a file is needed", where=str(path)) from None
+    except PermissionError:
+        raise InputError("may not be read by this user", where=str(path), hint="check its permissions") from None
+    if empty:
+        raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
+
+
+def write_atomic(path: Path, chunks: Iterable[bytes] | str) -> None:
+    """Write a file whole or not at all: temporary neighbour, fsync, rename, fsync of the folder."""
+    with full_disk_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in [chunks.encode()] if isinstance(chunks, str) else chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary neighbour that becomes `path` when the block ends well, and vanishes when it does not (Ctrl-C too).
+
+    An older folder of that name is replaced at the last moment.
+    """
+    with full_disk_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.parent / f".{path.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    _fsync_file(file)
+            fsync_folder(partial)
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        fsync_folder(path.parent)
+
+
+def _fsync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def full_disk_is_an_error(path: Path) -> Iterator[None]:
+    """Turn ENOSPC, EDQUOT and EFBIG into a `SpaceError` that names the place; everything else passes."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise SpaceError(
+                "the disk is full; nothing was left half-written", where=str(path), hint="free space and run it again"
+            ) from error
+        raise
+
+
+def need_space(folder: Path, need_bytes: int, what: str) -> None:
+    """`SpaceError` before the work starts, when `folder`'s disk has less than `need_bytes` left."""
+    there = folder
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    if free < need_bytes:
+        raise SpaceError(
+            f"{what} needs {need_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            where=str(there),
+            hint="free space, or choose another folder",
+        )
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

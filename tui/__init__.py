@@ -1,0 +1,1 @@
+"""The agents' console, a client of the runtime's API. Knows nothing of `distill` and `quantize`."""
