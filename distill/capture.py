@@ -1,0 +1,152 @@
+"""Capture: run the teacher once over the packs and keep what the student is to learn from.
+
+Per position the k largest log-probabilities with their ids, and the mass of the rest as one tail bucket; without the
+tail a truncated teacher is biased (arXiv:2503.16870). Then the teacher leaves memory. One Parquet file: a row a
+pack, token ids stored beside the log-probabilities so that training can compare them with its own. Knows nothing of
+the student.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from distill.device import autocast
+from distill.packs import Pack
+from runtime.errors import IntegrityError
+from runtime.files import full_disk_is_an_error, need_space
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+TOP_K = 32
+CHUNK = 256
+"""Positions whose full-vocabulary logits stand in memory at once."""
+
+
+class Captured(NamedTuple):
+    """A pack with the teacher's view of its targets."""
+
+    pack: Pack
+    index: np.ndarray[Any, Any]
+    """int32 [n]: positions within the pack, prefix targets first, then reply targets."""
+    reply: np.ndarray[Any, Any]
+    """bool [n]: whether the target is part of a reply."""
+    ids: np.ndarray[Any, Any]
+    """int32 [n, k]: the teacher's most likely next tokens, most likely first."""
+    logprobs: np.ndarray[Any, Any]
+    """float16 [n, k]: their natural log-probabilities; the tail is what is left to one."""
+
+
+def capture(
+    teacher: Any,
+    packs: Sequence[Pack],
+    out: Path,
+    *,
+    k: int = TOP_K,
+    precision: str = "auto",
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> dict[str, float]:
+    """Write `out` (Parquet) and return figures: tokens, positions, mean captured mass, bytes a position."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import torch
+
+    tokens = sum(len(pack.tokens) for pack in packs)
+    narrow = teacher.config.vocab_size <= 1 << 16
+    width = (2 if narrow else 4) + 2
+    need_space(out.parent, tokens * (k * width + 8), "the capture")
+    id_type = pa.uint16() if narrow else pa.int32()
+    schema = pa.schema(
+        [
+            ("tokens", pa.list_(pa.int32())),
+            ("prefix", pa.int32()),
+            ("branches", pa.list_(pa.int32())),
+            ("records", pa.list_(pa.string())),
+            ("index", pa.list_(pa.int32())),
+            ("reply", pa.list_(pa.bool_())),
+            ("ids", pa.list_(id_type)),
+            ("logprobs", pa.list_(pa.float16())),
+        ]
+    )
+    mass = positions = 0.0
+    teacher.eval()
+    with full_disk_is_an_error(out), pq.ParquetWriter(out, schema, compression="zstd") as writer, torch.no_grad():
+        for pack in packs:
+            prefix, reply = pack.prefix_targets(), pack.reply_targets()
+            index = prefix + reply
+            with autocast(precision):
+                hidden = forward(teacher, pack)[index]
+                top = [
+                    torch.log_softmax(teacher.lm_head(piece).float(), -1).topk(k, -1) for piece in hidden.split(CHUNK)
+                ]
+            ids = torch.cat([piece.indices for piece in top])
+            logprobs = torch.cat([piece.values for piece in top])
+            mass += float(logprobs.exp().sum())
+            positions += len(index)
+            row = {
+                "tokens": list(pack.tokens),
+                "prefix": pack.prefix,
+                "branches": [edge for branch in pack.branches for edge in branch],
+                "records": list(pack.records),
+                "index": index,
+                "reply": [False] * len(prefix) + [True] * len(reply),
+                "ids": ids.flatten().numpy().astype(np.uint16 if narrow else np.int32),
+                "logprobs": logprobs.flatten().numpy().astype(np.float16),
+            }
+            writer.write_table(pa.table({name: pa.array([row[name]], schema.field(name).type) for name in row}, schema))
+            advance(len(pack.tokens))
+    return {
+        "packs": len(packs),
+        "records": sum(len(pack.records) for pack in packs),
+        "tokens": tokens,
+        "positions": int(positions),
+        "captured_mass": round(mass / max(positions, 1), 4),
+        "bytes_a_position": round(out.stat().st_size / max(positions, 1), 1),
+    }
+
+
+def forward(model: Any, pack: Pack) -> torch.Tensor:
+    """Last hidden states [token, hidden] of a pack, each branch blind to the others."""
+    import torch
+
+    out = model.model(
+        input_ids=torch.tensor([pack.tokens]),
+        attention_mask=pack.attention(),
+        position_ids=torch.tensor([pack.positions()]),
+        use_cache=False,
+    )
+    hidden: torch.Tensor = out.last_hidden_state[0]
+    return hidden
+
+
+def read_capture(path: Path) -> Iterator[Captured]:
+    """Rows of a capture file, one pack at a time; `IntegrityError` when it is cut short or not a capture."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IntegrityError("not a finished capture", where=str(path), hint="capture again") from error
+    for batch in file.iter_batches(batch_size=1):
+        row = {name: batch.column(name)[0] for name in batch.schema.names}
+        index = np.asarray(row["index"].values, dtype=np.int32)
+        edges = row["branches"].as_py()
+        pack = Pack(
+            tuple(row["tokens"].as_py()),
+            row["prefix"].as_py(),
+            tuple(zip(edges[0::3], edges[1::3], edges[2::3], strict=True)),
+            tuple(row["records"].as_py()),
+        )
+        yield Captured(
+            pack,
+            index,
+            np.asarray(row["reply"].values.to_numpy(zero_copy_only=False), dtype=bool),
+            np.asarray(row["ids"].values, dtype=np.int32).reshape(len(index), -1),
+            np.asarray(row["logprobs"].values.to_numpy(zero_copy_only=False), dtype=np.float16).reshape(len(index), -1),
+        )

@@ -1,0 +1,113 @@
+"""A GGUF file as a Hugging Face checkpoint: weights through transformers, the tokenizer from the file's own metadata.
+
+transformers' import loses the pre-tokenizer (FACTS of llama.cpp's `tokenizer.ggml.pre`), so that digits and spaces are
+cut differently from llama.cpp; here the tokenizer is built from the vocabulary, merges and that name instead.
+Knows nothing of where the file came from.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ModelError
+from runtime.files import new_folder
+
+_CONTROL, _USER_DEFINED, _UNKNOWN = 3, 4, 2
+"""Token types of the GGUF specification that must never be split by merges."""
+
+_QWEN2_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def import_gguf(gguf: Path, out: Path) -> None:
+    """Write an f32 checkpoint folder: config, model.safetensors, tokenizer.json, chat template.
+
+    `ModelError` for vocabularies that are not byte-level BPE or whose pre-tokenizer is not known here.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    metadata = read_metadata(gguf)
+    tokenizer = build_tokenizer(metadata, gguf)
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
+    with new_folder(out) as folder:
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        model.config.bos_token_id = model.generation_config.bos_token_id = metadata.get("tokenizer.ggml.bos_token_id")
+        model.config.eos_token_id = model.generation_config.eos_token_id = metadata.get("tokenizer.ggml.eos_token_id")
+        model.config._name_or_path = ""
+        model.save_pretrained(folder)
+        special = {
+            f"{role}_token": tokens[metadata[key]]
+            for role, key in (("bos", "tokenizer.ggml.bos_token_id"), ("eos", "tokenizer.ggml.eos_token_id"))
+            if key in metadata
+        }
+        wrapped = PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            clean_up_tokenization_spaces=False,
+            pad_token=tokens[metadata.get("tokenizer.ggml.padding_token_id", metadata["tokenizer.ggml.eos_token_id"])],
+            **special,
+        )
+        wrapped.chat_template = metadata.get("tokenizer.chat_template")
+        wrapped.save_pretrained(folder)
+        # llama.cpp picks its splitting rules by this name; the way back to GGUF needs it.
+        (folder / "pre_tokenizer.json").write_text(json.dumps({"pre": metadata["tokenizer.ggml.pre"]}) + "\n")
+
+
+def read_metadata(gguf: Path) -> dict[str, Any]:
+    """The file's key-value pairs as Python values; tensors are not read."""
+    from gguf import GGUFReader
+
+    reader = GGUFReader(gguf)
+    return {name: field.contents() for name, field in reader.fields.items()}
+
+
+def build_tokenizer(metadata: dict[str, Any], gguf: Path) -> Any:
+    """A `tokenizers.Tokenizer` that cuts text exactly as llama.cpp does with this metadata."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    if metadata.get("tokenizer.ggml.model") != "gpt2":
+        raise ModelError(
+            f"vocabulary of kind '{metadata.get('tokenizer.ggml.model')}'",
+            where=str(gguf),
+            hint="only byte-level BPE is imported from GGUF; pass the Hugging Face checkpoint instead",
+        )
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ", 1)) for merge in metadata["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(models.BPE(vocab={token: index for index, token in enumerate(tokens)}, merges=merges))
+    pre = metadata.get("tokenizer.ggml.pre", "default")
+    if pre == "smollm":
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
+    elif pre == "qwen2":
+        from tokenizers import normalizers
+
+        tokenizer.normalizer = normalizers.NFC()
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_QWEN2_PATTERN), behavior="isolated"),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
+    else:
+        raise ModelError(
+            f"pre-tokenizer '{pre}' is not known",
+            where=str(gguf),
+            hint="smollm and qwen2 are; pass the Hugging Face checkpoint instead",
+        )
+    tokenizer.decoder = decoders.ByteLevel()
+    kinds: list[int] = metadata["tokenizer.ggml.token_type"]
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, special=True, normalized=False)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind in (_CONTROL, _USER_DEFINED, _UNKNOWN)
+        ]
+    )
+    return tokenizer

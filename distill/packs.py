@@ -1,0 +1,180 @@
+"""Packs: several records about the same articles in one training sequence, each blind to the others.
+
+    [system][article A][article B][article C] | [question 1][reply 1] | [question 2][reply 2] | …
+
+Every question sees the shared prefix and itself, at the positions it would have alone, so the logits are those of
+separate prompts while the articles, most of any prompt, are read once (4-D mask and position ids; the idea of
+Block-Attention, arXiv:2409.15355, turned to training). Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from runtime.articles import Section
+from runtime.prompt import PromptSpec, Tokenizer, encode, layout
+from runtime.record import Record
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_CONTEXT_TURNS = 4
+"""Earlier messages a training prompt keeps: the desk trims to about as many."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Token ids of a shared prefix and of the branches that follow it."""
+
+    tokens: tuple[int, ...]
+    prefix: int
+    """Length of the shared prefix."""
+    branches: tuple[tuple[int, int, int], ...]
+    """(start, start of the reply, end) of each record's tokens, in order, without gaps."""
+    records: tuple[str, ...] = field(default=())
+    """Ids of the records, one a branch."""
+
+    def positions(self) -> list[int]:
+        """Position id of every token: each branch goes on where the prefix ends."""
+        out = list(range(self.prefix))
+        for start, _, end in self.branches:
+            out += range(self.prefix, self.prefix + end - start)
+        return out
+
+    def reply_targets(self) -> list[int]:
+        """Indices i whose next token i+1 is part of a reply: where the reply's logits stand."""
+        return [i for _, reply, end in self.branches for i in range(reply - 1, end - 1)]
+
+    def prefix_targets(self) -> list[int]:
+        """Indices within the shared prefix whose next token is in it too."""
+        return list(range(self.prefix - 1))
+
+    def attention(self) -> torch.Tensor:
+        """Bool mask [1, 1, query, key], True = may attend; for `attn_implementation="sdpa"`."""
+        import torch
+
+        n = len(self.tokens)
+        owner = torch.zeros(n, dtype=torch.long)
+        for index, (start, _, end) in enumerate(self.branches, start=1):
+            owner[start:end] = index
+        causal = torch.ones(n, n, dtype=torch.bool).tril()
+        allowed = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
+        return (causal & allowed)[None, None]
+
+
+@dataclass(frozen=True)
+class PackLimits:
+    """How large packs grow."""
+
+    records: int = 10
+    """Branches a pack holds at most."""
+    tokens: int = 1400
+    """Tokens a pack holds at most; a record that would pass it goes to the next."""
+    refusals: int = 2
+    """Branches a pack keeps for questions its articles do not answer."""
+
+
+def pack_records(
+    records: Sequence[Record],
+    sections: Mapping[str, Section],
+    spec: PromptSpec,
+    tokenizer: Tokenizer,
+    *,
+    neighbours: Callable[[str], Sequence[str]],
+    limits: PackLimits | None = None,
+    seed: int = 0,
+) -> list[Pack]:
+    """Group records whose evidence lies close together and encode each group as a pack.
+
+    `sections` by reference; `neighbours(ref)` gives other references, nearest first, that a retriever would show beside
+    it. A record without known evidence is answered with its own response under whatever articles its pack has. Each
+    record is used at most once; the order is a function of `seed`.
+    """
+    limits = limits or PackLimits()
+    rng = random.Random(seed)  # noqa: S311 - a shuffle, no secret
+    queues: dict[str, list[Record]] = defaultdict(list)
+    unanswerable: list[Record] = []
+    for record in records:
+        known = [ref for ref in record.evidence if ref in sections]
+        if known:
+            queues[known[0]].append(record)
+        elif not record.evidence:
+            unanswerable.append(record)
+    for queue in queues.values():
+        rng.shuffle(queue)
+    rng.shuffle(unanswerable)
+    packs = []
+    while any(queues.values()):
+        live = [ref for ref, queue in queues.items() if queue]
+        # The fullest sections lead, so that no section is left with packs of one record at the end.
+        anchor = max(live, key=lambda ref: (len(queues[ref]), rng.random()))
+        near = [ref for ref in neighbours(anchor) if ref != anchor and ref in sections][: 2 * spec.articles]
+        others = rng.sample(near, min(spec.articles - 1, len(near)))
+        refs = [anchor, *others]
+        rng.shuffle(refs)
+        chosen = _draw(queues, [anchor, *others], limits.records - limits.refusals)
+        chosen += [unanswerable.pop() for _ in range(min(limits.refusals, len(unanswerable)))]
+        rng.shuffle(chosen)
+        pack, left = encode_pack(chosen, [sections[ref] for ref in refs], spec, tokenizer, limits.tokens)
+        for record in left:
+            if record.evidence:
+                queues[next(ref for ref in record.evidence if ref in sections)].append(record)
+            else:
+                unanswerable.append(record)
+        if pack is None:
+            # Not one record fits beside its articles: it is too long to learn from, and would come round for ever.
+            for record in left:
+                queue = queues.get(record.evidence[0] if record.evidence else "", [])
+                if record in queue:
+                    queue.remove(record)
+            continue
+        packs.append(pack)
+    rng.shuffle(packs)
+    return packs
+
+
+def _draw(queues: Mapping[str, list[Record]], refs: Sequence[str], count: int) -> list[Record]:
+    """Up to `count` records about these sections, taken in turns so that none crowds the others out."""
+    out: list[Record] = []
+    while len(out) < count and any(queues.get(ref) for ref in refs):
+        for ref in refs:
+            if queues.get(ref) and len(out) < count:
+                out.append(queues[ref].pop())
+    return out
+
+
+def encode_pack(
+    records: Iterable[Record],
+    sections: Sequence[Section],
+    spec: PromptSpec,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+) -> tuple[Pack | None, list[Record]]:
+    """Tokens of one pack, and the records that did not fit."""
+    tokens: list[int] = []
+    branches: list[tuple[int, int, int]] = []
+    used: list[str] = []
+    left: list[Record] = []
+    prefix = 0
+    close = tokenizer.encode(spec.pieces.assistant_close, control=True)
+    for record in records:
+        parts = layout(spec, record.lang, sections, record.context[-MAX_CONTEXT_TURNS:], record.query)
+        if not tokens:
+            tokens = encode([*parts.system, *(span for article in parts.articles for span in article)], tokenizer)
+            prefix = len(tokens)
+        question = encode(parts.tail, tokenizer)
+        reply = tokenizer.encode(record.response, control=False) + close[:1]
+        if len(tokens) + len(question) + len(reply) > max_tokens:
+            left.append(record)
+            continue
+        start = len(tokens)
+        tokens += question + reply
+        branches.append((start, start + len(question), len(tokens)))
+        used.append(record.id)
+    if not branches:
+        return None, left
+    return Pack(tuple(tokens), prefix, tuple(branches), tuple(used)), left

@@ -1,0 +1,151 @@
+"""A checkpoint's tokenizer behind the prompt's protocol, its chat pieces, and the proof that llama.cpp cuts text alike.
+
+A model trained on tokens other than those the branch will feed it is wrong in ways no loss shows, so parity is a gate
+that comes before any training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import ModelError
+from runtime.prompt import ChatPieces, Tokenizer
+
+_SYSTEM, _USER, _ASSISTANT, _AGAIN = "\u2402SYS\u2403", "\u2402USR\u2403", "\u2402AST\u2403", "\u2402AGN\u2403"
+"""Marks that no chat template contains, to find where it puts each message."""
+
+
+class CheckpointTokenizer:
+    """`runtime.prompt.Tokenizer` over a checkpoint's tokenizer.json."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        from tokenizers import Tokenizer as Fast
+
+        path = checkpoint / "tokenizer.json"
+        if not path.is_file():
+            raise ModelError("no tokenizer.json", where=str(checkpoint), hint="save the checkpoint with a fast tokenizer")
+        self._parsing, self._plain = Fast.from_file(str(path)), Fast.from_file(str(path))
+        self._plain.encode_special_tokens = True
+
+    def encode(self, text: str, *, control: bool) -> list[int]:
+        """Ids without added begin or end tokens; control tokens count as such only when `control`."""
+        fast = self._parsing if control else self._plain
+        ids: list[int] = fast.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, control tokens left out."""
+        text: str = self._parsing.decode(list(ids), skip_special_tokens=True)
+        return text
+
+    def token_id(self, token: str) -> int:
+        """Id of one token by its text; `ModelError` when the vocabulary lacks it."""
+        index = self._parsing.token_to_id(token)
+        if index is None:
+            raise ModelError(f"the vocabulary has no token '{token}'", hint="check the chat template against the model")
+        return int(index)
+
+
+def chat_pieces(checkpoint: Path) -> ChatPieces:
+    """Read off the checkpoint's chat template what it writes around each message.
+
+    The template runs here, once, at head office, in transformers' sandbox; a branch gets plain strings and runs none.
+    `ModelError` when the template is missing or does not keep messages apart.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    if not tokenizer.chat_template:
+        raise ModelError("no chat template", where=str(checkpoint), hint="use an instruction-tuned model")
+    messages = [
+        {"role": "system", "content": _SYSTEM},
+        {"role": "user", "content": _USER},
+        {"role": "assistant", "content": _ASSISTANT},
+        {"role": "user", "content": _AGAIN},
+    ]
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return split_pieces(text, tokenizer.eos_token, str(checkpoint))
+
+
+def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
+    """Cut a rendered system-user-assistant-user conversation at its marks into chat pieces (pure)."""
+    marks = (_SYSTEM, _USER, _ASSISTANT, _AGAIN)
+    if any(rendered.count(mark) != 1 for mark in marks):
+        raise ModelError("the chat template does not write every message once", where=where, hint="pick another model")
+    before, rest = rendered.split(_SYSTEM)
+    system_to_user, rest = rest.split(_USER)
+    user_to_assistant, rest = rest.split(_ASSISTANT)
+    assistant_to_user, last = rest.split(_AGAIN)
+    # `last` is what follows a question up to the answer; the user's closing and the assistant's opening meet in it.
+    # Where exactly one ends is free: the two are always written together except before the next question.
+    close = _common_prefix(assistant_to_user, last)
+    user_open = assistant_to_user[len(close) :]
+    if not system_to_user.endswith(user_open) or user_to_assistant != last:
+        raise ModelError("the chat template changes with the turn", where=where, hint="pick another model")
+    stop = eos if eos and eos in close else close.strip()
+    return ChatPieces(
+        system_open=before,
+        system_close=system_to_user[: len(system_to_user) - len(user_open)],
+        user_open=user_open,
+        user_close=close,
+        assistant_open=last[len(close) :],
+        assistant_close=close,
+        stop=(stop,),
+    )
+
+
+def _common_prefix(left: str, right: str) -> str:
+    """Longest common start that ends behind a control token or line end, so that no role name is cut in two."""
+    length = 0
+    while length < min(len(left), len(right)) and left[length] == right[length]:
+        length += 1
+    text = left[:length]
+    cut = max(text.rfind(">\n") + 2 if ">\n" in text else 0, text.rfind("]\n") + 2 if "]\n" in text else 0)
+    return text[:cut]
+
+
+def parity_strings(texts: Iterable[str], *, count: int = 400, seed: int = 7) -> list[str]:
+    """At least 300 strings to compare tokenizers on: hard cases in both languages, then lines of the company's own texts."""
+    hard = [
+        "", " ", "  two  spaces ", "\n\n\nlines\n", "tab\there", "€49.99", "1234567890", "2026-11-23", "14 March 2026",
+        "50%-off!!!", "don't I'll we've", "naïve café", "ﬁ ligature", "emoji 🙂👍🏽", "中文测试", "价格49欧元，2026年3月14日",
+        "全角：１２３（括号）", "混合 mixed 文本 text", "<|im_start|>", "a<|im_end|>b", "\u200bzero width", "\ufeffbom",
+        "ÅÄÖ åäö", "русский текст", "日本語テスト", "한국어", "x"*50, "12.5 kg / 3,5 m²", "C:\\path\\file.txt", "https://a.b/c?d=e",
+    ]  # fmt: skip
+    generator = random.Random(seed)  # noqa: S311 - a choice of test strings, no secret
+    lines = sorted({line.strip() for text in texts for line in text.splitlines() if line.strip()})
+    generator.shuffle(lines)
+    while len(lines) + len(hard) < count:
+        alphabet = "abc XYZ 019.,;:!?-'\"()€%\n中文字价格退货，。！ é"
+        lines.append("".join(generator.choice(alphabet) for _ in range(generator.randint(3, 60))))
+    return hard + lines[: count - len(hard)]
+
+
+def prove_parity(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> int:
+    """Compare two tokenizers with control tokens read and unread; returns how many strings, `ModelError` on the first miss."""
+    for text in strings:
+        for control in (False, True):
+            left, right = ours.encode(text, control=control), theirs.encode(text, control=control)
+            if left != right:
+                raise ModelError(
+                    f"the checkpoint's tokenizer and llama.cpp's cut {text!r} differently: {left[:12]} and {right[:12]}",
+                    hint="training on other tokens than the branch feeds would be silently wrong; fix tokenizer.json",
+                )
+    return len(strings)
+
+
+class GgufTokenizer:
+    """`runtime.prompt.Tokenizer` over a GGUF file's vocabulary, as llama.cpp cuts text."""
+
+    def __init__(self, gguf: Path) -> None:
+        from runtime.engine import VocabTokenizer
+
+        self._inner: Any = VocabTokenizer.from_file(gguf)
+
+    def encode(self, text: str, *, control: bool) -> list[int]:
+        """Ids without added begin or end tokens."""
+        ids: list[int] = self._inner.encode(text, control=control)
+        return ids

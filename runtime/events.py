@@ -1,0 +1,161 @@
+"""What the server streams while it answers: one JSON object a line (NDJSON), told apart by its `event` key.
+
+    stored    the customer's message is on disk; conversation and turn name it from here on
+    queued    how many requests are answered before this one; may repeat with a smaller figure
+    found     the sections the answer may rest on, best first
+    token     the next piece of the answer, always whole characters
+    done      the whole answer with what it cites, and what it took
+    error     what went wrong; nothing follows
+
+A stream ends with `done` or `error`; one that ends without either was cut. Knows nothing of how events are carried.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from runtime import errors
+from runtime.articles import Section
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    def line(self) -> bytes:
+        """The event as one line of NDJSON."""
+        return self.model_dump_json().encode() + b"\n"
+
+
+class Citation(BaseModel):
+    """A section as it is shown; `article#section` is its reference, `score` what the search ranked it by."""
+
+    model_config = ConfigDict(frozen=True)
+
+    article: str
+    section: str
+    title: str
+    heading: str
+    text: str
+    lang: str
+    audience: Literal["public", "internal"] = "public"
+    score: float = 0.0
+
+    @classmethod
+    def of(cls, section: Section, score: float = 0.0) -> Citation:
+        """A section with the score it was found by."""
+        return cls(
+            article=section.article,
+            section=section.anchor,
+            title=section.title,
+            heading=section.heading,
+            text=section.text,
+            lang=section.lang,
+            audience=section.audience,
+            score=round(score, 4),
+        )
+
+
+class Stored(_Event):
+    """The customer's message is stored; nothing has been computed yet."""
+
+    event: Literal["stored"] = "stored"
+    conversation: str
+    turn: int
+    """Counted from 1 within the conversation."""
+
+
+class Queued(_Event):
+    """Requests before this one, the running one included."""
+
+    event: Literal["queued"] = "queued"
+    position: int
+
+
+class Found(_Event):
+    """What was retrieved, best first."""
+
+    event: Literal["found"] = "found"
+    citations: tuple[Citation, ...]
+
+
+class Token(_Event):
+    """The next piece of the answer."""
+
+    event: Literal["token"] = "token"
+    text: str
+
+
+class Done(_Event):
+    """The finished turn."""
+
+    event: Literal["done"] = "done"
+    answer: str
+    citations: tuple[Citation, ...]
+    ttft_s: float
+    """Seconds from the question's arrival to the first piece of the answer."""
+    tokens_per_s: float
+    """Writing speed after the first token; 0 where no model wrote."""
+    model: str
+    handoff: str | None = None
+    """Why a person should take over: a rule's name, or `no_article`."""
+    unsupported: tuple[str, ...] = ()
+    """Numbers in the answer that neither a section shown to the model nor the question contains."""
+
+
+class Failed(_Event):
+    """The turn failed; the same four things every error says."""
+
+    event: Literal["error"] = "error"
+    error: str
+    what: str
+    where: str = ""
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: errors.EdgedeskError) -> Failed:
+        """An error as an event."""
+        return cls(error=type(error).__name__, what=error.what, where=error.where, hint=error.hint)
+
+    def exception(self) -> errors.EdgedeskError:
+        """The error this event was made from, for a client to raise."""
+        return rebuild(self.error, self.what, self.where, self.hint)
+
+
+Event = Annotated[Stored | Queued | Found | Token | Done | Failed, Field(discriminator="event")]
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class AskRequest(BaseModel):
+    """The body of `POST /v1/ask`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question: str = Field(min_length=1)
+    conversation: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w-]+$")
+    """Goes on with an earlier conversation; without it a new one begins."""
+    lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
+    """The question's language; told from its script when absent."""
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int | None = Field(default=None, ge=0, lt=2**32 - 1)
+
+
+def parse_event(line: str | bytes) -> Event:
+    """One line of a stream; `UnavailableError` when it is no event of ours (another program, another version)."""
+    try:
+        return _adapter.validate_json(line)
+    except ValidationError:
+        raise errors.UnavailableError(
+            "the server sent something that is not an event",
+            hint="client and server may be of different versions: restart the server",
+        ) from None
+
+
+def rebuild(name: str, what: str, where: str = "", hint: str = "") -> errors.EdgedeskError:
+    """An error from its parts as the API sends them; an unknown name becomes the plain `EdgedeskError`."""
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.EdgedeskError)):
+        kind = errors.EdgedeskError
+    return kind(what, where=where, hint=hint)

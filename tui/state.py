@@ -1,0 +1,308 @@
+"""What the console knows, as one value, and how each event changes it: `reduce(state, event) -> state`.
+
+Promises: pure; the clock comes in with the events (`at`, seconds of a monotonic clock). An event of a question that is
+no longer the current one changes nothing, so a late token cannot reach the wrong draft. The agent's words are never
+lost: a question that is cancelled or fails comes back into the composer, above whatever was typed meanwhile.
+Knows nothing of Textual, sockets, files and languages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+MAX_TURNS = 200
+"""Turns kept on screen; older ones are in the journal."""
+
+
+class Phase(StrEnum):
+    """Where a turn is."""
+
+    SENDING = "sending"
+    QUEUED = "queued"
+    READING = "reading"
+    WRITING = "writing"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Link(StrEnum):
+    """Where the server is, as far as the console knows."""
+
+    LOOKING = "looking"
+    STARTING = "starting"
+    READY = "ready"
+    DEGRADED = "degraded"
+    GONE = "gone"
+
+
+@dataclass(frozen=True)
+class Citation:
+    """A section an answer rests on. All text in it is as the article has it, not yet inert."""
+
+    article: str
+    section: str
+    title: str
+    heading: str
+    text: str
+    lang: str = ""
+    internal: bool = False
+    score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and its draft."""
+
+    number: int
+    question: str
+    asked_at: float
+    phase: Phase = Phase.SENDING
+    position: int = 0
+    """Questions before this one in the queue."""
+    draft: str = ""
+    citations: tuple[Citation, ...] = ()
+    tokens: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+    model: str = ""
+    handoff: str = ""
+    """Why a person must answer; empty = no hand-off."""
+    unsupported: tuple[str, ...] = ()
+    """Amounts, dates and names of the draft that no cited section holds."""
+    problem: str = ""
+    hint: str = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server still works on it."""
+        return self.phase in (Phase.SENDING, Phase.QUEUED, Phase.READING, Phase.WRITING)
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds to the first token: the server's figure once it is known, before that the console's own."""
+        if self.ttft_s is not None:
+            return self.ttft_s
+        return None if self.first_at is None else self.first_at - self.asked_at
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens a second: the server's figure once it is known, before that the console's own."""
+        if self.tokens_per_s is not None:
+            return self.tokens_per_s
+        if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
+            return None
+        return (self.tokens - 1) / (self.last_at - self.first_at)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything the screens show."""
+
+    link: Link = Link.LOOKING
+    why: str = ""
+    """Why the server is gone or degraded, in the server's or the system's words."""
+    retry: int = 0
+    """How many times in a row the server was looked for and not found."""
+    bundle: str = ""
+    model: str = ""
+    conversation: str | None = None
+    turns: tuple[Turn, ...] = ()
+    asked: int = 0
+    """How many questions were asked; the number of the newest turn."""
+    composer: str = ""
+
+    @property
+    def current(self) -> Turn | None:
+        """The newest turn."""
+        return self.turns[-1] if self.turns else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a draft is under way."""
+        return self.current is not None and self.current.busy
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether Enter would send what is typed."""
+        return self.link in (Link.READY, Link.DEGRADED) and not self.busy and bool(self.composer.strip())
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The composer's text changed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The agent sent what is in the composer."""
+
+    at: float
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The agent stopped the draft."""
+
+
+@dataclass(frozen=True)
+class NewConversation:
+    """The agent begins with another customer."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The server has written the question to its journal."""
+
+    turn: int
+    conversation: str
+
+
+@dataclass(frozen=True)
+class Queued:
+    """Others are before this question."""
+
+    turn: int
+    position: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """The sections the draft will rest on."""
+
+    turn: int
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the draft."""
+
+    turn: int
+    text: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Done:
+    """The whole answer; it replaces the streamed draft."""
+
+    turn: int
+    answer: str
+    citations: tuple[Citation, ...] = ()
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+    model: str = ""
+    handoff: str = ""
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The question could not be answered; the server's words."""
+
+    turn: int
+    what: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Linked:
+    """News of the server."""
+
+    link: Link
+    why: str = ""
+    bundle: str = ""
+    model: str = ""
+
+
+TurnEvent = Stored | Queued | Found | Token | Done | Failed
+Event = Typed | Asked | Cancelled | NewConversation | Linked | TurnEvent
+
+
+def reduce(state: State, event: Event) -> State:
+    """The state after the event; the same object when nothing changed."""
+    match event:
+        case Typed(text):
+            return state if text == state.composer else replace(state, composer=text)
+        case Asked(at):
+            return _ask(state, at)
+        case Cancelled():
+            return _give_back(state, Phase.CANCELLED)
+        case NewConversation():
+            return state if state.busy else replace(state, conversation=None, turns=())
+        case Linked():
+            return _link(state, event)
+    turn = state.current
+    if turn is None or not turn.busy or event.turn != turn.number:
+        return state
+    match event:
+        case Stored(_, conversation):
+            return replace(state, conversation=conversation)
+        case Queued(_, position):
+            return _turn(state, replace(turn, phase=Phase.QUEUED, position=position))
+        case Found(_, citations):
+            return _turn(state, replace(turn, phase=Phase.READING, citations=citations))
+        case Token(_, text, at):
+            return _turn(state, _write(turn, text, at))
+        case Done():
+            return _turn(state, _finish(turn, event))
+        case Failed(_, what, hint):
+            return _give_back(state, Phase.FAILED, what, hint)
+
+
+def _ask(state: State, at: float) -> State:
+    if not state.may_ask:
+        return state
+    number = state.asked + 1
+    turn = Turn(number, state.composer.strip(), at)
+    return replace(state, turns=(*state.turns, turn)[-MAX_TURNS:], asked=number, composer="")
+
+
+def _give_back(state: State, phase: Phase, problem: str = "", hint: str = "") -> State:
+    turn = state.current
+    if turn is None or not turn.busy:
+        return state
+    text = f"{turn.question}\n{state.composer}" if state.composer.strip() else turn.question
+    return _turn(replace(state, composer=text), replace(turn, phase=phase, problem=problem, hint=hint))
+
+
+def _link(state: State, event: Linked) -> State:
+    missing = event.link in (Link.GONE, Link.LOOKING)
+    return replace(
+        state,
+        link=event.link,
+        why=event.why,
+        retry=state.retry + 1 if event.link is Link.GONE else 0,
+        bundle=state.bundle if missing else event.bundle,
+        model=state.model if missing else event.model,
+    )
+
+
+def _write(turn: Turn, text: str, at: float) -> Turn:
+    first = at if turn.first_at is None else turn.first_at
+    draft = turn.draft + text
+    return replace(turn, phase=Phase.WRITING, draft=draft, tokens=turn.tokens + 1, first_at=first, last_at=at)
+
+
+def _finish(turn: Turn, event: Done) -> Turn:
+    return replace(
+        turn,
+        phase=Phase.DONE,
+        draft=event.answer,
+        citations=event.citations or turn.citations,
+        ttft_s=event.ttft_s,
+        tokens_per_s=event.tokens_per_s,
+        model=event.model,
+        handoff=event.handoff,
+        unsupported=event.unsupported,
+    )
+
+
+def _turn(state: State, turn: Turn) -> State:
+    return replace(state, turns=(*state.turns[:-1], turn))
