@@ -1,2 +1,236 @@
-"""The front door."""
-def main() -> None: ...
+"""The front door: lists the commands, imports the one that is asked for, prints errors.
+
+The only module that may import both `distill` and `quantize`, so `edgedesk build`, which runs one after the other,
+lives here. `--help` loads no command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from runtime import __version__
+from runtime.errors import EdgedeskError, ExitCode, GateError
+from runtime.progress import say
+
+if TYPE_CHECKING:
+    from distill.recipe import Gate, Recipe
+
+
+class Entry(NamedTuple):
+    """Where a command is defined: a Typer app, in which it is `name`, or which as a whole is the command."""
+
+    module: str
+    about: str
+    whole: bool = False
+
+
+COMMANDS = {
+    "build": Entry("edgedesk", "head office: build a bundle from a recipe, every stage that is stale"),
+    "models": Entry("distill.cli_models", "head office: list and fetch base models", whole=True),
+    "data": Entry("distill.cli_data", "head office: prepare records, show what they hold", whole=True),
+    "quantize": Entry("quantize.cli", "head office: quantize a checkpoint, plan sizes, compare files", whole=True),
+    "evaluate": Entry("runtime.cli_evaluate", "head office: measure retrieval and answers", whole=True),
+    "install": Entry("runtime.cli", "branch: check a bundle and make it the one this branch runs"),
+    "rollback": Entry("runtime.cli", "branch: go back to the generation before"),
+    "generations": Entry("runtime.cli", "branch: list the installed bundles"),
+    "doctor": Entry("runtime.cli", "branch: check this machine, its bundle and its server"),
+    "serve": Entry("runtime.cli", "branch: answer the console and other programs over a socket"),
+    "ask": Entry("runtime.cli", "branch: ask one question and print the answer with its sources"),
+    "console": Entry("tui.cli", "agent: open the console"),
+}
+
+
+class FrontDoor(TyperGroup):
+    """Knows the commands by name and loads the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the work."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the module that defines the command."""
+        del ctx
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        here = sys.modules[__name__] if entry.module == "edgedesk" else import_module(entry.module)
+        command = typer.main.get_command(here.app if here is not sys.modules[__name__] else build_app)
+        if not entry.whole and hasattr(command, "commands"):
+            return command.commands[cmd_name]
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List them without loading any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.about) for name, entry in COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=FrontDoor,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A company's own support model in every branch: build it, install it, ask it, offline.",
+    epilog='Example: edgedesk build recipes/demo.toml && edgedesk install work/northlight-en/bundle && edgedesk ask "…"',
+)
+build_app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@build_app.command(epilog="Example: edgedesk build recipes/demo.toml --work work/demo")
+def build(
+    recipe: Annotated[Path, typer.Argument(help="A recipe (TOML).")],
+    work: Annotated[Path | None, typer.Option(help="Folder of the stages; default work/<name of the recipe>.")] = None,
+    base: Annotated[str | None, typer.Option(help="Another base model: catalogue name, path, or hub id.")] = None,
+    from_stage: Annotated[str | None, typer.Option("--from", help="Run again from this stage on.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and its files, then stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
+) -> None:
+    """Build a bundle: records, capture, student, tuning, merge, quantization, measuring, bundle."""
+    from distill.device import offline
+
+    offline()
+    from distill.recipe import load_recipe
+
+    loaded = load_recipe(recipe)
+    folder = (work or Path("work") / loaded.name).absolute()
+    if dry_run:
+        typer.echo(f"{recipe}: {loaded.name} {loaded.version} would be built in {folder}")
+        return
+    from runtime.home import hold
+
+    with hold(folder, "edgedesk build"):
+        figures = run_chain(loaded, folder, base=base, from_stage=from_stage)
+    if as_json:
+        typer.echo(json.dumps(figures, ensure_ascii=False))
+    else:
+        print_figures(figures)
+    check_gate(loaded.gate, figures)
+
+
+def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
+    """Distill, then quantize, then measure; returns the figures of every stage."""
+    from distill.build import open_build
+    from distill.models import CATALOGUE, fetch
+    from quantize.build import QuantizeSettings
+    from quantize.build import build as quantize
+    from quantize.gguf_writer import write_gguf
+
+    began = time.monotonic()
+    chain = open_build(loaded, folder, base=base, force_from=from_stage)
+    embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
+    stages = chain.run(write_gguf)
+    settings = QuantizeSettings(
+        name=loaded.name,
+        version=loaded.version,
+        formats=loaded.quantize.formats,
+        default=loaded.quantize.default,
+        onnx=loaded.quantize.onnx,
+        onnx_in_bundle=loaded.quantize.onnx_in_bundle,
+        embedder=embedder,
+        base=chain.base.name,
+        licence=chain.base.licence,
+        questions=(*loaded.data.questions, str(folder / "questions" / "*.jsonl")),
+        asked=loaded.evaluate.questions,
+    )
+    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say)
+    return {
+        "recipe": loaded.name,
+        "bundle": str(result.bundle),
+        "student": {key: stages["student"].figures[key] for key in ("held_out_before", "held_out")},
+        "parity_strings": stages["teacher"].figures["parity_strings"],
+        "merge_difference": stages["merged"].figures["largest_logit_difference"],
+        "capture": {key: stages["capture"].figures[key] for key in ("records", "tokens", "captured_mass")},
+        "quantized": [measure.model_dump() for measure in result.measures],
+        "embedder": result.embedder.model_dump(),
+        "retrieval": result.answers["retrieval"],
+        "answers": result.answers["models"],
+        "stages": {
+            name: {"seconds": manifest.figures["seconds"], "peak_mb": manifest.figures["peak_mb"]}
+            for name, manifest in {**stages, **result.manifests}.items()
+        },
+        "seconds_this_run": round(time.monotonic() - began, 1),
+    }
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """The figures as tables on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+
+    def table(title: str, rows: list[dict[str, Any]]) -> None:
+        grid = Table(title=title, title_justify="left")
+        for column in rows[0]:
+            grid.add_column(column, justify="left" if isinstance(rows[0][column], str) else "right")
+        for row in rows:
+            grid.add_row(*(str(value) for value in row.values()))
+        console.print(grid)
+
+    student = figures["student"]
+    before, after = student["held_out_before"], student["held_out"]
+    table("Where the time went", [{"stage": name, **row} for name, row in figures["stages"].items()])
+    table(
+        "Student vs teacher on held-out replies",
+        [{"student": "pruned", **before}, {"student": "distilled", **after}],
+    )
+    table("Against the f32 checkpoint", figures["quantized"])
+    table("Retrieval on the held-out questions", [{"language": lang, **row} for lang, row in figures["retrieval"].items()])
+    table("Answers to held-out questions", [{"model": name, **row} for name, row in figures["answers"].items()])
+    console.print(f"bundle: {figures['bundle']}", soft_wrap=True)
+
+
+def check_gate(gate: Gate, figures: dict[str, Any]) -> None:
+    """`GateError` naming every figure that the recipe demands and the build does not reach."""
+    held_out = figures["student"]["held_out"]
+    hit5 = min((row["hit@5"] for row in figures["retrieval"].values()), default=0.0)
+    missed = []
+    if gate.max_kl is not None and held_out["kl"] > gate.max_kl:
+        missed.append(f"KL {held_out['kl']} is over {gate.max_kl}")
+    if gate.min_top1 is not None and held_out["top1"] < gate.min_top1:
+        missed.append(f"top-1 {held_out['top1']} is under {gate.min_top1}")
+    if gate.min_hit5 is not None and hit5 < gate.min_hit5:
+        missed.append(f"hit@5 {hit5} is under {gate.min_hit5}")
+    if missed:
+        raise GateError("; ".join(missed), where="[gate]", hint="train longer, look at the report, or lower the gate")
+
+
+def main() -> None:
+    """Run a command; an error on purpose ends in its exit code, Ctrl-C in 130, neither in a traceback."""
+    try:
+        app()
+    except EdgedeskError as error:
+        from runtime.cli import show_error
+
+        sys.exit(show_error(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; nothing half-made was left\n")
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except BrokenPipeError:
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,7 @@ from runtime.files import new_folder
 _CONTROL, _USER_DEFINED, _UNKNOWN = 3, 4, 2
 """Token types of the GGUF specification that must never be split by merges."""
 
-_QWEN2_PATTERN = (
+QWEN2_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
@@ -91,7 +91,7 @@ def build_tokenizer(metadata: dict[str, Any], gguf: Path) -> Any:
         tokenizer.normalizer = normalizers.NFC()
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
-                pre_tokenizers.Split(Regex(_QWEN2_PATTERN), behavior="isolated"),
+                pre_tokenizers.Split(Regex(QWEN2_PATTERN), behavior="isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )

@@ -1,4 +1,4 @@
-"""A checkpoint's tokenizer behind the prompt's protocol, its chat pieces, and the proof that llama.cpp cuts text alike.
+"""What a checkpoint's chat template writes around messages, and the proof that llama.cpp cuts text as the checkpoint does.
 
 A model trained on tokens other than those the branch will feed it is wrong in ways no loss shows, so parity is a gate
 that comes before any training.
@@ -9,44 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import ModelError
 from runtime.prompt import ChatPieces, Tokenizer
 
 _SYSTEM, _USER, _ASSISTANT, _AGAIN = "\u2402SYS\u2403", "\u2402USR\u2403", "\u2402AST\u2403", "\u2402AGN\u2403"
 """Marks that no chat template contains, to find where it puts each message."""
-
-
-class CheckpointTokenizer:
-    """`runtime.prompt.Tokenizer` over a checkpoint's tokenizer.json."""
-
-    def __init__(self, checkpoint: Path) -> None:
-        from tokenizers import Tokenizer as Fast
-
-        path = checkpoint / "tokenizer.json"
-        if not path.is_file():
-            raise ModelError("no tokenizer.json", where=str(checkpoint), hint="save the checkpoint with a fast tokenizer")
-        self._parsing, self._plain = Fast.from_file(str(path)), Fast.from_file(str(path))
-        self._plain.encode_special_tokens = True
-
-    def encode(self, text: str, *, control: bool) -> list[int]:
-        """Ids without added begin or end tokens; control tokens count as such only when `control`."""
-        fast = self._parsing if control else self._plain
-        ids: list[int] = fast.encode(text, add_special_tokens=False).ids
-        return ids
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, control tokens left out."""
-        text: str = self._parsing.decode(list(ids), skip_special_tokens=True)
-        return text
-
-    def token_id(self, token: str) -> int:
-        """Id of one token by its text; `ModelError` when the vocabulary lacks it."""
-        index = self._parsing.token_to_id(token)
-        if index is None:
-            raise ModelError(f"the vocabulary has no token '{token}'", hint="check the chat template against the model")
-        return int(index)
 
 
 def chat_pieces(checkpoint: Path) -> ChatPieces:
@@ -124,8 +92,22 @@ def parity_strings(texts: Iterable[str], *, count: int = 400, seed: int = 7) -> 
     return hard + lines[: count - len(hard)]
 
 
-def prove_parity(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> int:
-    """Compare two tokenizers with control tokens read and unread; returns how many strings, `ModelError` on the first miss."""
+def prove_parity(ours: Tokenizer, gguf: Path, strings: Sequence[str]) -> int:
+    """Compare with llama.cpp's cuts, control tokens read and unread; returns how many strings.
+
+    `ModelError` on the first that differs.
+    """
+    from runtime.engine.model import Model
+
+    model = Model(gguf, context_tokens=64, threads=1, batch_tokens=64)
+    try:
+        return same_tokens(ours, model.vocab, strings)
+    finally:
+        model.close()
+
+
+def same_tokens(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> int:
+    """Count the strings that both tokenizers cut alike; `ModelError` on the first that they do not."""
     for text in strings:
         for control in (False, True):
             left, right = ours.encode(text, control=control), theirs.encode(text, control=control)
@@ -135,17 +117,3 @@ def prove_parity(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> 
                     hint="training on other tokens than the branch feeds would be silently wrong; fix tokenizer.json",
                 )
     return len(strings)
-
-
-class GgufTokenizer:
-    """`runtime.prompt.Tokenizer` over a GGUF file's vocabulary, as llama.cpp cuts text."""
-
-    def __init__(self, gguf: Path) -> None:
-        from runtime.engine import VocabTokenizer
-
-        self._inner: Any = VocabTokenizer.from_file(gguf)
-
-    def encode(self, text: str, *, control: bool) -> list[int]:
-        """Ids without added begin or end tokens."""
-        ids: list[int] = self._inner.encode(text, control=control)
-        return ids

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
-from runtime.errors import InputError
+from runtime.errors import InputError, MissingError
 from runtime.files import MAX_ARTICLE_BYTES, read_text
 
 _HEADING = re.compile(r"^##\s+(?P<text>.+?)\s*(?:\{#(?P<anchor>[\w.-]+)\})?\s*$")
 _TITLE = re.compile(r"^#\s+(?P<text>.+?)\s*$")
-_ID = re.compile(r"[\w.-]+")
+_ID = re.compile(r"\w[\w.-]*")
+_LANG = re.compile(r"[a-z]{2}")
+_FENCE = re.compile(r"^\s{0,3}(```|~~~)")
 _FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product"}
 
 
@@ -64,6 +67,8 @@ class Article:
 
 def load_articles(folder: Path) -> list[Article]:
     """All `*.md` below a folder, sorted by path; `InputError` on the first that is malformed or named twice."""
+    if not folder.is_dir():
+        raise MissingError("no such folder of articles", where=str(folder), hint="check the path")
     paths = sorted(path for path in folder.rglob("*.md") if path.is_file())
     if not paths:
         raise InputError("no article (*.md) found", where=str(folder), hint="put Markdown files there")
@@ -72,7 +77,9 @@ def load_articles(folder: Path) -> list[Article]:
     for path in paths:
         article = parse_article(read_text(path, max_bytes=MAX_ARTICLE_BYTES), path)
         if (other := articles.setdefault((article.lang, article.id), path)) is not path:
-            raise InputError(f"article '{article.id}' stands in {other} too", where=str(path), hint="give it its own id")
+            raise InputError(
+                f"article '{article.id}' stands in {other} too", where=str(path), hint="give it its own id"
+            )
         out.append(article)
     return out
 
@@ -83,33 +90,35 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
     `lang` is used where the front matter names none; otherwise the text's script decides.
     """
     front, body, first_line = _split_front_matter(text, path)
-    lang = str(front.get("lang", "")) or lang or guess_language(body)
+    lang = _word(front, "lang") or lang or guess_language(body)
+    if not _LANG.fullmatch(lang):
+        raise InputError(f"lang '{lang}'", where=str(path), hint="a two-letter code: en, zh")
     audience = front.get("audience", "public")
     if audience not in ("public", "internal"):
         raise InputError(f"audience '{audience}'", where=str(path), hint="use public or internal")
-    identity = str(front.get("id", path.stem))
+    identity = _word(front, "id") or path.stem
     if not _ID.fullmatch(identity):
-        raise InputError(f"id '{identity}'", where=str(path), hint="letters, digits, '-', '_' and '.' only")
+        raise InputError(f"id '{identity}'", where=str(path), hint="letters, digits, '-', '_' and '.', a letter first")
     title, pieces = _split_sections(body)
-    title = str(front.get("title", "")) or title or path.stem
+    title = _word(front, "title") or title or path.stem
     if not pieces:
         raise InputError("no text in it", where=f"{path}:{first_line}", hint="write at least one sentence")
-    anchors: dict[str, int] = {}
+    taken: set[str] = set()
     sections = []
     for heading, anchor, content in pieces:
         name = anchor or slug(heading) or "overview"
-        anchors[name] = anchors.get(name, 0) + 1
-        if anchors[name] > 1:
-            name = f"{name}-{anchors[name]}"
+        if name in taken:
+            name = next(new for number in count(2) if (new := f"{name}-{number}") not in taken)
+        taken.add(name)
         sections.append(Section(identity, name, title, heading or title, content, lang, audience))
     return Article(
         id=identity,
         title=title,
         lang=lang,
         sections=tuple(sections),
-        topic=str(front.get("topic", "")),
+        topic=_word(front, "topic"),
         audience=audience,
-        product=str(front.get("product", "")),
+        product=_word(front, "product"),
         valid_from=_date(front, "valid_from", path),
         valid_until=_date(front, "valid_until", path),
     )
@@ -125,7 +134,9 @@ def guess_language(text: str) -> str:
 def is_han(char: str) -> bool:
     """Whether a character is a Chinese ideograph (CJK Unified, extensions and compatibility)."""
     code = ord(char)
-    return 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x3FFFF
+    return (
+        0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF or 0xF900 <= code <= 0xFAFF or 0x20000 <= code <= 0x3FFFF
+    )
 
 
 def slug(heading: str) -> str:
@@ -140,10 +151,8 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
         return {}, text, 1
     import yaml
 
-    for end, line in enumerate(lines[1:], start=1):
-        if line.strip() == "---":
-            break
-    else:
+    end = next((number for number, line in enumerate(lines) if number and line.strip() == "---"), 0)
+    if not end:
         raise InputError("the front matter is not closed", where=f"{path}:1", hint="end it with a line '---'")
     try:
         front = yaml.safe_load("\n".join(lines[1:end])) or {}
@@ -151,6 +160,8 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
         mark = getattr(error, "problem_mark", None)
         line_number = (mark.line if mark else 0) + 2
         raise InputError("the front matter is not YAML", where=f"{path}:{line_number}", hint=str(error)) from None
+    except (ValueError, RecursionError) as error:  # 2026-02-30 looks like a date to YAML, and is none
+        raise InputError("the front matter is not YAML", where=f"{path}:2", hint=str(error)) from None
     if not isinstance(front, dict):
         raise InputError("the front matter is not 'key: value' lines", where=f"{path}:2")
     if unknown := sorted(set(map(str, front)) - _FRONT_KEYS):
@@ -161,11 +172,15 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
 
 
 def _split_sections(body: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """The `# ` title, and (heading, anchor, text) of every section that has text. Deeper headings stay in their section."""
+    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs."""
     title = ""
+    fenced = False
     pieces: list[tuple[str, str, list[str]]] = [("", "", [])]
     for line in body.splitlines():
-        if match := _HEADING.match(line):
+        fenced ^= bool(_FENCE.match(line))
+        if fenced:
+            pieces[-1][2].append(line)
+        elif match := _HEADING.match(line):
             pieces.append((match["text"], match["anchor"] or "", []))
         elif (match := _TITLE.match(line)) and not title:
             title = match["text"]
@@ -175,8 +190,16 @@ def _split_sections(body: str) -> tuple[str, list[tuple[str, str, str]]]:
     return title, [piece for piece in whole if piece[2]]
 
 
+def _word(front: dict[str, Any], key: str) -> str:
+    """A value as text; "" when it is absent or left empty."""
+    value = front.get(key)
+    return "" if value is None else str(value)
+
+
 def _date(front: dict[str, Any], key: str, path: Path) -> date | None:
     value = front.get(key)
+    if isinstance(value, datetime):
+        return value.date()
     if value is None or isinstance(value, date):
         return value
     raise InputError(f"{key} '{value}' is not a date", where=str(path), hint="write it as 2026-01-31")

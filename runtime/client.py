@@ -7,19 +7,20 @@ Knows nothing of models.
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import httpx
 
-from runtime.errors import EdgedeskError, UnavailableError
-from runtime.events import AskRequest, Citation, Done, Event, Failed, parse_event, rebuild
+from runtime.errors import EdgedeskError, ExitCode, UnavailableError
+from runtime.events import Citation, Done, Event, Failed, make_request, parse_event, rebuild
 from runtime.home import reachable, run_folder, socket_path
 
 START_TIMEOUT_S = 120.0
@@ -27,6 +28,7 @@ START_TIMEOUT_S = 120.0
 _TIMEOUT = httpx.Timeout(10.0, read=None)
 """No limit on reading: a prompt may take a minute to read; a dead server closes the socket by itself."""
 _SHORT = httpx.Timeout(10.0)
+_BASE = "http://edgedesk"
 
 
 class Client:
@@ -34,15 +36,14 @@ class Client:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.socket = socket_path(home)
 
     def ask(self, question: str, **options: Any) -> Iterator[Event]:
         """Events of one answer; `options` are the other fields of `AskRequest`. Closing the iterator cancels.
 
         An `error` event is given out like any other; a stream cut without an end raises `UnavailableError`.
         """
-        body = AskRequest(question=question, **options).model_dump(exclude_none=True)
-        with self._sync() as http, self._friendly(), http.stream("POST", "/v1/ask", json=body, timeout=_TIMEOUT) as got:
+        body = make_request(question=question, **options).model_dump(exclude_none=True)
+        with self._http() as http, http.stream("POST", "/v1/ask", json=body, timeout=_TIMEOUT) as got:
             if got.status_code != httpx.codes.OK:
                 got.read()
                 raise _error(got)
@@ -53,13 +54,10 @@ class Client:
                     return
         raise _cut()
 
-    async def ask_async(self, question: str, **options: Any) -> AsyncIterator[Event]:
+    async def ask_async(self, question: str, **options: Any) -> AsyncGenerator[Event, None]:
         """`ask`, for an event loop."""
-        body = AskRequest(question=question, **options).model_dump(exclude_none=True)
-        async with AsyncExitStack() as stack:
-            http = await stack.enter_async_context(self._async())
-            stack.enter_context(self._friendly())
-            got = await stack.enter_async_context(http.stream("POST", "/v1/ask", json=body, timeout=_TIMEOUT))
+        body = make_request(question=question, **options).model_dump(exclude_none=True)
+        async with self._http_async() as http, http.stream("POST", "/v1/ask", json=body, timeout=_TIMEOUT) as got:
             if got.status_code != httpx.codes.OK:
                 await got.aread()
                 raise _error(got)
@@ -112,68 +110,46 @@ class Client:
             return False
         return True
 
-    def _sync(self) -> _Sync:
-        return _Sync(self.socket)
+    @contextmanager
+    def _http(self) -> Iterator[httpx.Client]:
+        with _reach(self.home) as uds:
+            transport = httpx.HTTPTransport(uds=uds)
+            with httpx.Client(transport=transport, base_url=_BASE, trust_env=False, timeout=_SHORT) as http:
+                yield http
 
-    def _async(self) -> _Async:
-        return _Async(self.socket)
+    @asynccontextmanager
+    async def _http_async(self) -> AsyncIterator[httpx.AsyncClient]:
+        with _reach(self.home) as uds:
+            transport = httpx.AsyncHTTPTransport(uds=uds)
+            async with httpx.AsyncClient(transport=transport, base_url=_BASE, trust_env=False, timeout=_SHORT) as http:
+                yield http
 
-    def _friendly(self) -> _Friendly:
-        return _Friendly(self.home)
+    def _get(self, path: str, **params: Any) -> dict[str, Any]:
+        with self._http() as http:
+            return _read(http.get(path, params=_given(params)))
 
-    def _get(self, path: str, **params: Any) -> Any:
-        with self._sync() as http, self._friendly():
-            return _read(http.get(path, params=_given(params), timeout=_SHORT))
-
-    async def _get_async(self, path: str, **params: Any) -> Any:
-        async with self._async() as http:
-            with self._friendly():
-                return _read(await http.get(path, params=_given(params), timeout=_SHORT))
-
-
-class _Sync(ExitStack):
-    """An httpx client on the socket, and the short name of the socket while it is open."""
-
-    def __init__(self, socket: Path) -> None:
-        super().__init__()
-        self.socket = socket
-
-    def __enter__(self) -> httpx.Client:  # type: ignore[override]
-        uds = self.enter_context(reachable(self.socket))
-        transport = httpx.HTTPTransport(uds=uds)
-        return self.enter_context(httpx.Client(transport=transport, base_url="http://edgedesk", trust_env=False))
+    async def _get_async(self, path: str, **params: Any) -> dict[str, Any]:
+        async with self._http_async() as http:
+            return _read(await http.get(path, params=_given(params)))
 
 
-class _Async(AsyncExitStack):
-    """`_Sync` for an event loop."""
+@contextmanager
+def _reach(home: Path) -> Iterator[str]:
+    """The socket's name for httpx; every way in which a server can be absent or gone is one `UnavailableError`.
 
-    def __init__(self, socket: Path) -> None:
-        super().__init__()
-        self.socket = socket
-
-    async def __aenter__(self) -> httpx.AsyncClient:  # type: ignore[override]
-        uds = self.enter_context(reachable(self.socket))
-        transport = httpx.AsyncHTTPTransport(uds=uds)
-        http = httpx.AsyncClient(transport=transport, base_url="http://edgedesk", trust_env=False)
-        return await self.enter_async_context(http)
-
-
-class _Friendly:
-    """Turns httpx's errors into one `UnavailableError` that says whether the server is absent or gone."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            raise UnavailableError(
-                "no server is running for this home", where=str(self.home), hint="start one: edgedesk serve"
-            ) from None
-        if isinstance(error, httpx.TransportError):
-            raise _cut() from error
+    A connection is tried first: httpx leaves the socket of a refused one open until it is collected.
+    """
+    try:
+        with reachable(socket_path(home)) as name:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(name)
+            yield name
+    except (OSError, httpx.ConnectError, httpx.ConnectTimeout):
+        raise UnavailableError(
+            "no server is running for this home", where=str(home), hint="start one: edgedesk serve"
+        ) from None
+    except httpx.TransportError as error:
+        raise _cut() from error
 
 
 def _cut() -> UnavailableError:
@@ -186,10 +162,11 @@ def _given(params: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in params.items() if value is not None}
 
 
-def _read(got: httpx.Response) -> Any:
+def _read(got: httpx.Response) -> dict[str, Any]:
     if got.status_code != httpx.codes.OK:
         raise _error(got)
-    return got.json()
+    said: dict[str, Any] = got.json()
+    return said
 
 
 def _error(got: httpx.Response) -> EdgedeskError:
@@ -201,11 +178,23 @@ def _error(got: httpx.Response) -> EdgedeskError:
 
 
 class OwnServer:
-    """A server that `ensure_server` found or started. `close` stops it only if it was started here."""
+    """A server that was found or started here. `close` stops it only if it was started here."""
 
     def __init__(self, client: Client, process: subprocess.Popen[bytes] | None) -> None:
         self.client = client
         self.process = process
+
+    def check(self) -> None:
+        """`UnavailableError` with the end of its log when the child started here has ended.
+
+        A child that found the home taken lost a race against another start: that server is the one to wait for.
+        """
+        if self.process is not None and self.process.poll() not in (None, ExitCode.BUSY):
+            home = self.client.home
+            log = run_folder(home) / "serve.log"
+            raise UnavailableError(
+                f"the server did not start: {_last_words(log)}", where=str(home), hint=f"the whole log: {log}"
+            )
 
     def close(self) -> None:
         """SIGTERM to our own child, and wait for it."""
@@ -224,39 +213,43 @@ class OwnServer:
         self.close()
 
 
+def start_server(home: Path) -> OwnServer:
+    """The running server of a home, or a child started here; does not wait until it is ready."""
+    client = Client(home)
+    if client.is_alive():
+        return OwnServer(client, None)
+    log = run_folder(home) / "serve.log"
+    with log.open("wb") as output:
+        log.chmod(0o600)
+        command = [sys.executable, "-m", "runtime.cli", "serve", "--home", str(home)]
+        # A session of its own: Ctrl-C in the console must not reach the server.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    return OwnServer(client, process)
+
+
 def ensure_server(home: Path, *, timeout_s: float = START_TIMEOUT_S) -> OwnServer:
-    """A ready server for the home: the running one, or a child started here (`with ensure_server(home) as client:`).
+    """A ready server for the home: the running one, or a child started here. Use it with `with`: it gives a `Client`.
 
     Waits until it is ready. A child that ends instead raises `UnavailableError` with the end of its log
     (`run/serve.log`); so does the time limit.
     """
-    client = Client(home)
-    process: subprocess.Popen[bytes] | None = None
-    log = run_folder(home) / "serve.log"
     deadline = time.monotonic() + timeout_s
+    own = start_server(home)
     try:
-        if not client.is_alive():
-            with log.open("wb") as output:
-                log.chmod(0o600)
-                command = [sys.executable, "-m", "runtime.cli", "serve", "--home", str(home)]
-                # A session of its own: Ctrl-C in the console must not reach the server.
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-                )
-        while not client.is_ready():
-            if process is not None and process.poll() is not None and not client.is_alive():
-                raise UnavailableError(
-                    f"the server did not start: {_last_words(log)}", where=str(home), hint=f"the whole log: {log}"
-                )
+        while not own.client.is_ready():
+            own.check()
             if time.monotonic() > deadline:
+                log = run_folder(home) / "serve.log"
                 raise UnavailableError(
                     f"the server was not ready after {timeout_s:.0f} s", where=str(home), hint=f"its log: {log}"
                 )
             time.sleep(0.05)
     except BaseException:
-        OwnServer(client, process).close()
+        own.close()
         raise
-    return OwnServer(client, process)
+    return own
 
 
 def _last_words(log: Path) -> str:

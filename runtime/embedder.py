@@ -1,6 +1,6 @@
 """Turns questions and passages into unit vectors with the bundle's own ONNX encoder, on the CPU, offline.
 
-    embedder/  model.onnx  tokenizer.json  embedder.json {"dim", "pooling", "query_prefix", "passage_prefix", "max_tokens"}
+    embedder/model.onnx, tokenizer.json, embedder.json (EmbedderSpec)
 
 Promises: the same folder gives the same vectors (to the rounding of a batch's padding), whatever the order of the
 texts. Knows nothing of articles and indexes.
@@ -102,7 +102,8 @@ class Embedder:
         hidden = self._session.run(None, {name: value for name, value in feeds.items() if name in self._inputs})[0]
         if hidden.ndim != 3 or hidden.shape[2] != self.spec.dim:
             raise ModelError(
-                f"gives {list(hidden.shape)}, not [batch, tokens, {self.spec.dim}]", where=str(self.folder / "model.onnx")
+                f"gives {list(hidden.shape)}, not [batch, tokens, {self.spec.dim}]",
+                where=str(self.folder / "model.onnx"),
             )
         if self.spec.pooling == "cls":
             pooled = hidden[:, 0]

@@ -12,12 +12,13 @@ A stream ends with `done` or `error`; one that ends without either was cut. Know
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime import errors
 from runtime.articles import Section
+from runtime.record import describe
 
 
 class _Event(BaseModel):
@@ -140,6 +141,14 @@ class AskRequest(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32 - 1)
+
+
+def make_request(**fields: Any) -> AskRequest:
+    """A request from a caller's own values; `InputError` names the one that does not fit."""
+    try:
+        return AskRequest(**fields)
+    except ValidationError as error:
+        raise errors.InputError(describe(error), hint="ask a question in a few words") from None
 
 
 def parse_event(line: str | bytes) -> Event:

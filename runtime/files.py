@@ -1,7 +1,8 @@
 """Reading what strangers wrote and writing what must not be half-written.
 
-Promises: a text file is size-checked before it is read, must be UTF-8, and errors name file and line; a written file
-or folder appears whole under its name or not at all, and is on disk when the call returns. Knows no format.
+Promises: a text file is size-checked before it is read, must be UTF-8 without NUL, and errors name file and line; a
+written file or folder appears whole under its name or not at all, and is on disk when the call returns. Knows no
+format.
 """
 
 from __future__ import annotations
@@ -37,9 +38,20 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
             where=f"{path}:{line}",
             hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
         ) from None
+    if "\0" in text:
+        raise _nul(path, text.count("\n", 0, text.index("\0")) + 1)
     if not text.strip():
         raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
     return text
+
+
+def _nul(path: Path, line: int) -> InputError:
+    """UTF-16 without a mark decodes as UTF-8 full of NUL; so does the head of most binary files."""
+    return InputError(
+        "a NUL byte, so not UTF-8 text",
+        where=f"{path}:{line}",
+        hint=f"if it is UTF-16: iconv -f UTF-16 -t UTF-8 '{path}'",
+    )
 
 
 def _read_bytes(path: Path, max_bytes: int) -> bytes:
@@ -79,6 +91,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                         where=where,
                         hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
                     ) from None
+                if "\0" in line:
+                    raise _nul(path, number)
                 if line.strip():
                     empty = False
                     yield number, line
@@ -103,7 +117,7 @@ def write_atomic(path: Path, chunks: Iterable[bytes] | str) -> None:
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
+            Path(name).chmod(0o644)
             os.replace(name, path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
@@ -134,7 +148,9 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield partial
             for file in partial.rglob("*"):
-                if file.is_file():
+                if file.is_dir():
+                    fsync_folder(file)
+                elif file.is_file():
                     _fsync_file(file)
             fsync_folder(partial)
             if path.exists():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RUN = re.compile(r"\w+")
-_PLURAL = re.compile(r"(?<=[a-z]{3})(?<![su])s$")
+_PLURAL = re.compile(r"(?<=[a-z]{3})(?<![isu])s$")
 
 
 def terms(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
@@ -15,8 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.errors import IntegrityError, MissingError
+from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.files import new_folder, read_text, sha256_file, write_atomic
+from runtime.peak import mark, since
 
 MANIFEST = "manifest.json"
 
@@ -62,7 +64,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise MissingError("no manifest.json, so not a finished folder", where=str(folder), hint="build it again")
     try:
         return Manifest.model_validate_json(read_text(path))
-    except ValidationError as error:
+    except (ValidationError, InputError) as error:
         raise IntegrityError("the manifest is malformed", where=str(path), hint=str(error).splitlines()[0]) from None
 
 
@@ -75,21 +77,37 @@ def write_manifest(folder: Path, kind: str, inputs: Mapping[str, Any], figures: 
 
 def verify(folder: Path, manifest: Manifest) -> None:
     """`IntegrityError` naming the first file that is missing, changed, extra, or named to lead outside the folder."""
-    named = set()
+    check_names(folder, manifest)
     for entry in manifest.files:
-        pure = PurePosixPath(entry.path)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in entry.path:
-            raise IntegrityError(f"'{entry.path}' leads outside the folder", where=str(folder), hint="do not use it")
-        path = folder / pure
+        path = folder / PurePosixPath(entry.path)
         if path.is_symlink() or not path.is_file():
             raise IntegrityError(f"'{entry.path}' is missing", where=str(folder), hint="copy the folder again")
         if path.stat().st_size != entry.bytes or sha256_file(path) != entry.sha256:
-            raise IntegrityError(f"'{entry.path}' is not what was built", where=str(folder), hint="copy the folder again")
-        named.add(entry.path)
+            raise IntegrityError(
+                f"'{entry.path}' is not what was built", where=str(folder), hint="copy the folder again"
+            )
+    named = {entry.path for entry in manifest.files} | {MANIFEST}
     for path in folder.rglob("*"):
         name = path.relative_to(folder).as_posix()
-        if (path.is_file() or path.is_symlink()) and name not in named and name != MANIFEST:
+        if name not in named and (path.is_symlink() or not path.is_dir()):
             raise IntegrityError(f"'{name}' is not in the manifest", where=str(folder), hint="copy the folder again")
+
+
+def check_names(folder: Path, manifest: Manifest) -> None:
+    """`IntegrityError` when a name leads outside the folder, or two would be one file where case does not count."""
+    seen: set[str] = set()
+    for entry in manifest.files:
+        if not safe_path(entry.path):
+            raise IntegrityError(f"'{entry.path}' leads outside the folder", where=str(folder), hint="do not use it")
+        if entry.path.casefold() in seen or entry.path == MANIFEST:
+            raise IntegrityError(f"'{entry.path}' is named twice", where=str(folder), hint="do not use it")
+        seen.add(entry.path.casefold())
+
+
+def safe_path(name: str) -> bool:
+    """Whether a name, in its one normal spelling, stays below the folder it is relative to."""
+    parts = name.split("/")
+    return not set(parts) & {"", ".", ".."} and not re.search(r"[\x00-\x1f\x7f\\]", name)
 
 
 def digest(value: Any) -> str:
@@ -115,9 +133,10 @@ def stage(
                 return manifest, False
         except (MissingError, IntegrityError):
             pass
-    started = time.monotonic()
+    started, peak = time.monotonic(), mark()
     with new_folder(folder) as partial:
         figures = dict(work(partial))
         figures.setdefault("seconds", round(time.monotonic() - started, 1))
+        figures.setdefault("peak_mb", since(peak))
         manifest = write_manifest(partial, kind, wanted, figures)
     return manifest, True

@@ -20,7 +20,7 @@ from runtime.record import Turn
 
 
 class ChatPieces(BaseModel):
-    """What a chat template writes around each message, control tokens included; for ChatML `<|im_start|>user\\n` etc."""
+    """What a chat template writes around each message, control tokens included; in ChatML `<|im_start|>user` etc."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -83,10 +83,11 @@ def parse_rows(model: type[Row], path: Path) -> Iterator[tuple[int, Row | InputE
         where = f"{path}:{number}"
         try:
             yield number, model.model_validate(json.loads(line))
-        except json.JSONDecodeError as error:
-            yield number, InputError(f"not a JSON object ({error.msg})", where=where, hint="one JSON object a line")
         except ValidationError as error:
             yield number, InputError(describe(error), where=where, hint=f"a {model.__name__.lower()} needs this column")
+        except (ValueError, RecursionError) as error:  # broken JSON, a number of 5,000 digits, 5,000 brackets
+            reason = str(error).splitlines()[0][:200]
+            yield number, InputError(f"not a JSON object ({reason})", where=where, hint="one JSON object a line")
 
 
 def write_rows(path: Path, rows: Iterable[BaseModel]) -> int:

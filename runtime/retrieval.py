@@ -2,30 +2,25 @@
 
     score = z(cosine of the best piece) + w · z(BM25)      z over the candidates of this question
 
-A long section is embedded in overlapping pieces and counts by its best one. The index is a cache of the articles:
-keyed by them and by the embedder, checked byte by byte before it is used, made again when missing, stale or damaged.
-Each process searches a private copy, because Chroma writes into its files even when it only reads, and two processes
-on one folder corrupt it. Knows nothing of prompts and conversations.
+A long section is embedded in overlapping pieces and counts by its best one. Promises: only sections valid on the day,
+in the question's language where the corpus has it. Knows nothing of prompts and of how the index is kept.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.articles import Article, Section, guess_language, load_articles
 from runtime.embedder import Embedder, Progress
-from runtime.errors import IntegrityError, MissingError
+from runtime.errors import MissingError
+from runtime.index import VectorIndex
 from runtime.lexical import BM25
-from runtime.manifest import digest, stage, verify
+from runtime.manifest import digest
 from runtime.sentences import pieces
 
 if TYPE_CHECKING:
@@ -40,8 +35,6 @@ PIECE_TERMS = 90
 """About five sentences: beyond that a vector blurs what its sentences say."""
 CANDIDATES = 100
 """Pieces taken from the vectors, and sections from BM25, before the two are weighed."""
-_FORMAT = 1
-_COLLECTION = "pieces"
 
 
 @dataclass(frozen=True)
@@ -56,27 +49,20 @@ class Hit:
 class Retriever:
     """The articles of one bundle, ready to be searched. Safe to search from several threads; close it when done."""
 
-    def __init__(self, articles: Sequence[Article], embedder: Embedder, live: tempfile.TemporaryDirectory[str]) -> None:
+    def __init__(self, articles: Sequence[Article], embedder: Embedder, cut: _Cut, index: VectorIndex) -> None:
         """Use `open` or `build`."""
         self.articles = tuple(articles)
         self.embedder = embedder
         self.weight = LEXICAL_WEIGHT
-        self._sections = [section for article in articles for section in article.sections]
-        self._owners = [article for article in articles for _ in article.sections]
+        self._rows = [(article, section) for article in articles for section in article.sections]
         self._languages = {article.lang for article in articles}
         self._by_id = {(article.id, article.lang): article for article in articles}
-        self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for section in self._sections])
-        self._pieces: dict[int, list[str]] = {}
-        for identity, number, _ in _cut(self._sections):
-            self._pieces.setdefault(number, []).append(identity)
-        self._live = live
-        self._client = _client(Path(live.name))
-        self._collection = self._client.get_collection(_COLLECTION, embedding_function=None)
+        self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
+        self._piece_counts = Counter(cut.groups)
+        self._index = index
 
     @classmethod
-    def open(
-        cls, bundle: Bundle, index_dir: Path, *, threads: int = 2, progress: Progress | None = None
-    ) -> Retriever:
+    def open(cls, bundle: Bundle, index_dir: Path, *, threads: int = 2, progress: Progress | None = None) -> Retriever:
         """The retriever of an open bundle; its index is made in `index_dir` if need be."""
         articles = load_articles(bundle.articles_path)
         return cls.build(articles, Embedder(bundle.embedder_path, threads=threads), index_dir, progress=progress)
@@ -92,25 +78,10 @@ class Retriever:
         sections = [section for article in articles for section in article.sections]
         if not sections:
             raise MissingError("no article to search", where=str(index_dir), hint="put articles into the bundle")
-        inputs = {
-            "format": _FORMAT,
-            "chromadb": _chroma_version(),
-            "embedder": embedder.fingerprint,
-            "piece_terms": PIECE_TERMS,
-            "sections": digest([asdict(section) for section in sections]),
-        }
-
-        def work(folder: Path) -> Mapping[str, Any]:
-            return _write_index(folder, sections, embedder, progress)
-
-        index_dir.mkdir(parents=True, exist_ok=True)
-        with _lock(index_dir / ".lock"):
-            _sweep(index_dir)
-            try:
-                live = _copy_index(index_dir, inputs, work, force=False)
-            except IntegrityError:
-                live = _copy_index(index_dir, inputs, work, force=True)
-            return cls(articles, embedder, live)
+        cut = _cut(sections)
+        inputs = {"embedder": embedder.fingerprint, "pieces": digest(cut)}
+        index = VectorIndex.open(index_dir, inputs, cut.groups, lambda: embedder.passages(cut.texts, progress))
+        return cls(articles, embedder, cut, index)
 
     def search(
         self,
@@ -133,28 +104,26 @@ class Retriever:
         day = today or datetime.now().astimezone().date()
         allowed = [
             number
-            for number, (article, section) in enumerate(zip(self._owners, self._sections, strict=True))
+            for number, (article, section) in enumerate(self._rows)
             if article.lang in only and article.valid_on(day) and (internal or section.audience == "public")
         ]
         if not allowed or limit < 1:
             return []
-        words = self._lexical.scores(question)[allowed]
-        vector = self.embedder.queries([question])[0]
-        similarity = self._similarities(vector, allowed, words)
+        words = self._lexical.scores(question)
+        similarity = self._similarities(question, allowed, words)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
-        lexical = words[np.searchsorted(np.array(allowed), numbers)]
-        score = _z(cosine) + self.weight * _z(lexical)
+        score = _z(cosine) + self.weight * _z(words[numbers])
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
-            section = self._sections[numbers[index]]
+            section = self._rows[numbers[index]][1]
             hits.setdefault(section.ref, Hit(section, float(score[index]), float(cosine[index])))
             if len(hits) == limit:
                 break
         return list(hits.values())
 
     def article(self, identity: str, lang: str | None = None) -> Article:
-        """An article by its id, in `lang` if it is written in it, else in any language; `MissingError` if there is none."""
+        """An article by its id, in `lang` if it is written in it, else in any language; `MissingError` if unknown."""
         if found := self._by_id.get((identity, lang or "")):
             return found
         for article in self.articles:
@@ -163,9 +132,8 @@ class Retriever:
         raise MissingError(f"no article '{identity}'", hint="ids are listed in the bundle's articles folder")
 
     def close(self) -> None:
-        """Let go of the index copy and delete it."""
-        self._client.close()
-        self._live.cleanup()
+        """Let go of the index."""
+        self._index.close()
 
     def __enter__(self) -> Retriever:
         return self
@@ -173,32 +141,26 @@ class Retriever:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _similarities(
-        self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32]
-    ) -> dict[int, float]:
+    def _similarities(self, question: str, allowed: list[int], words: NDArray[np.float32]) -> dict[int, float]:
         """Cosine of the best piece, for the sections nearest by vector and for those nearest by words."""
-        import numpy as np
-
+        vector = self.embedder.queries([question])[0]
+        count = min(CANDIDATES, sum(self._piece_counts[number] for number in allowed))
+        found = self._index.nearest(vector, count, None if len(allowed) == len(self._rows) else allowed)
+        seen = {number for number, _ in found}
+        by_words = sorted((number for number in allowed if words[number] > 0), key=lambda number: -words[number])
+        if missing := [number for number in by_words[:CANDIDATES] if number not in seen]:
+            found += self._index.cosines(vector, missing)
         best: dict[int, float] = {}
-        permitted = set(allowed)
-        found = self._collection.query(
-            query_embeddings=vector[None],
-            n_results=min(CANDIDATES, sum(len(self._pieces[number]) for number in allowed)),
-            where=None if len(allowed) == len(self._sections) else {"section": {"$in": allowed}},
-            include=["distances", "metadatas"],
-        )
-        for meta, distance in zip(found["metadatas"][0], found["distances"][0], strict=True):
-            if (number := int(meta["section"])) in permitted:
-                best[number] = max(best.get(number, -1.0), 1.0 - float(distance))
-        by_words = np.argsort(-words, kind="stable")[:CANDIDATES]
-        missing = [allowed[index] for index in by_words if words[index] > 0 and allowed[index] not in best]
-        if missing:
-            ids = [identity for number in missing for identity in self._pieces[number]]
-            rows = self._collection.get(ids=ids, include=["embeddings", "metadatas"])
-            for meta, cosine in zip(rows["metadatas"], np.asarray(rows["embeddings"]) @ vector, strict=True):
-                number = int(meta["section"])
-                best[number] = max(best.get(number, -1.0), float(cosine))
+        for number, cosine in found:
+            best[number] = max(best.get(number, -1.0), cosine)
         return best
+
+
+class _Cut(NamedTuple):
+    """The pieces of all sections: piece k belongs to section `groups[k]`."""
+
+    groups: list[int]
+    texts: list[str]
 
 
 def _z(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -210,79 +172,12 @@ def _z(values: NDArray[Any]) -> NDArray[np.float64]:
     return (wide - wide.mean()) / spread if spread > 1e-9 else np.zeros_like(wide)
 
 
-def _cut(sections: Sequence[Section]) -> Iterator[tuple[str, int, str]]:
-    """(id, section number, text) of every piece; the title and heading go with each, they say what `it` is."""
+def _cut(sections: Sequence[Section]) -> _Cut:
+    """Every section in pieces; the title and heading go with each, because they say what "it" is."""
+    cut = _Cut([], [])
     for number, section in enumerate(sections):
         head = ": ".join(dict.fromkeys(part for part in (section.title, section.heading) if part))
-        for index, piece in enumerate(pieces(section.text, PIECE_TERMS)):
-            yield f"{number}.{index}", number, f"{head}\n{piece}" if head else piece
-
-
-def _write_index(
-    folder: Path, sections: Sequence[Section], embedder: Embedder, progress: Progress | None
-) -> Mapping[str, Any]:
-    cut = list(_cut(sections))
-    vectors = embedder.passages([text for _, _, text in cut], progress)
-    client = _client(folder)
-    try:
-        collection = client.create_collection(
-            _COLLECTION, embedding_function=None, configuration={"hnsw": {"space": "cosine", "ef_search": 2 * CANDIDATES}}
-        )
-        step = min(1000, client.get_max_batch_size())
-        for start in range(0, len(cut), step):
-            rows = cut[start : start + step]
-            collection.add(
-                ids=[identity for identity, _, _ in rows],
-                embeddings=vectors[start : start + step],
-                metadatas=[{"section": number} for _, number, _ in rows],
-            )
-    finally:
-        client.close()  # flushes; only then may the files be hashed
-    return {"pieces": len(cut), "sections": len(sections)}
-
-
-def _copy_index(
-    index_dir: Path, inputs: Mapping[str, Any], work: Any, *, force: bool
-) -> tempfile.TemporaryDirectory[str]:
-    """Make the index if need be, copy it, and check the copy: the bytes Chroma will read are the bytes checked."""
-    folder = index_dir / "sections"
-    manifest, _ = stage(folder, "index", inputs, work, force=force)
-    live = tempfile.TemporaryDirectory(prefix="live-", dir=index_dir, ignore_cleanup_errors=True)
-    try:
-        shutil.copytree(folder, live.name, dirs_exist_ok=True)
-        verify(Path(live.name), manifest)
-    except BaseException:
-        live.cleanup()
-        raise
-    return live
-
-
-def _sweep(index_dir: Path) -> None:
-    """Delete the copies that killed processes left: those whose process no longer holds the folder."""
-    for folder in index_dir.glob("live-*"):
-        if not _held(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Wait for whoever is making the index: it takes seconds, and then it is there for both."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _client(folder: Path) -> Any:
-    import chromadb
-    from chromadb.config import Settings
-
-    return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
-
-
-def _chroma_version() -> str:
-    from importlib.metadata import version
-
-    return version("chromadb")
+        for piece in pieces(section.text, PIECE_TERMS):
+            cut.groups.append(number)
+            cut.texts.append(f"{head}\n{piece}" if head else piece)
+    return cut

@@ -3,13 +3,17 @@
 Promises: pure; the clock comes in with the events (`at`, seconds of a monotonic clock). An event of a question that is
 no longer the current one changes nothing, so a late token cannot reach the wrong draft. The agent's words are never
 lost: a question that is cancelled or fails comes back into the composer, above whatever was typed meanwhile.
-Knows nothing of Textual, sockets, files and languages.
+The server's events are those of
+`runtime.events`. Knows nothing of Textual, sockets, files and languages.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from runtime import events
+from runtime.events import Citation
 
 MAX_TURNS = 200
 """Turns kept on screen; older ones are in the journal."""
@@ -33,22 +37,8 @@ class Link(StrEnum):
     LOOKING = "looking"
     STARTING = "starting"
     READY = "ready"
-    DEGRADED = "degraded"
+    STOPPING = "stopping"
     GONE = "gone"
-
-
-@dataclass(frozen=True)
-class Citation:
-    """A section an answer rests on. All text in it is as the article has it, not yet inert."""
-
-    article: str
-    section: str
-    title: str
-    heading: str
-    text: str
-    lang: str = ""
-    internal: bool = False
-    score: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,7 @@ class Turn:
     handoff: str = ""
     """Why a person must answer; empty = no hand-off."""
     unsupported: tuple[str, ...] = ()
-    """Amounts, dates and names of the draft that no cited section holds."""
+    """Numbers of the draft that neither a section nor the question holds."""
     problem: str = ""
     hint: str = ""
 
@@ -90,9 +80,12 @@ class Turn:
 
     @property
     def speed(self) -> float | None:
-        """Tokens a second: the server's figure once it is known, before that the console's own."""
+        """Tokens a second: the server's figure once it is known, before that the console's own.
+
+        None where nothing was measured, as when no model wrote.
+        """
         if self.tokens_per_s is not None:
-            return self.tokens_per_s
+            return self.tokens_per_s or None
         if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
             return None
         return (self.tokens - 1) / (self.last_at - self.first_at)
@@ -104,7 +97,7 @@ class State:
 
     link: Link = Link.LOOKING
     why: str = ""
-    """Why the server is gone or degraded, in the server's or the system's words."""
+    """Why the server is gone, in the server's or the system's words."""
     retry: int = 0
     """How many times in a row the server was looked for and not found."""
     bundle: str = ""
@@ -128,7 +121,7 @@ class State:
     @property
     def may_ask(self) -> bool:
         """Whether Enter would send what is typed."""
-        return self.link in (Link.READY, Link.DEGRADED) and not self.busy and bool(self.composer.strip())
+        return self.link is Link.READY and not self.busy and bool(self.composer.strip())
 
 
 @dataclass(frozen=True)
@@ -140,7 +133,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class Asked:
-    """The agent sent what is in the composer."""
+    """The agent sent what is in the composer. The console reports what was typed before any other event."""
 
     at: float
 
@@ -156,59 +149,12 @@ class NewConversation:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The server has written the question to its journal."""
+class Heard:
+    """The server sent an event for turn number `turn`; it came at `at`."""
 
     turn: int
-    conversation: str
-
-
-@dataclass(frozen=True)
-class Queued:
-    """Others are before this question."""
-
-    turn: int
-    position: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """The sections the draft will rest on."""
-
-    turn: int
-    citations: tuple[Citation, ...]
-
-
-@dataclass(frozen=True)
-class Token:
-    """A piece of the draft."""
-
-    turn: int
-    text: str
     at: float
-
-
-@dataclass(frozen=True)
-class Done:
-    """The whole answer; it replaces the streamed draft."""
-
-    turn: int
-    answer: str
-    citations: tuple[Citation, ...] = ()
-    ttft_s: float | None = None
-    tokens_per_s: float | None = None
-    model: str = ""
-    handoff: str = ""
-    unsupported: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Failed:
-    """The question could not be answered; the server's words."""
-
-    turn: int
-    what: str
-    hint: str = ""
+    event: events.Event
 
 
 @dataclass(frozen=True)
@@ -221,8 +167,7 @@ class Linked:
     model: str = ""
 
 
-TurnEvent = Stored | Queued | Found | Token | Done | Failed
-Event = Typed | Asked | Cancelled | NewConversation | Linked | TurnEvent
+Event = Typed | Asked | Cancelled | NewConversation | Heard | Linked
 
 
 def reduce(state: State, event: Event) -> State:
@@ -238,22 +183,28 @@ def reduce(state: State, event: Event) -> State:
             return state if state.busy else replace(state, conversation=None, turns=())
         case Linked():
             return _link(state, event)
+        case Heard():
+            return _hear(state, event)
+
+
+def _hear(state: State, heard: Heard) -> State:
     turn = state.current
-    if turn is None or not turn.busy or event.turn != turn.number:
+    if turn is None or not turn.busy or heard.turn != turn.number:
         return state
+    event = heard.event
     match event:
-        case Stored(_, conversation):
-            return replace(state, conversation=conversation)
-        case Queued(_, position):
-            return _turn(state, replace(turn, phase=Phase.QUEUED, position=position))
-        case Found(_, citations):
-            return _turn(state, replace(turn, phase=Phase.READING, citations=citations))
-        case Token(_, text, at):
-            return _turn(state, _write(turn, text, at))
-        case Done():
+        case events.Stored():
+            return replace(state, conversation=event.conversation)
+        case events.Queued():
+            return _turn(state, replace(turn, phase=Phase.QUEUED, position=event.position))
+        case events.Found():
+            return _turn(state, replace(turn, phase=Phase.READING, citations=event.citations))
+        case events.Token():
+            return _turn(state, _write(turn, event.text, heard.at))
+        case events.Done():
             return _turn(state, _finish(turn, event))
-        case Failed(_, what, hint):
-            return _give_back(state, Phase.FAILED, what, hint)
+        case events.Failed():
+            return _give_back(state, Phase.FAILED, event.what, event.hint)
 
 
 def _ask(state: State, at: float) -> State:
@@ -273,15 +224,16 @@ def _give_back(state: State, phase: Phase, problem: str = "", hint: str = "") ->
 
 
 def _link(state: State, event: Linked) -> State:
-    missing = event.link in (Link.GONE, Link.LOOKING)
-    return replace(
+    retry = {Link.GONE: state.retry + 1, Link.READY: 0}.get(event.link, state.retry)
+    changed = replace(
         state,
         link=event.link,
         why=event.why,
-        retry=state.retry + 1 if event.link is Link.GONE else 0,
-        bundle=state.bundle if missing else event.bundle,
-        model=state.model if missing else event.model,
+        retry=retry,
+        bundle=event.bundle or state.bundle,
+        model=event.model or state.model,
     )
+    return state if changed == state else changed
 
 
 def _write(turn: Turn, text: str, at: float) -> Turn:
@@ -290,7 +242,7 @@ def _write(turn: Turn, text: str, at: float) -> Turn:
     return replace(turn, phase=Phase.WRITING, draft=draft, tokens=turn.tokens + 1, first_at=first, last_at=at)
 
 
-def _finish(turn: Turn, event: Done) -> Turn:
+def _finish(turn: Turn, event: events.Done) -> Turn:
     return replace(
         turn,
         phase=Phase.DONE,
@@ -299,7 +251,7 @@ def _finish(turn: Turn, event: Done) -> Turn:
         ttft_s=event.ttft_s,
         tokens_per_s=event.tokens_per_s,
         model=event.model,
-        handoff=event.handoff,
+        handoff=event.handoff or "",
         unsupported=event.unsupported,
     )
 

@@ -13,13 +13,15 @@ import unicodedata
 MAX_COMBINING = 4
 """Marks kept on one letter; no script needs more, and a tower of them would be drawn over the neighbouring lines."""
 
-_SAFE = re.compile(r"[\n\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u3001-\u3029\u3040-\u3096\u30a0-\u30ff\u4e00-\u9fff\uff01-\uff9f]*")
+_SAFE = re.compile(
+    r"[\n\x20-\x7e\u00a1-\u00ac\u00ae-\u02ff\u3001-\u3029\u3040-\u3096\u30a0-\u30ff\u4e00-\u9fff\uff01-\uff9f]*"
+)
 _JOINERS = {"\u200c", "\u200d"}
 """Zero-width (non-)joiners: Persian, Hindi and emoji need them, and they hide nothing."""
 
 
 def inert(text: str) -> str:
-    """The text with every control, format and surrogate character shown as a sign; lines end with `\\n` only.
+    """The text with every control, format and surrogate character shown as a sign; lines end with a line feed.
 
     C0 controls become their Unicode pictures (`␛`, `␀`), all others their code point in angle brackets (`⟨202E⟩`).
     A tab becomes four spaces. `inert(inert(text)) == inert(text)`.

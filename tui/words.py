@@ -31,6 +31,10 @@ class Words:
         """The string with its values in place; `KeyError` when the catalogue lacks it."""
         return self._strings[key].format_map(values)
 
+    def get(self, key: str) -> str:
+        """The string without values, or an empty one where the catalogue has none (names that come from a server)."""
+        return self._strings.get(key, "")
+
     def other(self) -> Words:
         """The next language's strings."""
         return Words(LANGUAGES[(LANGUAGES.index(self.lang) + 1) % len(LANGUAGES)])

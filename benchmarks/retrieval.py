@@ -1,0 +1,146 @@
+"""Claim: vectors with a light touch of BM25 find the answering section at least as often as either alone.
+
+Peers, in the same run, on the same embedder: BM25 alone; Chroma alone (whole sections, cosine, as it comes);
+both by reciprocal rank fusion (Cormack et al. 2009, k = 60), the usual hybrid. Sets: the example shop's held-out
+questions in both languages, and the public sets of a folder given by --data. A set that is not there is said and counts
+as not holding.
+
+    python benchmarks/retrieval.py --embedder FOLDER [--data ../shared/data/retrieval] [--quick] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from runtime.articles import Article, load_articles
+from runtime.embedder import Embedder
+from runtime.errors import EdgedeskError
+from runtime.home import find_home
+from runtime.index import VectorIndex
+from runtime.lexical import BM25
+from runtime.record import Question, read_rows
+from runtime.retrieval import Retriever
+from runtime.retrieval_eval import Query, from_questions, load_set
+from runtime.store import current_bundle
+
+SHOP = Path(__file__).parents[1] / "examples" / "shop"
+PUBLIC = ("bitcoin_faq_en", "bitcoin_faq_zh", "egret_zh")
+BAR = {"shop_hit@5": 0.9, "mean_hit@5_over_best_peer": 1.0}
+DEPTH = 10
+Search = Callable[[str], list[str]]
+"""A question to the article ids found, best first."""
+
+
+def shop_set(lang: str) -> tuple[list[Article], list[Query]]:
+    """The example shop's articles and its hand-written questions."""
+    questions = [row for path in sorted((SHOP / lang).glob("questions*.jsonl")) for row in read_rows(Question, path)]
+    return load_articles(SHOP / lang / "articles"), from_questions(questions)
+
+
+def searchers(articles: list[Article], embedder: Embedder, folder: Path) -> Iterator[tuple[str, Search]]:
+    """The project and its peers on one corpus."""
+    sections = [section for article in articles for section in article.sections]
+    texts = [f"{section.title} {section.heading}\n{section.text}".strip() for section in sections]
+    lexical = BM25(texts)
+    index = VectorIndex.open(folder / "peer", {}, range(len(texts)), lambda: embedder.passages(texts))
+
+    def ids(order: Iterable[int]) -> list[str]:
+        return list(dict.fromkeys(sections[number].article for number in order))[:DEPTH]
+
+    def by_words(question: str) -> list[int]:
+        return [int(number) for number in np.argsort(-lexical.scores(question), kind="stable")]
+
+    def by_vector(question: str) -> list[int]:
+        return [number for number, _ in index.nearest(embedder.queries([question])[0], min(100, len(texts)))]
+
+    def fused(question: str) -> list[int]:
+        score: dict[int, float] = {}
+        for order in (by_words(question)[:100], by_vector(question)):
+            for rank, number in enumerate(order):
+                score[number] = score.get(number, 0.0) + 1 / (60 + rank)
+        return sorted(score, key=lambda number: -score[number])
+
+    yield "BM25", lambda question: ids(by_words(question))
+    yield "Chroma", lambda question: ids(by_vector(question))
+    yield "RRF", lambda question: ids(fused(question))
+    retriever = Retriever.build(articles, embedder, folder / "own")
+    yield (
+        "edgedesk",
+        lambda question: list(
+            dict.fromkeys(hit.section.article for hit in retriever.search(question, lang=None, limit=DEPTH))
+        ),
+    )
+    retriever.close()
+    index.close()
+
+
+def measure(search: Search, queries: list[Query]) -> dict[str, float]:
+    """hit@1/5/10 and the times of one searcher."""
+    ranks, times = [], []
+    for query in queries:
+        started = time.perf_counter()
+        found = search(query.text)
+        times.append((time.perf_counter() - started) * 1000)
+        gold = {name.split("#")[0] for name in query.gold}
+        ranks.append(next((rank for rank, name in enumerate(found, start=1) if name in gold), DEPTH + 1))
+    out = {f"hit@{depth}": float(np.mean([rank <= depth for rank in ranks])) for depth in (1, 5, 10)}
+    return out | {"p50_ms": float(np.median(times)), "p95_ms": float(np.quantile(times, 0.95))}
+
+
+def main() -> int:
+    """Run it; 0 when the claim holds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--embedder", type=Path, help="embedder folder (default: the installed bundle's)")
+    parser.add_argument("--data", type=Path, default=SHOP.parents[2] / "shared" / "data" / "retrieval")
+    parser.add_argument("--quick", action="store_true", help="at most 40 questions a set")
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    options = parser.parse_args()
+    embedder = Embedder(options.embedder or current_bundle(find_home()).embedder_path)
+    sources: dict[str, Callable[[], tuple[list[Article], list[Query]]]] = {
+        "shop en": lambda: shop_set("en"),
+        "shop zh": lambda: shop_set("zh"),
+        **{name: (lambda name=name: load_set(options.data / name)) for name in PUBLIC},  # type: ignore[misc]
+    }
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    missing = []
+    print(f"{'set':<16}{'n':>5}  {'search':<10}{'hit@1':>7}{'hit@5':>7}{'hit@10':>7}{'p50 ms':>9}{'p95 ms':>8}")
+    for name, load in sources.items():
+        try:
+            articles, queries = load()
+        except EdgedeskError as error:
+            missing.append(name)
+            print(f"{name:<16} not there: {error}", file=sys.stderr)
+            continue
+        queries = queries[:: max(1, len(queries) // 40)] if options.quick else queries
+        figures[name] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            for peer, search in searchers(articles, embedder, Path(folder)):
+                row = figures[name][peer] = measure(search, queries)
+                print(
+                    f"{name:<16}{len(queries):>5}  {peer:<10}"
+                    f"{row['hit@1']:>7.2f}{row['hit@5']:>7.2f}{row['hit@10']:>7.2f}{row['p50_ms']:>9.1f}{row['p95_ms']:>8.1f}"
+                )
+    means = {
+        peer: float(np.mean([figures[name][peer]["hit@5"] for name in figures]))
+        for peer in ("BM25", "Chroma", "RRF", "edgedesk")
+    }
+    ratio = means["edgedesk"] / max(value for peer, value in means.items() if peer != "edgedesk")
+    shop = min((figures[name]["edgedesk"]["hit@5"] for name in figures if name.startswith("shop")), default=0.0)
+    holds = not missing and ratio >= BAR["mean_hit@5_over_best_peer"] and shop >= BAR["shop_hit@5"]
+    print(f"\nmean hit@5: {', '.join(f'{peer} {value:.3f}' for peer, value in means.items())}; ratio {ratio:.3f}")
+    if options.json:
+        whole = {"sets": figures, "mean_hit@5": means, "mean_hit@5_over_best_peer": ratio, "shop_hit@5": shop}
+        print(json.dumps({"name": "retrieval", "figures": whole, "bar": BAR, "holds": holds}))
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

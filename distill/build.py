@@ -1,0 +1,255 @@
+"""The distill half of `edgedesk build`: from a recipe to a merged checkpoint, each stage a folder with a manifest.
+
+    work/articles   the company's articles, one form          work/student   pruned teacher after distillation
+    work/records    train, valid, test                         work/merged    student + LoRA, one checkpoint
+    work/teacher    its GGUF, parity proof                     work/prompt    prompt.json and policies
+    work/capture    the teacher's top-k log-probabilities
+
+A stage runs again only when what went into it has changed. How a GGUF is written belongs to quantize; the front door
+passes it in, so that neither package imports the other.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distill.corpus import (
+    copy_policies,
+    data_key,
+    gather_articles,
+    make_prompt,
+    make_records,
+    neighbour_finder,
+    read_split,
+    sections_by_ref,
+)
+from distill.models import Base, open_base
+from distill.packs import Pack, pack_records
+from distill.recipe import Recipe
+from distill.tokenizer import chat_pieces, parity_strings, prove_parity
+from runtime import __version__
+from runtime.articles import load_articles
+from runtime.errors import InputError
+from runtime.files import need_space, read_text, write_atomic
+from runtime.manifest import Manifest, stage
+from runtime.progress import bar, say
+from runtime.prompt import PromptSpec
+from runtime.tokenizer import JsonTokenizer
+
+WriteGguf = Callable[[Path, Path], None]
+"""(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
+INFLUENCE_PACKS = 4
+WORK_BYTES_PER_WEIGHT_BYTE = 6
+"""Space a build takes beside the base's own weights: student, merged, f16, quantized, ONNX."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """One recipe in one work folder."""
+
+    recipe: Recipe
+    work: Path
+    base: Base
+    force_from: str | None = None
+
+    def run(self, write_gguf: WriteGguf) -> dict[str, Manifest]:
+        """Run every stage that is stale; returns the manifests by stage name."""
+        weights = sum(path.stat().st_size for path in self.base.checkpoint.glob("*.safetensors"))
+        need_space(self.work, WORK_BYTES_PER_WEIGHT_BYTE * weights, "the build")
+        recipe, data = self.recipe, data_key(self.recipe.data)
+        done: dict[str, Manifest] = {}
+        self._stage(done, "articles", data, lambda out: gather_articles(recipe.data, out))
+        self._stage(
+            done,
+            "teacher",
+            {"base": self.base.fingerprint, "articles": _made(done["articles"])},
+            lambda out: self._teacher(out, write_gguf),
+        )
+        self._stage(
+            done,
+            "prompt",
+            {"base": self.base.fingerprint, "data": data, "prompt": recipe.prompt.model_dump(), "to": recipe.languages},
+            self._prompt,
+        )
+        self._stage(
+            done,
+            "records",
+            {"data": data, "languages": recipe.languages},
+            lambda out: make_records(recipe, self.work / "articles", out),
+        )
+        packing = {
+            "records": _made(done["records"]),
+            "prompt": _made(done["prompt"]),
+            "teacher": self.base.fingerprint,
+            "packing": recipe.packing.model_dump(),
+        }
+        self._stage(
+            done, "capture", {**packing, "capture": recipe.capture.model_dump()}, lambda out: self._capture(out)
+        )
+        self._stage(
+            done,
+            "student",
+            {
+                "capture": _made(done["capture"]),
+                "student": recipe.student.model_dump(),
+                "kd": recipe.kd.model_dump(),
+                "held_out": recipe.evaluate.packs,
+            },
+            lambda out: self._student(out),
+        )
+        self._stage(
+            done,
+            "merged",
+            {**packing, "student": _made(done["student"]), "lora": recipe.lora.model_dump()},
+            lambda out: self._merged(out),
+        )
+        return done
+
+    def _stage(
+        self, done: dict[str, Manifest], name: str, inputs: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]
+    ) -> None:
+        force = self.force_from == name or any(manifest.figures.get("forced") for manifest in done.values())
+        manifest, ran = stage(self.work / name, name, {**inputs, "edgedesk": __version__}, work, force=force)
+        if force:
+            manifest = manifest.model_copy(update={"figures": {**manifest.figures, "forced": True}})
+        done[name] = manifest
+        say(f"{name:<9} {'done in ' + str(manifest.figures['seconds']) + ' s' if ran else 'unchanged'}")
+
+    @cached_property
+    def spec(self) -> PromptSpec:
+        """The prompt, once its stage has written it."""
+        return PromptSpec.model_validate_json(read_text(self.work / "prompt" / "prompt.json"))
+
+    @cached_property
+    def tokenizer(self) -> JsonTokenizer:
+        """The checkpoint's tokenizer."""
+        return JsonTokenizer(self.base.checkpoint)
+
+    def packs(self, split: str, *, seed: int, limit: int) -> list[Pack]:
+        """Up to `limit` packs of a split, the languages in their proportion, in an order that `seed` decides."""
+        packs = []
+        for lang in self.recipe.languages:
+            sections = sections_by_ref(self.work / "articles", lang)
+            packs += pack_records(
+                read_split(self.work / "records", split, lang),
+                sections,
+                self.spec,
+                self.tokenizer,
+                neighbours=neighbour_finder(sections),
+                limits=self.recipe.packing.limits(),
+                seed=seed,
+            )
+        random.Random(seed).shuffle(packs)  # noqa: S311 - an order, no secret
+        if not packs:
+            raise InputError(
+                f"no {split} record rests on a known article and fits a prompt",
+                where=str(self.work / "records"),
+                hint="see records/report.json: name evidence in the transcripts, or raise packing.tokens",
+            )
+        return packs[:limit]
+
+    def _teacher(self, out: Path, write_gguf: WriteGguf) -> dict[str, Any]:
+        """Tokenizer parity with llama.cpp comes before anything is learned."""
+        gguf = out / "teacher.gguf"
+        if self.base.gguf:
+            shutil.copyfile(self.base.gguf, gguf)
+        else:
+            write_gguf(self.base.checkpoint, gguf)
+        texts = [s.text for article in load_articles(self.work / "articles") for s in article.sections]
+        strings = prove_parity(self.tokenizer, gguf, parity_strings(texts))
+        return {"base": self.base.name, "licence": self.base.licence, "parity_strings": strings, "parity_misses": 0}
+
+    def _prompt(self, out: Path) -> dict[str, Any]:
+        spec = make_prompt(self.recipe, chat_pieces(self.base.checkpoint))
+        write_atomic(out / "prompt.json", spec.model_dump_json(indent=1) + "\n")
+        copy_policies(self.recipe, out)
+        return {}
+
+    def _capture(self, out: Path) -> dict[str, Any]:
+        from distill.capture import capture
+
+        packs = self.packs("train", seed=1, limit=self.recipe.capture.packs)
+        with self._model(self.base.checkpoint) as teacher:
+            tokens = sum(len(pack.tokens) for pack in packs)
+            with bar("capturing the teacher", tokens, unit="tokens") as advance:
+                return capture(teacher, packs, out / "capture.parquet", k=self.recipe.capture.k, advance=advance)
+
+    def _student(self, out: Path) -> dict[str, Any]:
+        from distill.capture import read_capture
+        from distill.compare import compare
+        from distill.merge import save
+        from distill.prune import block_influence, drop_layers, layers_to_keep
+        from distill.train import distill
+
+        captured = list(read_capture(self.work / "capture" / "capture.parquet"))
+        held_out = self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
+        with self._model(self.base.checkpoint) as teacher, self._model(self.base.checkpoint) as student:
+            influence = block_influence(teacher, [row.pack for row in captured[:INFLUENCE_PACKS]])
+            keep = layers_to_keep(influence, self.recipe.student.layers)
+            drop_layers(student, keep)
+            before = compare(student, teacher, held_out)
+            tokens = sum(len(row.pack.tokens) for row in captured) * self.recipe.kd.epochs
+            with bar("distilling", tokens, unit="tokens") as advance, self._scratch() as scratch:
+                trained = distill(student, captured, self.recipe.kd, scratch, advance)
+            after = compare(student, teacher, held_out)
+            save(student, self.base.checkpoint, out)
+        say(f"student vs teacher on held-out replies: KL {before['kl']} → {after['kl']}, top-1 {after['top1']}")
+        return {
+            "layers": keep,
+            "influence": [round(value, 4) for value in influence],
+            "held_out_before": before,
+            "held_out": after,
+            "training": trained,
+        }
+
+    def _merged(self, out: Path) -> dict[str, Any]:
+        from distill.merge import merge
+        from distill.train import tune
+
+        packs = self.packs("train", seed=3, limit=self.recipe.lora.packs)
+        with self._model(self.work / "student") as student:
+            tokens = sum(len(pack.tokens) for pack in packs) * self.recipe.lora.epochs
+            with bar("tuning with LoRA", tokens, unit="tokens") as advance, self._scratch() as scratch:
+                wrapped, trained = tune(student, packs, self.recipe.lora, scratch, advance)
+            figures = merge(wrapped, packs, self.work / "student", out)
+        return {"training": trained, **figures}
+
+    @contextmanager
+    def _model(self, folder: Path) -> Iterator[Any]:
+        """A checkpoint in f32 for the length of a block, so that no two stages' models stand in memory together."""
+        import gc
+
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        yield AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+        )
+        gc.collect()
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=self.work) as folder:
+            yield Path(folder)
+
+
+def _made(manifest: Manifest) -> str:
+    """What identifies a stage's output: the hashes of its files."""
+    from runtime.manifest import digest
+
+    return digest([entry.model_dump() for entry in manifest.files])
+
+
+def open_build(recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None) -> Build:
+    """Open the base (fetching it when need be) and make the work folder."""
+    opened = open_base(base or recipe.base.model, say)
+    work.mkdir(parents=True, exist_ok=True)
+    return Build(recipe, work, opened, force_from)

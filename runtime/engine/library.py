@@ -1,0 +1,54 @@
+"""llama.cpp's C library: loaded once, quiet, and polite to its neighbours.
+
+Promises: nothing is written to stderr; the last lines llama.cpp logged are kept for error messages; threads that wait
+for work sleep instead of spinning. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections import deque
+from functools import cache
+from typing import Any
+
+KEPT_LOG_LINES = 20
+
+_log: deque[str] = deque(maxlen=KEPT_LOG_LINES)
+_partial: list[str] = []
+_lock = threading.Lock()
+
+
+@cache
+def library() -> Any:
+    """The low-level bindings (`llama_cpp.llama_cpp`); the first call loads and initialises the library.
+
+    Spinning OpenMP threads fall from 100 to 7 tokens a second next to two busy processes; sleeping ones to 26. The
+    variable is read when the library is loaded, so it must be set before; one set by the user wins.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from llama_cpp import llama_cpp
+
+    llama_cpp.llama_log_set(_callback(llama_cpp), ctypes.c_void_p(0))
+    llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+@cache
+def _callback(llama_cpp: Any) -> Any:
+    # Cached, so that the C side never calls into a collected closure.
+    def keep(level: int, text: bytes, user_data: object) -> None:  # noqa: ARG001 - the C signature
+        with _lock:
+            _partial.append(text.decode(errors="replace"))
+            *whole, rest = "".join(_partial).split("\n")
+            _partial[:] = [rest] if rest else []
+            _log.extend(line for line in whole if line.strip(" ."))
+
+    return llama_cpp.llama_log_callback(keep)
+
+
+def last_log(lines: int = 3) -> str:
+    """The last lines llama.cpp logged, for an error's hint."""
+    with _lock:
+        return " / ".join(list(_log)[-lines:])

@@ -1,0 +1,137 @@
+"""The desk's rules, read from policy.toml: what is decided before and instead of the model.
+
+    [refusal]    text            said when nothing is found; default: the sentence in the bundle's prompt.json
+    [hand_off]   name = [phrases]   a phrase in the question hands the conversation to a person; the name is the reason
+    [reply]      hand_off, quote    what is said on a hand-off, and before a section that is quoted; optional
+    [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
+
+Rules come first, then thresholds. Pure: the same question and the same hits always decide the same. Knows nothing of
+models and files but its own.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from runtime.errors import InputError
+from runtime.files import read_text
+from runtime.record import describe
+
+NO_ARTICLE = "no_article"
+"""The hand-off reason when nothing was found."""
+_HAND_OFF = {"en": "I am handing you over to a colleague.", "zh": "我这就为您转接同事。"}
+_QUOTE = {"en": "This is what our article says:", "zh": "以下是相关资料的原文："}
+
+
+class Refusal(BaseModel):
+    """What is said when nothing is found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    text: str = ""
+
+
+class Reply(BaseModel):
+    """The desk's own sentences; empty ones are said in the question's language."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hand_off: str = ""
+    quote: str = ""
+
+
+class RetrievalRule(BaseModel):
+    """When a section counts as found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    min_similarity: float = Field(default=0.0, ge=-1, le=1)
+
+
+class Policy(BaseModel):
+    """One language's policy.toml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refusal: Refusal = Refusal()
+    hand_off: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    reply: Reply = Reply()
+    retrieval: RetrievalRule = RetrievalRule()
+
+    @field_validator("hand_off")
+    @classmethod
+    def _no_empty_phrase(cls, rules: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if any(not phrase.strip() for phrases in rules.values() for phrase in phrases):
+            raise ValueError("an empty phrase would match every question")
+        return rules
+
+    def hand_off_text(self, lang: str) -> str:
+        """What the customer is told on a hand-off."""
+        return self.reply.hand_off or _HAND_OFF.get(lang, _HAND_OFF["en"])
+
+    def quote_text(self, lang: str) -> str:
+        """What stands before a section that is quoted."""
+        return self.reply.quote or _QUOTE.get(lang, _QUOTE["en"])
+
+
+def read_policy(path: Path) -> Policy:
+    """A policy file; `InputError` names what is wrong in it."""
+    try:
+        return Policy.model_validate(tomllib.loads(read_text(path)))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"not TOML: {error}", where=str(path), hint="see examples/shop/en/policy.toml") from None
+    except ValidationError as error:
+        raise InputError(describe(error), where=str(path), hint="see examples/shop/en/policy.toml") from None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a question, and the reason for a hand-off."""
+
+    action: Literal["hand_off", "retrieve", "refuse", "quote", "generate"]
+    reason: str | None = None
+
+
+def decide(
+    policy: Policy, *, question: str, lang: str, languages: Sequence[str], similarities: Sequence[float] | None
+) -> Decision:
+    """What to do next; `similarities` are the hits' cosines, or None before the search.
+
+    1. a hand-off phrase: to a person, whatever else is true
+    2. not searched yet: search
+    3. nothing similar enough: refuse and offer a person
+    4. a language the model does not write: quote the best section
+    5. else let the model answer
+    """
+    if rule := matching_rule(policy, question):
+        return Decision("hand_off", rule)
+    if similarities is None:
+        return Decision("retrieve")
+    if not similarities or max(similarities) < policy.retrieval.min_similarity:
+        return Decision("refuse", NO_ARTICLE)
+    return Decision("generate" if lang in languages else "quote")
+
+
+def matching_rule(policy: Policy, question: str) -> str | None:
+    """The first rule with a phrase in the question: whole words for alphabets, anywhere in Chinese."""
+    text = _normal(question)
+    for name, phrases in policy.hand_off.items():
+        if any(re.search(_pattern(phrase), text) for phrase in phrases):
+            return name
+    return None
+
+
+def _pattern(phrase: str) -> str:
+    normal = _normal(phrase)
+    before = r"(?<![a-z0-9])" if normal[0].isascii() and normal[0].isalnum() else ""
+    after = r"(?![a-z0-9])" if normal[-1].isascii() and normal[-1].isalnum() else ""
+    return before + re.escape(normal) + after
+
+
+def _normal(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())

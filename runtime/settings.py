@@ -1,0 +1,75 @@
+"""Settings of a branch: a flag, then EDGEDESK_… in the environment, then settings.toml in the home, then the default.
+
+Every limit and default of the server stands here, with its unit in its name. A key nobody knows is an error, so that a
+slip of the pen does not pass for a setting.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from runtime.errors import UsageError
+from runtime.files import read_text
+from runtime.record import describe
+
+FILE_NAME = "settings.toml"
+
+
+class Settings(BaseSettings):
+    """Settings as the runtime uses them."""
+
+    model_config = SettingsConfigDict(env_prefix="EDGEDESK_", extra="forbid", frozen=True)
+
+    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
+    """Threads the engine computes with; by default every processor this process may use."""
+    queue_limit: int = Field(default=16, ge=1, le=1024)
+    """Requests that may wait behind the running one; more are refused."""
+    question_chars: int = Field(default=4000, ge=1)
+    """A question longer than this is refused before anything is done with it."""
+    history_turns: int = Field(default=2, ge=0, le=16)
+    """Earlier questions of the conversation that are shown to the model with their answers."""
+    draft_every_s: float = Field(default=0.5, ge=0)
+    """The growing draft is written to the journal at most this often."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """0 always takes the likeliest token."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    """Used with a temperature above 0."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """Also listen on 127.0.0.1, with a token; 0 takes any free port."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag, environment, file; no .env, no secrets folder."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(home: Path, **flags: Any) -> Settings:
+    """The settings of a home; flags that are None were not given. `UsageError` names the key that is wrong."""
+    path = home / FILE_NAME
+    given = {key: value for key, value in flags.items() if value is not None}
+    if path.is_file():
+        read_text(path)  # refuses what is not UTF-8 with file and line
+    here = type("Settings", (Settings,), {"model_config": SettingsConfigDict(toml_file=path)})
+    try:
+        settings: Settings = here(**given)
+    except ValidationError as error:
+        raise UsageError(
+            f"setting {describe(error).removeprefix('column ')}",
+            where=str(path) if path.is_file() else "flags and EDGEDESK_… variables",
+            hint=f"known settings: {', '.join(Settings.model_fields)}",
+        ) from None
+    except ValueError as error:
+        raise UsageError(f"not TOML ({error})", where=str(path), hint="write lines such as: threads = 2") from None
+    return settings

@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.articles import Section
+from runtime.desk import fit, open_desk
+from runtime.errors import InputError, MissingError
+from runtime.events import AskRequest, Done, Event, Failed, Found, Queued, Stored, Token, parse_event, rebuild
+from runtime.home import hold
+from runtime.policy import Decision, Policy, decide, matching_rule, read_policy
+from runtime.prompt import PromptSpec
+from runtime.record import Turn
+from runtime.settings import Settings, load_settings
+
+NEVER = threading.Event()
+ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
+EN = "How long can I return an item after delivery?"
+ZH = "大多数商品多长时间内可以退货？"
+
+
+def answer(home: Path, *questions: AskRequest | str, **settings: object) -> list[list[Event]]:
+    with hold(home, "test"), open_desk(home, Settings(threads=1, **settings)) as desk:  # type: ignore[arg-type]
+        return [
+            list(desk.ask(one if isinstance(one, AskRequest) else AskRequest(question=one), NEVER)) for one in questions
+        ]
+
+
+def journal(home: Path, conversation: str) -> list[tuple[str, str, str]]:
+    from runtime.journal import Journal
+
+    with Journal(home / "journal.sqlite") as opened:
+        return [(turn.question, turn.draft, turn.state) for turn in opened.turns(conversation)]
+
+
+def test_a_turn_is_stored_found_written_and_cited_in_that_order(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    (events,) = answer(home, EN)
+    kinds = [type(event) for event in events]
+    assert kinds[:3] == [Stored, Found, Queued]
+    assert set(kinds[3:-1]) == {Token}
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == "".join(event.text for event in events if isinstance(event, Token)) == ANSWER
+    assert done.citations[0].article == "returns-window"
+    assert done.citations[0].section == "how-long"
+    assert done.citations[0].text.startswith("You can return most items within 30 days")
+    assert done.model == "shop-1/q4_k_m"
+    assert done.handoff is None
+    assert done.ttft_s > 0
+    assert done.tokens_per_s > 0
+    stored = events[0]
+    assert isinstance(stored, Stored)
+    assert journal(home, stored.conversation) == [(EN, ANSWER, "complete")]
+    assert [parse_event(event.line()) for event in events] == events
+
+
+def test_a_language_the_model_does_not_write_gets_the_section_itself(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    (events,) = answer(make_home(scripted_gguf), ZH)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == "以下是相关资料的原文：\n大多数商品可在送达或自提后30天内退货。"
+    assert [(one.lang, one.article, one.section) for one in done.citations] == [("zh", "returns-window", "how-long")]
+    assert done.tokens_per_s == 0
+
+
+def test_chinese_is_written_where_the_bundle_says_so(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    (events,) = answer(make_home(scripted_gguf, languages=["en", "zh"]), ZH)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == ANSWER
+    assert {one.lang for one in done.citations} == {"zh"}
+
+
+def test_who_asks_for_a_person_gets_one_without_search_or_model(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    english, chinese = answer(make_home(scripted_gguf), "I want a HUMAN  agent!", "请转人工")
+    for events, text in ((english, "I am handing you over to a colleague."), (chinese, "我这就为您转接同事。")):
+        assert [type(event) for event in events] == [Stored, Token, Done]
+        done = events[-1]
+        assert isinstance(done, Done)
+        assert (done.answer, done.handoff, done.citations) == (text, "asks_for_person", ())
+
+
+def test_a_question_nothing_answers_is_refused_with_the_offer_of_a_person(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    (events,) = answer(make_home(scripted_gguf, min_similarity=0.99), "zzzz qqqq xxxx")
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert (done.answer, done.handoff, done.citations) == ("I can't find that.", "no_article", ())
+
+
+def test_a_model_that_refuses_hands_over_and_cites_nothing(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf, refusal={"en": "You can return most items"})
+    (events,) = answer(home, EN)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert (done.handoff, done.citations) == ("no_article", ())
+
+
+def test_figures_no_section_contains_are_named(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    (events,) = answer(make_home(scripted_gguf), "Standard delivery costs and parcel price, working days?")
+    found = next(event for event in events if isinstance(event, Found))
+    done = events[-1]
+    assert isinstance(done, Done)
+    if not any("30 days" in one.text for one in found.citations):
+        assert "30 days" in done.unsupported
+    (events,) = answer(make_home(scripted_gguf, name="second"), EN)
+    assert isinstance(events[-1], Done)
+    assert events[-1].unsupported == ()
+
+
+def test_a_conversation_goes_on_and_its_turns_reach_the_model(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    request = AskRequest(question=EN, conversation="talk-1")
+    first, second = answer(home, request, request)
+    assert [events[0].turn for events in (first, second) if isinstance(events[0], Stored)] == [1, 2]
+    from runtime.journal import Journal
+
+    with Journal(home / "journal.sqlite") as opened:
+        short, long = (turn.details["prompt_tokens"] for turn in opened.turns("talk-1"))
+    assert long > short + len(ANSWER)
+
+
+def test_a_question_too_long_is_refused_with_the_counts_and_nothing_is_stored(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    """S9."""
+    home = make_home(scripted_gguf, context_tokens=512, answer_tokens=64)
+    many, tokens = answer(home, "x" * 5000, "货" * 200)
+    assert isinstance(many[0], Failed)
+    assert many[0].what == "the question has 5,000 characters, 4,000 are allowed"
+    assert isinstance(tokens[0], Failed)
+    assert "tokens, 448 fit" in tokens[0].what
+    assert isinstance(tokens[0].exception(), InputError)
+    with pytest.raises(InputError, match="empty"), hold(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+        desk.admit(AskRequest(question=" \n"))
+
+
+def test_a_cancelled_answer_keeps_its_draft_in_the_journal(make_home: Callable[..., Path], endless_gguf: Path) -> None:
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=50000)
+    cancel = threading.Event()
+    seen = []
+    with hold(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+        for event in desk.ask(AskRequest(question=EN, conversation="talk"), cancel):
+            seen.append(event)
+            if isinstance(event, Token):
+                cancel.set()
+        closed = desk.ask(AskRequest(question=EN, conversation="closed"), NEVER)
+        while not isinstance(next(closed), Token):
+            pass
+        closed.close()  # type: ignore[attr-defined]
+    assert not any(isinstance(event, Done | Failed) for event in seen)
+    for name in ("talk", "closed"):
+        ((question, draft, state),) = journal(home, name)
+        assert (question, state) == (EN, "cancelled")
+        assert draft.startswith("Yo")
+
+
+def test_sections_that_do_not_fit_are_left_out_worst_first_after_the_oldest_turns() -> None:
+    class Bytes:
+        def encode(self, text: str, *, control: bool) -> list[int]:
+            return list(text.encode())
+
+    spec = PromptSpec.model_validate(
+        {
+            "pieces": dict.fromkeys(
+                ("system_open", "system_close", "user_open", "user_close", "assistant_open", "assistant_close"), ""
+            )
+            | {"stop": []},
+            "system": {"en": "S"},
+            "refusal": {},
+            "languages": ["en"],
+        }
+    )
+    sections = [Section("a", str(number), "T", "T", "x" * 50, "en") for number in range(3)]
+    turns = [Turn(role="user", content="u" * 20), Turn(role="assistant", content="a" * 20)] * 2
+    everything, _ = fit(spec, Bytes(), "en", sections, turns, "q", 10_000)
+    size = len(everything)
+    for room, anchors, left in ((size, "012", 4), (size - 1, "012", 2), (size - 41, "012", 0), (size - 81, "01", 0)):
+        tokens, shown = fit(spec, Bytes(), "en", sections, turns, "q", room)
+        assert len(tokens) <= room
+        assert "".join(section.anchor for section in shown) == anchors
+        assert bytes(tokens).count(b"u" * 20) + bytes(tokens).count(b"a" * 20) == left
+    assert fit(spec, Bytes(), "en", sections, turns, "q", 1)[1] == []
+
+
+def test_without_room_for_a_section_it_is_quoted(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf, context_tokens=256, answer_tokens=100)
+    (events,) = answer(home, "30 days return?")
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer.startswith("This is what our article says:\n")
+    assert len(done.citations) == 1
+
+
+def test_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MissingError) as caught, open_desk(tmp_path, Settings(threads=1)):
+        pass
+    assert "edgedesk install" in caught.value.hint
+
+
+RULES = Policy.model_validate(
+    {"hand_off": {"legal": ["court", "律师"], "person": ["real person"]}, "retrieval": {"min_similarity": 0.5}}
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "lang", "similarities", "decision"),
+    [
+        ("See you in COURT.", "en", None, Decision("hand_off", "legal")),
+        ("我要找律师", "zh", [0.9], Decision("hand_off", "legal")),
+        ("ｒｅａｌ　person please", "en", None, Decision("hand_off", "person")),
+        ("Is delivery by courtesy car?", "en", None, Decision("retrieve")),
+        ("How much?", "en", [], Decision("refuse", "no_article")),
+        ("How much?", "en", [0.49, 0.2], Decision("refuse", "no_article")),
+        ("How much?", "en", [0.2, 0.5], Decision("generate")),
+        ("多少钱？", "zh", [0.5], Decision("quote")),
+    ],
+)
+def test_the_same_rules_decide_the_same(
+    question: str, lang: str, similarities: list[float] | None, decision: Decision
+) -> None:
+    assert decide(RULES, question=question, lang=lang, languages=("en",), similarities=similarities) == decision
+
+
+@given(st.text())
+def test_no_question_breaks_a_rule(question: str) -> None:
+    assert matching_rule(RULES, question + " 律师") == "legal"
+
+
+def test_the_example_shops_policies_can_be_read() -> None:
+    shop = Path(__file__).parents[2] / "examples" / "shop"
+    for lang, question in (("en", "Let me talk to a real person"), ("zh", "我要转人工")):
+        policy = read_policy(shop / lang / "policy.toml")
+        assert matching_rule(policy, question) == "asks_for_person"
+        assert policy.refusal.text
+
+
+@pytest.mark.parametrize(
+    "text", ["[refusal", "[refusal]\ntxt = 'x'", "[hand_off]\nlegal = ['']", "[retrieval]\nmin_similarity = 3"]
+)
+def test_a_policy_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_policy(path)
+    assert caught.value.where == str(path)
+
+
+def test_settings_come_from_flag_then_environment_then_file_then_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.errors import UsageError
+
+    monkeypatch.delenv("EDGEDESK_THREADS", raising=False)
+    (tmp_path / "settings.toml").write_text("threads = 3\nqueue_limit = 5\nquestion_chars = 7\n")
+    monkeypatch.setenv("EDGEDESK_QUEUE_LIMIT", "6")
+    monkeypatch.setenv("EDGEDESK_CACHE", "/not/a/setting")
+    settings = load_settings(tmp_path, threads=4, port=None)
+    assert (settings.threads, settings.queue_limit, settings.question_chars, settings.port) == (4, 6, 7, None)
+    for wrong, message in (("treads = 3", "treads"), ("threads = 0", "threads"), ("threads = ", "TOML")):
+        (tmp_path / "settings.toml").write_text(wrong)
+        with pytest.raises(UsageError, match=message):
+            load_settings(tmp_path)
+
+
+def test_errors_cross_the_wire_as_themselves() -> None:
+    for error in (InputError("a", where="b", hint="c"), MissingError("退货", where="", hint="")):
+        back = Failed.of(error).exception()
+        assert type(back) is type(error)
+        assert back.as_dict() == error.as_dict()
+    assert rebuild("os", "x").what == "x"

@@ -1,0 +1,104 @@
+"""A console on a fake desk, with a clock that stands still, and a seat in front of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+from textual.pilot import Pilot
+
+from tui.app import Console
+from tui.fake import FakeDesk, answer, citation
+from tui.words import Words
+
+RETURNS = citation(
+    "returns", "window", "Returns", "How long you have", "You may return an article within 30 days of delivery."
+)
+INTERNAL = citation(
+    "goodwill", "limits", "Goodwill", "How far you may go", "Up to 20 euros without asking.", audience="internal"
+)
+CHINESE = citation(
+    "delivery-express",
+    "late",
+    "加急配送",
+    "加急包裹迟到怎么办",
+    "加急包裹晚于承诺时间送达的，我们全额退还加急运费。请在收货后7天内通过在线客服或电话告诉我们，并提供订单号。"
+    "如果地址不完整，或者第一次派送时家中无人，则不退还。",
+    lang="zh",
+)
+ENGLISH_ANSWER = answer(["You may ", "return it ", "within 30 days."], [RETURNS, INTERNAL])
+CHINESE_ANSWER = answer(["加急包裹晚于承诺时间送达的，", "我们全额退还", "加急运费。"], [CHINESE, INTERNAL])
+
+
+PATIENCE_S = 20.0
+
+
+class Seat:
+    """What an agent sees and does."""
+
+    def __init__(self, app: Console, desk: FakeDesk, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.desk = desk
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+
+    async def ask(self, question: str) -> None:
+        await self.press(*question, "enter")
+
+    async def until(self, wanted: Callable[[], bool]) -> None:
+        """Wait for a condition; a wait in vain shows the screen."""
+        patience = time.monotonic() + PATIENCE_S
+        while not wanted():
+            await self.pilot.pause(0.01)
+            assert time.monotonic() < patience, f"waited in vain, on screen:\n{self.text()}"
+
+    async def sees(self, text: str) -> None:
+        await self.until(lambda: text in self.text())
+
+    async def phase(self, name: str) -> None:
+        await self.until(lambda: self.app.state.current is not None and self.app.state.current.phase == name)
+        await self.pilot.pause()
+
+    def text(self) -> str:
+        """The terminal's rows."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+
+Sit = Callable[..., AbstractAsyncContextManager[Seat]]
+
+
+@pytest.fixture
+def desk() -> FakeDesk:
+    """Knows an English answer, then a Chinese one."""
+    return FakeDesk([list(ENGLISH_ANSWER), list(CHINESE_ANSWER)])
+
+
+@pytest.fixture
+def make_console() -> Callable[..., Console]:
+    def make(desk: FakeDesk, lang: str = "en") -> Console:
+        return Console(desk, Words(lang), clock=lambda: 0.0, poll_s=0.01, retry_s=(0.01,))
+
+    return make
+
+
+@pytest.fixture
+def sit(make_console: Callable[..., Console]) -> Sit:
+    """`async with sit(desk) as seat:` a running console, its server ready unless told not to wait."""
+
+    @asynccontextmanager
+    async def open_seat(
+        desk: FakeDesk, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True
+    ) -> AsyncIterator[Seat]:
+        app = make_console(desk, lang)
+        async with app.run_test(size=size) as pilot:
+            seat = Seat(app, desk, pilot)
+            if wait:
+                await seat.until(lambda: app.state.link == "ready")
+            yield seat
+
+    return open_seat

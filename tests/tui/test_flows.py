@@ -1,0 +1,239 @@
+"""An agent's day, key by key, on a desk that says what it is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from textual import events
+from textual.geometry import Offset
+
+from tui.fake import FakeDesk, answer
+from tui.screens.article import ArticleScreen
+from tui.screens.help import HelpScreen
+from tui.widgets.citations import CitationLine
+from tui.widgets.composer import Composer
+from tui.widgets.transcript import Transcript
+
+
+async def test_ask_stream_open_a_citation_go_back_and_quit(sit: Any, desk: FakeDesk) -> None:
+    desk.hold()
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("sending")
+        desk.release(2)
+        await seat.sees("in the queue, 2 before you")
+        desk.release()
+        await seat.sees("reading 2 sources")
+        await seat.sees("[1] Returns > How long you have")
+        await seat.sees("[2] Goodwill > How far you may go (internal, do not quote)")
+        desk.release()
+        await seat.sees("You may")
+        assert "30 days" not in seat.text()
+        desk.release(3)
+        await seat.sees("within 30 days.")
+        await seat.sees("first word after 0.4 s · 25 tokens/s")
+        await seat.press("2")
+        await seat.sees("Up to 20 euros without asking.")
+        assert "INTERNAL" in seat.text()
+        await seat.press("1")
+        await seat.sees("within 30 days of delivery")
+        assert "INTERNAL" not in seat.text()
+        await seat.press("escape")
+        await seat.sees("How long?")
+        await seat.press("ctrl+q")
+    assert desk.asked == [("How long?", None)]
+    assert desk.closed
+
+
+async def test_the_second_question_goes_on_in_the_conversation(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk, lang="zh") as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        # No key in between: a letter typed beside the question field starts the next question.
+        await seat.ask("加急包裹迟到了怎么办？")
+        await seat.phase("done")
+        await seat.sees("加急包裹晚于承诺时间送达的，我们全额退还加急运费。")
+        await seat.sees("within 30 days.")
+        await seat.press("1")
+        await seat.sees("请在收货后7天内通过在线客服")
+    assert desk.asked[1] == ("加急包裹迟到了怎么办？", "c1")
+
+
+async def test_escape_cancels_and_gives_the_text_back(sit: Any, desk: FakeDesk) -> None:
+    desk.hold()
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        desk.release(4)
+        await seat.sees("You may")
+        await seat.press("escape")
+        await seat.sees("cancelled")
+        await seat.until(lambda: desk.cancelled == 1)
+        composer = seat.app.chat.query_one(Composer)
+        assert composer.text == "How long?"
+        assert composer.has_focus
+        assert "You may" in seat.text()
+        # The same text can be sent again at once.
+        desk.release(20)
+        await seat.press("enter")
+        await seat.phase("done")
+    assert [question for question, _ in desk.asked] == ["How long?", "How long?"]
+
+
+async def test_enter_during_a_draft_keeps_the_text_and_says_why(sit: Any, desk: FakeDesk) -> None:
+    desk.hold()
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("sending")
+        await seat.ask("And then?")
+        await seat.sees("A draft is being written. Esc cancels it.")
+        assert seat.app.chat.query_one(Composer).text == "And then?"
+    assert len(desk.asked) == 1
+
+
+async def test_a_digit_in_the_question_field_is_a_digit_and_alt_digit_a_source(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("tab", *"12")
+        assert seat.app.chat.query_one(Composer).text == "12"
+        await seat.press("alt+1")
+        await seat.until(lambda: isinstance(seat.app.screen, ArticleScreen))
+
+
+async def test_a_number_without_a_source_is_said_in_words(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("7")
+        await seat.sees("There is no source 7.")
+
+
+async def test_the_mouse_opens_a_source_and_the_key_bar_works(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.sees("[2] Goodwill")
+        assert await seat.pilot.click(seat.app.chat.query(CitationLine).last())
+        await seat.sees("Up to 20 euros")
+        row = seat.text().splitlines()[-1]
+        await seat.pilot.click(offset=Offset(row.index("Back"), 23))
+        await seat.sees("How long?")
+
+
+async def test_the_whole_article_is_one_key_away(sit: Any, desk: FakeDesk) -> None:
+    cited = desk.scripts[0][2].citations[0]
+    other = cited.model_copy(update={"section": "costs", "heading": "What it costs", "text": "Nothing."})
+    desk.page = {
+        "article": "returns",
+        "title": "Returns",
+        "lang": "en",
+        "sections": [cited.model_dump(), other.model_dump()],
+    }
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("1", "a")
+        await seat.sees("What it costs")
+        await seat.press("a")
+        await seat.until(lambda: "What it costs" not in seat.text())
+
+
+async def test_an_article_that_cannot_be_had_leaves_the_section_on_screen(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("1", "a")
+        await seat.sees("The article cannot be read now: no article 'returns'")
+        assert "within 30 days of delivery" in seat.text()
+
+
+async def test_the_interface_language_changes_without_a_restart(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("2", "f2")
+        await seat.sees("内部资料：仅供员工使用")
+        await seat.press("escape")
+        await seat.sees("草稿")
+        assert "Draft" not in seat.text()
+        await seat.press("f1")
+        await seat.until(lambda: isinstance(seat.app.screen, HelpScreen))
+        await seat.sees("取消草稿，问题放回输入框")
+        await seat.press("f2")
+        await seat.sees("Cancel the draft; the question comes back")
+
+
+async def test_every_command_is_found_by_name(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.press("ctrl+p", *"contr")
+        await seat.sees("Next theme: dark, light, high contrast")
+
+
+async def test_the_themes_go_round(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        names = [seat.app.theme]
+        for _ in range(3):
+            await seat.press("f3")
+            names.append(seat.app.theme)
+    assert names == ["textual-dark", "textual-light", "edgedesk-contrast", "textual-dark"]
+
+
+async def test_a_new_conversation_clears_the_screen_and_the_thread(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("ctrl+n")
+        await seat.sees("Type the customer's question")
+        await seat.ask("Next?")
+        await seat.phase("done")
+    assert desk.asked[1] == ("Next?", None)
+
+
+async def test_ten_thousand_pasted_characters_arrive_inert(sit: Any, desk: FakeDesk) -> None:
+    text = "退货\x1b[2J and \u202e more\n" * 500
+    async with sit(desk) as seat:
+        composer = seat.app.chat.query_one(Composer)
+        composer.post_message(events.Paste(text))
+        await seat.until(lambda: len(composer.text) > len(text))
+        assert "\x1b" not in composer.text
+        assert "\u202e" not in composer.text
+        assert composer.text.count("\n") == 500
+
+
+@pytest.mark.parametrize("key", ["ctrl+j", "shift+enter"])
+async def test_a_question_may_have_several_lines(sit: Any, desk: FakeDesk, key: str) -> None:
+    async with sit(desk) as seat:
+        await seat.press("a", key, "b", "enter")
+        await seat.phase("done")
+    assert desk.asked == [("a\nb", None)]
+
+
+async def test_the_screen_follows_the_end_until_somebody_scrolls_up(sit: Any) -> None:
+    tokens = [f"line {n}\n" for n in range(60)]
+    desk = FakeDesk([answer(tokens, [])])
+    desk.hold()
+    async with sit(desk) as seat:
+        await seat.ask("Long?")
+        desk.release(3 + 30)
+        await seat.sees("line 29")
+        await seat.press("pageup", "pageup")
+        top = seat.app.chat.query_one(Transcript).scroll_y
+        desk.release(20)
+        await seat.until(lambda: "line 49" in seat.app.state.current.draft)
+        await seat.pilot.pause()
+        assert seat.app.chat.query_one(Transcript).scroll_y == top
+        for _ in range(6):
+            await seat.press("pagedown")
+        desk.release(20)
+        await seat.sees("line 59")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (40, 15)])
+async def test_the_question_field_is_never_on_the_last_two_rows(
+    sit: Any, desk: FakeDesk, size: tuple[int, int]
+) -> None:
+    async with sit(desk, size=size, lang="zh") as seat:
+        await seat.press(*"退货" * 60)
+        await seat.pilot.pause()
+        assert seat.app.chat.query_one(Composer).region.bottom <= size[1] - 2
+        assert "退货" in seat.text()

@@ -1,0 +1,35 @@
+"""`edgedesk console`. Imports the console itself only when it is run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.errors import UsageError
+from tui.words import LANGUAGES, Words, system_language
+
+
+def console(
+    home: Annotated[Path | None, typer.Option(help="The branch's folder (else EDGEDESK_HOME).")] = None,
+    socket: Annotated[Path | None, typer.Option(help="Talk to the server on this socket; never start one.")] = None,
+    lang: Annotated[str, typer.Option(help=f"Interface language: {', '.join(LANGUAGES)}.")] = "",
+    theme: Annotated[str, typer.Option(help="dark, light or contrast.")] = "dark",
+    start: Annotated[bool, typer.Option(help="Start a server when none runs; it stops with the console.")] = True,
+) -> None:
+    """Open the agents' console in this terminal."""
+    names = {"dark": "textual-dark", "light": "textual-light", "contrast": "edgedesk-contrast"}
+    if theme not in names:
+        raise UsageError(f"no theme '{theme}'", where="--theme", hint=f"use one of {', '.join(names)}")
+    words = Words(lang or system_language())
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the console needs a terminal", where="console", hint='in a script use: edgedesk ask "…"')
+
+    from runtime.home import find_home
+    from tui.app import Console
+    from tui.desk import ServerDesk
+
+    app = Console(ServerDesk(find_home(home), socket=socket, may_start=start), words, theme=names[theme])
+    app.run()

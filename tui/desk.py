@@ -1,0 +1,89 @@
+"""What the console needs of a server, and the real one: `Desk` is the door, `ServerDesk` comes in through it.
+
+Promises: every call either answers or raises an `EdgedeskError`; nothing blocks
+the event loop. Knows nothing of widgets. `tui.fake` has a desk that is told what to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, Protocol
+
+from runtime.events import Event
+from tui.state import Link, Linked
+
+
+class Desk(Protocol):
+    """A server that answers questions. Every method may raise an `EdgedeskError`."""
+
+    async def start(self) -> bool:
+        """See to it that a server runs, without waiting until it is ready; False where that is not ours to do."""
+        ...
+
+    async def status(self) -> dict[str, Any]:
+        """`{state, bundle, version, model, languages}`; `UnavailableError` when nobody answers."""
+        ...
+
+    def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:
+        """The events of one question; closing the generator cancels it on the server within a token."""
+        ...
+
+    async def article(self, article: str, lang: str) -> dict[str, Any]:
+        """`{article, title, lang, audience, topic, sections: [citation…]}`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the server; one that was started here is stopped."""
+        ...
+
+
+class ServerDesk:
+    """The server of a home, over its Unix socket."""
+
+    def __init__(self, home: Path, *, socket: Path | None = None, may_start: bool = True) -> None:
+        from runtime.client import Client, OwnServer
+
+        self.home = home
+        self.client = Client(home)
+        self.may_start = may_start and socket is None
+        if socket is not None:
+            self.client.socket = socket
+        self._own: OwnServer | None = None
+
+    async def start(self) -> bool:
+        """Start a server as a child unless one answers; it is stopped by `close`."""
+        if not self.may_start:
+            return False
+        from runtime.client import start_server
+
+        self._own = await asyncio.to_thread(start_server, self.home)
+        return True
+
+    async def status(self) -> dict[str, Any]:
+        """As the server says it; `UnavailableError` with the last words of a child that ended."""
+        if self._own is not None:
+            self._own.check()
+        return await self.client.status_async()
+
+    def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:
+        """Stream one answer."""
+        return self.client.ask_async(question, conversation=conversation)
+
+    async def article(self, article: str, lang: str) -> dict[str, Any]:
+        """One article, whole."""
+        return await self.client.article_async(article, lang or None)
+
+    async def close(self) -> None:
+        """Stop our own child, if there is one."""
+        if self._own is not None:
+            own, self._own = self._own, None
+            await asyncio.to_thread(own.close)
+
+
+def linked(status: dict[str, Any]) -> Linked:
+    """The answer of `GET /v1/status` as an event of the console."""
+    link = {"ready": Link.READY, "stopping": Link.STOPPING}.get(str(status.get("state")), Link.STARTING)
+    bundle = " ".join(str(status[key]) for key in ("bundle", "version") if status.get(key))
+    return Linked(link, bundle=bundle, model=str(status.get("model") or ""))

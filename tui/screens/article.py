@@ -1,0 +1,119 @@
+"""A cited section, or its whole article.
+
+Promises: the section is shown at once from what came with the draft; the whole article is fetched only when asked for,
+and its absence is said in words. Internal articles carry a warning. Knows nothing of sockets: it is given a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Static
+
+from runtime.errors import EdgedeskError
+from runtime.events import Citation
+from tui.keys import ACTS, bindings
+from tui.text import inert, one_line
+from tui.widgets.keybar import KeyBar
+from tui.words import Words
+
+Load = Callable[[str, str], Awaitable[dict[str, Any]]]
+
+
+class ArticleScreen(Screen[None]):
+    """One source of a draft."""
+
+    BINDINGS = bindings("article")
+
+    def __init__(self, citations: tuple[Citation, ...], number: int, words: Words, load: Load) -> None:
+        super().__init__()
+        self.citations = citations
+        self.number = number
+        self.words = words
+        self._load = load
+        self._whole: dict[str, Any] | None = None
+        self._note = ""
+
+    def compose(self) -> ComposeResult:
+        """Title, warning, text, keys."""
+        yield Static(id="article-title", markup=False)
+        yield Static(id="article-warning", markup=False)
+        with VerticalScroll(id="article-text"):
+            yield Static(id="article-body", markup=False)
+        yield Static(id="article-note", markup=False)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Show the section."""
+        self.query_one("#article-text").focus()
+        self.relabel(self.words)
+
+    @property
+    def citation(self) -> Citation:
+        """The source on screen."""
+        return self.citations[self.number - 1]
+
+    def relabel(self, words: Words) -> None:
+        """Paint in this language."""
+        self.words = words
+        cited = self.citation
+        internal = cited.audience == "internal"
+        self._put("#article-title", f"[{self.number}] {one_line(cited.title)} · {cited.article}#{cited.section}")
+        self._put("#article-warning", words("article.internal") if internal else "")
+        self.query_one("#article-body", Static).update(self._body())
+        self._put("#article-note", self._note)
+        self.query_one(KeyBar).show(
+            [act for act in ACTS if act.where == "article" or act.id in ("help", "quit")], words
+        )
+
+    def _body(self) -> Content:
+        if self._whole is None:
+            return _section(self.citation)
+        sections = [Citation.model_validate(item) for item in self._whole["sections"]]
+        return Content("\n\n").join(_section(section) for section in sections)
+
+    def action_back(self) -> None:
+        """Back to the conversation."""
+        self.dismiss()
+
+    def action_cite(self, number: int) -> None:
+        """Another source of the same draft."""
+        if number > len(self.citations):
+            self.app.notify(self.words("notice.no_source", number=number), markup=False)
+            return
+        self.number, self._whole, self._note = number, None, ""
+        self.query_one("#article-text").scroll_home(animate=False)
+        self.relabel(self.words)
+
+    def action_whole(self) -> None:
+        """The whole article, or the section alone again."""
+        if self._whole is not None:
+            self._whole = None
+            self.relabel(self.words)
+            return
+        self._note = self.words("article.loading")
+        self.relabel(self.words)
+        self.run_worker(self._fetch(self.citation), exclusive=True)
+
+    async def _fetch(self, cited: Citation) -> None:
+        try:
+            self._whole = await self._load(cited.article, cited.lang)
+            self._note = ""
+        except EdgedeskError as error:
+            self._note = self.words("article.failed", why=one_line(str(error)))
+        self.relabel(self.words)
+
+    def _put(self, selector: str, text: str) -> None:
+        part = self.query_one(selector, Static)
+        part.display = bool(text)
+        part.update(Content(text))
+
+
+def _section(section: Citation) -> Content:
+    heading = Content.styled(one_line(section.heading), "bold underline")
+    return Content("\n\n").join([heading, Content(inert(section.text))])

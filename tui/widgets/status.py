@@ -1,0 +1,65 @@
+"""Two lines of words: how the server is (top of the screen), and where the time goes (under the question field).
+
+Promises: each state is said in words, never by colour alone. Knows nothing of events and sockets.
+"""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tui.state import Link, Phase, State, Turn
+from tui.text import one_line
+from tui.words import Words
+
+
+class LinkLine(Static):
+    """The server, the bundle and the model."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def show(self, state: State, words: Words) -> None:
+        """Show the state of the link."""
+        why = one_line(state.why)
+        parts = [words("app.name"), words(f"link.{state.link.value}", why=why, retry=state.retry)]
+        if state.link is Link.READY:
+            parts += [words("link.bundle", bundle=one_line(state.bundle)), one_line(state.model)]
+        self.set_class(state.link is not Link.READY, "waiting")
+        self.update(Content(" · ".join(part for part in parts if part)))
+
+
+class StatusLine(Static):
+    """The newest turn's progress: queue, reading, writing, first word, speed."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False)
+
+    def show(self, state: State, words: Words, now: float) -> None:
+        """Show what happens at monotonic time `now`."""
+        turn = state.current
+        text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
+        self.update(Content(text))
+
+
+def progress(turn: Turn, words: Words, now: float) -> list[str]:
+    """What is known about a turn, in words, in the order it happens."""
+    out = [_phase(turn, words)]
+    if turn.busy and turn.first_at is None:
+        out.append(words("figure.elapsed", seconds=max(0.0, now - turn.asked_at)))
+    if turn.wait_s is not None and turn.draft:
+        out.append(words("figure.first", seconds=turn.wait_s))
+    if turn.speed is not None:
+        out.append(words("figure.speed", speed=turn.speed))
+    return out
+
+
+def _phase(turn: Turn, words: Words) -> str:
+    match turn.phase:
+        case Phase.QUEUED:
+            return words("phase.queued", count=turn.position) if turn.position else words("phase.queued_next")
+        case Phase.READING:
+            return words("phase.reading", count=len(turn.citations))
+        case Phase.FAILED:
+            return words("phase.failed", why=one_line(" ".join(filter(None, (turn.problem, turn.hint)))))
+    return words(f"phase.{turn.phase.value}")
