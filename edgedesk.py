@@ -84,7 +84,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="A company's own support model in every branch: build it, install it, ask it, offline.",
-    epilog='Example: edgedesk build recipes/demo.toml && edgedesk install work/northlight-en/bundle && edgedesk ask "…"',
+    epilog='Example: edgedesk build recipes/demo.toml; edgedesk install work/northlight-en/bundle; edgedesk ask "…"',
 )
 build_app = typer.Typer(rich_markup_mode=None)
 
@@ -197,7 +197,9 @@ def print_figures(figures: dict[str, Any]) -> None:
         [{"student": "pruned", **before}, {"student": "distilled", **after}],
     )
     table("Against the f32 checkpoint", figures["quantized"])
-    table("Retrieval on the held-out questions", [{"language": lang, **row} for lang, row in figures["retrieval"].items()])
+    table(
+        "Retrieval on the held-out questions", [{"language": lang, **row} for lang, row in figures["retrieval"].items()]
+    )
     table("Answers to held-out questions", [{"model": name, **row} for name, row in figures["answers"].items()])
     console.print(f"bundle: {figures['bundle']}", soft_wrap=True)
 

@@ -49,7 +49,7 @@ def capture(
     *,
     k: int = TOP_K,
     precision: str = "auto",
-    advance: Callable[[int], None] = lambda tokens: None,
+    advance: Callable[[int], None] = lambda _tokens: None,
 ) -> dict[str, float]:
     """Write `out` (Parquet) and return figures: tokens, positions, mean captured mass, bytes a position."""
     import numpy as np
@@ -82,7 +82,7 @@ def capture(
             index = prefix + reply
             with autocast(precision):
                 hidden = forward(teacher, pack)[index]
-                top = [top_logprobs(teacher.lm_head(piece).float(), k) for piece in hidden.split(CHUNK)]
+                top = [top_logprobs(teacher.lm_head(piece).float(), k) for piece in torch.split(hidden, CHUNK)]
             logprobs, ids = (torch.cat(parts) for parts in zip(*top, strict=True))
             mass += float(logprobs.exp().sum())
             positions += len(index)
@@ -111,8 +111,7 @@ def capture(
 def top_logprobs(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest log-probabilities [n, k] of logits [n, vocab], and their ids.
 
-    Exact, in two steps: the k largest values lie in the k blocks with the largest maxima. One `topk` over 50,000 columns
-    costs as much as the teacher's forward pass.
+    Exact, in two steps: the k largest values lie in the k blocks with the largest maxima.
     """
     import torch
 

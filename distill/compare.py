@@ -22,7 +22,9 @@ def compare(student: Any, teacher: Any, packs: Sequence[Pack], *, precision: str
         for pack in packs:
             index = pack.reply_targets()
             pairs = zip(
-                forward(student, pack)[index].split(CHUNK), forward(teacher, pack)[index].split(CHUNK), strict=True
+                torch.split(forward(student, pack)[index], CHUNK),
+                torch.split(forward(teacher, pack)[index], CHUNK),
+                strict=True,
             )
             for ours, theirs in pairs:
                 left, right = student.lm_head(ours).float(), teacher.lm_head(theirs).float()

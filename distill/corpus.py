@@ -21,7 +21,7 @@ from runtime.files import read_text, sha256_file
 from runtime.lexical import BM25
 from runtime.policy import read_policy
 from runtime.prompt import ChatPieces, PromptSpec
-from runtime.record import Question, Record, read_rows, write_rows
+from runtime.record import Record, read_rows, write_rows
 
 
 def data_key(data: Data) -> dict[str, Any]:
@@ -32,7 +32,9 @@ def data_key(data: Data) -> dict[str, Any]:
         folders += data.simulate.folders
     if data.faq:
         folders.append(data.faq.folder)
-    files = sorted({file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()})
+    files = sorted(
+        {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
+    )
     return {"settings": data.model_dump(mode="json"), "files": {str(file): sha256_file(file) for file in files}}
 
 
@@ -78,10 +80,10 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
     """Read, simulate, redact, link and split everything into records; returns the report."""
     loaded = load_articles(articles)
     public = "\n".join(section.text for article in loaded for section in article.sections)
-    report = prepare(
-        _conversations(recipe, loaded), out, seed=recipe.data.seed, link=linker(loaded), public=public
-    )
-    return {name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")} | {
+    report = prepare(_conversations(recipe, loaded), out, seed=recipe.data.seed, link=linker(loaded), public=public)
+    return {
+        name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
+    } | {
         "refused": len(report["refused"]),
         "redactions": report["redactions"],
     }
@@ -115,7 +117,7 @@ def linker(articles: Sequence[Article]) -> Callable[[str], str | None]:
 
 
 def neighbour_finder(sections: Mapping[str, Section], count: int = 8) -> Callable[[str], list[str]]:
-    """For a section, those that share most words with it: what retrieval shows beside it, and the hardest to tell apart."""
+    """For a section, those that share most words with it: what retrieval shows beside it."""
     refs = list(sections)
     index = BM25([f"{s.title} {s.heading} {s.text}" for s in sections.values()])
     near: dict[str, list[str]] = {}

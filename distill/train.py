@@ -37,7 +37,7 @@ class TrainSettings(BaseModel):
 
 
 class DistillSettings(TrainSettings):
-    """Weights of the distillation loss: KL on replies + `prefix_weight` × KL on articles + `ce_weight` × CE on replies."""
+    """The loss is KL on replies + `prefix_weight` × KL on articles + `ce_weight` × cross-entropy on replies."""
 
     learning_rate: float = Field(default=4e-4, gt=0)
     prefix_weight: float = Field(default=0.3, ge=0)
@@ -117,7 +117,7 @@ def _run(
 ) -> dict[str, float]:
     """Drive transformers' Trainer over rows one at a time; `ModelError` when the loss is no longer a number."""
     import torch
-    from transformers import Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer, TrainingArguments
 
     losses: list[float] = []
 
@@ -160,6 +160,7 @@ def _run(
     trainer = PackTrainer(
         model=model, args=arguments, train_dataset=rows, data_collator=lambda batch: {"row": batch[0]}
     )
+    trainer.remove_callback(PrinterCallback)  # stdout is data
     trainer.train()
     quarter = max(1, len(losses) // 4)
     return {

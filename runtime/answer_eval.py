@@ -64,7 +64,7 @@ def answer_questions(
     spec: PromptSpec,
     *,
     threads: int = 2,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Callable[[int], None] = lambda _count: None,
 ) -> list[Answered]:
     """Let the model in `gguf` answer each question from the sections retrieval finds, greedily."""
     from runtime.engine import Engine, SamplingParams
@@ -95,7 +95,7 @@ def judge(question: Question, answer: str, refs: Sequence[str], spec: PromptSpec
 
 
 def summary(answers: Sequence[Answered]) -> dict[str, float]:
-    """`facts_found` and `evidence_in_prompt` over the answerable, `refused_rightly` and `refused_wrongly`; all 0 to 1."""
+    """Shares from 0 to 1: facts found and evidence in the prompt over the answerable, refusals right and wrong."""
     with_facts = [a for a in answers if a.question.answerable and a.question.facts]
     answerable = [a for a in answers if a.question.answerable]
     others = [a for a in answers if not a.question.answerable]

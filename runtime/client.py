@@ -36,6 +36,7 @@ class Client:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.socket = socket_path(home)
 
     def ask(self, question: str, **options: Any) -> Iterator[Event]:
         """Events of one answer; `options` are the other fields of `AskRequest`. Closing the iterator cancels.
@@ -112,14 +113,14 @@ class Client:
 
     @contextmanager
     def _http(self) -> Iterator[httpx.Client]:
-        with _reach(self.home) as uds:
+        with _reach(self.socket, self.home) as uds:
             transport = httpx.HTTPTransport(uds=uds)
             with httpx.Client(transport=transport, base_url=_BASE, trust_env=False, timeout=_SHORT) as http:
                 yield http
 
     @asynccontextmanager
     async def _http_async(self) -> AsyncIterator[httpx.AsyncClient]:
-        with _reach(self.home) as uds:
+        with _reach(self.socket, self.home) as uds:
             transport = httpx.AsyncHTTPTransport(uds=uds)
             async with httpx.AsyncClient(transport=transport, base_url=_BASE, trust_env=False, timeout=_SHORT) as http:
                 yield http
@@ -134,13 +135,13 @@ class Client:
 
 
 @contextmanager
-def _reach(home: Path) -> Iterator[str]:
+def _reach(path: Path, home: Path) -> Iterator[str]:
     """The socket's name for httpx; every way in which a server can be absent or gone is one `UnavailableError`.
 
     A connection is tried first: httpx leaves the socket of a refused one open until it is collected.
     """
     try:
-        with reachable(socket_path(home)) as name:
+        with reachable(path) as name:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(name)
             yield name

@@ -16,7 +16,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def bar(what: str, total: int, *, unit: str = "") -> Iterator[Advance]:
+def bar(what: str, total: float, *, unit: str = "") -> Iterator[Advance]:
     """A progress bar with the time left while the block runs; off a terminal, one line instead."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -44,13 +44,18 @@ class Document(BaseModel):
 
 
 def load_set(folder: Path) -> tuple[list[Article], list[Query]]:
-    """A set kept as `corpus.jsonl` and `queries.jsonl`; `InputError` when a query's gold is not in the corpus."""
-    articles = [row.article() for row in read_rows(Document, folder / "corpus.jsonl")]
-    queries = list(read_rows(Query, folder / "queries.jsonl"))
+    """A set kept as `corpus.jsonl` and `queries.jsonl` in one folder."""
+    return load_files(folder / "corpus.jsonl", folder / "queries.jsonl")
+
+
+def load_files(corpus: Path, questions: Path) -> tuple[list[Article], list[Query]]:
+    """A set's documents and queries; `InputError` when a query's gold is not in the corpus."""
+    articles = [row.article() for row in read_rows(Document, corpus)]
+    queries = list(read_rows(Query, questions))
     known = {article.id for article in articles}
     for query in queries:
         if not known & {gold.split("#")[0] for gold in query.gold}:
-            raise InputError(f"query '{query.id}' has no gold in the corpus", where=str(folder / "queries.jsonl"))
+            raise InputError(f"query '{query.id}' has no gold in the corpus", where=str(questions))
     return articles, queries
 
 

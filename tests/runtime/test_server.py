@@ -190,12 +190,12 @@ def test_a_client_gone_in_mid_stream_frees_its_slot_and_leaves_its_draft(endless
     """F17."""
     with serving(endless_home):
         client = Client(endless_home)
-        for event in client.ask("gone in the middle"):
+        for event in client.ask(EN):
             if isinstance(event, Token):
                 break
         wait_for(lambda: client.status()["active"] == 0)
-        assert states(endless_home)["gone in the middle"][1] == "cancelled"
-        assert states(endless_home)["gone in the middle"][0].startswith("Yo")
+        assert states(endless_home)[EN][1] == "cancelled"
+        assert states(endless_home)[EN][0].startswith("Yo")
 
 
 def test_several_agents_at_once_get_their_own_whole_answers(home: Path) -> None:
@@ -221,7 +221,7 @@ def test_past_its_limit_the_server_refuses_at_once_and_finishes_what_it_accepted
     """F16, the refusal."""
     monkeypatch.setenv("EDGEDESK_QUEUE_LIMIT", "1")
     with serving(endless_home):
-        streams = [Client(endless_home).ask(f"question {number}") for number in range(2)]
+        streams = [Client(endless_home).ask(f"{EN} {number}") for number in range(2)]
         assert all(isinstance(next(stream), Stored) for stream in streams)
         with pytest.raises(UnavailableError, match="2 questions are in work"):
             list(Client(endless_home).ask("one too many"))
@@ -238,7 +238,7 @@ def test_a_stop_ends_streams_with_an_error_keeps_drafts_and_leaves_no_socket(
 ) -> None:
     with serving(endless_home) as process:
         events = []
-        for event in Client(endless_home).ask("stopped"):
+        for event in Client(endless_home).ask(EN):
             events.append(event)
             if len(events) == 10:
                 process.send_signal(sign)
@@ -246,7 +246,7 @@ def test_a_stop_ends_streams_with_an_error_keeps_drafts_and_leaves_no_socket(
         assert isinstance(events[-1], Failed)
         assert "stopping" in events[-1].what
         assert not socket_path(endless_home).exists()
-    draft, state = states(endless_home)["stopped"]
+    draft, state = states(endless_home)[EN]
     assert state == "cancelled"
     assert draft
 
@@ -254,18 +254,18 @@ def test_a_stop_ends_streams_with_an_error_keeps_drafts_and_leaves_no_socket(
 def test_after_a_kill_the_draft_is_marked_and_a_new_server_takes_the_place(endless_home: Path) -> None:
     """F8."""
     with serving(endless_home) as process:
-        stream = Client(endless_home).ask("killed")
+        stream = Client(endless_home).ask(EN)
         for event in stream:
-            if isinstance(event, Token) and states(endless_home)["killed"][0]:
+            if isinstance(event, Token) and states(endless_home)[EN][0]:
                 break
         process.kill()
         process.wait()
         with pytest.raises(UnavailableError, match="went away"):
             list(stream)
     assert socket_path(endless_home).exists()
-    assert states(endless_home)["killed"][1] == "open"
+    assert states(endless_home)[EN][1] == "open"
     with serving(endless_home):
-        draft, state = states(endless_home)["killed"]
+        draft, state = states(endless_home)[EN]
         assert state == "partial"
         assert draft
         assert Client(endless_home).is_ready()

@@ -32,7 +32,7 @@ ENGLISH_ANSWER = answer(["You may ", "return it ", "within 30 days."], [RETURNS,
 CHINESE_ANSWER = answer(["加急包裹晚于承诺时间送达的，", "我们全额退还", "加急运费。"], [CHINESE, INTERNAL])
 
 
-PATIENCE_S = 20.0
+PATIENCE_S = 10.0
 
 
 class Seat:

@@ -56,7 +56,7 @@ async def test_the_second_question_goes_on_in_the_conversation(sit: Any, desk: F
         await seat.sees("加急包裹晚于承诺时间送达的，我们全额退还加急运费。")
         await seat.sees("within 30 days.")
         await seat.press("1")
-        await seat.sees("请在收货后7天内通过在线客服")
+        await seat.sees("请在收货后7天内通过")
     assert desk.asked[1] == ("加急包裹迟到了怎么办？", "c1")
 
 
