@@ -91,25 +91,28 @@ class Build:
             "teacher": self.base.fingerprint,
             "packing": recipe.packing.model_dump(),
         }
-        self._stage(
-            done, "capture", {**packing, "capture": recipe.capture.model_dump()}, lambda out: self._capture(out)
-        )
-        self._stage(
-            done,
-            "student",
-            {
-                "capture": _made(done["capture"]),
-                "student": recipe.student.model_dump(),
-                "kd": recipe.kd.model_dump(),
-                "held_out": recipe.evaluate.packs,
-            },
-            lambda out: self._student(out),
-        )
+        if (layers := recipe.student.layers) is not None:
+            self._stage(done, "capture", {**packing, "capture": recipe.capture.model_dump()}, self._capture)
+            self._stage(
+                done,
+                "student",
+                {
+                    "capture": _made(done["capture"]),
+                    "student": recipe.student.model_dump(),
+                    "kd": recipe.kd.model_dump(),
+                    "held_out": recipe.evaluate.packs,
+                },
+                lambda out: self._student(out, layers),
+            )
         self._stage(
             done,
             "merged",
-            {**packing, "student": _made(done["student"]), "lora": recipe.lora.model_dump()},
-            lambda out: self._merged(out),
+            {
+                **packing,
+                "student": _made(done["student"]) if "student" in done else None,
+                "lora": recipe.lora.model_dump(),
+            },
+            self._merged,
         )
         return done
 
@@ -182,7 +185,7 @@ class Build:
             with bar("capturing the teacher", tokens, unit="tokens") as advance:
                 return capture(teacher, packs, out / "capture.parquet", k=self.recipe.capture.k, advance=advance)
 
-    def _student(self, out: Path) -> dict[str, Any]:
+    def _student(self, out: Path, layers: int) -> dict[str, Any]:
         from distill.capture import read_capture
         from distill.compare import compare
         from distill.merge import save
@@ -193,7 +196,7 @@ class Build:
         held_out = self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
         with self._model(self.base.checkpoint) as teacher, self._model(self.base.checkpoint) as student:
             influence = block_influence(teacher, [row.pack for row in captured[:INFLUENCE_PACKS]])
-            keep = layers_to_keep(influence, self.recipe.student.layers)
+            keep = layers_to_keep(influence, layers)
             drop_layers(student, keep)
             before = compare(student, teacher, held_out)
             tokens = sum(len(row.pack.tokens) for row in captured) * self.recipe.kd.epochs
@@ -215,11 +218,12 @@ class Build:
         from distill.train import tune
 
         packs = self.packs("train", seed=3, limit=self.recipe.lora.packs)
-        with self._model(self.work / "student") as student:
+        source = self.base.checkpoint if self.recipe.student.layers is None else self.work / "student"
+        with self._model(source) as student:
             tokens = sum(len(pack.tokens) for pack in packs) * self.recipe.lora.epochs
             with bar("tuning with LoRA", tokens, unit="tokens") as advance, self._scratch() as scratch:
                 wrapped, trained = tune(student, packs, self.recipe.lora, scratch, advance)
-            figures = merge(wrapped, packs, self.work / "student", out)
+            figures = merge(wrapped, packs, source, out)
         return {"training": trained, **figures}
 
     @contextmanager

@@ -109,21 +109,8 @@ def capture(
 
 
 def top_logprobs(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The k largest log-probabilities [n, k] of logits [n, vocab], and their ids.
-
-    Exact, in two steps: the k largest values lie in the k blocks with the largest maxima.
-    """
-    import torch
-
-    rows, vocab = logits.shape
-    block = 64
-    blocks = torch.nn.functional.pad(logits, (0, -vocab % block), value=float("-inf")).view(rows, -1, block)
-    if blocks.shape[1] <= k:
-        values, ids = logits.topk(k, -1)
-    else:
-        best = blocks.amax(-1).topk(k, -1).indices
-        values, place = blocks.gather(1, best[..., None].expand(-1, -1, block)).flatten(1).topk(k, -1)
-        ids = best.gather(1, place // block) * block + place % block
+    """The k largest log-probabilities [n, k] of logits [n, vocab], and their ids."""
+    values, ids = logits.topk(k, -1)
     return values - logits.logsumexp(-1, keepdim=True), ids
 
 

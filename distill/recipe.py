@@ -93,9 +93,9 @@ class Capture(_Part):
 
 
 class Student(_Part):
-    """The student: the teacher with fewer layers."""
+    """The student: the teacher with fewer layers, or, without a number, the teacher as it is (tuned only)."""
 
-    layers: int = Field(default=20, ge=2)
+    layers: int | None = Field(default=None, ge=2)
 
 
 class Tuning(LoraSettings):

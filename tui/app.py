@@ -26,8 +26,21 @@ from tui.keys import ACTS, bindings
 from tui.screens.article import ArticleScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpScreen
-from tui.state import Asked, Cancelled, Event, Heard, Link, Linked, NewConversation, State, Typed, reduce
-from tui.text import one_line, wrap_chinese
+from tui.state import (
+    Asked,
+    Cancelled,
+    Event,
+    Heard,
+    Link,
+    Linked,
+    NewConversation,
+    Notice,
+    Remarked,
+    State,
+    Typed,
+    reduce,
+)
+from tui.text import wrap_chinese
 from tui.widgets.citations import CitationLine
 from tui.widgets.composer import Composer
 from tui.widgets.transcript import Transcript
@@ -104,6 +117,8 @@ class Console(App[None]):
 
     def dispatch(self, event: Event) -> None:
         """Take an event into the state and have it painted. What stands in the question field is taken in first."""
+        if not self.is_running:
+            return  # Quitting: the screens are being taken down.
         composer = self.chat.query_one(Composer)
         before = reduce(self.state, Typed(composer.text))
         after = reduce(before, event)
@@ -120,6 +135,8 @@ class Console(App[None]):
 
     async def _paint(self) -> None:
         self._paint_due = False
+        if not self.is_running:
+            return
         await self.chat.show(self.state, self.words, self._clock())
 
     def _tick(self) -> None:
@@ -165,17 +182,13 @@ class Console(App[None]):
 
     def on_composer_sent(self) -> None:
         """Send the question, or say why not."""
+        before = self.state.asked
         self.dispatch(Asked(self._clock()))
         turn = self.state.current
-        if turn is None or not turn.busy or self.state.composer:
-            self._say_why_not()
+        if turn is None or turn.number == before:
             return
         self.chat.query_one(Transcript).focus()
         self.run_worker(self._ask(turn.number, turn.question, self.state.conversation), group="ask", exclusive=True)
-
-    def _say_why_not(self) -> None:
-        reason = "wait" if self.state.busy else "down" if self.state.link is not Link.READY else "empty"
-        self._say(self.words(f"notice.{reason}"))
 
     async def _ask(self, number: int, question: str, conversation: str | None) -> None:
         try:
@@ -193,8 +206,6 @@ class Console(App[None]):
 
     def on_chat_screen_new(self) -> None:
         """Begin with the next customer, unless a draft is under way."""
-        if self.state.busy:
-            self._say_why_not()
         self.dispatch(NewConversation())
 
     def on_chat_screen_open(self, message: ChatScreen.Open) -> None:
@@ -207,12 +218,9 @@ class Console(App[None]):
 
     def _open(self, citations: tuple[Citation, ...], number: int) -> None:
         if number > len(citations):
-            self._say(self.words("notice.no_source", number=number))
+            self.dispatch(Remarked(Notice("no_source", number)))
             return
         self.push_screen(ArticleScreen(citations, number, self.words, self.desk.article))
-
-    def _say(self, text: str) -> None:
-        self.notify(one_line(text), markup=False)
 
     def action_help(self) -> None:
         """Show the key table."""
@@ -221,7 +229,7 @@ class Console(App[None]):
 
     def action_help_quit(self) -> None:
         """Ctrl+C is copy in a terminal program; say how to leave."""
-        self._say(self.words("notice.quit"))
+        self.dispatch(Remarked(Notice("quit")))
 
     def action_language(self) -> None:
         """Switch the interface to the other language, everywhere."""
@@ -247,4 +255,4 @@ class Console(App[None]):
             place = places.get(act.where)
             if place is not None and "(" not in act.action and act.id != "commands":
                 run = getattr(place, f"action_{act.action}")
-                yield SystemCommand(self.words(f"key.{act.id}"), self.words(f"help.{act.id}"), run)
+                yield SystemCommand(self.words(f"help.{act.id}"), act.shown, run)

@@ -48,16 +48,16 @@ ACTS: Final = (
 
 
 def bindings(where: str) -> list[BindingType]:
-    """The bindings of a screen or of the app; where one digit is bound, all nine are, and Alt with each."""
+    """The bindings of a screen or of the app; where one digit is bound, all nine are.
+
+    Not Alt with a digit: without the kitty protocol Textual reads it as the letter a Mac would type, `£` for Alt+3.
+    """
     out: list[BindingType] = []
     for act in ACTS:
         if act.where != where:
             continue
         if act.keys == "1":
-            out += [
-                Binding(f"{digit},alt+{digit}", f"cite({digit})", show=False, id=f"{act.id}_{digit}")
-                for digit in DIGITS
-            ]
+            out += [Binding(digit, f"cite({digit})", show=False, id=f"{act.id}_{digit}") for digit in DIGITS]
         else:
             out.append(Binding(act.keys, act.action, show=False, id=act.id, priority=act.priority))
     return out

@@ -92,6 +92,14 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A remark, by its name in the catalogue (`notice.<name>`)."""
+
+    name: str
+    number: int = 0
+
+
+@dataclass(frozen=True)
 class State:
     """Everything the screens show."""
 
@@ -107,6 +115,8 @@ class State:
     asked: int = 0
     """How many questions were asked; the number of the newest turn."""
     composer: str = ""
+    notice: Notice | None = None
+    """What to tell the agent now; gone with the next thing they do."""
 
     @property
     def current(self) -> Turn | None:
@@ -119,9 +129,13 @@ class State:
         return self.current is not None and self.current.busy
 
     @property
-    def may_ask(self) -> bool:
-        """Whether Enter would send what is typed."""
-        return self.link is Link.READY and not self.busy and bool(self.composer.strip())
+    def hindrance(self) -> str:
+        """Why Enter would not send what is typed, as the name of a notice; empty = it would."""
+        if self.busy:
+            return "wait"
+        if not self.composer.strip():
+            return "empty"
+        return "" if self.link is Link.READY else "down"
 
 
 @dataclass(frozen=True)
@@ -149,6 +163,13 @@ class NewConversation:
 
 
 @dataclass(frozen=True)
+class Remarked:
+    """Something the agent wanted cannot be had."""
+
+    notice: Notice
+
+
+@dataclass(frozen=True)
 class Heard:
     """The server sent an event for turn number `turn`; it came at `at`."""
 
@@ -167,20 +188,24 @@ class Linked:
     model: str = ""
 
 
-Event = Typed | Asked | Cancelled | NewConversation | Heard | Linked
+Event = Typed | Asked | Cancelled | NewConversation | Remarked | Heard | Linked
 
 
 def reduce(state: State, event: Event) -> State:
     """The state after the event; the same object when nothing changed."""
     match event:
         case Typed(text):
-            return state if text == state.composer else replace(state, composer=text)
+            return state if text == state.composer else replace(state, composer=text, notice=None)
         case Asked(at):
             return _ask(state, at)
         case Cancelled():
             return _give_back(state, Phase.CANCELLED)
         case NewConversation():
-            return state if state.busy else replace(state, conversation=None, turns=())
+            if state.busy:
+                return replace(state, notice=Notice("wait"))
+            return replace(state, conversation=None, turns=(), notice=None)
+        case Remarked(notice):
+            return replace(state, notice=notice)
         case Linked():
             return _link(state, event)
         case Heard():
@@ -208,11 +233,11 @@ def _hear(state: State, heard: Heard) -> State:
 
 
 def _ask(state: State, at: float) -> State:
-    if not state.may_ask:
-        return state
+    if state.hindrance:
+        return replace(state, notice=Notice(state.hindrance))
     number = state.asked + 1
     turn = Turn(number, state.composer.strip(), at)
-    return replace(state, turns=(*state.turns, turn)[-MAX_TURNS:], asked=number, composer="")
+    return replace(state, turns=(*state.turns, turn)[-MAX_TURNS:], asked=number, composer="", notice=None)
 
 
 def _give_back(state: State, phase: Phase, problem: str = "", hint: str = "") -> State:
@@ -220,7 +245,7 @@ def _give_back(state: State, phase: Phase, problem: str = "", hint: str = "") ->
     if turn is None or not turn.busy:
         return state
     text = f"{turn.question}\n{state.composer}" if state.composer.strip() else turn.question
-    return _turn(replace(state, composer=text), replace(turn, phase=phase, problem=problem, hint=hint))
+    return _turn(replace(state, composer=text, notice=None), replace(turn, phase=phase, problem=problem, hint=hint))
 
 
 def _link(state: State, event: Linked) -> State:

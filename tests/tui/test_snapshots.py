@@ -37,7 +37,7 @@ def shown(keys: list[str], phase: str = "", releases: int | None = None) -> Call
 
 
 def question(lang: str) -> list[str]:
-    return [*("加急包裹迟到了怎么办？" if lang == "zh" else "How long have I got?"), "enter"]
+    return [*("加急包裹迟到了怎么办" if lang == "zh" else "How long have I got?"), "enter"]
 
 
 def script(desk: FakeDesk, lang: str) -> FakeDesk:

@@ -84,7 +84,7 @@ class ArticleScreen(Screen[None]):
     def action_cite(self, number: int) -> None:
         """Another source of the same draft."""
         if number > len(self.citations):
-            self.app.notify(self.words("notice.no_source", number=number), markup=False)
+            self._put("#article-note", self.words("notice.no_source", number=number))
             return
         self.number, self._whole, self._note = number, None, ""
         self.query_one("#article-text").scroll_home(animate=False)

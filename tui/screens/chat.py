@@ -74,20 +74,25 @@ class ChatScreen(Screen[None]):
         empty = self.query_one("#empty", Static)
         empty.display = not state.turns
         empty.update(Content(words("empty.title") + "\n\n" + words("empty.body")))
-        await self.query_one(Transcript).show(state, words)
+        transcript = self.query_one(Transcript)
+        transcript.display = bool(state.turns)
+        await transcript.show(state, words)
         self.query_one(KeyBar).show(self._acts(), words)
 
     def _acts(self) -> list[Act]:
         current = self.state.current
         writing = isinstance(self.focused, Composer)
+        sources = current is not None and bool(current.citations)
         wanted = {
             "cancel": self.state.busy,
             "send": writing and not self.state.busy,
-            "cite": current is not None and bool(current.citations),
-            "write": not writing,
+            "cite": sources and not writing,
+            "write": sources or not writing,
         }
         hidden = {"newline", "scroll_up", "scroll_down", "theme"}
-        return [act for act in ACTS if act.where != "article" and act.id not in hidden and wanted.get(act.id, True)]
+        acts = [act for act in ACTS if act.where != "article" and act.id not in hidden and wanted.get(act.id, True)]
+        # From the question field the same key leads back to the draft and its sources.
+        return [act._replace(id="read") if act.id == "write" and writing else act for act in acts]
 
     def on_key(self, event: events.Key) -> None:
         """Carry a letter typed outside the question field into it; digits and the slash have their own meaning."""

@@ -1,4 +1,5 @@
-"""Two lines of words: how the server is (top of the screen), and where the time goes (under the question field).
+"""Two lines of words: how the server is (top of the screen), and where the time goes or why a wish was not granted
+(under the question field).
 
 Promises: each state is said in words, never by colour alone. Knows nothing of events and sockets.
 """
@@ -38,7 +39,11 @@ class StatusLine(Static):
     def show(self, state: State, words: Words, now: float) -> None:
         """Show what happens at monotonic time `now`."""
         turn = state.current
-        text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
+        if state.notice is not None:
+            text = words(f"notice.{state.notice.name}", number=state.notice.number)
+        else:
+            text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
+        self.set_class(state.notice is not None, "notice")
         self.update(Content(text))
 
 
