@@ -1,6 +1,6 @@
 """The folder distill leaves → GGUF files, ONNX, embedder, the measured table, and the bundle; each a cached stage.
 
-    in   work/{merged, records, prompt/prompt.json, articles/<lang>/*.md, policy*.toml, report/*.json}
+    in   work/{merged, records, teacher, prompt/{prompt.json, policy*.toml}, articles/<lang>/*.md}
     out  work/quantized/{f16, <format>…, onnx, embedder, measured}, work/bundle
 
 Promises: what the last stage would refuse is refused before the first; finished stages are kept when one fails. Knows
@@ -9,6 +9,7 @@ formats only by name.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,17 +18,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from quantize.answers import REPORT, measure_answers
 from quantize.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.checkpoint import fingerprint
 from quantize.embedder import EmbedderMeasure, build_embedder
 from quantize.gguf_quantize import check_kinds
 from quantize.measure import Measure, measure_decoders
 from quantize.samples import Sample, make_samples, read_sample_records, section_index
-from quantize.stages import Stages, files_digest, make_f16, make_format, make_onnx
+from quantize.stages import GGUF, Stages, files_digest, make_f16, make_format, make_onnx
 from runtime.bundle import open_bundle
 from runtime.errors import MissingError, UsageError
 from runtime.files import sha256_file, write_atomic
-from runtime.manifest import digest
+from runtime.manifest import Manifest, digest
 from runtime.tokenizer import JsonTokenizer
 
 _EMBEDDER_TEXTS = 64
@@ -57,6 +59,10 @@ class QuantizeSettings(BaseModel):
     """Licence texts that go into the bundle."""
     measure_records: int = Field(default=24, ge=1)
     decode_tokens: int = Field(default=32, ge=4)
+    questions: tuple[str, ...] = ()
+    """Glob patterns of held-out question files."""
+    asked: int = Field(default=48, ge=0)
+    """Questions each file answers in the build."""
     threads: int = Field(default=2, ge=1)
 
 
@@ -67,8 +73,10 @@ class QuantizeResult:
     bundle: Path
     measures: list[Measure]
     embedder: EmbedderMeasure
-    seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time of every stage; about 0 when it was taken from the last run."""
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Retrieval by language, and facts found by model."""
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    """Of every stage, with its seconds and peak memory."""
 
 
 def build(
@@ -91,27 +99,28 @@ def build(
     held = [text for record in records for text in (record.query, record.response)]
 
     f16 = make_f16(stages, merged, out, name=settings.name, licence=settings.licence, texts=[*held, *texts])
-    candidates = {"f16": f16}
+    candidates = {}
     for kind in settings.formats:
         candidates[kind] = make_format(stages, f16, out, kind, threads=settings.threads)
     if settings.onnx:
         candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
     embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
     measures = _measured(stages, work, settings, candidates)
+    answers = _answers(stages, work, settings, candidates)
     parts = BundleParts(
         models={kind: candidates[kind] for kind in settings.formats},
         default=settings.default,
         embedder=out / "embedder",
         prompt=work / "prompt" / "prompt.json",
-        policies=sorted(work.glob("policy*.toml")),
+        policies=sorted((work / "prompt").glob("policy*.toml")),
         articles=work / "articles",
-        reports=sorted((work / "report").glob("*.json")),
+        reports=(out / "answers" / REPORT,),
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
     )
-    _bundle(stages, work, settings, parts, measures, embedder, now)
+    _bundle(stages, work, settings, parts, measures, embedder, answers, now)
     open_bundle(work / "bundle", verify=True)
-    return QuantizeResult(work / "bundle", measures, embedder, stages.seconds)
+    return QuantizeResult(work / "bundle", measures, embedder, answers, stages.manifests)
 
 
 def load_samples(work: Path, count: int) -> list[Sample]:
@@ -162,6 +171,38 @@ def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates
     return [Measure.model_validate(row) for row in measured.figures["rows"]]
 
 
+def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> dict[str, Any]:
+    """The teacher, the tuned student as f16, and every format, asked the same questions."""
+    out = work / "quantized"
+    models = {"teacher": work / "teacher" / "teacher.gguf", "student f16": out / "f16" / GGUF}
+    models = {name: path for name, path in models.items() if path.is_file()}
+    models |= {kind: candidates[kind] for kind in settings.formats}
+    files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
+
+    def make(folder: Path) -> dict[str, Any]:
+        return measure_answers(
+            models,
+            settings.questions,
+            settings.asked,
+            embedder=out / "embedder",
+            articles=work / "articles",
+            spec=read_prompt(work / "prompt" / "prompt.json"),
+            out=folder,
+            threads=settings.threads,
+        )
+
+    inputs = {
+        "models": {name: sha256_file(path) for name, path in models.items()},
+        "questions": {path: sha256_file(Path(path)) for path in files},
+        "asked": settings.asked,
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "articles": fingerprint(work / "articles"),
+        "prompt": sha256_file(work / "prompt" / "prompt.json"),
+    }
+    figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
+    return {key: figures[key] for key in ("retrieval", "models")}
+
+
 def _bundle(
     stages: Stages,
     work: Path,
@@ -169,6 +210,7 @@ def _bundle(
     parts: BundleParts,
     measures: Sequence[Measure],
     embedder: EmbedderMeasure,
+    answers: Mapping[str, Any],
     now: datetime,
 ) -> None:
     info = bundle_info(
@@ -187,6 +229,7 @@ def _bundle(
             licence=settings.licence,
             measures=measures,
             embedder=embedder,
+            answers=answers,
             articles={path.name: len(list(path.glob("*.md"))) for path in languages},
             reports=[path.name for path in parts.reports],
         )
@@ -212,6 +255,6 @@ def _check(work: Path, settings: QuantizeSettings) -> None:
     for path in (work / "merged", work / "records", work / "prompt" / "prompt.json", work / "articles"):
         if not path.exists():
             raise MissingError("distill has not left this", where=str(path), hint="run the distill stages first")
-    for path in (settings.embedder, work / "policy.toml", *settings.licences):
+    for path in (settings.embedder, work / "prompt" / "policy.toml", *settings.licences):
         if not path.exists():
             raise MissingError("a part of the bundle is not there", where=str(path), hint="check the path")

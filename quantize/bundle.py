@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -96,6 +97,7 @@ def card_text(
     embedder: EmbedderMeasure,
     articles: Mapping[str, int],
     reports: Iterable[str],
+    answers: Mapping[str, Any] | None = None,
 ) -> str:
     """Write the model card from what was measured; `articles` counts files by language."""
     lines = [f"# {info.name} {info.version}", ""]
@@ -114,6 +116,7 @@ def card_text(
         f"Dynamic INT8, {embedder.megabytes} MB (f32 {embedder.megabytes_f32} MB). Cosine to f32 on",
         f"{embedder.texts} texts: mean {embedder.cosine}, least {embedder.cosine_min}.",
         "",
+        *_answer_lines(answers or {}),
         "## Limits",
         "",
         "The model is small and answers from the articles above; an agent reads every answer before a customer does.",
@@ -121,6 +124,32 @@ def card_text(
     if names := sorted(reports):
         lines += ["", "## Reports", "", *(f"- `report/{name}`" for name in names)]
     return "\n".join(lines) + "\n"
+
+
+def _answer_lines(answers: Mapping[str, Any]) -> list[str]:
+    """Retrieval and answers on the held-out questions, where there are any."""
+    lines: list[str] = []
+    if retrieval := answers.get("retrieval"):
+        lines += ["## Retrieval on held-out questions", "", "| language | questions | hit@1 | hit@5 | MRR |"]
+        lines += ["|---|---:|---:|---:|---:|"]
+        lines += [
+            f"| {lang} | {row['queries']} | {row['hit@1']:.3f} | {row['hit@5']:.3f} | {row['mrr']:.3f} |"
+            for lang, row in retrieval.items()
+        ]
+        lines.append("")
+    if models := answers.get("models"):
+        lines += ["## Answers to held-out questions", ""]
+        lines += [
+            "| model | questions | facts found | refused rightly | refused wrongly |",
+            "|---|---:|---:|---:|---:|",
+        ]
+        lines += [
+            f"| {name} | {row['questions']} | {row['facts_found']:.3f} | {row['refused_rightly']:.3f} |"
+            f" {row['refused_wrongly']:.3f} |"
+            for name, row in models.items()
+        ]
+        lines.append("")
+    return lines
 
 
 def markdown_table(measures: Sequence[Measure]) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from quantize.checkpoint import ModelShape
+from quantize.onnx_decoder import block_size
 
 _BLOCKS: Mapping[str, tuple[int, int]] = {
     "f32": (1, 4),
@@ -24,7 +25,6 @@ _FALLBACK: Mapping[str, str] = {"q4_k": "q5_0", "q6_k": "q8_0", "q5_0": "f16", "
 """What llama.cpp takes instead where a row does not fill a block."""
 _VOCABULARY_BYTES_PER_TOKEN = 36
 """Token text, type and merges in a GGUF; measured on SmolLM2's 49,152 tokens."""
-_ONNX_BLOCK = 128
 _ACTIVATIONS = 24
 """llama.cpp's compute buffers for a micro-batch of 512 tokens, in vectors of the hidden size, besides the logits."""
 
@@ -59,12 +59,11 @@ def predict(shape: ModelShape, context_tokens: int = 2048) -> list[FormatPlan]:
             _bytes(choose(part, layer, shape.layers), rows, columns) for part, layer, rows, columns in weights
         )
         plans.append(FormatPlan(name, size, size + running, largest * (12 if name != "f16" else 10)))
-    # The export keeps a tied output layer as the f32 embedding it is.
-    kept = {"norm", "token_embd", *(["output"] if shape.tied else [])}
+    block = block_size(shape)
     matrices = sum(
-        rows * -(-columns // _ONNX_BLOCK) * _ONNX_BLOCK for part, _, rows, columns in weights if part not in kept
+        rows * -(-columns // block) * block for part, _, rows, columns in weights if part not in ("norm", "token_embd")
     )
-    onnx = int(matrices * (1 + 5 / _ONNX_BLOCK)) + 4 * shape.vocab * shape.hidden
+    onnx = int(matrices * (1 + 5 / block)) + 4 * shape.vocab * shape.hidden
     plans.append(FormatPlan("onnx_int8", onnx, onnx + 2 * context_tokens * shape.kv_bytes_per_token, 12 * total))
     return plans
 

@@ -88,5 +88,5 @@ def make_onnx(stages: Stages, checkpoint: Path, out: Path, *, threads: int) -> P
         export_onnx_decoder(checkpoint, folder, threads=threads)
         return {}
 
-    stages.run("onnx", out / "onnx", "onnx", {"checkpoint": fingerprint(checkpoint)}, work)
+    stages.run("onnx", out / "onnx", "onnx", {"checkpoint": fingerprint(checkpoint), "bits": 8}, work)
     return out / "onnx"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _COLLECTION = "pieces"
-_EF_SEARCH = 200
+_EF_SEARCH = 400
 """How many neighbours HNSW looks at: twice what is asked for, so that hardly any is missed."""
 
 

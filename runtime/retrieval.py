@@ -1,9 +1,10 @@
 """Finds the sections that answer a question: vectors in Chroma, words in BM25, one weighted score.
 
-    score = z(cosine of the best piece) + w · z(BM25)      z over the candidates of this question
+    score = z(cosine of the section) + 0.5 · z(cosine of the nearest question it answered before) + 0.2 · z(BM25)
 
-A long section is embedded in overlapping pieces and counts by its best one. Promises: only sections valid on the day,
-in the question's language where the corpus has it. Knows nothing of prompts and of how the index is kept.
+z is taken over the candidates of this question. A long section is embedded in overlapping pieces and counts by its best
+one. Promises: only sections valid on the day, in the question's language where the corpus has it. Knows nothing of
+prompts and of how the index is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.articles import Article, Section, guess_language, load_articles
+from runtime.asked import Asked, read_asked
 from runtime.embedder import Embedder, Progress
 from runtime.errors import MissingError
 from runtime.index import VectorIndex
@@ -30,11 +32,14 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
 
 LEXICAL_WEIGHT = 0.2
-"""0.1 to 0.3 helped on every set tried; equal weights fell below the vectors alone."""
-PIECE_TERMS = 90
-"""About five sentences: beyond that a vector blurs what its sentences say."""
+"""0.1 to 0.3 helped; equal weights fell below the vectors alone."""
+ASKED_WEIGHT = 0.5
+PIECE_TERMS = 250
+"""What the encoder sees at once. Cutting finer and counting the best piece found fewer answers, not more."""
 CANDIDATES = 100
-"""Pieces taken from the vectors, and sections from BM25, before the two are weighed."""
+"""Sections' pieces taken from the vectors, and sections from BM25, before they are weighed."""
+ASKED_CANDIDATES = 200
+"""Earlier questions looked at; a section with none among them gets the least similarity of these."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +54,44 @@ class Hit:
 class Retriever:
     """The articles of one bundle, ready to be searched. Safe to search from several threads; close it when done."""
 
-    def __init__(self, articles: Sequence[Article], embedder: Embedder, cut: _Cut, index: VectorIndex) -> None:
+    def __init__(
+        self, articles: Sequence[Article], embedder: Embedder, asked: Sequence[Asked], cut: _Cut, index: VectorIndex
+    ) -> None:
         """Use `open` or `build`."""
         self.articles = tuple(articles)
         self.embedder = embedder
-        self.weight = LEXICAL_WEIGHT
         self._rows = [(article, section) for article in articles for section in article.sections]
         self._languages = {article.lang for article in articles}
         self._by_id = {(article.id, article.lang): article for article in articles}
-        self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
-        self._piece_counts = Counter(cut.groups)
+        before: dict[tuple[str, str], list[str]] = {}
+        for question in asked:
+            for ref in question.evidence:
+                before.setdefault((question.lang, ref), []).append(question.text)
+        self._lexical = BM25(
+            [
+                " ".join([section.title, section.heading, section.text, *before.get((section.lang, section.ref), ())])
+                for _, section in self._rows
+            ]
+        )
+        self._counts = Counter(cut.groups)
         self._index = index
 
     @classmethod
     def open(cls, bundle: Bundle, index_dir: Path, *, threads: int = 2, progress: Progress | None = None) -> Retriever:
         """The retriever of an open bundle; its index is made in `index_dir` if need be."""
         articles = load_articles(bundle.articles_path)
-        return cls.build(articles, Embedder(bundle.embedder_path, threads=threads), index_dir, progress=progress)
+        embedder = Embedder(bundle.embedder_path, threads=threads)
+        return cls.build(articles, embedder, index_dir, asked=read_asked(bundle.root), progress=progress)
 
     @classmethod
     def build(
-        cls, articles: Sequence[Article], embedder: Embedder, index_dir: Path, *, progress: Progress | None = None
+        cls,
+        articles: Sequence[Article],
+        embedder: Embedder,
+        index_dir: Path,
+        *,
+        asked: Sequence[Asked] = (),
+        progress: Progress | None = None,
     ) -> Retriever:
         """Take the index in `index_dir`, or make it anew when it is missing, stale or damaged.
 
@@ -78,10 +100,10 @@ class Retriever:
         sections = [section for article in articles for section in article.sections]
         if not sections:
             raise MissingError("no article to search", where=str(index_dir), hint="put articles into the bundle")
-        cut = _cut(sections)
+        cut = _cut(sections, asked)
         inputs = {"embedder": embedder.fingerprint, "pieces": digest(cut)}
         index = VectorIndex.open(index_dir, inputs, cut.groups, lambda: embedder.passages(cut.texts, progress))
-        return cls(articles, embedder, cut, index)
+        return cls(articles, embedder, asked, cut, index)
 
     def search(
         self,
@@ -110,10 +132,13 @@ class Retriever:
         if not allowed or limit < 1:
             return []
         words = self._lexical.scores(question)
-        similarity = self._similarities(question, allowed, words)
+        vector = self.embedder.queries([question])[0]
+        similarity = self._similarities(vector, allowed, words)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
-        score = _z(cosine) + self.weight * _z(words[numbers])
+        before = self._asked_before(vector, allowed)
+        asked = np.array([before.get(number, min(before.values(), default=0.0)) for number in numbers])
+        score = _z(cosine) + ASKED_WEIGHT * _z(asked) + LEXICAL_WEIGHT * _z(words[numbers])
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
             section = self._rows[numbers[index]][1]
@@ -141,23 +166,37 @@ class Retriever:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _similarities(self, question: str, allowed: list[int], words: NDArray[np.float32]) -> dict[int, float]:
+    def _similarities(
+        self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32]
+    ) -> dict[int, float]:
         """Cosine of the best piece, for the sections nearest by vector and for those nearest by words."""
-        vector = self.embedder.queries([question])[0]
-        count = min(CANDIDATES, sum(self._piece_counts[number] for number in allowed))
-        found = self._index.nearest(vector, count, None if len(allowed) == len(self._rows) else allowed)
+        found = self._nearest(vector, allowed, CANDIDATES)
         seen = {number for number, _ in found}
         by_words = sorted((number for number in allowed if words[number] > 0), key=lambda number: -words[number])
         if missing := [number for number in by_words[:CANDIDATES] if number not in seen]:
             found += self._index.cosines(vector, missing)
-        best: dict[int, float] = {}
-        for number, cosine in found:
-            best[number] = max(best.get(number, -1.0), cosine)
-        return best
+        return _best(found)
+
+    def _asked_before(self, vector: NDArray[np.float32], allowed: list[int]) -> dict[int, float]:
+        """Cosine of the nearest earlier question, for the sections that answered one of the nearest."""
+        shift = len(self._rows)
+        groups = [number + shift for number in allowed if self._counts[number + shift]]
+        return _best([(group - shift, cosine) for group, cosine in self._nearest(vector, groups, ASKED_CANDIDATES)])
+
+    def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[tuple[int, float]]:
+        count = min(most, sum(self._counts[group] for group in groups))
+        return self._index.nearest(vector, count, groups) if count else []
+
+
+def _best(found: list[tuple[int, float]]) -> dict[int, float]:
+    best: dict[int, float] = {}
+    for number, cosine in found:
+        best[number] = max(best.get(number, -1.0), cosine)
+    return best
 
 
 class _Cut(NamedTuple):
-    """The pieces of all sections: piece k belongs to section `groups[k]`."""
+    """What is embedded: the pieces of section n in group n, the questions it answered before in group sections + n."""
 
     groups: list[int]
     texts: list[str]
@@ -172,12 +211,18 @@ def _z(values: NDArray[Any]) -> NDArray[np.float64]:
     return (wide - wide.mean()) / spread if spread > 1e-9 else np.zeros_like(wide)
 
 
-def _cut(sections: Sequence[Section]) -> _Cut:
-    """Every section in pieces; the title and heading go with each, because they say what "it" is."""
+def _cut(sections: Sequence[Section], asked: Sequence[Asked]) -> _Cut:
+    """Every section in pieces, the title and heading with each, because they say what "it" is; then the questions."""
     cut = _Cut([], [])
     for number, section in enumerate(sections):
         head = ": ".join(dict.fromkeys(part for part in (section.title, section.heading) if part))
         for piece in pieces(section.text, PIECE_TERMS):
             cut.groups.append(number)
             cut.texts.append(f"{head}\n{piece}" if head else piece)
+    where = {(section.lang, section.ref): number for number, section in enumerate(sections)}
+    for question in asked:
+        for ref in question.evidence:
+            if (question.lang, ref) in where:
+                cut.groups.append(len(sections) + where[question.lang, ref])
+                cut.texts.append(question.text)
     return cut

@@ -124,6 +124,8 @@ class Console(App[None]):
         after = reduce(before, event)
         if after.composer != composer.text:
             composer.set_text(after.composer)
+            if after.composer:
+                self.chat.set_focus(composer)  # A question that came back is at hand to be changed and sent again.
         if after is not self.state:
             self.state = after
             self._repaint()
@@ -187,7 +189,7 @@ class Console(App[None]):
         turn = self.state.current
         if turn is None or turn.number == before:
             return
-        self.chat.query_one(Transcript).focus()
+        self.chat.set_focus(self.chat.query_one(Transcript))
         self.run_worker(self._ask(turn.number, turn.question, self.state.conversation), group="ask", exclusive=True)
 
     async def _ask(self, number: int, question: str, conversation: str | None) -> None:

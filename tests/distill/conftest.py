@@ -1,10 +1,19 @@
-"""A shop of two articles, small enough to see through."""
+"""A shop of two articles, small enough to see through; and what models are trained on and with, just as small."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from distill.packs import Pack, PackLimits, pack_records
+from distill.tokenizer import chat_pieces
+from runtime.articles import Section
+from runtime.prompt import PromptSpec
+from runtime.record import Record, Turn
+from runtime.tokenizer import JsonTokenizer
 
 SCENE = """
 lang = "{lang}"
@@ -87,3 +96,98 @@ def small_shop(tmp_path: Path) -> Path:
                 encoding="utf-8",
             )
     return tmp_path / "small"
+
+
+TEXTS = {
+    "en": ["You have 30 days to return it.", "Delivery costs €4.90.", "Pay by card or cash.", "Open from 9:00 to 19:00."],
+    "zh": ["30天内可以退货。", "运费4.90欧元。", "可刷卡或付现金。"],
+}
+
+
+@pytest.fixture(scope="session")
+def sections() -> dict[str, Section]:
+    """English sections en0#a … and Chinese ones zh0#a …, by reference."""
+    every = [
+        Section(f"{lang}{number}", "a", f"Article {number}", f"Article {number}", text, lang)
+        for lang, texts in TEXTS.items()
+        for number, text in enumerate(texts)
+    ]
+    return {section.ref: section for section in every}
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., Record]:
+    """`make_record(name, query, response, *evidence, lang=…, context=…)`."""
+
+    def make(name: str, query: str, response: str, *evidence: str, lang: str = "en", context: Any = ()) -> Record:
+        turns = tuple(Turn(role=role, content=content) for role, content in context)
+        return Record(
+            id=name, conversation=name, turn=0, lang=lang, context=turns, query=query, response=response,
+            evidence=evidence, source="simulated", split="train",
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def records(make_record: Callable[..., Record]) -> list[Record]:
+    """Three English records a section, one with earlier turns, and two that no article answers."""
+    out = [
+        make_record(f"r{place}-{copy}", f"{ask} please, {copy}?", text, f"en{place}#a")
+        for place, (ask, text) in enumerate(zip(["Return", "Delivery", "Card", "Hours"], TEXTS["en"], strict=True))
+        for copy in range(3)
+    ]
+    talk = [("user", "Hello"), ("assistant", "How can I help?")]
+    out.append(make_record("talk", "And on Sunday?", "No, we are closed.", "en3#a", context=talk))
+    return [*out, *(make_record(f"no{copy}", f"Who won in {copy}?", "I do not know.") for copy in range(2))]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_llama: Path) -> JsonTokenizer:
+    """The tiny checkpoint's tokenizer."""
+    return JsonTokenizer(tiny_llama)
+
+
+@pytest.fixture(scope="session")
+def spec(tiny_llama: Path) -> PromptSpec:
+    """A prompt of two sections in two languages."""
+    return PromptSpec(
+        pieces=chat_pieces(tiny_llama),
+        system={"en": "Answer from the articles.", "zh": "请根据资料回答。"},
+        refusal={"en": "I do not know.", "zh": "不知道。"},
+        languages=("en", "zh"),
+        articles=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def packs(
+    records: list[Record], sections: dict[str, Section], spec: PromptSpec, tokenizer: JsonTokenizer
+) -> list[Pack]:
+    """Every record in a pack of at most five."""
+    english = {ref: section for ref, section in sections.items() if section.lang == "en"}
+    limits = PackLimits(records=5, tokens=700, refusals=1)
+    made = pack_records(records, english, spec, tokenizer, neighbours=lambda _: list(english), limits=limits, seed=3)
+    assert sorted(name for pack in made for name in pack.records) == sorted(record.id for record in records)
+    return made
+
+
+@pytest.fixture(scope="session")
+def open_model() -> Callable[[Path], Any]:
+    """A checkpoint in f32, its layers made to matter: drawn ten times wider than they are initialised."""
+
+    def load(checkpoint: Path, widen: float = 10.0) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            checkpoint, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+        )
+        with torch.no_grad():
+            for layer in model.model.layers:
+                for weight in layer.parameters():
+                    if weight.dim() == 2:
+                        weight.mul_(widen)
+        return model.eval()
+
+    return load

@@ -15,9 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.articles import Article, Section, load_articles
+from runtime.asked import Asked
 from runtime.bundle import open_bundle
 from runtime.embedder import Embedder
 from runtime.errors import MissingError, SpaceError
+from runtime.lexical import terms
 from runtime.retrieval import PIECE_TERMS, Retriever
 
 TODAY = date(2026, 11, 23)
@@ -121,7 +123,24 @@ def test_a_long_section_is_found_by_the_sentence_that_answers(embedder: Embedder
     whole = float(embedder.passages([long.text])[0] @ embedder.queries(["The purple hovercraft costs €777."])[0])
     assert hit.section.ref == "long#all"
     assert hit.similarity > whole
-    assert PIECE_TERMS < 600
+    assert len(terms(long.text)) > PIECE_TERMS
+
+
+def test_a_question_asked_before_leads_to_the_section_that_answered_it(
+    articles: list[Article], embedder: Embedder, tmp_path: Path
+) -> None:
+    asked = [
+        Asked(text="my gadget is rubbish, am i stuck with it??", lang="en", evidence=("returns-window#how-long",)),
+        Asked(text="what does sending it cost", lang="en", evidence=("delivery-standard#price",)),
+        Asked(text="运费多少", lang="zh", evidence=("delivery-standard#price",)),
+        Asked(text="这玩意儿不好用怎么办", lang="zh", evidence=("returns-window#how-long", "gone#away")),
+    ]
+    english, chinese = "this gadget is rubbish, am i stuck with it", "玩意儿不好用怎么办呀"
+    with Retriever.build(articles, embedder, tmp_path / "without") as retriever:
+        assert refs(retriever, english)[0] != "en:returns-window#how-long"
+    with Retriever.build(articles, embedder, tmp_path / "with", asked=asked) as retriever:
+        assert refs(retriever, english)[0] == "en:returns-window#how-long"
+        assert refs(retriever, chinese)[0] == "zh:returns-window#how-long"
 
 
 class Counting(Embedder):

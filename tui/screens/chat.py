@@ -60,7 +60,7 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Begin with the question field."""
-        self.query_one(Composer).focus()
+        self.set_focus(self.query_one(Composer))
         self.post_message(self.Ready())
 
     async def show(self, state: State, words: Words, now: float) -> None:
@@ -103,30 +103,30 @@ class ChatScreen(Screen[None]):
             return
         event.stop()
         event.prevent_default()
-        composer.focus()
+        self.set_focus(composer)
         composer.insert(event.character)
 
     async def on_paste(self, event: events.Paste) -> None:
         """What is pasted outside the question field belongs into it too."""
         composer = self.query_one(Composer)
         if self.focused is not composer:
-            composer.focus()
+            self.set_focus(composer)
             await composer._on_paste(event)
 
     def action_cancel(self) -> None:
         """Stop the draft, or go back to the question field when there is none."""
-        self.query_one(Composer).focus()
+        self.set_focus(self.query_one(Composer))
         self.post_message(self.Cancel())
 
     def action_write(self) -> None:
         """Go to the question field, or from there to the conversation."""
         composer = self.query_one(Composer)
         target = self.query_one(Transcript) if self.focused is composer else composer
-        target.focus()
+        self.set_focus(target)
 
     def action_new(self) -> None:
         """Begin with the next customer."""
-        self.query_one(Composer).focus()
+        self.set_focus(self.query_one(Composer))
         self.post_message(self.New())
 
     def action_cite(self, number: int) -> None:

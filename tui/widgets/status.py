@@ -1,5 +1,4 @@
-"""Two lines of words: how the server is (top of the screen), and where the time goes or why a wish was not granted
-(under the question field).
+"""Two lines of words: how the server is, above; where the time goes, or why a wish was not granted, below.
 
 Promises: each state is said in words, never by colour alone. Knows nothing of events and sockets.
 """
