@@ -140,7 +140,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
         raise IntegrityError("not a finished capture", where=str(path), hint="capture again") from error
     for batch in file.iter_batches(batch_size=1):
         row = {name: batch.column(name)[0] for name in batch.schema.names}
-        index = np.asarray(row["index"].values, dtype=np.int32)
+        index = np.array(row["index"].values, dtype=np.int32)
         edges = row["branches"].as_py()
         pack = Pack(
             tuple(row["tokens"].as_py()),
@@ -151,7 +151,7 @@ def read_capture(path: Path) -> Iterator[Captured]:
         yield Captured(
             pack,
             index,
-            np.asarray(row["reply"].values.to_numpy(zero_copy_only=False), dtype=bool),
-            np.asarray(row["ids"].values, dtype=np.int32).reshape(len(index), -1),
-            np.asarray(row["logprobs"].values.to_numpy(zero_copy_only=False), dtype=np.float16).reshape(len(index), -1),
+            np.array(row["reply"].values.to_numpy(zero_copy_only=False), dtype=bool),
+            np.array(row["ids"].values, dtype=np.int32).reshape(len(index), -1),
+            np.array(row["logprobs"].values.to_numpy(zero_copy_only=False), dtype=np.float16).reshape(len(index), -1),
         )

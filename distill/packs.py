@@ -98,12 +98,13 @@ def pack_records(
     rng = random.Random(seed)  # noqa: S311 - a shuffle, no secret
     queues: dict[str, list[Record]] = defaultdict(list)
     unanswerable: list[Record] = []
+
+    def queue_of(record: Record) -> list[Record]:
+        return queues[next(ref for ref in record.evidence if ref in sections)] if record.evidence else unanswerable
+
     for record in records:
-        known = [ref for ref in record.evidence if ref in sections]
-        if known:
-            queues[known[0]].append(record)
-        elif not record.evidence:
-            unanswerable.append(record)
+        if not record.evidence or any(ref in sections for ref in record.evidence):
+            queue_of(record).append(record)
     for queue in queues.values():
         rng.shuffle(queue)
     rng.shuffle(unanswerable)
@@ -116,23 +117,17 @@ def pack_records(
         others = rng.sample(near, min(spec.articles - 1, len(near)))
         refs = [anchor, *others]
         rng.shuffle(refs)
-        chosen = _draw(queues, [anchor, *others], limits.records - limits.refusals)
-        chosen += [unanswerable.pop() for _ in range(min(limits.refusals, len(unanswerable)))]
+        chosen = _draw(queues, [anchor, *others], max(1, limits.records - limits.refusals))
+        refusals = min(limits.refusals, limits.records - len(chosen), len(unanswerable))
+        chosen += [unanswerable.pop() for _ in range(refusals)]
         rng.shuffle(chosen)
         pack, left = encode_pack(chosen, [sections[ref] for ref in refs], spec, tokenizer, limits.tokens)
+        if pack:
+            packs.append(pack)
         for record in left:
-            if record.evidence:
-                queues[next(ref for ref in record.evidence if ref in sections)].append(record)
-            else:
-                unanswerable.append(record)
-        if pack is None:
-            # Not one record fits beside its articles: it is too long to learn from, and would come round for ever.
-            for record in left:
-                queue = queues.get(record.evidence[0] if record.evidence else "", [])
-                if record in queue:
-                    queue.remove(record)
-            continue
-        packs.append(pack)
+            # Where not one record fits beside its articles, they are too long to learn from and would come for ever.
+            if pack or not record.evidence:
+                queue_of(record).insert(0, record)
     rng.shuffle(packs)
     return packs
 

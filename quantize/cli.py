@@ -122,11 +122,16 @@ def compare(
     from quantize.build import load_samples
     from quantize.measure import measure_decoders
 
-    candidates = {path.stem: path for path in files} if files else _built(work / "quantized")
+    candidates = {_name(path): path for path in files} if files else _built(work / "quantized")
     with _progress() as say:
         samples = load_samples(work, records)
         rows = measure_decoders(work / "merged", candidates, samples, scratch=work, threads=threads, report=say)
     _show_measures(rows, as_json)
+
+
+def _name(path: Path) -> str:
+    """What a file is called in the table: a stage's `model.gguf` by its folder."""
+    return path.parent.name if path.name == "model.gguf" else path.stem
 
 
 def _built(folder: Path) -> dict[str, Path]:

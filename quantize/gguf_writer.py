@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,36 +114,37 @@ def _write(
     import numpy as np
     from gguf import GGUFWriter
 
-    writer = GGUFWriter(path, source.shape.family)
-    _add_metadata(writer, source, precision, name, licence)
-    _add_vocabulary(writer, source, vocabulary)
-    matrix = np.dtype(np.float16 if precision == "f16" else np.float32)
-    vector = np.dtype(np.float32)
-    factors = rope_factors(source.shape)
-    if factors is not None:
-        writer.add_tensor_info("rope_freqs.weight", (len(factors),), vector, len(factors) * 4)
-    for _, shape, stored in plan:
-        if stored is not None:
-            dtype = matrix if len(shape) > 1 else vector
-            writer.add_tensor_info(stored, shape, dtype, math.prod(shape) * dtype.itemsize)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_ti_data_to_file()
-    if factors is not None:
-        writer.write_tensor_data(np.array(factors, dtype=vector))
-    rotated = {"q_proj": source.shape.heads, "k_proj": source.shape.kv_heads} if source.shape.family == "llama" else {}
-    for (hf, _, stored), (read, weights) in zip(plan, source.tensors(), strict=True):
-        assert hf == read
-        if stored is None:
-            continue
-        heads = next((count for part, count in rotated.items() if f".{part}." in hf), None)
-        values = (weights if heads is None else _permute(weights, heads)).float().numpy()
-        with np.errstate(over="ignore"):
-            values = values.astype(matrix if values.ndim > 1 else vector)
-        if not np.isfinite(values).all():
-            raise ModelError(f"'{hf}' has values that {precision} cannot hold", hint="train it again, or write f32")
-        writer.write_tensor_data(np.ascontiguousarray(values))
-    writer.close()
+    with closing(GGUFWriter(path, source.shape.family)) as writer:
+        _add_metadata(writer, source, precision, name, licence)
+        _add_vocabulary(writer, source, vocabulary)
+        matrix = np.dtype(np.float16 if precision == "f16" else np.float32)
+        vector = np.dtype(np.float32)
+        factors = rope_factors(source.shape)
+        if factors is not None:
+            writer.add_tensor_info("rope_freqs.weight", (len(factors),), vector, len(factors) * 4)
+        for _, shape, stored in plan:
+            if stored is not None:
+                dtype = matrix if len(shape) > 1 else vector
+                writer.add_tensor_info(stored, shape, dtype, math.prod(shape) * dtype.itemsize)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        if factors is not None:
+            writer.write_tensor_data(np.array(factors, dtype=vector))
+        rotated = (
+            {"q_proj": source.shape.heads, "k_proj": source.shape.kv_heads} if source.shape.family == "llama" else {}
+        )
+        for (hf, _, stored), (read, weights) in zip(plan, source.tensors(), strict=True):
+            assert hf == read
+            if stored is None:
+                continue
+            heads = next((count for part, count in rotated.items() if f".{part}." in hf), None)
+            values = (weights if heads is None else _permute(weights, heads)).float().numpy()
+            with np.errstate(over="ignore"):
+                values = values.astype(matrix if values.ndim > 1 else vector)
+            if not np.isfinite(values).all():
+                raise ModelError(f"'{hf}' has values that {precision} cannot hold", hint="train it again, or write f32")
+            writer.write_tensor_data(np.ascontiguousarray(values))
 
 
 def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: str, licence: str) -> None:

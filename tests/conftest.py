@@ -43,7 +43,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama checkpoint of four layers with a byte-level BPE tokenizer that splits digits, as SmolLM2's does."""
+    """A random Llama checkpoint of four layers; its byte-level BPE splits digits, as SmolLM2's does."""
     from tokenizers import pre_tokenizers
 
     pre = pre_tokenizers.Sequence(
@@ -55,8 +55,9 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 checkpoint of four layers with Qwen2's way of cutting text."""
-    from distill.gguf_import import QWEN2_PATTERN
     from tokenizers import Regex, normalizers, pre_tokenizers
+
+    from distill.gguf_import import QWEN2_PATTERN
 
     pre = pre_tokenizers.Sequence(
         [

@@ -8,6 +8,7 @@ never lost; quitting ends the draft under way and a server that was started here
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
@@ -105,7 +106,10 @@ class Console(App[None]):
         return self.chat
 
     def on_chat_screen_ready(self) -> None:
-        """Begin to look for the server."""
+        """Begin to look for the server; a terminal that is closed or a polite kill ends the console as Ctrl+Q does."""
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(ValueError, RuntimeError):  # Only the main thread may set them.
+                asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.set_interval(TICK_S, self._tick)
         self.run_worker(self._watch(), group="watch")
         self._repaint()

@@ -11,9 +11,15 @@ import typer
 from runtime.errors import UsageError
 from tui.words import LANGUAGES, Words, system_language
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command(epilog="Example: edgedesk console --lang zh")
 def console(
-    home: Annotated[Path | None, typer.Option(help="The branch's folder (else EDGEDESK_HOME).")] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder"),
+    ] = None,
     socket: Annotated[Path | None, typer.Option(help="Talk to the server on this socket; never start one.")] = None,
     lang: Annotated[str, typer.Option(help=f"Interface language: {', '.join(LANGUAGES)}.")] = "",
     theme: Annotated[str, typer.Option(help="dark, light or contrast.")] = "dark",
@@ -24,12 +30,11 @@ def console(
     if theme not in names:
         raise UsageError(f"no theme '{theme}'", where="--theme", hint=f"use one of {', '.join(names)}")
     words = Words(lang or system_language())
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError("the console needs a terminal", where="console", hint='in a script use: edgedesk ask "…"')
 
     from runtime.home import find_home
     from tui.app import Console
     from tui.desk import ServerDesk
 
-    app = Console(ServerDesk(find_home(home), socket=socket, may_start=start), words, theme=names[theme])
-    app.run()
+    Console(ServerDesk(find_home(home), socket=socket, may_start=start), words, theme=names[theme]).run()

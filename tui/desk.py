@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Protocol
 
+from runtime.errors import UnavailableError
 from runtime.events import Event
 from tui.state import Link, Linked
 
@@ -65,7 +66,13 @@ class ServerDesk:
         """As the server says it; `UnavailableError` with the last words of a child that ended."""
         if self._own is not None:
             self._own.check()
-        return await self.client.status_async()
+        try:
+            return await self.client.status_async()
+        except UnavailableError:
+            child = self._own.process if self._own is not None else None
+            if child is None or child.poll() is not None:
+                raise
+            return {"state": "starting"}  # It lives, and has not come to its socket yet.
 
     def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:
         """Stream one answer."""

@@ -99,7 +99,12 @@ def small_shop(tmp_path: Path) -> Path:
 
 
 TEXTS = {
-    "en": ["You have 30 days to return it.", "Delivery costs €4.90.", "Pay by card or cash.", "Open from 9:00 to 19:00."],
+    "en": [
+        "You have 30 days to return it.",
+        "Delivery costs €4.90.",
+        "Pay by card or cash.",
+        "Open from 9:00 to 19:00.",
+    ],
     "zh": ["30天内可以退货。", "运费4.90欧元。", "可刷卡或付现金。"],
 }
 

@@ -1,4 +1,4 @@
-"""Tiny models of both families with every option that could go wrong, a packed encoder, and a work folder as distill leaves it."""
+"""Tiny models with every option that could go wrong, a packed encoder, a work folder as distill leaves it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from quantize.samples import TOKEN_PROBES, section_index
 
+from quantize.samples import TOKEN_PROBES, section_index
 from runtime.articles import load_articles
 from runtime.prompt import ChatPieces, PromptSpec
 from runtime.record import Record, write_rows
@@ -38,7 +38,7 @@ def probes(shop: Path) -> list[str]:
 
 
 def variant(source: Path, out: Path, *, shard: str = "1GB", dtype: str = "float32", **options: object) -> Path:
-    """A copy of a tiny checkpoint with other options and random biases (fresh ones are zero and would prove nothing)."""
+    """A tiny checkpoint with other options and random biases (fresh ones are zero and would prove nothing)."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -133,10 +133,10 @@ def pack_encoder(hidden: int = 32, layers: int = 2, heads: int = 2, wide: int = 
     return head + directory + data
 
 
-@pytest.fixture
-def work(tmp_path: Path, shop: Path, tiny_llama: Path) -> Path:
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_llama: Path) -> Path:
     """What distill leaves, in small: three articles a language, six records, a path with a space in it."""
-    folder = tmp_path / "a work"
+    folder = tmp_path_factory.mktemp("distilled") / "a work"
     shutil.copytree(tiny_llama, folder / "merged")
     for lang in ("en", "zh"):
         (folder / "articles" / lang).mkdir(parents=True)

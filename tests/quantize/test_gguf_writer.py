@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from quantize.gguf_vocab import read_vocabulary
 from quantize.gguf_writer import write_gguf
 from quantize.llama_file import LlamaFile
 from quantize.measure import TorchDecoder
 from quantize.samples import prove_tokens
-
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, SpaceError
 from runtime.tokenizer import JsonTokenizer
 

@@ -18,7 +18,7 @@ async def test_a_server_that_dies_in_the_middle_is_said_and_the_question_comes_b
         await seat.sees("You may")
         desk.down = True
         desk.release()
-        await seat.sees("the server is gone: no server is running for this home. Trying again")
+        await seat.sees("the server is gone: no server is running for this home")
         await seat.sees("no answer: the server went away in the middle")
         assert "You may" in seat.text()
         assert seat.app.chat.query_one(Composer).text == "How long?"

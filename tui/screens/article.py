@@ -13,13 +13,13 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Static
 
 from runtime.errors import EdgedeskError
 from runtime.events import Citation
 from tui.keys import ACTS, bindings
 from tui.text import inert, one_line
 from tui.widgets.keybar import KeyBar
+from tui.widgets.line import Line
 from tui.words import Words
 
 Load = Callable[[str, str], Awaitable[dict[str, Any]]]
@@ -41,11 +41,11 @@ class ArticleScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Title, warning, text, keys."""
-        yield Static(id="article-title", markup=False)
-        yield Static(id="article-warning", markup=False)
+        yield Line(id="article-title")
+        yield Line(id="article-warning")
         with VerticalScroll(id="article-text"):
-            yield Static(id="article-body", markup=False)
-        yield Static(id="article-note", markup=False)
+            yield Line(id="article-body")
+        yield Line(id="article-note")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -65,7 +65,7 @@ class ArticleScreen(Screen[None]):
         internal = cited.audience == "internal"
         self._put("#article-title", f"[{self.number}] {one_line(cited.title)} · {cited.article}#{cited.section}")
         self._put("#article-warning", words("article.internal") if internal else "")
-        self.query_one("#article-body", Static).update(self._body())
+        self._put("#article-body", self._body())
         self._put("#article-note", self._note)
         self.query_one(KeyBar).show(
             [act for act in ACTS if act.where == "article" or act.id in ("help", "quit")], words
@@ -108,10 +108,8 @@ class ArticleScreen(Screen[None]):
             self._note = self.words("article.failed", why=one_line(str(error)))
         self.relabel(self.words)
 
-    def _put(self, selector: str, text: str) -> None:
-        part = self.query_one(selector, Static)
-        part.display = bool(text)
-        part.update(Content(text))
+    def _put(self, selector: str, text: str | Content) -> None:
+        self.query_one(selector, Line).put(text)
 
 
 def _section(section: Citation) -> Content:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from textual import events
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Static
 
 from runtime.events import Citation
 from tui.keys import ACTS, Act, bindings
 from tui.state import State
 from tui.widgets.composer import Composer
 from tui.widgets.keybar import KeyBar
+from tui.widgets.line import Line
 from tui.widgets.status import LinkLine, StatusLine
 from tui.widgets.transcript import Transcript
 from tui.words import Words
@@ -52,7 +51,7 @@ class ChatScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """From top to bottom; the question field is not the last."""
         yield LinkLine()
-        yield Static(id="empty", markup=False)
+        yield Line(id="empty")
         yield Transcript()
         yield Composer()
         yield StatusLine()
@@ -68,12 +67,9 @@ class ChatScreen(Screen[None]):
         self.state = state
         self.query_one(LinkLine).show(state, words)
         self.query_one(StatusLine).show(state, words, now)
-        composer = self.query_one(Composer)
-        composer.placeholder = Content(words("composer.hint"))
-        composer.border_title = Content(words("composer.title"))
-        empty = self.query_one("#empty", Static)
-        empty.display = not state.turns
-        empty.update(Content(words("empty.title") + "\n\n" + words("empty.body")))
+        self.query_one(Composer).label(words)
+        welcome = "" if state.turns else f"{words('empty.title')}\n\n{words('empty.body')}"
+        self.query_one("#empty", Line).put(welcome)
         transcript = self.query_one(Transcript)
         transcript.display = bool(state.turns)
         await transcript.show(state, words)

@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
 from tui.keys import ACTS
+from tui.widgets.line import Line
 from tui.words import Words
 
 
@@ -27,7 +27,7 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One scrolling text."""
         with VerticalScroll(id="help"):
-            yield Static(id="help-text", markup=False)
+            yield Line(id="help-text")
 
     def on_mount(self) -> None:
         """Show it."""
@@ -40,7 +40,7 @@ class HelpScreen(ModalScreen[None]):
         box = self.query_one("#help")
         box.border_title = Content(words("help.title"))
         box.border_subtitle = Content(words("help.close"))
-        self.query_one("#help-text", Static).update(Content("\n".join(key_table(words))))
+        self.query_one("#help-text", Line).put("\n".join(key_table(words)))
 
 
 def key_table(words: Words) -> list[str]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
-from textual.widgets import Static
 
 from tui.state import Phase, Turn
 from tui.text import inert, one_line
 from tui.widgets.citations import CitationList
+from tui.widgets.line import Line
 from tui.widgets.status import progress
 from tui.words import Words
 
@@ -28,11 +27,11 @@ class TurnView(Vertical):
 
     def compose(self) -> ComposeResult:
         """The parts, all empty at first."""
-        yield Static(classes="label question-label", markup=False)
-        yield Static(classes="question", markup=False)
-        yield Static(classes="label draft-label", markup=False)
-        yield Static(classes="draft", markup=False)
-        yield Static(classes="warning", markup=False)
+        yield Line(classes="label question-label")
+        yield Line(classes="question")
+        yield Line(classes="label draft-label")
+        yield Line(classes="draft")
+        yield Line(classes="warning")
         yield CitationList()
 
     async def show(self, turn: Turn, words: Words) -> None:
@@ -49,9 +48,7 @@ class TurnView(Vertical):
         await self.query_one(CitationList).show(turn.citations, words)
 
     def _put(self, name: str, text: str) -> None:
-        part = self.query_one(f".{name}", Static)
-        part.display = bool(text)
-        part.update(Content(text))
+        self.query_one(f".{name}", Line).put(text)
 
 
 def draft_label(turn: Turn, words: Words) -> str:

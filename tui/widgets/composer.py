@@ -7,11 +7,13 @@ input method's box would cover it (`console.tcss`). Knows nothing of what is don
 from __future__ import annotations
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.keys import bindings
 from tui.text import inert
+from tui.words import Words
 
 
 class Composer(TextArea):
@@ -25,6 +27,14 @@ class Composer(TextArea):
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, tab_behavior="focus", show_line_numbers=False, highlight_cursor_line=False)
         self.cursor_blink = False
+        self._lang = ""
+
+    def label(self, words: Words) -> None:
+        """Name the field in this language."""
+        if self._lang != words.lang:
+            self._lang = words.lang
+            self.placeholder = Content(words("composer.hint"))
+            self.border_title = Content(words("composer.title"))
 
     def set_text(self, text: str) -> None:
         """Replace the text, the cursor behind it."""

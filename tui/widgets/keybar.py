@@ -9,22 +9,19 @@ from collections.abc import Iterable
 
 from textual.content import Content
 from textual.style import Style
-from textual.widgets import Static
 
 from tui.keys import Act
+from tui.widgets.line import Line
 from tui.words import Words
 
 
-class KeyBar(Static):
+class KeyBar(Line):
     """Keys and their names, as many as fit, most wanted first."""
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
 
     def show(self, acts: Iterable[Act], words: Words) -> None:
         """Show these acts."""
         parts = [_button(act, words) for act in acts]
-        self.update(Content("  ").join(parts))
+        self.put(Content("  ").join(parts))
 
 
 def _button(act: Act, words: Words) -> Content:

@@ -5,19 +5,14 @@ Promises: each state is said in words, never by colour alone. Knows nothing of e
 
 from __future__ import annotations
 
-from textual.content import Content
-from textual.widgets import Static
-
 from tui.state import Link, Phase, State, Turn
 from tui.text import one_line
+from tui.widgets.line import Line
 from tui.words import Words
 
 
-class LinkLine(Static):
+class LinkLine(Line):
     """The server, the bundle and the model."""
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
 
     def show(self, state: State, words: Words) -> None:
         """Show the state of the link."""
@@ -26,14 +21,11 @@ class LinkLine(Static):
         if state.link is Link.READY:
             parts += [words("link.bundle", bundle=one_line(state.bundle)), one_line(state.model)]
         self.set_class(state.link is not Link.READY, "waiting")
-        self.update(Content(" · ".join(part for part in parts if part)))
+        self.put(" · ".join(part for part in parts if part))
 
 
-class StatusLine(Static):
+class StatusLine(Line):
     """The newest turn's progress: queue, reading, writing, first word, speed."""
-
-    def __init__(self) -> None:
-        super().__init__(markup=False)
 
     def show(self, state: State, words: Words, now: float) -> None:
         """Show what happens at monotonic time `now`."""
@@ -43,7 +35,7 @@ class StatusLine(Static):
         else:
             text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
         self.set_class(state.notice is not None, "notice")
-        self.update(Content(text))
+        self.put(text)
 
 
 def progress(turn: Turn, words: Words, now: float) -> list[str]:

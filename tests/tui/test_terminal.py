@@ -1,0 +1,191 @@
+"""The console in a real terminal (tmux) on the real server, which it starts itself, over a tiny real model."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.client import Client
+
+# The tiny bundle and the model that says what it is told are the runtime's; pytest offers them only beside its tests.
+_spec = importlib.util.spec_from_file_location(
+    "runtime_fixtures", Path(__file__).parents[1] / "runtime" / "conftest.py"
+)
+assert _spec is not None
+assert _spec.loader is not None
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+embedder_folder = _fixtures.embedder_folder
+make_bundle = _fixtures.make_bundle
+make_home = _fixtures.make_home
+scripted_gguf = _fixtures.scripted_gguf
+endless_gguf = _fixtures.endless_gguf
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed; the terminal run needs it")
+PATIENCE_S = 90.0
+"""A cold server on a busy machine is ready within this."""
+
+
+class Terminal:
+    """One tmux window with a server of its own."""
+
+    def __init__(self, folder: Path, columns: int, rows: int) -> None:
+        self.socket = folder / "tmux"
+        self.exit_file = folder / "exit"
+        self.size = (columns, rows)
+
+    def tmux(self, *arguments: str) -> str:
+        done = subprocess.run(["tmux", "-S", self.socket, *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def open(self, home: Path, *flags: str) -> None:
+        command = shlex.join([sys.executable, "-c", "from tui.cli import app; app()", "--home", str(home), *flags])
+        columns, rows = (str(number) for number in self.size)
+        shell = f"{command}; echo $? > {shlex.quote(str(self.exit_file))}; echo back at the shell; exec cat"
+        root = str(Path(__file__).parents[2])
+        where = ["-x", columns, "-y", rows, "-c", root]
+        subprocess.run(
+            ["tmux", "-S", self.socket, "-f", "/dev/null", "new-session", "-d", *where, shell],
+            check=True,
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "TMUX": "", "PYTHONPATH": root},
+        )
+
+    def type(self, text: str) -> None:
+        self.tmux("send-keys", "-l", text)
+
+    def press(self, *keys: str) -> None:
+        self.tmux("send-keys", *keys)
+
+    def text(self) -> str:
+        return self.tmux("capture-pane", "-p")
+
+    def until(self, wanted: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not wanted():
+            assert time.monotonic() < deadline, f"waited in vain, on screen:\n{self.text()}"
+            time.sleep(0.02)
+
+    def sees(self, text: str) -> None:
+        self.until(lambda: text in self.text())
+
+    def quit(self) -> None:
+        """Leave by the key, and see that the terminal is the shell's again."""
+        self.press("C-q")
+        self.sees("back at the shell")
+        assert self.exit_file.read_text().strip() == "0"
+        assert "Edgedesk" not in self.text()
+
+
+@pytest.fixture
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    window = Terminal(tmp_path_factory.mktemp("tty"), 80, 24)
+    yield window
+    # Closing the window hangs up on the console, which stops the server it started.
+    subprocess.run(["tmux", "-S", window.socket, "kill-server"], capture_output=True, check=False)
+
+
+def server_process(home: Path) -> int:
+    found = re.search(r"process (\d+)", (home / "run" / "edgedesk.lock").read_text())
+    assert found
+    return int(found[1])
+
+
+def gone(home: Path) -> bool:
+    return not Client(home).is_alive()
+
+
+def test_ask_open_a_citation_survive_a_killed_server_and_quit(
+    terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    terminal.open(home, "--lang", "en")
+    terminal.sees("the server is starting")
+    terminal.sees("· ready ·")
+    terminal.type("How long can I return most items?")
+    terminal.press("Enter")
+    terminal.sees("大多数商品可在30天内退货。")
+    terminal.sees("tokens/s")
+    terminal.sees("[1] Return period > How long")
+    terminal.press("1")
+    terminal.sees("Esc Back")
+    terminal.press("a")
+    terminal.sees("At Christmas")
+    terminal.press("Escape")
+    terminal.sees("1-9 Source")
+
+    first = server_process(home)
+    os.kill(first, signal.SIGKILL)
+    terminal.type("退货期限是多久")
+    terminal.until(lambda: not gone(home) and server_process(home) != first)
+    terminal.sees("· ready ·")
+    assert "退货期限是多久" in terminal.text()
+    terminal.press("Enter")
+    terminal.until(lambda: terminal.text().count("Draft · first word") == 2 or "[1] 退货期限" in terminal.text())
+    terminal.quit()
+    assert gone(home)
+
+
+def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
+    terminal: Terminal, make_home: Callable[..., Path], endless_gguf: Path
+) -> None:
+    home = make_home(endless_gguf, answer_tokens=1500)
+    terminal.open(home, "--lang", "zh", "--theme", "light")
+    terminal.sees("· 就绪 ·")
+    terminal.type("退货期限是多久")
+    terminal.press("Enter")
+    terminal.sees("正在撰写")
+    terminal.press("Escape")
+    terminal.sees("已取消，问题已放回下方")
+    client = Client(home)
+    terminal.until(lambda: client.status()["active"] == 0)
+    terminal.tmux("kill-server")
+    deadline = time.monotonic() + PATIENCE_S
+    while not gone(home):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_without_a_bundle_the_console_says_what_is_missing(terminal: Terminal, home: Path) -> None:
+    terminal.open(home, "--lang", "en")
+    terminal.sees("the server is gone: the server did not start")
+    terminal.quit()
+
+
+def test_no_colour_is_needed(
+    terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.open(make_home(scripted_gguf), "--lang", "en")
+    terminal.sees("· ready ·")
+    painted = terminal.tmux("capture-pane", "-p", "-e")
+    for red, green, blue in re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", painted):
+        assert red == green == blue
+    for number in re.findall(r"[34]8;5;(\d+)", painted):
+        assert int(number) in {0, 7, 8, 15, 16, 231, *range(232, 256)}, number
+    terminal.quit()
+
+
+def test_a_pipe_is_told_to_use_ask() -> None:
+    done = subprocess.run(
+        [sys.executable, "edgedesk.py", "console"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the console needs a terminal" in done.stderr
+    assert "edgedesk ask" in done.stderr
+    assert done.stdout == ""
