@@ -130,28 +130,32 @@ def forward(model: Any, pack: Pack) -> torch.Tensor:
 
 def read_capture(path: Path) -> Iterator[Captured]:
     """Rows of a capture file, one pack at a time; `IntegrityError` when it is cut short or not a capture."""
-    import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1):
+                yield _captured({name: batch.column(name)[0] for name in batch.schema.names})
+    except (OSError, ValueError, KeyError) as error:  # Arrow's own errors are kinds of these
         raise IntegrityError("not a finished capture", where=str(path), hint="capture again") from error
-    for batch in file.iter_batches(batch_size=1):
-        row = {name: batch.column(name)[0] for name in batch.schema.names}
-        index = np.array(row["index"].values, dtype=np.int32)
-        edges = row["branches"].as_py()
-        pack = Pack(
-            tuple(row["tokens"].as_py()),
-            row["prefix"].as_py(),
-            tuple(zip(edges[0::3], edges[1::3], edges[2::3], strict=True)),
-            tuple(row["records"].as_py()),
-        )
-        yield Captured(
-            pack,
-            index,
-            np.array(row["reply"].values.to_numpy(zero_copy_only=False), dtype=bool),
-            np.array(row["ids"].values, dtype=np.int32).reshape(len(index), -1),
-            np.array(row["logprobs"].values.to_numpy(zero_copy_only=False), dtype=np.float16).reshape(len(index), -1),
-        )
+
+
+def _captured(row: dict[str, Any]) -> Captured:
+    """A row's Arrow values as arrays of their own: torch wants them writable."""
+    import numpy as np
+
+    index = np.array(row["index"].values, dtype=np.int32)
+    edges = row["branches"].as_py()
+    pack = Pack(
+        tuple(row["tokens"].as_py()),
+        row["prefix"].as_py(),
+        tuple(zip(edges[0::3], edges[1::3], edges[2::3], strict=True)),
+        tuple(row["records"].as_py()),
+    )
+    return Captured(
+        pack,
+        index,
+        np.array(row["reply"].values.to_numpy(zero_copy_only=False), dtype=bool),
+        np.array(row["ids"].values, dtype=np.int32).reshape(len(index), -1),
+        np.array(row["logprobs"].values.to_numpy(zero_copy_only=False), dtype=np.float16).reshape(len(index), -1),
+    )

@@ -31,12 +31,16 @@ def merge(wrapped: Any, packs: Sequence[Pack], base: Path, out: Path) -> dict[st
     wrapped.eval()
     core = wrapped.get_base_model()
     before = [_logits(core, pack) for pack in packs[:COMPARED_PACKS]]
-    merged = wrapped.merge_and_unload(safe_merge=True)
-    difference = max(
+    try:
+        merged = wrapped.merge_and_unload(safe_merge=True)
+    except ValueError as error:  # an adapter that holds no number
+        raise ModelError(str(error), where="merge", hint="tune again with a lower learning_rate") from error
+    differences = [
         float((_logits(merged, pack) - logits).abs().max())
         for pack, logits in zip(packs[:COMPARED_PACKS], before, strict=True)
-    )
-    if difference > TOLERANCE:
+    ]
+    difference = max(differences)
+    if not all(value <= TOLERANCE for value in differences):  # NaN is not, and max() may pass it over
         raise ModelError(
             f"merging moved a logit by {difference:.2g}, more than {TOLERANCE}",
             hint='tune again with precision = "f32"',

@@ -7,17 +7,15 @@ command that needs them.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from runtime.progress import say
 
+if TYPE_CHECKING:
     from quantize.measure import Measure
 
 
@@ -63,13 +61,12 @@ def run(
 
     kinds = formats or ["q8_0", "q4_k_m"]
     check_kinds(kinds)
-    with _progress() as say:
-        stages = Stages(say)
-        files = {"f16": make_f16(stages, checkpoint, out, name=checkpoint.resolve().name)}
-        for kind in kinds:
-            files[kind] = make_format(stages, files["f16"], out, kind, threads=threads)
-        if onnx:
-            files["onnx"] = make_onnx(stages, checkpoint, out, threads=threads)
+    stages = Stages(say)
+    files = {"f16": make_f16(stages, checkpoint, out, name=checkpoint.resolve().name)}
+    for kind in kinds:
+        files[kind] = make_format(stages, files["f16"], out, kind, threads=threads)
+    if onnx:
+        files["onnx"] = make_onnx(stages, checkpoint, out, threads=threads)
     sizes = {name: _megabytes(path) for name, path in files.items()}
     if as_json:
         rows = {name: {"path": str(path), "megabytes": sizes[name]} for name, path in files.items()}
@@ -123,9 +120,8 @@ def compare(
     from quantize.measure import measure_decoders
 
     candidates = {_name(path): path for path in files} if files else _built(work / "quantized")
-    with _progress() as say:
-        samples = load_samples(work, records)
-        rows = measure_decoders(work / "merged", candidates, samples, scratch=work, threads=threads, report=say)
+    samples = load_samples(work, records)
+    rows = measure_decoders(work / "merged", candidates, samples, scratch=work, threads=threads, report=say)
     _show_measures(rows, as_json)
 
 
@@ -171,19 +167,6 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _megabytes(path: Path) -> float:
     files = [path] if path.is_file() else list(path.glob("*.onnx*"))
     return round(sum(file.stat().st_size for file in files) / 1e6, 1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Say what is going on, on stderr: a spinner on a terminal, lines elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda text: print(text, file=sys.stderr, flush=True)  # noqa: T201 - stderr is talk
-        return
-    with console.status("starting") as status:
-        yield lambda text: status.update(text)
 
 
 def _out(text: str) -> None:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from quantize.llama_file import LlamaFile
 from quantize.onnx_decoder import OnnxDecoder
 from quantize.samples import Sample
+from runtime.engine.library import library
 from runtime.files import need_space
 
 if TYPE_CHECKING:
@@ -117,11 +118,12 @@ def measure_decoders(
     """
     import numpy as np
 
+    library()  # before torch: the first to load OpenMP decides whether waiting threads sleep or spin
     vocabulary = 0
     longest = max(len(sample.tokens) for sample in samples) + decode_tokens + 8
     rows = []
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        report("f32")
+        report("measuring f32")
         began = time.monotonic()
         with TorchDecoder(checkpoint, threads=threads) as reference:
             for index, sample in enumerate(samples):
@@ -133,7 +135,7 @@ def measure_decoders(
             rate = _rate(reference, samples, decode_tokens)
         rows.append(_row("f32", checkpoint, 0.0, 1.0, rate, samples, began))
         for name, path in candidates.items():
-            report(name)
+            report(f"measuring {name}")
             began = time.monotonic()
             kl = agree = 0.0
             with _open(path, longest, threads) as decoder:

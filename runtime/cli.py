@@ -21,7 +21,7 @@ from runtime.errors import EdgedeskError, ExitCode, UnavailableError
 if TYPE_CHECKING:
     from runtime.events import Event
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Home = Annotated[
     Path | None,
@@ -33,7 +33,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Processor threads for the model.")]
 
 
-@app.command()
+@app.command(epilog="Example: edgedesk install work/northlight-en/bundle")
 def install(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], home: Home = None, as_json: AsJson = False
 ) -> None:
@@ -52,7 +52,7 @@ def install(
         _talk("a running server goes on with the old one until it is restarted")
 
 
-@app.command()
+@app.command(epilog="Example: edgedesk rollback")
 def rollback(home: Home = None, as_json: AsJson = False) -> None:
     """Go back to the generation before."""
     from runtime import store
@@ -67,7 +67,7 @@ def rollback(home: Home = None, as_json: AsJson = False) -> None:
         _out(f"generation {number} is current again: {info.name} {info.version}")
 
 
-@app.command()
+@app.command(epilog="Example: edgedesk generations --json")
 def generations(home: Home = None, as_json: AsJson = False) -> None:
     """List what is installed."""
     from runtime import store
@@ -88,7 +88,7 @@ def generations(home: Home = None, as_json: AsJson = False) -> None:
         _out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
 
 
-@app.command()
+@app.command(epilog="Example: edgedesk serve --home /srv/edgedesk")
 def serve(
     home: Home = None,
     port: Annotated[int | None, typer.Option(help="Also listen on 127.0.0.1, with a token; 0 for any port.")] = None,
@@ -103,7 +103,7 @@ def serve(
     run(where, load_settings(where, port=port, threads=threads), say=_talk)
 
 
-@app.command()
+@app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
 def ask(
     question: str,
     home: Home = None,
@@ -155,7 +155,7 @@ def ask(
     _talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
 
 
-@app.command()
+@app.command(epilog="Example: edgedesk doctor")
 def doctor(home: Home = None, as_json: AsJson = False) -> None:
     """Check this machine and this branch; exit code 1 when something is wrong."""
     from runtime.doctor import examine

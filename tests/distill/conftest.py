@@ -179,7 +179,7 @@ def packs(
 
 @pytest.fixture(scope="session")
 def open_model() -> Callable[[Path], Any]:
-    """A checkpoint in f32, its layers made to matter: drawn ten times wider than they are initialised."""
+    """A checkpoint in f32, its weights drawn ten times wider than they are initialised, so that everything matters."""
 
     def load(checkpoint: Path, widen: float = 10.0) -> Any:
         import torch
@@ -189,10 +189,9 @@ def open_model() -> Callable[[Path], Any]:
             checkpoint, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
         )
         with torch.no_grad():
-            for layer in model.model.layers:
-                for weight in layer.parameters():
-                    if weight.dim() == 2:
-                        weight.mul_(widen)
+            for weight in model.parameters():
+                if weight.dim() == 2:
+                    weight.mul_(widen)
         return model.eval()
 
     return load

@@ -152,9 +152,7 @@ def work(tmp_path_factory: pytest.TempPathFactory, shop: Path, tiny_llama: Path)
     (folder / "prompt").mkdir()
     (folder / "prompt" / "prompt.json").write_text(spec.model_dump_json(), encoding="utf-8")
     write_rows(folder / "records" / "test.jsonl", records(folder / "articles"))
-    shutil.copy(shop / "en" / "policy.toml", folder / "policy.toml")
-    (folder / "report").mkdir()
-    (folder / "report" / "distill.json").write_text('{"kl": 0.2}\n', encoding="utf-8")
+    shutil.copy(shop / "en" / "policy.toml", folder / "prompt" / "policy.toml")
     return folder
 
 

@@ -96,6 +96,7 @@ def test_ask_status_articles_and_search_over_the_socket(home: Path) -> None:
         assert isinstance(done, Done)
         assert done.answer == ANSWER
         assert done.citations[0].article == "returns-window"
+        wait_for(lambda: client.status()["active"] == 0)  # The place is given back after the last event is sent.
         status = client.status()
         assert status == {
             "state": "ready", "bundle": "shop", "version": "1", "model": "q4_k_m", "languages": ["en"], "active": 0,

@@ -21,10 +21,10 @@ def run(*command: str, **kwargs: object) -> subprocess.CompletedProcess[str]:
 
 
 def loaded_by(statement: str) -> set[str]:
-    code = f"import sys; {statement}; print(*{{name.split('.')[0] for name in sys.modules}})"
+    code = f"import sys; {statement}; print('modules:', *{{name.split('.')[0] for name in sys.modules}})"
     done = run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr
-    return set(done.stdout.split())
+    return set(done.stdout.split("modules:")[1].split())
 
 
 def test_imports_run_one_way() -> None:

@@ -101,6 +101,16 @@ async def test_a_digit_in_the_question_field_is_a_digit_and_beside_it_a_source(s
         await seat.until(lambda: isinstance(seat.app.screen, ArticleScreen))
 
 
+async def test_a_burst_of_letters_beside_the_question_field_arrives_whole(sit: Any, desk: FakeDesk) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        for letter in "退第2个/款":
+            seat.app.post_message(events.Key(letter, letter))
+        await seat.until(lambda: seat.app.chat.query_one(Composer).text == "退第2个/款")
+        assert seat.app.screen is seat.app.chat
+
+
 async def test_a_number_without_a_source_is_said_in_words(sit: Any, desk: FakeDesk) -> None:
     async with sit(desk) as seat:
         await seat.ask("How long?")

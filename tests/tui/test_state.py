@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -109,3 +111,8 @@ def test_the_list_of_turns_is_bounded() -> None:
     assert len(state.turns) == MAX_TURNS
     assert state.current is not None
     assert state.current.number == state.asked == MAX_TURNS + 9
+
+
+def test_the_state_knows_nothing_of_the_terminal() -> None:
+    code = "import sys, tui.state, tui.cli; sys.exit('textual' in sys.modules or 'httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from runtime.client import Client
+from runtime.home import reachable, socket_path
 
 # The tiny bundle and the model that says what it is told are the runtime's; pytest offers them only beside its tests.
 _spec = importlib.util.spec_from_file_location(
@@ -33,7 +35,7 @@ scripted_gguf = _fixtures.scripted_gguf
 endless_gguf = _fixtures.endless_gguf
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed; the terminal run needs it")
-PATIENCE_S = 90.0
+PATIENCE_S = 25.0
 """A cold server on a busy machine is ready within this."""
 
 
@@ -77,7 +79,8 @@ class Terminal:
             time.sleep(0.02)
 
     def sees(self, text: str) -> None:
-        self.until(lambda: text in self.text())
+        """The text stands on a row, or a Chinese run of it goes over from one row to the next."""
+        self.until(lambda: text in self.text() or text in "".join(map(str.strip, self.text().splitlines())))
 
     def quit(self) -> None:
         """Leave by the key, and see that the terminal is the shell's again."""
@@ -102,7 +105,13 @@ def server_process(home: Path) -> int:
 
 
 def gone(home: Path) -> bool:
-    return not Client(home).is_alive()
+    """Nobody listens on the home's socket."""
+    with socket.socket(socket.AF_UNIX) as line, reachable(socket_path(home)) as name:
+        try:
+            line.connect(name)
+        except OSError:
+            return True
+        return False
 
 
 def test_ask_open_a_citation_survive_a_killed_server_and_quit(
@@ -122,16 +131,17 @@ def test_ask_open_a_citation_survive_a_killed_server_and_quit(
     terminal.press("a")
     terminal.sees("At Christmas")
     terminal.press("Escape")
-    terminal.sees("1-9 Source")
+    terminal.sees("Tab Write")
 
     first = server_process(home)
     os.kill(first, signal.SIGKILL)
     terminal.type("退货期限是多久")
     terminal.until(lambda: not gone(home) and server_process(home) != first)
     terminal.sees("· ready ·")
-    assert "退货期限是多久" in terminal.text()
+    terminal.sees("退货期限是多久")
     terminal.press("Enter")
-    terminal.until(lambda: terminal.text().count("Draft · first word") == 2 or "[1] 退货期限" in terminal.text())
+    terminal.sees("[1] 退货期限")
+    terminal.sees("大多数商品可在送达或自提后30天内退货。")
     terminal.quit()
     assert gone(home)
 
@@ -139,10 +149,10 @@ def test_ask_open_a_citation_survive_a_killed_server_and_quit(
 def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
     terminal: Terminal, make_home: Callable[..., Path], endless_gguf: Path
 ) -> None:
-    home = make_home(endless_gguf, answer_tokens=1500)
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=55000)
     terminal.open(home, "--lang", "zh", "--theme", "light")
     terminal.sees("· 就绪 ·")
-    terminal.type("退货期限是多久")
+    terminal.type("How long can I return most items?")
     terminal.press("Enter")
     terminal.sees("正在撰写")
     terminal.press("Escape")

@@ -93,9 +93,11 @@ class ChatScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Carry a letter typed outside the question field into it; digits and the slash have their own meaning."""
         composer = self.query_one(Composer)
-        if self.focused is composer or not event.is_printable or event.character is None:
+        if not event.is_printable or event.character is None:
             return
-        if event.character in "123456789/":
+        # In a burst (fast typing, an input method's phrase) the rest arrives by the way the first letter took, although
+        # the field has the focus by now; then digits are text too.
+        if event.character in "123456789/" and self.focused is not composer:
             return
         event.stop()
         event.prevent_default()
@@ -105,9 +107,8 @@ class ChatScreen(Screen[None]):
     async def on_paste(self, event: events.Paste) -> None:
         """What is pasted outside the question field belongs into it too."""
         composer = self.query_one(Composer)
-        if self.focused is not composer:
-            self.set_focus(composer)
-            await composer._on_paste(event)
+        self.set_focus(composer)
+        await composer._on_paste(event)
 
     def action_cancel(self) -> None:
         """Stop the draft, or go back to the question field when there is none."""

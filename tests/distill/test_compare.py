@@ -1,0 +1,43 @@
+"""Student against teacher: the figures that a gate rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distill import compare as module
+from distill.capture import forward
+from distill.compare import compare
+from distill.packs import Pack
+
+
+def test_a_model_is_its_own_equal(tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack]) -> None:
+    model = open_model(tiny_llama)
+    figures = compare(model, model, packs, precision="f32")
+    assert figures == {"kl": 0.0, "top1": 1.0, "tokens": sum(len(pack.reply_targets()) for pack in packs)}
+
+
+@pytest.mark.parametrize("chunk", [3, 1000])
+def test_it_is_the_mean_over_reply_tokens_however_they_are_cut(
+    chunk: int, tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    student, teacher = open_model(tiny_llama), open_model(tiny_llama, widen=6)
+    kl, same = [], []
+    with torch.no_grad():
+        for pack in packs:
+            ours, theirs = (
+                torch.log_softmax(model.lm_head(forward(model, pack)[pack.reply_targets()]), -1)
+                for model in (student, teacher)
+            )
+            kl.append(torch.nn.functional.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1))
+            same.append(ours.argmax(-1) == theirs.argmax(-1))
+    figures = compare(student, teacher, packs, precision="f32")
+    assert figures["kl"] == pytest.approx(torch.cat(kl).mean().item(), abs=1e-4)
+    assert figures["kl"] > 0.01
+    assert figures["top1"] == pytest.approx(torch.cat(same).float().mean().item(), abs=1e-4)
+    assert compare(teacher, student, packs, precision="f32")["kl"] != figures["kl"]

@@ -1,0 +1,142 @@
+"""Training: the student comes nearer to its teacher, nothing moves that must not, and a broken run says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distill.capture import Captured, capture, read_capture
+from distill.compare import compare
+from distill.packs import Pack
+from distill.prune import drop_layers
+from distill.train import DistillSettings, LoraSettings, distill, tune
+from runtime.errors import ModelError
+
+OpenModel = Callable[..., Any]
+
+
+def ignore(_tokens: int) -> None:
+    pass
+
+
+def weights(model: Any) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_llama: Path, open_model: OpenModel) -> Any:
+    return open_model(tiny_llama)
+
+
+@pytest.fixture(scope="module")
+def captured(teacher: Any, packs: list[Pack], tmp_path_factory: pytest.TempPathFactory) -> list[Captured]:
+    path = tmp_path_factory.mktemp("capture") / "c.parquet"
+    capture(teacher, packs, path, precision="f32")
+    return list(read_capture(path))
+
+
+@pytest.fixture
+def student(tiny_llama: Path, open_model: OpenModel) -> Any:
+    return drop_layers(open_model(tiny_llama), [0, 1, 3])
+
+
+def test_distilling_brings_the_student_nearer_to_its_teacher(
+    student: Any, teacher: Any, captured: list[Captured], packs: list[Pack], tmp_path: Path, capfd: Any
+) -> None:
+    before = compare(student, teacher, packs, precision="f32")
+    seen: list[int] = []
+    settings = DistillSettings(learning_rate=5e-3, epochs=8, precision="f32")
+    figures = distill(student, captured, settings, tmp_path, seen.append)
+    after = compare(student, teacher, packs, precision="f32")
+    assert after["kl"] < 0.5 * before["kl"]
+    assert figures["loss_last_quarter"] < 0.7 * figures["loss_first_quarter"]
+    assert figures["steps"] == figures["packs"] == 8 * len(packs)
+    assert sum(seen) == 8 * sum(len(pack.tokens) for pack in packs)
+    assert capfd.readouterr().out == ""  # stdout is data
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_distilling_leaves_the_embeddings_as_they_are(student: Any, captured: list[Captured], tmp_path: Path) -> None:
+    before = weights(student)
+    distill(student, captured[:2], DistillSettings(learning_rate=1e-2, precision="f32"), tmp_path, ignore)
+    changed = {name for name, weight in student.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed == set(before) - {"model.embed_tokens.weight"}
+
+
+def test_steps_are_packs_over_what_is_accumulated(student: Any, captured: list[Captured], tmp_path: Path) -> None:
+    settings = DistillSettings(accumulate=2, precision="f32", epochs=2)
+    figures = distill(student, captured[:3], settings, tmp_path, ignore)
+    assert figures["steps"] == 3
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("f32", torch.float32)])
+def test_the_precision_asked_for_is_the_one_that_runs(
+    precision: str, dtype: torch.dtype, student: Any, captured: list[Captured], tmp_path: Path
+) -> None:
+    seen = set()
+    student.model.layers[1].mlp.down_proj.register_forward_hook(lambda _m, _i, out: seen.add(out.dtype))
+    distill(student, captured[:1], DistillSettings(precision=precision), tmp_path, ignore)
+    assert seen == {dtype}
+    assert {weight.dtype for weight in student.parameters()} == {torch.float32}
+
+
+def test_a_loss_that_is_no_number_stops_the_run(student: Any, captured: list[Captured], tmp_path: Path) -> None:
+    settings = DistillSettings(learning_rate=1e30, max_grad_norm=1e30, warmup=0, precision="f32", epochs=4)
+    with pytest.raises(ModelError, match="the loss became (nan|inf)") as error:
+        distill(student, captured, settings, tmp_path, ignore)
+    assert "learning_rate" in error.value.hint
+
+
+def test_the_same_seed_trains_the_same_student(
+    tiny_llama: Path, open_model: OpenModel, captured: list[Captured], tmp_path: Path
+) -> None:
+    def trained(seed: int) -> dict[str, torch.Tensor]:
+        model = drop_layers(open_model(tiny_llama), [0, 3])
+        distill(model, captured, DistillSettings(precision="f32", seed=seed), tmp_path, ignore)
+        return weights(model)
+
+    first, second, other = trained(1), trained(1), trained(2)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first)
+
+
+def test_tuning_moves_adapters_only_and_learns_the_replies(
+    student: Any, packs: list[Pack], tmp_path: Path, capfd: Any
+) -> None:
+    before = weights(student)
+    settings = LoraSettings(learning_rate=5e-3, rank=8, epochs=6, precision="f32")
+    wrapped, figures = tune(student, packs, settings, tmp_path, ignore)
+    assert figures["loss_last_quarter"] < 0.7 * figures["loss_first_quarter"]
+    assert capfd.readouterr().out == ""
+    base, adapters = {}, {}
+    for name, weight in wrapped.get_base_model().named_parameters():
+        if ".lora_" in name:
+            adapters[name] = weight
+        else:
+            base[name.replace(".base_layer", "")] = weight
+    assert base.keys() == before.keys()
+    assert all(torch.equal(weight, before[name]) for name, weight in base.items())
+    assert {name.split(".")[-4] for name in adapters if "lora_A" in name} == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    }  # fmt: skip
+    assert all(weight.abs().max() > 0 for name, weight in adapters.items() if "lora_B" in name)
+
+
+def test_tuning_teaches_no_word_of_a_question(
+    tiny_llama: Path, open_model: OpenModel, packs: list[Pack], tmp_path: Path
+) -> None:
+    """Another last question token changes what is predicted, never what is to be predicted: replies only."""
+    (pack, *_) = packs
+    start, reply, end = pack.branches[0]
+    alone = Pack(pack.tokens[:end], pack.prefix, ((start, reply, end),), pack.records[:1])
+    settings = LoraSettings(learning_rate=1e-2, rank=8, epochs=30, precision="f32")
+    wrapped, _ = tune(open_model(tiny_llama), [alone], settings, tmp_path, ignore)
+    with torch.no_grad():
+        logits = wrapped.get_base_model()(torch.tensor([alone.tokens])).logits[0].argmax(-1)
+    hits = [bool(logits[index] == alone.tokens[index + 1]) for index in range(end - 1)]
+    assert all(hits[reply - 1 :])
+    assert sum(hits[: reply - 1]) < len(hits[: reply - 1]) / 2
