@@ -37,7 +37,7 @@ from distill.recipe import Recipe
 from distill.tokenizer import chat_pieces, parity_strings, prove_parity
 from runtime import __version__
 from runtime.articles import load_articles
-from runtime.errors import InputError
+from runtime.errors import InputError, UsageError
 from runtime.files import need_space, read_text, write_atomic
 from runtime.manifest import Manifest, stage
 from runtime.progress import bar, say
@@ -46,6 +46,7 @@ from runtime.tokenizer import JsonTokenizer
 
 WriteGguf = Callable[[Path, Path], None]
 """(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
+STAGES = ("articles", "teacher", "prompt", "records", "capture", "student", "merged")
 INFLUENCE_PACKS = 4
 WORK_BYTES_PER_WEIGHT_BYTE = 6
 """Space a build takes beside the base's own weights: student, merged, f16, quantized, ONNX."""
@@ -86,6 +87,7 @@ class Build:
             lambda out: make_records(recipe, self.work / "articles", out),
         )
         packing = {
+            "articles": _made(done["articles"]),
             "records": _made(done["records"]),
             "prompt": _made(done["prompt"]),
             "teacher": self.base.fingerprint,
@@ -97,6 +99,7 @@ class Build:
                 done,
                 "student",
                 {
+                    **packing,
                     "capture": _made(done["capture"]),
                     "student": recipe.student.model_dump(),
                     "kd": recipe.kd.model_dump(),
@@ -253,7 +256,9 @@ def _made(manifest: Manifest) -> str:
 
 
 def open_build(recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None) -> Build:
-    """Open the base (fetching it when need be) and make the work folder."""
+    """Open the base (fetching it when need be) and make the work folder; `UsageError` for a stage there is not."""
+    if force_from is not None and force_from not in STAGES:
+        raise UsageError(f"no stage '{force_from}'", where="--from", hint=f"one of {', '.join(STAGES)}")
     opened = open_base(base or recipe.base.model, say)
     work.mkdir(parents=True, exist_ok=True)
     return Build(recipe, work, opened, force_from)

@@ -25,7 +25,8 @@ QWEN2_PATTERN = (
 def import_gguf(gguf: Path, out: Path) -> None:
     """Write an f32 checkpoint folder: config, model.safetensors, tokenizer.json, chat template.
 
-    `ModelError` for vocabularies that are not byte-level BPE or whose pre-tokenizer is not known here.
+    `ModelError` for a damaged file, an architecture that transformers does not import, a vocabulary that is not
+    byte-level BPE, or one whose pre-tokenizer is not known here.
     """
     import torch
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
@@ -34,20 +35,28 @@ def import_gguf(gguf: Path, out: Path) -> None:
     tokenizer = build_tokenizer(metadata, gguf)
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
     with new_folder(out) as folder:
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        try:
+            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        except ValueError as error:
+            raise ModelError(str(error), where=str(gguf), hint="pass the Hugging Face checkpoint instead") from error
         model.config.bos_token_id = model.generation_config.bos_token_id = metadata.get("tokenizer.ggml.bos_token_id")
         model.config.eos_token_id = model.generation_config.eos_token_id = metadata.get("tokenizer.ggml.eos_token_id")
         model.config._name_or_path = ""
         model.save_pretrained(folder)
         special = {
             f"{role}_token": tokens[metadata[key]]
-            for role, key in (("bos", "tokenizer.ggml.bos_token_id"), ("eos", "tokenizer.ggml.eos_token_id"))
+            for role, key in (
+                ("bos", "tokenizer.ggml.bos_token_id"),
+                ("eos", "tokenizer.ggml.eos_token_id"),
+                ("pad", "tokenizer.ggml.padding_token_id"),
+            )
             if key in metadata
         }
+        if "eos_token" in special:
+            special.setdefault("pad_token", special["eos_token"])
         wrapped = PreTrainedTokenizerFast(
             tokenizer_object=tokenizer,
             clean_up_tokenization_spaces=False,
-            pad_token=tokens[metadata.get("tokenizer.ggml.padding_token_id", metadata["tokenizer.ggml.eos_token_id"])],
             **special,
         )
         wrapped.chat_template = metadata.get("tokenizer.chat_template")
@@ -57,10 +66,13 @@ def import_gguf(gguf: Path, out: Path) -> None:
 
 
 def read_metadata(gguf: Path) -> dict[str, Any]:
-    """The file's key-value pairs as Python values; tensors are not read."""
+    """The file's key-value pairs as Python values; tensors are not read. `ModelError` when it is damaged."""
     from gguf import GGUFReader
 
-    reader = GGUFReader(gguf)
+    try:
+        reader = GGUFReader(gguf)
+    except Exception as error:  # the reader trusts its file and fails in many ways
+        raise ModelError("not a whole GGUF file", where=str(gguf), hint=f"copy it again ({error})") from error
     return {name: field.contents() for name, field in reader.fields.items()}
 
 
@@ -103,11 +115,10 @@ def build_tokenizer(metadata: dict[str, Any], gguf: Path) -> Any:
         )
     tokenizer.decoder = decoders.ByteLevel()
     kinds: list[int] = metadata["tokenizer.ggml.token_type"]
-    tokenizer.add_special_tokens(
-        [
-            AddedToken(token, special=True, normalized=False)
-            for token, kind in zip(tokens, kinds, strict=True)
-            if kind in (_CONTROL, _USER_DEFINED, _UNKNOWN)
-        ]
-    )
+    # llama.cpp reads a user-defined token in any text, a control token only where it is asked to.
+    for token, kind in zip(tokens, kinds, strict=True):
+        if kind in (_CONTROL, _UNKNOWN):
+            tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)])
+        elif kind == _USER_DEFINED:
+            tokenizer.add_tokens([AddedToken(token, special=False, normalized=False)])
     return tokenizer

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.gguf_import import import_gguf
-from runtime.errors import IntegrityError, MissingError, ModelError, UsageError
+from runtime.errors import EdgedeskError, IntegrityError, MissingError, ModelError, UsageError
 from runtime.files import need_space, new_folder, sha256_file
 
 Say = Callable[[str], None]
@@ -164,15 +164,16 @@ def _from_hub(repository: str, say: Say) -> Base:
     folder = cache_folder() / "models" / repository.replace("/", "--")
     if not (folder / "config.json").is_file():
         say(f"fetching {repository} from the hub")
-        # The hub is asked only here, by name; everywhere else these variables keep libraries at home.
-        offline = {name: os.environ.pop(name, None) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
-        try:
-            from huggingface_hub import constants, snapshot_download
+        from huggingface_hub import constants, snapshot_download
 
-            constants.HF_HUB_OFFLINE = False
+        # The hub is asked only here, by name; everywhere else the library stays at home.
+        offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
+        try:
             with new_folder(folder) as partial:
                 snapshot_download(repository, local_dir=partial, allow_patterns=HUB_FILES)
                 shutil.rmtree(partial / ".cache", ignore_errors=True)
+        except EdgedeskError:  # the disk is full
+            raise
         except Exception as error:  # the hub's client raises many kinds; all mean the same here
             raise MissingError(
                 f"{repository} could not be fetched ({type(error).__name__})",
@@ -180,5 +181,5 @@ def _from_hub(repository: str, say: Say) -> Base:
                 hint="check the network, or pass a downloaded checkpoint: --base PATH",
             ) from error
         finally:
-            os.environ.update({name: value for name, value in offline.items() if value is not None})
+            constants.HF_HUB_OFFLINE = offline
     return _from_folder(folder)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from distill.models import CATALOGUE
 from distill.packs import PackLimits
 from distill.train import DistillSettings, LoraSettings
 from runtime.errors import MissingError, UsageError
@@ -22,7 +23,7 @@ class _Part(BaseModel):
 
 
 class BaseChoice(_Part):
-    """Which models the build starts from: catalogue names, paths, or hub ids."""
+    """Which models the build starts from: catalogue names, paths (relative to the recipe), or hub ids."""
 
     model: str = "smollm2-135m-instruct"
     embedder: str = "multilingual-e5-small"
@@ -163,7 +164,14 @@ def load_recipe(path: Path) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
-    return recipe.model_copy(update={"data": _resolve(recipe.data, path)})
+    return recipe.model_copy(update={"base": _resolve_base(recipe.base, path), "data": _resolve(recipe.data, path)})
+
+
+def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
+    """Names of files and folders that are there made absolute; catalogue names and hub ids as they are."""
+    root = recipe.absolute().parent
+    whole = {name: root / Path(value).expanduser() for name, value in base if value not in CATALOGUE}
+    return base.model_copy(update={name: str(path.resolve()) for name, path in whole.items() if path.exists()})
 
 
 def _resolve(data: Data, recipe: Path) -> Data:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from runtime.errors import ModelError
@@ -21,8 +22,9 @@ def chat_pieces(checkpoint: Path) -> ChatPieces:
     """Read off the checkpoint's chat template what it writes around each message.
 
     The template runs here, once, at head office, in transformers' sandbox; a branch gets plain strings and runs none.
-    `ModelError` when the template is missing or does not keep messages apart.
+    `ModelError` when the template is missing, refuses a system text, or does not keep messages apart.
     """
+    from jinja2 import TemplateError
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
@@ -34,7 +36,12 @@ def chat_pieces(checkpoint: Path) -> ChatPieces:
         {"role": "assistant", "content": _ASSISTANT},
         {"role": "user", "content": _AGAIN},
     ]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    except TemplateError as error:
+        raise ModelError(
+            f"the chat template fails: {error}", where=str(checkpoint), hint="pick another model"
+        ) from None
     return split_pieces(text, tokenizer.eos_token, str(checkpoint))
 
 
@@ -49,7 +56,9 @@ def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
     assistant_to_user, last = rest.split(_AGAIN)
     # `last` is what follows a question up to the answer; the user's closing and the assistant's opening meet in it.
     # Where exactly one ends is free: the two are always written together except before the next question.
-    close = _common_prefix(assistant_to_user, last)
+    close = _closing(assistant_to_user, last, eos)
+    if not close:
+        raise ModelError("the chat template does not mark where a message ends", where=where, hint="pick another model")
     user_open = assistant_to_user[len(close) :]
     if not system_to_user.endswith(user_open) or user_to_assistant != last:
         raise ModelError("the chat template changes with the turn", where=where, hint="pick another model")
@@ -65,12 +74,15 @@ def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
     )
 
 
-def _common_prefix(left: str, right: str) -> str:
-    """Longest common start that ends behind a control token or line end, so that no role name is cut in two."""
-    length = 0
-    while length < min(len(left), len(right)) and left[length] == right[length]:
-        length += 1
-    text = left[:length]
+def _closing(left: str, right: str, eos: str | None) -> str:
+    """The common start up to the end token and the line end behind it, or, without one, up to the last line end.
+
+    What follows may be common too, but belongs to the next message: `<|start_header_id|>` of Llama 3.
+    """
+    text = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+    if eos and eos in text:
+        end = text.index(eos) + len(eos)
+        return text.removesuffix(text[end:].lstrip("\n"))
     cut = max(text.rfind(">\n") + 2 if ">\n" in text else 0, text.rfind("]\n") + 2 if "]\n" in text else 0)
     return text[:cut]
 

@@ -86,6 +86,7 @@ def tune(
     import torch
     from peft import LoraConfig, get_peft_model
 
+    torch.manual_seed(settings.seed)  # adapters start at random, before the Trainer sets its seed
     wrapped = get_peft_model(
         student,
         LoraConfig(

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 os.environ.update(
-    HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", TOKENIZERS_PARALLELISM="false", ANONYMIZED_TELEMETRY="False"
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    ANONYMIZED_TELEMETRY="False",
+    OMP_WAIT_POLICY="passive",  # as in the product: spinning threads make a busy machine ten times slower
 )
 
 ROOT = Path(__file__).resolve().parent.parent

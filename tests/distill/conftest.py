@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,11 +178,14 @@ def packs(
 
 
 @pytest.fixture(scope="session")
-def open_model() -> Callable[[Path], Any]:
+def open_model() -> Iterator[Callable[..., Any]]:
     """A checkpoint in f32, its weights drawn ten times wider than they are initialised, so that everything matters."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # these models are too small to share out
 
     def load(checkpoint: Path, widen: float = 10.0) -> Any:
-        import torch
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(
@@ -194,4 +197,5 @@ def open_model() -> Callable[[Path], Any]:
                     weight.mul_(widen)
         return model.eval()
 
-    return load
+    yield load
+    torch.set_num_threads(threads)

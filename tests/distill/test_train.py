@@ -35,7 +35,7 @@ def teacher(tiny_llama: Path, open_model: OpenModel) -> Any:
 @pytest.fixture(scope="module")
 def captured(teacher: Any, packs: list[Pack], tmp_path_factory: pytest.TempPathFactory) -> list[Captured]:
     path = tmp_path_factory.mktemp("capture") / "c.parquet"
-    capture(teacher, packs, path, precision="f32")
+    capture(teacher, packs, path, k=256, precision="f32")  # a random teacher is sure of nothing: 32 hold little of it
     return list(read_capture(path))
 
 
@@ -49,7 +49,7 @@ def test_distilling_brings_the_student_nearer_to_its_teacher(
 ) -> None:
     before = compare(student, teacher, packs, precision="f32")
     seen: list[int] = []
-    settings = DistillSettings(learning_rate=5e-3, epochs=8, precision="f32")
+    settings = DistillSettings(learning_rate=2e-3, epochs=8, ce_weight=0, precision="f32")
     figures = distill(student, captured, settings, tmp_path, seen.append)
     after = compare(student, teacher, packs, precision="f32")
     assert after["kl"] < 0.5 * before["kl"]
@@ -86,7 +86,7 @@ def test_the_precision_asked_for_is_the_one_that_runs(
 
 def test_a_loss_that_is_no_number_stops_the_run(student: Any, captured: list[Captured], tmp_path: Path) -> None:
     settings = DistillSettings(learning_rate=1e30, max_grad_norm=1e30, warmup=0, precision="f32", epochs=4)
-    with pytest.raises(ModelError, match="the loss became (nan|inf)") as error:
+    with pytest.raises(ModelError, match=r"the loss became (nan|inf)") as error:
         distill(student, captured, settings, tmp_path, ignore)
     assert "learning_rate" in error.value.hint
 
@@ -124,6 +124,19 @@ def test_tuning_moves_adapters_only_and_learns_the_replies(
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     }  # fmt: skip
     assert all(weight.abs().max() > 0 for name, weight in adapters.items() if "lora_B" in name)
+
+
+def test_the_same_seed_tunes_the_same_adapters(
+    tiny_llama: Path, open_model: OpenModel, packs: list[Pack], tmp_path: Path
+) -> None:
+    def tuned(seed: int, state: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(state)
+        settings = LoraSettings(rank=2, precision="f32", seed=seed)
+        return weights(tune(open_model(tiny_llama), packs, settings, tmp_path, ignore)[0])
+
+    first, second, other = tuned(1, 10), tuned(1, 20), tuned(2, 10)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert any(not torch.equal(first[name], other[name]) for name in first if "lora_A" in name)
 
 
 def test_tuning_teaches_no_word_of_a_question(
