@@ -16,6 +16,7 @@ from distill.simulate import simulate
 from distill.sources import faq_records, import_faq, import_markdown
 from distill.transcripts import RawConversation, read_transcripts
 from runtime.articles import Article, Section, load_articles
+from runtime.asked import ASKED_FILE, select_asked
 from runtime.errors import InputError
 from runtime.files import read_text, sha256_file
 from runtime.lexical import BM25
@@ -81,6 +82,8 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
     loaded = load_articles(articles)
     public = "\n".join(section.text for article in loaded for section in article.sections)
     report = prepare(_conversations(recipe, loaded), out, seed=recipe.data.seed, link=linker(loaded), public=public)
+    if report["by_split"]["train"]:
+        write_rows(out / ASKED_FILE, select_asked(read_rows(Record, out / "train.jsonl")))
     return {
         name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
     } | {

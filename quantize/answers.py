@@ -14,6 +14,7 @@ from typing import Any
 
 from runtime.answer_eval import answer_questions, load_questions, rows, sample, summary
 from runtime.articles import load_articles
+from runtime.asked import Asked
 from runtime.embedder import Embedder
 from runtime.files import write_atomic
 from runtime.progress import bar
@@ -27,15 +28,16 @@ REPORT = "answers.json"
 def measure_answers(
     models: Mapping[str, Path],
     patterns: Sequence[str],
-    asked: int,
+    count: int,
     *,
     embedder: Path,
     articles: Path,
+    asked: Sequence[Asked],
     spec: PromptSpec,
     out: Path,
     threads: int,
 ) -> dict[str, Any]:
-    """Ask `asked` questions of every GGUF; writes `out/answers.json` and returns its figures.
+    """Ask `count` questions of every GGUF; writes `out/answers.json` and returns its figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}}; both empty without questions.
     """
@@ -46,12 +48,12 @@ def measure_answers(
     details: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory() as index,
-        Retriever.build(loaded, Embedder(embedder, threads=threads), Path(index)) as retriever,
+        Retriever.build(loaded, Embedder(embedder, threads=threads), Path(index), asked=asked) as retriever,
     ):
         for lang in languages:
             if queries := from_questions([q for q in questions if q.lang == lang]):
                 figures["retrieval"][lang] = evaluate(retriever, queries)
-        chosen = sample([q for q in questions if q.lang in spec.languages], asked)
+        chosen = sample([q for q in questions if q.lang in spec.languages], count)
         for name, path in models.items() if chosen else ():
             with bar(f"asking {name}", len(chosen), unit="questions") as advance:
                 answers = answer_questions(path, chosen, retriever, spec, threads=threads, advance=advance)

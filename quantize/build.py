@@ -26,6 +26,7 @@ from quantize.gguf_quantize import check_kinds
 from quantize.measure import Measure, measure_decoders
 from quantize.samples import Sample, make_samples, read_sample_records, section_index
 from quantize.stages import GGUF, Stages, files_digest, make_f16, make_format, make_onnx
+from runtime.asked import ASKED_FILE, read_asked
 from runtime.bundle import open_bundle
 from runtime.errors import MissingError, UsageError
 from runtime.files import sha256_file, write_atomic
@@ -117,6 +118,7 @@ def build(
         reports=(out / "answers" / REPORT,),
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
+        asked=_asked(work),
     )
     _bundle(stages, work, settings, parts, measures, embedder, answers, now)
     open_bundle(work / "bundle", verify=True)
@@ -186,6 +188,7 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
             settings.asked,
             embedder=out / "embedder",
             articles=work / "articles",
+            asked=read_asked(work / "records"),
             spec=read_prompt(work / "prompt" / "prompt.json"),
             out=folder,
             threads=settings.threads,
@@ -194,13 +197,19 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
     inputs = {
         "models": {name: sha256_file(path) for name, path in models.items()},
         "questions": {path: sha256_file(Path(path)) for path in files},
-        "asked": settings.asked,
+        "count": settings.asked,
         "embedder": files_digest(stages.manifests["embedder"]),
+        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
         "articles": fingerprint(work / "articles"),
         "prompt": sha256_file(work / "prompt" / "prompt.json"),
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
     return {key: figures[key] for key in ("retrieval", "models")}
+
+
+def _asked(work: Path) -> Path | None:
+    path = work / "records" / ASKED_FILE
+    return path if path.is_file() else None
 
 
 def _bundle(
@@ -243,6 +252,7 @@ def _bundle(
         "texts": [
             [path.name, sha256_file(path)] for path in (parts.prompt, *parts.policies, *parts.reports, *parts.licences)
         ],
+        "asked": sha256_file(parts.asked) if parts.asked else None,
     }
     stages.run("bundle", work / "bundle", "bundle", inputs, make)
 

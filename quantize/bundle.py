@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from quantize.embedder import EmbedderMeasure
 from quantize.measure import Measure
+from runtime.asked import ASKED_FILE
 from runtime.bundle import BundleInfo
 from runtime.errors import InputError, MissingError
 from runtime.files import need_space, read_text, write_atomic
@@ -49,6 +50,8 @@ class BundleParts:
     reports: Sequence[Path]
     licences: Sequence[Path] = ()
     onnx: Path | None = None
+    asked: Path | None = None
+    """Questions of training records with the sections that answered them, for retrieval."""
 
 
 def write_bundle(folder: Path, parts: BundleParts, info: BundleInfo, card: str) -> None:
@@ -185,6 +188,8 @@ def _copies(parts: BundleParts) -> Iterable[tuple[str, Path]]:
             if path.is_file() and path.name != MANIFEST:
                 yield f"{name}/{path.relative_to(folder).as_posix()}", path
     yield "prompt.json", parts.prompt
+    if parts.asked is not None:
+        yield ASKED_FILE, parts.asked
     for name, files in (("", parts.policies), ("report/", parts.reports), ("licences/", parts.licences)):
         for path in files:
             yield f"{name}{path.name}", path

@@ -1,6 +1,7 @@
 """Finds the sections that answer a question: vectors in Chroma, words in BM25, one weighted score.
 
-    score = z(cosine of the section) + 0.5 · z(cosine of the nearest question it answered before) + 0.2 · z(BM25)
+    score = z(cosine of the section) + 0.2 · z(its BM25)
+          + z(cosine of the nearest question it answered before) + 0.5 · z(that question's BM25)
 
 z is taken over the candidates of this question. A long section is embedded in overlapping pieces and counts by its best
 one. Promises: only sections valid on the day, in the question's language where the corpus has it. Knows nothing of
@@ -10,7 +11,7 @@ prompts and of how the index is kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 LEXICAL_WEIGHT = 0.2
 """0.1 to 0.3 helped; equal weights fell below the vectors alone."""
-ASKED_WEIGHT = 0.5
+ASKED_WEIGHT = 1.0
+ASKED_LEXICAL_WEIGHT = 0.5
+"""Earlier questions and a new one share everyday words that no article uses, so words count for more here."""
 PIECE_TERMS = 250
 """What the encoder sees at once. Cutting finer and counting the best piece found fewer answers, not more."""
 CANDIDATES = 100
@@ -63,16 +66,10 @@ class Retriever:
         self._rows = [(article, section) for article in articles for section in article.sections]
         self._languages = {article.lang for article in articles}
         self._by_id = {(article.id, article.lang): article for article in articles}
-        before: dict[tuple[str, str], list[str]] = {}
-        for question in asked:
-            for ref in question.evidence:
-                before.setdefault((question.lang, ref), []).append(question.text)
-        self._lexical = BM25(
-            [
-                " ".join([section.title, section.heading, section.text, *before.get((section.lang, section.ref), ())])
-                for _, section in self._rows
-            ]
-        )
+        self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
+        pairs = list(_answered(asked, [section for _, section in self._rows]))
+        self._asked_rows = [number for number, _ in pairs]
+        self._asked_lexical = BM25([text for _, text in pairs])
         self._counts = Counter(cut.groups)
         self._index = index
 
@@ -133,12 +130,17 @@ class Retriever:
             return []
         words = self._lexical.scores(question)
         vector = self.embedder.queries([question])[0]
-        similarity = self._similarities(vector, allowed, words)
+        before = self._asked_before(vector, allowed)
+        similarity = self._similarities(vector, allowed, words, before)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
-        before = self._asked_before(vector, allowed)
         asked = np.array([before.get(number, min(before.values(), default=0.0)) for number in numbers])
-        score = _z(cosine) + ASKED_WEIGHT * _z(asked) + LEXICAL_WEIGHT * _z(words[numbers])
+        score = (
+            _z(cosine)
+            + LEXICAL_WEIGHT * _z(words[numbers])
+            + ASKED_WEIGHT * _z(asked)
+            + ASKED_LEXICAL_WEIGHT * _z(self._asked_words(question)[numbers])
+        )
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
             section = self._rows[numbers[index]][1]
@@ -167,13 +169,13 @@ class Retriever:
         self.close()
 
     def _similarities(
-        self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32]
+        self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32], before: Iterable[int]
     ) -> dict[int, float]:
-        """Cosine of the best piece, for the sections nearest by vector and for those nearest by words."""
+        """Cosine of the best piece, for the sections nearest by vector, by words, and by the questions `before`."""
         found = self._nearest(vector, allowed, CANDIDATES)
         seen = {number for number, _ in found}
         by_words = sorted((number for number in allowed if words[number] > 0), key=lambda number: -words[number])
-        if missing := [number for number in by_words[:CANDIDATES] if number not in seen]:
+        if missing := [number for number in dict.fromkeys((*by_words[:CANDIDATES], *before)) if number not in seen]:
             found += self._index.cosines(vector, missing)
         return _best(found)
 
@@ -182,6 +184,15 @@ class Retriever:
         shift = len(self._rows)
         groups = [number + shift for number in allowed if self._counts[number + shift]]
         return _best([(group - shift, cosine) for group, cosine in self._nearest(vector, groups, ASKED_CANDIDATES)])
+
+    def _asked_words(self, question: str) -> NDArray[np.float64]:
+        """BM25 of the earlier question that shares most words with this one, for every section."""
+        import numpy as np
+
+        best = np.zeros(len(self._rows))
+        if self._asked_rows:
+            np.maximum.at(best, self._asked_rows, self._asked_lexical.scores(question))
+        return best
 
     def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[tuple[int, float]]:
         count = min(most, sum(self._counts[group] for group in groups))
@@ -219,10 +230,16 @@ def _cut(sections: Sequence[Section], asked: Sequence[Asked]) -> _Cut:
         for piece in pieces(section.text, PIECE_TERMS):
             cut.groups.append(number)
             cut.texts.append(f"{head}\n{piece}" if head else piece)
+    for number, text in _answered(asked, sections):
+        cut.groups.append(len(sections) + number)
+        cut.texts.append(text)
+    return cut
+
+
+def _answered(asked: Sequence[Asked], sections: Sequence[Section]) -> Iterator[tuple[int, str]]:
+    """(number of a section, a question it answered), for the sections that are there."""
     where = {(section.lang, section.ref): number for number, section in enumerate(sections)}
     for question in asked:
         for ref in question.evidence:
             if (question.lang, ref) in where:
-                cut.groups.append(len(sections) + where[question.lang, ref])
-                cut.texts.append(question.text)
-    return cut
+                yield where[question.lang, ref], question.text

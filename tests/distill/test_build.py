@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from distill import build as module
-from distill.build import STAGES, Build, open_build
+from distill.build import STAGES, open_build
 from distill.packs import Pack
-from distill.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Simulation, Student, Tuning
+from distill.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Student, Transcripts, Tuning
 from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
 from runtime.errors import InputError, MissingError, ModelError, SpaceError, UsageError
@@ -28,26 +28,40 @@ TEXTS = {
 RAN = "done in"
 
 
-@pytest.fixture
-def company(small_shop: Path) -> Path:
+def chats(ask: str, reply: str, start: int) -> str:
+    """Forty conversations as CSV, no two alike."""
+    rows = [f"c{n},user,{ask} {n}?\nc{n},assistant,{reply} {n}." for n in range(start, start + 40)]
+    return "conversation,role,content\n" + "\n".join(rows) + "\n"
+
+
+def write_company(root: Path) -> None:
+    """Two articles, house rules, policies, and transcripts in two languages."""
+    (root / "articles").mkdir(parents=True)
     for name, (one, two) in TEXTS.items():
-        folder = small_shop / "articles"
-        folder.mkdir(exist_ok=True)
         text = f"# {name.title()}\n\n## One {{#one}}\n\n{one}\n\n## Two {{#two}}\n\n{two} 可以。\n"
-        (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    (small_shop / "rules.md").write_text("Answer from the articles.\n")
-    return small_shop
+        (root / "articles" / f"{name}.md").write_text(text, encoding="utf-8")
+    (root / "en.csv").write_text(chats("May I return item", "It costs nothing to return item", 100))
+    (root / "zh.csv").write_text(chats("可以退货吗", "免费退货", 500), encoding="utf-8")
+    (root / "rules.md").write_text("Answer from the articles.\n")
+    (root / "policy.toml").write_text('[refusal]\ntext = "I do not know. 不知道。"\n', encoding="utf-8")
 
 
-@pytest.fixture
-def recipe(company: Path) -> Recipe:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where every test has its company and its work folder: stages know files by their paths."""
+    return tmp_path_factory.mktemp("build") / "here"
+
+
+@pytest.fixture(scope="module")
+def recipe(root: Path) -> Recipe:
+    company = root / "company"
     return Recipe(
         name="small",
         data=Data(
             articles={"en": company / "articles"},
             house_rules={"en": company / "rules.md"},
-            policy={"en": company / "en" / "policy.toml"},
-            simulate=Simulation(folders=(company / "en",), conversations=60),
+            policy={"en": company / "policy.toml"},
+            transcripts=(Transcripts(path=company / "en.csv"),),
         ),
         prompt=Prompt(articles=2),
         packing=Packing(records=4, tokens=900, refusals=1),
@@ -60,18 +74,41 @@ def recipe(company: Path) -> Recipe:
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
-    return tmp_path / "a work folder"
+def company(root: Path) -> Path:
+    shutil.rmtree(root, ignore_errors=True)
+    write_company(root / "company")
+    return root / "company"
+
+
+@pytest.fixture
+def work(root: Path, company: Path) -> Path:
+    """Where nothing has been built yet."""
+    return root / "a work folder"
+
+
+@pytest.fixture(scope="module")
+def finished(root: Path, recipe: Recipe, tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder after its first build, kept aside."""
+    shutil.rmtree(root, ignore_errors=True)
+    write_company(root / "company")
+    open_build(recipe, root / "a work folder", base=str(tiny_llama)).run(write_gguf)
+    return shutil.copytree(root / "a work folder", tmp_path_factory.mktemp("finished") / "work")
+
+
+@pytest.fixture
+def built(finished: Path, work: Path) -> Path:
+    """A work folder after its first build."""
+    return shutil.copytree(finished, work)
 
 
 @pytest.fixture
 def run(recipe: Recipe, work: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
     """`run(**changes of the recipe)` builds and returns the names of the stages that ran."""
 
-    def build(*, force_from: str | None = None, **changes: Any) -> list[str]:
+    def build(*, force_from: str | None = None, base: Path = tiny_llama, **changes: Any) -> list[str]:
         capsys.readouterr()
         made = recipe.model_copy(update=changes)
-        open_build(made, work, base=str(tiny_llama), force_from=force_from).run(write_gguf)
+        open_build(made, work, base=str(base), force_from=force_from).run(write_gguf)
         said = capsys.readouterr()
         assert said.out == ""  # stdout is data
         return [line.split()[0] for line in said.err.splitlines() if RAN in line]
@@ -96,9 +133,8 @@ def test_a_second_run_does_nothing_and_the_first_leaves_whole_folders(
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*")} == before
 
 
-def test_the_figures_of_a_build_are_all_measured(run: Callable[..., list[str]], work: Path) -> None:
-    run()
-    figures = {name: read_manifest(work / name).figures for name in STAGES}
+def test_the_figures_of_a_build_are_all_measured(built: Path) -> None:
+    figures = {name: read_manifest(built / name).figures for name in STAGES}
     assert figures["teacher"]["parity_strings"] >= 300
     assert figures["student"]["layers"][0] == 0
     assert figures["student"]["layers"][-1] == 3
@@ -106,11 +142,11 @@ def test_the_figures_of_a_build_are_all_measured(run: Callable[..., list[str]], 
     assert figures["student"]["held_out"]["tokens"] > 0
     assert figures["merged"]["largest_logit_difference"] < 1e-3
     assert figures["capture"]["packs"] == 2
-    assert json.loads((work / "merged" / "config.json").read_text())["num_hidden_layers"] == 3
+    assert json.loads((built / "merged" / "config.json").read_text())["num_hidden_layers"] == 3
 
 
-def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], company: Path, recipe: Recipe) -> None:
-    run()
+@pytest.mark.usefixtures("built")
+def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], recipe: Recipe) -> None:
     assert run(lora=recipe.lora.model_copy(update={"rank": 4})) == ["merged"]
     lora = {"lora": recipe.lora.model_copy(update={"rank": 4})}
     assert run(kd=recipe.kd.model_copy(update={"ce_weight": 0.5}), **lora) == ["student", "merged"]
@@ -122,35 +158,35 @@ def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], c
     assert run(prompt=Prompt(articles=1), **lora) == ["prompt", "capture", "student", "merged"]
 
 
-def test_a_changed_article_reaches_everything_that_reads_it(run: Callable[..., list[str]], company: Path) -> None:
+def test_a_changed_article_reaches_everything_that_reads_it(
+    run: Callable[..., list[str]], built: Path, company: Path
+) -> None:
     """Also where no record changes: the teacher reads the article's own words."""
-    run()
+    before = (built / "records" / "train.jsonl").read_bytes()
     path = company / "articles" / "returns.md"
     path.write_text(path.read_text(encoding="utf-8").replace("30 days", "45 days"), encoding="utf-8")
     assert run() == ["articles", "teacher", "prompt", "records", "capture", "student", "merged"]
+    assert (built / "records" / "train.jsonl").read_bytes() == before
 
 
-def test_a_changed_case_changes_records_but_not_the_teacher(run: Callable[..., list[str]], company: Path) -> None:
-    run()
-    path = company / "en" / "cases" / "returns.toml"
-    path.write_text(path.read_text(encoding="utf-8").replace("You have 30 days.", "You have 45 days."))
+@pytest.mark.usefixtures("built")
+def test_a_changed_transcript_changes_records_but_not_the_teacher(run: Callable[..., list[str]], company: Path) -> None:
+    path = company / "en.csv"
+    path.write_text(path.read_text().replace("nothing", "€5"), encoding="utf-8")
     ran = run()
     assert "teacher" not in ran
     assert ran[-4:] == ["records", "capture", "student", "merged"]
 
 
 def test_another_base_starts_again_from_the_teacher(
-    run: Callable[..., list[str]], recipe: Recipe, work: Path, tiny_qwen2: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., list[str]], built: Path, tiny_qwen2: Path
 ) -> None:
-    run()
-    open_build(recipe, work, base=str(tiny_qwen2)).run(write_gguf)
-    ran = [line.split()[0] for line in capsys.readouterr().err.splitlines() if RAN in line]
-    assert ran == ["teacher", "prompt", "capture", "student", "merged"]
-    assert json.loads((work / "merged" / "config.json").read_text())["model_type"] == "qwen2"
+    assert run(base=tiny_qwen2) == ["teacher", "prompt", "capture", "student", "merged"]
+    assert json.loads((built / "merged" / "config.json").read_text())["model_type"] == "qwen2"
 
 
+@pytest.mark.usefixtures("built")
 def test_a_build_may_be_told_to_go_on_from_a_stage(run: Callable[..., list[str]]) -> None:
-    run()
     assert run(force_from="student") == ["student", "merged"]
     assert run() == []
 
@@ -162,12 +198,11 @@ def test_a_stage_there_is_not_is_refused(run: Callable[..., list[str]], work: Pa
 
 
 def test_a_stage_folder_that_was_lost_or_lost_its_manifest_is_made_again(
-    run: Callable[..., list[str]], work: Path
+    run: Callable[..., list[str]], built: Path
 ) -> None:
-    run()
-    shutil.rmtree(work / "merged")
+    shutil.rmtree(built / "merged")
     assert run() == ["merged"]
-    (work / "merged" / "manifest.json").write_text("{")
+    (built / "merged" / "manifest.json").write_text("{")
     assert run() == ["merged"]
 
 
@@ -210,10 +245,9 @@ def test_ctrl_c_in_the_middle_of_a_stage_leaves_nothing_of_it_and_all_before_it(
     ids=["Ctrl-C", "full disk"],
 )
 def test_a_stage_that_ends_early_keeps_the_folder_of_the_last_run(
-    error: BaseException, seen: type[BaseException], recipe: Recipe, work: Path, tiny_llama: Path, company: Path
+    error: BaseException, seen: type[BaseException], recipe: Recipe, built: Path, tiny_llama: Path, company: Path
 ) -> None:
-    open_build(recipe, work, base=str(tiny_llama)).run(write_gguf)
-    before = read_manifest(work / "teacher")
+    before = read_manifest(built / "teacher")
     path = company / "articles" / "returns.md"
     path.write_text(path.read_text(encoding="utf-8") + "\nMore.\n", encoding="utf-8")
 
@@ -222,10 +256,10 @@ def test_a_stage_that_ends_early_keeps_the_folder_of_the_last_run(
         raise error
 
     with pytest.raises(seen):
-        open_build(recipe, work, base=str(tiny_llama)).run(interrupted)
-    assert leftovers(work) == []
-    assert read_manifest(work / "teacher") == before
-    verify(work / "teacher", before)
+        open_build(recipe, built, base=str(tiny_llama)).run(interrupted)
+    assert leftovers(built) == []
+    assert read_manifest(built / "teacher") == before
+    verify(built / "teacher", before)
 
 
 def test_a_base_that_llama_cpp_cuts_differently_is_refused_before_anything_is_learned(
@@ -255,7 +289,8 @@ def test_a_base_there_is_not_makes_no_work_folder(recipe: Recipe, work: Path) ->
     assert not work.exists()
 
 
-def test_records_that_fit_no_pack_are_said(run: Callable[..., list[str]]) -> None:
+def test_records_that_fit_no_pack_are_said(run: Callable[..., list[str]], company: Path) -> None:
+    (company / "rules.md").write_text("Answer from the articles. " * 100)
     with pytest.raises(InputError, match="fits a prompt") as error:
         run(packing=Packing(tokens=128))
     assert "packing.tokens" in error.value.hint
@@ -278,8 +313,8 @@ def test_packs_hold_both_languages_and_the_seed_decides_their_order(
                 update={
                     "articles": {**data.articles, "zh": zh},
                     "house_rules": {**data.house_rules, "zh": company / "rules.md"},
-                    "policy": {**data.policy, "zh": company / "zh" / "policy.toml"},
-                    "simulate": Simulation(folders=(company / "en", company / "zh"), conversations=60),
+                    "policy": {**data.policy, "zh": company / "policy.toml"},
+                    "transcripts": (*data.transcripts, Transcripts(path=company / "zh.csv")),
                 }
             ),
         }
@@ -298,10 +333,3 @@ def test_packs_hold_both_languages_and_the_seed_decides_their_order(
 
 def names(packs: list[Pack]) -> set[str]:
     return {name for pack in packs for name in pack.records}
-
-
-def test_a_build_is_frozen(recipe: Recipe, work: Path, tiny_llama: Path) -> None:
-    build = open_build(recipe, work, base=str(tiny_llama))
-    assert isinstance(build, Build)
-    with pytest.raises(AttributeError):
-        build.work = work.parent  # type: ignore[misc]

@@ -18,7 +18,7 @@ from runtime.record import Question, read_rows
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 LANGS = ("en", "zh")
-NEAR_COPY = 0.85
+NEAR_COPY = 0.7
 """Questions at least this alike (difflib's ratio, letters only) count as copies of a template."""
 
 
