@@ -40,6 +40,7 @@ from runtime.articles import load_articles
 from runtime.errors import InputError, UsageError
 from runtime.files import need_space, read_text, write_atomic
 from runtime.manifest import Manifest, stage
+from runtime.peak import give_back
 from runtime.progress import bar, say
 from runtime.prompt import PromptSpec
 from runtime.tokenizer import JsonTokenizer
@@ -183,10 +184,10 @@ class Build:
         from distill.capture import capture
 
         packs = self.packs("train", seed=1, limit=self.recipe.capture.packs)
-        with self._model(self.base.checkpoint) as teacher:
-            tokens = sum(len(pack.tokens) for pack in packs)
-            with bar("capturing the teacher", tokens, unit="tokens") as advance:
-                return capture(teacher, packs, out / "capture.parquet", k=self.recipe.capture.k, advance=advance)
+        teacher = self._load(self.base.checkpoint)
+        tokens = sum(len(pack.tokens) for pack in packs)
+        with bar("capturing the teacher", tokens, unit="tokens") as advance:
+            return capture(teacher, packs, out / "capture.parquet", k=self.recipe.capture.k, advance=advance)
 
     def _student(self, out: Path, layers: int) -> dict[str, Any]:
         from distill.capture import read_capture
@@ -197,16 +198,18 @@ class Build:
 
         captured = list(read_capture(self.work / "capture" / "capture.parquet"))
         held_out = self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
-        with self._model(self.base.checkpoint) as teacher, self._model(self.base.checkpoint) as student:
-            influence = block_influence(teacher, [row.pack for row in captured[:INFLUENCE_PACKS]])
-            keep = layers_to_keep(influence, layers)
-            drop_layers(student, keep)
-            before = compare(student, teacher, held_out)
-            tokens = sum(len(row.pack.tokens) for row in captured) * self.recipe.kd.epochs
-            with bar("distilling", tokens, unit="tokens") as advance, self._scratch() as scratch:
-                trained = distill(student, captured, self.recipe.kd, scratch, advance)
-            after = compare(student, teacher, held_out)
-            save(student, self.base.checkpoint, out)
+        student = self._load(self.base.checkpoint)
+        influence = block_influence(student, [row.pack for row in captured[:INFLUENCE_PACKS]])
+        keep = layers_to_keep(influence, layers)
+        drop_layers(student, keep)
+        # The teacher is in memory only to be compared with: it left before the training it was captured for.
+        before = compare(student, self._load(self.base.checkpoint), held_out)
+        give_back()
+        tokens = sum(len(row.pack.tokens) for row in captured) * self.recipe.kd.epochs
+        with bar("distilling", tokens, unit="tokens") as advance, self._scratch() as scratch:
+            trained = distill(student, captured, self.recipe.kd, scratch, advance)
+        after = compare(student, self._load(self.base.checkpoint), held_out)
+        save(student, self.base.checkpoint, out)
         say(f"student vs teacher on held-out replies: KL {before['kl']} → {after['kl']}, top-1 {after['top1']}")
         return {
             "layers": keep,
@@ -222,25 +225,20 @@ class Build:
 
         packs = self.packs("train", seed=3, limit=self.recipe.lora.packs)
         source = self.base.checkpoint if self.recipe.student.layers is None else self.work / "student"
-        with self._model(source) as student:
-            tokens = sum(len(pack.tokens) for pack in packs) * self.recipe.lora.epochs
-            with bar("tuning with LoRA", tokens, unit="tokens") as advance, self._scratch() as scratch:
-                wrapped, trained = tune(student, packs, self.recipe.lora, scratch, advance)
-            figures = merge(wrapped, packs, source, out)
+        tokens = sum(len(pack.tokens) for pack in packs) * self.recipe.lora.epochs
+        with bar("tuning with LoRA", tokens, unit="tokens") as advance, self._scratch() as scratch:
+            wrapped, trained = tune(self._load(source), packs, self.recipe.lora, scratch, advance)
+        figures = merge(wrapped, packs, source, out)
         return {"training": trained, **figures}
 
-    @contextmanager
-    def _model(self, folder: Path) -> Iterator[Any]:
-        """A checkpoint in f32 for the length of a block, so that no two stages' models stand in memory together."""
-        import gc
-
+    def _load(self, folder: Path) -> Any:
+        """A checkpoint in f32; masks are boolean, which only `sdpa` reads right."""
         import torch
         from transformers import AutoModelForCausalLM
 
-        yield AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
         )
-        gc.collect()
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.capture import Captured, forward
-from distill.device import bf16_is_faster
+from distill.capture import CHUNK, Captured, forward
+from distill.device import autocast
 from distill.losses import topk_kl
 from distill.packs import Pack
 from runtime.errors import ModelError
@@ -61,17 +61,31 @@ def distill(
 ) -> dict[str, float]:
     """Train `student` in place towards the capture; the embeddings, shared with the teacher, stay as they are."""
     import torch
+    import torch.utils.checkpoint
 
     student.model.embed_tokens.weight.requires_grad_(False)
 
     def loss(model: Any, row: Captured) -> torch.Tensor:
-        hidden = forward(model, row.pack)[torch.from_numpy(row.index).long()]
-        logits = model.lm_head(hidden)
-        kl = topk_kl(logits, torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs))
+        index = torch.from_numpy(row.index).long()
+        hidden = forward(model, row.pack)[index]
+        targets = torch.tensor(row.pack.tokens)[index + 1]
+        ids, logprobs = torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs)
+
+        def piece(states: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+            place = slice(start, start + len(states))
+            logits = model.lm_head(states).float()
+            kl = topk_kl(logits, ids[place], logprobs[place])
+            return kl, torch.nn.functional.cross_entropy(logits, targets[place], reduction="none")
+
+        # Logits over the whole vocabulary are the largest tensors of a step: they are made, used and made again for
+        # the way back a few positions at a time.
+        parts = [
+            torch.utils.checkpoint.checkpoint(piece, states, start * CHUNK, use_reentrant=False)
+            for start, states in enumerate(torch.split(hidden, CHUNK))
+        ]
+        kl, ce = (torch.cat(column) for column in zip(*parts, strict=True))
         reply = torch.from_numpy(row.reply)
-        targets = torch.tensor(row.pack.tokens)[torch.from_numpy(row.index).long() + 1]
-        ce = torch.nn.functional.cross_entropy(logits[reply].float(), targets[reply])
-        total: torch.Tensor = kl[reply].mean() + settings.ce_weight * ce
+        total: torch.Tensor = kl[reply].mean() + settings.ce_weight * ce[reply].mean()
         if (~reply).any():
             total = total + settings.prefix_weight * kl[~reply].mean()
         return total
@@ -125,7 +139,9 @@ def _run(
     class PackTrainer(Trainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             row = inputs["row"]
-            value = loss_of(self.accelerator.unwrap_model(model), row)
+            # Only `model(...)` would be run in bf16 by the trainer; the loss calls the parts of the model itself.
+            with autocast(settings.precision):
+                value = loss_of(self.accelerator.unwrap_model(model), row)
             losses.append(float(value.detach()))
             if not math.isfinite(losses[-1]):
                 raise ModelError(
@@ -149,7 +165,6 @@ def _run(
         weight_decay=0.0,
         adam_beta2=0.98,
         seed=settings.seed,
-        bf16=settings.precision == "bf16" or (settings.precision == "auto" and bf16_is_faster()),
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         logging_strategy="no",

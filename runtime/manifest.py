@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.files import new_folder, read_text, sha256_file, write_atomic
-from runtime.peak import mark, since
+from runtime.peak import give_back, watch_memory
 
 MANIFEST = "manifest.json"
 
@@ -133,10 +133,12 @@ def stage(
                 return manifest, False
         except (MissingError, IntegrityError):
             pass
-    started, peak = time.monotonic(), mark()
+    give_back()
+    started = time.monotonic()
     with new_folder(folder) as partial:
-        figures = dict(work(partial))
+        with watch_memory() as peak:
+            figures = dict(work(partial))
         figures.setdefault("seconds", round(time.monotonic() - started, 1))
-        figures.setdefault("peak_mb", since(peak))
+        figures.setdefault("peak_mb", peak.megabytes)
         manifest = write_manifest(partial, kind, wanted, figures)
     return manifest, True

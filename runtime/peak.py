@@ -1,29 +1,71 @@
-"""The most memory this process held since a mark, children included; Linux only, elsewhere the figure is 0."""
+"""The most memory this process and its children hold together while a block runs; Linux only, elsewhere 0.
+
+Sampled, because the kernel's own figure for children counts what they shared with their parent before they became
+another program.
+"""
 
 from __future__ import annotations
 
-import resource
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-_CLEAR_PEAK = "5"
-"""proc(5): writing 5 to clear_refs resets VmHWM."""
+SAMPLE_S = 0.2
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def mark() -> int:
-    """Forget the peak so far; returns what `since` needs."""
+class Peak:
+    """Resident MB at the highest sample so far."""
+
+    def __init__(self) -> None:
+        self.megabytes = 0
+
+
+@contextmanager
+def watch_memory() -> Iterator[Peak]:
+    """Sample until the block ends."""
+    peak, done = Peak(), threading.Event()
+
+    def sample() -> None:
+        while True:
+            peak.megabytes = max(peak.megabytes, _resident_bytes(os.getpid()) >> 20)
+            if done.wait(SAMPLE_S):
+                return
+
+    thread = threading.Thread(target=sample, name="memory", daemon=True)
+    thread.start()
     try:
-        Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
-    except OSError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        yield peak
+    finally:
+        done.set()
+        thread.join()
 
 
-def since(children_before: int) -> int:
-    """Peak resident MB since `mark`. A child counts beside this process only if it set a new record among children."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return 0
-    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return (own + (children if children > children_before else 0)) // 1024
+def give_back() -> None:
+    """Let the C library return freed memory to the system; a model that is gone should not count for the next stage."""
+    import ctypes
+    import gc
+
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def _resident_bytes(root: int) -> int:
+    parents: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for entry in Path("/proc").iterdir() if Path("/proc/self").exists() else ():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(entry.name)], sizes[int(entry.name)] = int(fields[1]), int(fields[21])
+    family = {root}
+    while more := {process for process, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(sizes.get(process, 0) for process in family) * _PAGE

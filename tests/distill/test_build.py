@@ -297,7 +297,7 @@ def test_records_that_fit_no_pack_are_said(run: Callable[..., list[str]], compan
 
 
 def test_packs_hold_both_languages_and_the_seed_decides_their_order(
-    recipe: Recipe, work: Path, company: Path, tiny_llama: Path
+    recipe: Recipe, work: Path, company: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     zh = company / "zh-articles"
     zh.mkdir()
@@ -328,6 +328,9 @@ def test_packs_hold_both_languages_and_the_seed_decides_their_order(
     assert packs == build.packs("train", seed=1, limit=1000)
     assert packs != build.packs("train", seed=2, limit=1000)
     assert build.packs("train", seed=1, limit=2) == packs[:2]
+    capsys.readouterr()
+    open_build(both.model_copy(update={"languages": ("zh", "en")}), work, base=str(tiny_llama)).run(write_gguf)
+    assert "prompt    done in" in capsys.readouterr().err
     assert not names(packs) & names(build.packs("test", seed=1, limit=1000))
 
 

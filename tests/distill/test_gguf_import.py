@@ -19,10 +19,12 @@ from runtime.tokenizer import JsonTokenizer
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen2"])
-def trip(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+def trip(
+    request: pytest.FixtureRequest, with_pairs: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path]:
     """Checkpoint → GGUF → checkpoint."""
-    checkpoint: Path = request.getfixturevalue(request.param)
     folder = tmp_path_factory.mktemp("trip")
+    checkpoint = with_pairs(request.getfixturevalue(request.param), folder / "checkpoint")
     write_gguf(checkpoint, folder / "model.gguf", precision="f32")
     import_gguf(folder / "model.gguf", folder / "back")
     return checkpoint, folder / "model.gguf", folder / "back"

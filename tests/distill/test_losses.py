@@ -35,10 +35,15 @@ def test_with_the_whole_vocabulary_it_is_the_full_kl(seed: int, vocab: int, ours
 @given(seeds, st.integers(2, 40), scales, scales, st.data())
 def test_it_never_exceeds_the_full_kl(seed: int, vocab: int, ours: float, theirs: float, data: st.DataObject) -> None:
     student, teacher = draw(seed, 5, vocab, ours), draw(seed + 1, 5, vocab, theirs)
-    bound = topk_kl(student, *top(teacher, data.draw(st.integers(1, vocab))))
-    full = full_kl(student, teacher)
-    assert (bound <= full + 1e-4 * full + 1e-4).all()
-    assert (bound >= -1e-4).all()
+    ids, logprobs = top(teacher, data.draw(st.integers(1, vocab)))
+    bound, full = topk_kl(student, ids, logprobs), full_kl(student, teacher)
+    # One minus a sum in f32 is off by some 1e-7, which counts where the tail is hardly more.
+    tail, teacher_tail = (
+        1 - torch.softmax(logits.double(), -1).gather(-1, ids).sum(-1) for logits in (student, teacher)
+    )
+    slack = 1e-4 + 1e-4 * full + teacher_tail * (5e-7 / tail.clamp_min(1e-6))
+    assert (bound <= full + slack).all()
+    assert (bound >= -slack).all()
 
 
 @settings(deadline=None)

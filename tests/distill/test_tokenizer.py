@@ -57,17 +57,12 @@ def with_template(tiny_llama: Path, tmp_path: Path) -> WithTemplate:
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen2"])
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A checkpoint and its GGUF; `49` is a token, which only the splitting of digits keeps from being used."""
+def pair(
+    request: pytest.FixtureRequest, with_pairs: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """A checkpoint and its GGUF."""
     folder = tmp_path_factory.mktemp("pair")
-    checkpoint = folder / "checkpoint"
-    shutil.copytree(request.getfixturevalue(request.param), checkpoint)
-    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
-    model = tokenizer["model"]
-    last = "".join(model["merges"][-1])
-    model["vocab"]["49"] = model["vocab"].pop(last)
-    model["merges"][-1] = ["4", "9"]
-    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer))
+    checkpoint = with_pairs(request.getfixturevalue(request.param), folder / "checkpoint")
     write_gguf(checkpoint, folder / "model.gguf")
     return checkpoint, folder / "model.gguf"
 

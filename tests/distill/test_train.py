@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from distill.capture import Captured, capture, read_capture
+from distill import train as module
+from distill.capture import Captured, capture, forward, read_capture
 from distill.compare import compare
+from distill.losses import topk_kl
 from distill.packs import Pack
 from distill.prune import drop_layers
 from distill.train import DistillSettings, LoraSettings, distill, tune
@@ -65,6 +67,26 @@ def test_distilling_leaves_the_embeddings_as_they_are(student: Any, captured: li
     distill(student, captured[:2], DistillSettings(learning_rate=1e-2, precision="f32"), tmp_path, ignore)
     changed = {name for name, weight in student.named_parameters() if not torch.equal(weight, before[name])}
     assert changed == set(before) - {"model.embed_tokens.weight"}
+
+
+@pytest.mark.parametrize("chunk", [7, 10_000])
+def test_the_loss_is_the_one_described_however_positions_are_cut(
+    chunk: int, student: Any, captured: list[Captured], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KL on replies + prefix_weight × KL on articles + ce_weight × cross-entropy on replies."""
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    (row, *_) = captured
+    with torch.no_grad():
+        logits = student.lm_head(forward(student, row.pack)[row.index.tolist()])
+    kl = topk_kl(logits, torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs))
+    reply = torch.from_numpy(row.reply)
+    words = torch.tensor([row.pack.tokens[place + 1] for place in row.index])
+    ce = torch.nn.functional.cross_entropy(logits[reply], words[reply])
+    wanted = kl[reply].mean() + 0.7 * kl[~reply].mean() + 0.2 * ce
+    settings = DistillSettings(prefix_weight=0.7, ce_weight=0.2, precision="f32")
+    assert distill(student, [row], settings, tmp_path, ignore)["loss_first_quarter"] == pytest.approx(
+        wanted.item(), abs=2e-4
+    )
 
 
 def test_steps_are_packs_over_what_is_accumulated(student: Any, captured: list[Captured], tmp_path: Path) -> None:
