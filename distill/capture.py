@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 TOP_K = 32
-CHUNK = 256
+CHUNK = 128
 """Positions whose full-vocabulary logits stand in memory at once."""
+ROUND = 128
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ def capture(
             prefix, reply = pack.prefix_targets(), pack.reply_targets()
             index = prefix + reply
             with autocast(precision):
-                hidden = forward(teacher, pack)[index]
-                top = [top_logprobs(teacher.lm_head(piece).float(), k) for piece in torch.split(hidden, CHUNK)]
+                top = [
+                    top_logprobs(teacher.lm_head(states)[: len(index) - start].float(), k)
+                    for start, states in target_states(teacher, pack, index)
+                ]
             logprobs, ids = (torch.cat(parts) for parts in zip(*top, strict=True))
             mass += float(logprobs.exp().sum())
             positions += len(index)
@@ -115,17 +118,35 @@ def top_logprobs(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
 
 
 def forward(model: Any, pack: Pack) -> torch.Tensor:
-    """Last hidden states [token, hidden] of a pack, each branch blind to the others."""
+    """Last hidden states [token, hidden] of a pack, each branch blind to the others.
+
+    Run at a length rounded up to `ROUND`: oneDNN compiles and keeps kernels for every length it meets, gigabytes of
+    them over a few hundred packs.
+    """
     import torch
 
+    count = len(pack.tokens)
+    extra = -count % ROUND
+    mask = torch.eye(count + extra, dtype=torch.bool)[None, None]  # a row that may see nothing would be NaN
+    mask[..., :count, :count] = pack.attention()
     out = model.model(
-        input_ids=torch.tensor([pack.tokens]),
-        attention_mask=pack.attention(),
-        position_ids=torch.tensor([pack.positions()]),
+        input_ids=torch.tensor([[*pack.tokens, *[0] * extra]]),
+        attention_mask=mask,
+        position_ids=torch.tensor([[*pack.positions(), *[0] * extra]]),
         use_cache=False,
     )
-    hidden: torch.Tensor = out.last_hidden_state[0]
+    hidden: torch.Tensor = out.last_hidden_state[0, :count]
     return hidden
+
+
+def target_states(model: Any, pack: Pack, index: Sequence[int]) -> list[tuple[int, torch.Tensor]]:
+    """Hidden states at some positions, as (number of the first, states [CHUNK, hidden]).
+
+    The last chunk is filled up by repeating; take `[: len(index) - first]` of what is computed from it.
+    """
+    full = [*index, *[index[-1]] * (-len(index) % CHUNK)]
+    states = forward(model, pack)[full]
+    return [(start, states[start : start + CHUNK]) for start in range(0, len(full), CHUNK)]
 
 
 def read_capture(path: Path) -> Iterator[Captured]:

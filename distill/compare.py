@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distill.capture import CHUNK, forward
+from distill.capture import target_states
 from distill.device import autocast
 from distill.losses import full_kl
 from distill.packs import Pack
@@ -21,13 +21,10 @@ def compare(student: Any, teacher: Any, packs: Sequence[Pack], *, precision: str
     with torch.no_grad(), autocast(precision):
         for pack in packs:
             index = pack.reply_targets()
-            pairs = zip(
-                torch.split(forward(student, pack)[index], CHUNK),
-                torch.split(forward(teacher, pack)[index], CHUNK),
-                strict=True,
-            )
-            for ours, theirs in pairs:
-                left, right = student.lm_head(ours).float(), teacher.lm_head(theirs).float()
+            pairs = zip(target_states(student, pack, index), target_states(teacher, pack, index), strict=True)
+            for (start, ours), (_, theirs) in pairs:
+                real = len(index) - start
+                left, right = student.lm_head(ours)[:real].float(), teacher.lm_head(theirs)[:real].float()
                 kl += float(full_kl(left, right).sum())
                 agree += float((left.argmax(-1) == right.argmax(-1)).sum())
                 tokens += len(left)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.capture import CHUNK, Captured, forward
+from distill.capture import CHUNK, Captured, target_states
 from distill.device import autocast
 from distill.losses import topk_kl
 from distill.packs import Pack
@@ -39,9 +39,9 @@ class TrainSettings(BaseModel):
 class DistillSettings(TrainSettings):
     """The loss is KL on replies + `prefix_weight` × KL on articles + `ce_weight` × cross-entropy on replies."""
 
-    learning_rate: float = Field(default=4e-4, gt=0)
-    prefix_weight: float = Field(default=0.3, ge=0)
-    ce_weight: float = Field(default=0.1, ge=0)
+    learning_rate: float = Field(default=3e-4, gt=0)
+    prefix_weight: float = Field(default=0.2, ge=0)
+    ce_weight: float = Field(default=0.0, ge=0)
 
 
 class LoraSettings(TrainSettings):
@@ -66,22 +66,20 @@ def distill(
     student.model.embed_tokens.weight.requires_grad_(False)
 
     def loss(model: Any, row: Captured) -> torch.Tensor:
-        index = torch.from_numpy(row.index).long()
-        hidden = forward(model, row.pack)[index]
-        targets = torch.tensor(row.pack.tokens)[index + 1]
+        targets = torch.tensor(row.pack.tokens)[torch.from_numpy(row.index).long() + 1]
         ids, logprobs = torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs)
 
         def piece(states: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-            place = slice(start, start + len(states))
-            logits = model.lm_head(states).float()
+            place = slice(start, start + CHUNK)
+            logits = model.lm_head(states)[: len(targets) - start].float()
             kl = topk_kl(logits, ids[place], logprobs[place])
             return kl, torch.nn.functional.cross_entropy(logits, targets[place], reduction="none")
 
         # Logits over the whole vocabulary are the largest tensors of a step: they are made, used and made again for
         # the way back a few positions at a time.
         parts = [
-            torch.utils.checkpoint.checkpoint(piece, states, start * CHUNK, use_reentrant=False)
-            for start, states in enumerate(torch.split(hidden, CHUNK))
+            torch.utils.checkpoint.checkpoint(piece, states, start, use_reentrant=False)
+            for start, states in target_states(model, row.pack, row.index.tolist())
         ]
         kl, ce = (torch.cat(column) for column in zip(*parts, strict=True))
         reply = torch.from_numpy(row.reply)
@@ -114,9 +112,11 @@ def tune(
     core = wrapped.get_base_model()
 
     def loss(_model: Any, pack: Pack) -> torch.Tensor:
-        index = torch.tensor(pack.reply_targets())
-        logits = core.lm_head(forward(core, pack)[index]).float()
-        return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[index + 1])
+        index = pack.reply_targets()
+        logits = torch.cat(
+            [core.lm_head(states)[: len(index) - start].float() for start, states in target_states(core, pack, index)]
+        )
+        return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[torch.tensor(index) + 1])
 
     figures = _run(wrapped, list(packs), loss, settings, scratch, advance)
     return wrapped, figures
