@@ -29,18 +29,20 @@ def watch_memory() -> Iterator[Peak]:
     peak, done = Peak(), threading.Event()
 
     def sample() -> None:
-        while True:
-            peak.megabytes = max(peak.megabytes, _resident_bytes(os.getpid()) >> 20)
-            if done.wait(SAMPLE_S):
-                return
+        peak.megabytes = max(peak.megabytes, _resident_bytes(os.getpid()) >> 20)
 
-    thread = threading.Thread(target=sample, name="memory", daemon=True)
+    def keep_sampling() -> None:
+        while not done.wait(SAMPLE_S):
+            sample()
+
+    thread = threading.Thread(target=keep_sampling, name="memory", daemon=True)
     thread.start()
     try:
         yield peak
     finally:
         done.set()
         thread.join()
+        sample()
 
 
 def give_back() -> None:

