@@ -19,6 +19,7 @@ import typer
 from runtime.errors import EdgedeskError, ExitCode, UnavailableError
 
 if TYPE_CHECKING:
+    from runtime.bundle import Bundle
     from runtime.events import Event
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -44,7 +45,9 @@ def install(
     where = find_home(home)
     with _progress("installing") as step:
         number = store.install(bundle, where, progress=lambda _, done, total: step(done, total))
-    info = store.current_bundle(where).info
+    installed = store.current_bundle(where)
+    _make_index(installed, where)
+    info = installed.info
     if as_json:
         _print_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
@@ -60,7 +63,9 @@ def rollback(home: Home = None, as_json: AsJson = False) -> None:
 
     where = find_home(home)
     number = store.rollback(where)
-    info = store.current_bundle(where).info
+    installed = store.current_bundle(where)
+    _make_index(installed, where)
+    info = installed.info
     if as_json:
         _print_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
@@ -193,6 +198,19 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
         step = stack.enter_context(_progress("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
         yield desk.ask(request, threading.Event())
+
+
+def _make_index(bundle: Bundle, home: Path) -> None:
+    """Make the search index now, so that the first question need not wait for it; a running server makes its own."""
+    from runtime.errors import BusyError
+    from runtime.home import hold
+    from runtime.retrieval import Retriever
+
+    try:
+        with hold(home, "install"), _progress("indexing articles") as step:
+            Retriever.open(bundle, home / "index", progress=step).close()
+    except BusyError:
+        _talk("the running server indexes the articles when it is restarted")
 
 
 @contextmanager
