@@ -22,14 +22,15 @@ def block_influence(model: Any, packs: Sequence[Pack], *, precision: str = "auto
 
     layers = model.model.layers
     totals = [0.0] * len(layers)
-    tokens = 0
+    tokens = own = 0
 
     def watch(position: int) -> Any:
         def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             before = args[0] if args else kwargs["hidden_states"]
             after = output[0] if isinstance(output, tuple) else output
             cosine = torch.nn.functional.cosine_similarity(before.float(), after.float(), dim=-1)
-            totals[position] += float((1 - cosine).sum())
+            # What stands behind the pack's own tokens only fills up its length.
+            totals[position] += float((1 - cosine)[..., :own].sum())
 
         return hook
 
@@ -37,8 +38,9 @@ def block_influence(model: Any, packs: Sequence[Pack], *, precision: str = "auto
     try:
         with torch.no_grad(), autocast(precision):
             for pack in packs:
+                own = len(pack.tokens)
                 forward(model, pack)
-                tokens += len(pack.tokens)
+                tokens += own
     finally:
         for handle in handles:
             handle.remove()

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.capture import CHUNK, Captured, target_states
+from distill.capture import Captured, target_states
 from distill.device import autocast
 from distill.losses import topk_kl
 from distill.packs import Pack
@@ -70,7 +70,7 @@ def distill(
         ids, logprobs = torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs)
 
         def piece(states: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
-            place = slice(start, start + CHUNK)
+            place = slice(start, start + len(states))
             logits = model.lm_head(states)[: len(targets) - start].float()
             kl = topk_kl(logits, ids[place], logprobs[place])
             return kl, torch.nn.functional.cross_entropy(logits, targets[place], reduction="none")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from distill import compare as module
+from distill import capture as module
 from distill.capture import forward
 from distill.compare import compare
 from distill.packs import Pack

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from distill import train as module
+from distill import capture as module
 from distill.capture import Captured, capture, forward, read_capture
 from distill.compare import compare
 from distill.losses import topk_kl
