@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.desk import fit
 from runtime.facts import facts_found, is_refusal
-from runtime.files import sha256_file
 from runtime.prompt import PromptSpec
 from runtime.record import Question, read_rows
 from runtime.retrieval import Hit, Retriever
@@ -118,11 +117,3 @@ def rows(answers: Sequence[Answered]) -> list[dict[str, Any]]:
         {"id": a.question.id, "question": a.question.question, "answer": a.answer, "facts": a.facts, "found": a.found}
         for a in answers
     ]
-
-
-def key(models: Mapping[str, Path], questions: Sequence[Question]) -> dict[str, Any]:
-    """What an evaluation depends on, for caching it as a stage."""
-    return {
-        "models": {name: sha256_file(path) for name, path in models.items()},
-        "questions": [question.id for question in questions],
-    }
