@@ -3,6 +3,7 @@
 #   ./build.sh demo            set up .venv, build the demo, install it, ask it
 #   ./build.sh test [--slow]   set up .venv, run all checks and tests
 #   ./build.sh setup           only set up .venv
+#   ./build.sh wheels          llama-cpp-python for any x86-64 processor, into dist/wheels (about 20 minutes)
 #   ./build.sh lock            write requirements.lock from what is installed
 #   ./build.sh clean           remove .venv and work/
 # Settings: PYTHON (interpreter), EDGEDESK_TORCH_INDEX (a package index with torch's CPU build), EDGEDESK_CACHE.
@@ -106,6 +107,26 @@ run_tests() {
     .venv/bin/python -m pytest "${slow[@]}"
 }
 
+wheels() {
+    need_python
+    need_machine 3000 2000
+    local pin
+    pin=$(grep -i '^llama_cpp_python==' requirements.lock)
+    say "building $pin for any x86-64 processor"
+    # Every kind of processor's code in a file of its own, beside libllama.so, where runtime/engine/library.py looks.
+    # No pictures and no sound (LLAVA): a branch has text only.
+    CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc)}" \
+        CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF \
+-DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib" \
+        "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --no-cache-dir \
+        --no-binary llama-cpp-python --wheel-dir dist/wheels "$pin"
+    local built
+    built=$(ls dist/wheels/llama_cpp_python-*.whl)
+    "$python" -m zipfile --list "$built" | grep -q 'llama_cpp/lib/libggml-cpu-haswell.so' ||
+        die "$built carries no variants" "delete it and look at CMAKE_ARGS in build.sh" 1
+    printf '%s\n' "$built"
+}
+
 lock() {
     # What this environment holds, without the project itself and without local version labels such as +cpu.
     .venv/bin/python -m pip freeze --exclude edgedesk | sed 's/+cpu$//' >requirements.lock.new
@@ -116,7 +137,8 @@ case "${1:-}" in
     demo) demo ;;
     test) shift; run_tests "$@" ;;
     setup) setup ;;
+    wheels) wheels ;;
     lock) lock ;;
     clean) rm -rf .venv work ;;
-    *) sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+    *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

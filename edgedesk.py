@@ -18,11 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from runtime import __version__
-from runtime.errors import EdgedeskError, ExitCode, GateError
+from runtime.errors import EdgedeskError, ExitCode, GateError, UsageError
 from runtime.progress import say
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe
+    from runtime.manifest import Manifest
 
 
 class Entry(NamedTuple):
@@ -103,7 +104,9 @@ def build(
     recipe: Annotated[Path, typer.Argument(help="A recipe (TOML).")],
     work: Annotated[Path | None, typer.Option(help="Folder of the stages; default work/<name of the recipe>.")] = None,
     base: Annotated[str | None, typer.Option(help="Another base model: catalogue name, path, or hub id.")] = None,
-    from_stage: Annotated[str | None, typer.Option("--from", help="Run again from this stage on.")] = None,
+    from_stage: Annotated[
+        str | None, typer.Option("--from", help="Run again from this stage on, such as records, merged or measured.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and its files, then stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
@@ -120,7 +123,7 @@ def build(
         return
     from runtime.home import hold
 
-    with hold(folder, "edgedesk build"):
+    with hold(folder, "build"):
         figures = run_chain(loaded, folder, base=base, from_stage=from_stage)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
@@ -131,14 +134,18 @@ def build(
 
 def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
-    from distill.build import open_build
+    from distill.build import STAGES, open_build
+    from distill.corpus import HELD_OUT
     from distill.models import CATALOGUE, fetch
-    from quantize.build import QuantizeSettings
+    from quantize.build import QuantizeSettings, stage_names
     from quantize.build import build as quantize
     from quantize.gguf_writer import write_gguf
 
     began = time.monotonic()
-    chain = open_build(loaded, folder, base=base, force_from=from_stage)
+    later = stage_names(loaded.quantize.formats, onnx=loaded.quantize.onnx)
+    if from_stage is not None and from_stage not in (*STAGES, *later):
+        raise UsageError(f"no stage '{from_stage}'", where="--from", hint=f"one of {', '.join((*STAGES, *later))}")
+    chain = open_build(loaded, folder, base=base, force_from=from_stage if from_stage in STAGES else None)
     embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
     stages = chain.run(write_gguf)
     settings = QuantizeSettings(
@@ -151,16 +158,15 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         embedder=embedder,
         base=chain.base.name,
         licence=chain.base.licence,
-        questions=(*loaded.data.questions, str(folder / "questions" / "*.jsonl")),
+        questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
         asked=loaded.evaluate.questions,
     )
-    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say)
+    again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later
+    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again)
     return {
         "recipe": loaded.name,
         "bundle": str(result.bundle),
-        "student": {key: stages["student"].figures[key] for key in ("held_out_before", "held_out")}
-        if "student" in stages
-        else None,
+        "student": _distances(stages) if "student" in stages else None,
         "parity_strings": stages["teacher"].figures["parity_strings"],
         "merge_difference": stages["merged"].figures["largest_logit_difference"],
         "records": stages["records"].figures["by_split"],
@@ -174,6 +180,13 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         },
         "seconds_this_run": round(time.monotonic() - began, 1),
     }
+
+
+def _distances(stages: dict[str, Manifest]) -> dict[str, dict[str, float]]:
+    """KL and top-1 of the student against its teacher, as it came into being."""
+    pruned = stages["pruned"].figures
+    rows = {"pruned": pruned["held_out_before"], "repaired": pruned.get("held_out")}
+    return {name: row for name, row in rows.items() if row} | {"distilled": stages["student"].figures["held_out"]}
 
 
 def print_figures(figures: dict[str, Any]) -> None:
@@ -193,10 +206,8 @@ def print_figures(figures: dict[str, Any]) -> None:
 
     table("Where the time went", [{"stage": name, **row} for name, row in figures["stages"].items()])
     if student := figures["student"]:
-        table(
-            "Student vs teacher on held-out replies",
-            [{"student": "pruned", **student["held_out_before"]}, {"student": "distilled", **student["held_out"]}],
-        )
+        rows = [{"student": name, **row} for name, row in student.items()]
+        table("Student vs teacher on held-out replies", rows)
     table("Against the f32 checkpoint", figures["quantized"])
     table(
         "Retrieval on the held-out questions", [{"language": lang, **row} for lang, row in figures["retrieval"].items()]
@@ -211,7 +222,7 @@ def check_gate(loaded: Recipe, figures: dict[str, Any]) -> None:
     Retrieval counts in the languages the model writes.
     """
     gate = loaded.gate
-    held_out = figures["student"]["held_out"] if figures["student"] else {"kl": 0.0, "top1": 1.0}
+    held_out = figures["student"]["distilled"] if figures["student"] else {"kl": 0.0, "top1": 1.0}
     hit5 = min((row["hit@5"] for lang, row in figures["retrieval"].items() if lang in loaded.languages), default=0.0)
     missed = []
     if gate.max_kl is not None and held_out["kl"] > gate.max_kl:

@@ -1,9 +1,9 @@
 """The distill half of `edgedesk build`: from a recipe to a merged checkpoint, each stage a folder with a manifest.
 
-    work/articles   the company's articles, one form          work/student   pruned teacher after distillation
-    work/records    train, valid, test                         work/merged    student + LoRA, one checkpoint
-    work/teacher    its GGUF, parity proof                     work/prompt    prompt.json and policies
-    work/capture    the teacher's top-k log-probabilities
+    work/articles   the company's articles, one form          work/capture   the teacher's top-k log-probabilities
+    work/records    train, valid, test                         work/pruned    fewer layers, refitted
+    work/teacher    its GGUF, parity proof                     work/student   after distillation
+    work/prompt     prompt.json and policies                   work/merged    student + LoRA, one checkpoint
 
 A stage runs again only when what went into it has changed. How a GGUF is written belongs to quantize; the front door
 passes it in, so that neither package imports the other.
@@ -34,21 +34,24 @@ from distill.corpus import (
 from distill.models import Base, open_base
 from distill.packs import Pack, pack_records
 from distill.recipe import Recipe
-from distill.tokenizer import chat_pieces, parity_strings, prove_parity
+from distill.tokenizer import chat_pieces
 from runtime import __version__
 from runtime.articles import load_articles
 from runtime.errors import InputError, UsageError
 from runtime.files import need_space, read_text, write_atomic
 from runtime.manifest import Manifest, stage
-from runtime.peak import give_back
+from runtime.parity import parity_strings, prove_parity
 from runtime.progress import bar, say
 from runtime.prompt import PromptSpec
 from runtime.tokenizer import JsonTokenizer
 
 WriteGguf = Callable[[Path, Path], None]
 """(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
-STAGES = ("articles", "teacher", "prompt", "records", "capture", "student", "merged")
+STAGES = ("articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged")
 INFLUENCE_PACKS = 4
+REPAIR_SEED = 4
+HELD_OUT = "held_out.safetensors"
+"""In capture/: what the student is compared with."""
 WORK_BYTES_PER_WEIGHT_BYTE = 6
 """Space a build takes beside the base's own weights: student, merged, f16, quantized, ONNX."""
 
@@ -87,6 +90,12 @@ class Build:
             {"data": data, "languages": recipe.languages},
             lambda out: make_records(recipe, self.work / "articles", out),
         )
+        if not done["records"].figures["by_split"]["test"]:
+            raise InputError(
+                "no record is held out, so nothing could be measured",
+                where=str(self.work / "records"),
+                hint="bring more conversations: one in ten is held out, by its name and data.seed",
+            )
         packing = {
             "articles": _made(done["articles"]),
             "records": _made(done["records"]),
@@ -95,18 +104,19 @@ class Build:
             "packing": recipe.packing.model_dump(),
         }
         if (layers := recipe.student.layers) is not None:
-            self._stage(done, "capture", {**packing, "capture": recipe.capture.model_dump()}, self._capture)
+            held_out = {"held_out": recipe.evaluate.packs}
+            self._stage(done, "capture", {**packing, **held_out, "capture": recipe.capture.model_dump()}, self._capture)
+            self._stage(
+                done,
+                "pruned",
+                {**packing, **held_out, "student": recipe.student.model_dump()},
+                lambda out: self._pruned(out, layers),
+            )
             self._stage(
                 done,
                 "student",
-                {
-                    **packing,
-                    "capture": _made(done["capture"]),
-                    "student": recipe.student.model_dump(),
-                    "kd": recipe.kd.model_dump(),
-                    "held_out": recipe.evaluate.packs,
-                },
-                lambda out: self._student(out, layers),
+                {"capture": _made(done["capture"]), "pruned": _made(done["pruned"]), "kd": recipe.kd.model_dump()},
+                self._student,
             )
         self._stage(
             done,
@@ -123,12 +133,10 @@ class Build:
     def _stage(
         self, done: dict[str, Manifest], name: str, inputs: Mapping[str, Any], work: Callable[[Path], Mapping[str, Any]]
     ) -> None:
-        force = self.force_from == name or any(manifest.figures.get("forced") for manifest in done.values())
-        manifest, ran = stage(self.work / name, name, {**inputs, "edgedesk": __version__}, work, force=force)
-        if force:
-            manifest = manifest.model_copy(update={"figures": {**manifest.figures, "forced": True}})
-        done[name] = manifest
-        say(f"{name:<9} {'done in ' + str(manifest.figures['seconds']) + ' s' if ran else 'unchanged'}")
+        # By place, not by name alone: the stage it begins from may be one that this recipe leaves out.
+        force = self.force_from is not None and STAGES.index(name) >= STAGES.index(self.force_from)
+        done[name], ran = stage(self.work / name, name, {**inputs, "edgedesk": __version__}, work, force=force)
+        say(f"{name:<9} {'done in ' + str(done[name].figures['seconds']) + ' s' if ran else 'unchanged'}")
 
     @cached_property
     def spec(self) -> PromptSpec:
@@ -163,6 +171,9 @@ class Build:
             )
         return packs[:limit]
 
+    def _held_out(self) -> list[Pack]:
+        return self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
+
     def _teacher(self, out: Path, write_gguf: WriteGguf) -> dict[str, Any]:
         """Tokenizer parity with llama.cpp comes before anything is learned."""
         gguf = out / "teacher.gguf"
@@ -182,42 +193,61 @@ class Build:
 
     def _capture(self, out: Path) -> dict[str, Any]:
         from distill.capture import capture
+        from distill.compare import hold_out
 
+        # Read before the long work: the student will be measured on them, and there may be none.
+        held_out = self._held_out()
         packs = self.packs("train", seed=1, limit=self.recipe.capture.packs)
         teacher = self._load(self.base.checkpoint)
         tokens = sum(len(pack.tokens) for pack in packs)
         with bar("capturing the teacher", tokens, unit="tokens") as advance:
-            return capture(teacher, packs, out / "capture.parquet", k=self.recipe.capture.k, advance=advance)
+            wanted = self.recipe.capture
+            figures = capture(
+                teacher, packs, out / "capture.parquet", k=wanted.k, states=wanted.states, advance=advance
+            )
+        hold_out(teacher, held_out, out / HELD_OUT)
+        return figures
 
-    def _student(self, out: Path, layers: int) -> dict[str, Any]:
-        from distill.capture import read_capture
+    def _pruned(self, out: Path, layers: int) -> dict[str, Any]:
         from distill.compare import compare
         from distill.merge import save
         from distill.prune import block_influence, drop_layers, layers_to_keep
+        from distill.repair import repair
+
+        count = self.recipe.student.repair_packs
+        packs = self.packs("train", seed=REPAIR_SEED, limit=max(count, INFLUENCE_PACKS))
+        held_out = self._held_out()
+        student = self._load(self.base.checkpoint)
+        influence = block_influence(student, packs[:INFLUENCE_PACKS])
+        keep = layers_to_keep(influence, layers)
+        drop_layers(student, keep)
+        figures: dict[str, Any] = {"layers": keep, "influence": [round(value, 4) for value in influence]}
+        figures["held_out_before"] = compare(student, held_out, self.work / "capture" / HELD_OUT)
+        if count:
+            teacher = self._load(self.base.checkpoint)
+            tokens = sum(len(pack.tokens) for pack in packs[:count]) * layers
+            with bar("repairing what pruning broke", tokens, unit="tokens × layers") as advance:
+                errors = repair(student, teacher, keep, packs[:count], advance=advance)
+            figures["errors"] = [round(value, 4) for value in errors]
+            figures["held_out"] = compare(student, held_out, self.work / "capture" / HELD_OUT)
+        save(student, self.base.checkpoint, out)
+        return figures
+
+    def _student(self, out: Path) -> dict[str, Any]:
+        from distill.capture import read_capture
+        from distill.compare import compare
+        from distill.merge import save
         from distill.train import distill
 
         captured = list(read_capture(self.work / "capture" / "capture.parquet"))
-        held_out = self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
-        student = self._load(self.base.checkpoint)
-        influence = block_influence(student, [row.pack for row in captured[:INFLUENCE_PACKS]])
-        keep = layers_to_keep(influence, layers)
-        drop_layers(student, keep)
-        # The teacher is in memory only to be compared with: it left before the training it was captured for.
-        before = compare(student, self._load(self.base.checkpoint), held_out)
-        give_back()
+        student = self._load(self.work / "pruned")
         tokens = sum(len(row.pack.tokens) for row in captured) * self.recipe.kd.epochs
         with bar("distilling", tokens, unit="tokens") as advance, self._scratch() as scratch:
             trained = distill(student, captured, self.recipe.kd, scratch, advance)
-        after = compare(student, self._load(self.base.checkpoint), held_out)
+        after = compare(student, self._held_out(), self.work / "capture" / HELD_OUT)
         save(student, self.base.checkpoint, out)
-        say(f"student vs teacher on held-out replies: KL {before['kl']} → {after['kl']}, top-1 {after['top1']}")
-        return {
-            "layers": keep,
-            "influence": [round(value, 4) for value in influence],
-            "held_out_before": before,
-            "held_out": after,
-            "training": trained,
-        }
+        say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
+        return {"held_out": after, "training": trained}
 
     def _merged(self, out: Path) -> dict[str, Any]:
         from distill.merge import merge

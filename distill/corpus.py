@@ -13,7 +13,7 @@ from typing import Any
 from distill.prepare import prepare
 from distill.recipe import Data, Recipe
 from distill.simulate import simulate
-from distill.sources import faq_records, import_faq, import_markdown
+from distill.sources import FAQ_PREFIX, faq_records, import_faq, import_markdown
 from distill.transcripts import RawConversation, read_transcripts
 from runtime.articles import Article, Section, load_articles
 from runtime.asked import ASKED_FILE, select_asked
@@ -22,7 +22,10 @@ from runtime.files import read_text, sha256_file
 from runtime.lexical import BM25
 from runtime.policy import read_policy
 from runtime.prompt import ChatPieces, PromptSpec
-from runtime.record import Record, read_rows, write_rows
+from runtime.record import Question, Record, read_rows, write_rows
+
+HELD_OUT = "questions"
+"""The folder of held-out questions in the stage `records`."""
 
 
 def data_key(data: Data) -> dict[str, Any]:
@@ -40,14 +43,11 @@ def data_key(data: Data) -> dict[str, Any]:
 
 
 def gather_articles(data: Data, out: Path) -> dict[str, Any]:
-    """Write every article as `out/<lang>/*.md`, the form of `runtime.articles`, and an FAQ's held-out questions."""
+    """Write every article as `out/<lang>/*.md`, the form of `runtime.articles`."""
     for lang, source in data.articles.items():
         import_markdown(source, out / lang, lang=lang)
     if data.faq:
-        for articles in import_faq(data.faq.folder, out).values():
-            _, questions = faq_records(articles)
-            if questions:
-                write_rows(out.parent / "questions" / f"{articles[0].lang}.jsonl", questions)
+        import_faq(data.faq.folder, out)
     articles = load_articles(out)
     return {
         "articles": {lang: sum(a.lang == lang for a in articles) for lang in sorted({a.lang for a in articles})},
@@ -78,12 +78,19 @@ def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
 
 
 def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
-    """Read, simulate, redact, link and split everything into records; returns the report."""
+    """Read, simulate, redact, link and split everything into records; returns the report.
+
+    An FAQ's held-out questions go into `out/questions/<lang>.jsonl`: beside the records, because one and the same
+    choice decides what is asked later and what is never trained on, and out of reach of a bundle, which takes articles.
+    """
     loaded = load_articles(articles)
     public = "\n".join(section.text for article in loaded for section in article.sections)
     report = prepare(_conversations(recipe, loaded), out, seed=recipe.data.seed, link=linker(loaded), public=public)
     if report["by_split"]["train"]:
         write_rows(out / ASKED_FILE, select_asked(read_rows(Record, out / "train.jsonl")))
+    for lang, (_, questions) in _faq(recipe.data, loaded).items():
+        if questions:
+            write_rows(out / HELD_OUT / f"{lang}.jsonl", questions)
     return {
         name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
     } | {
@@ -96,14 +103,23 @@ def _conversations(recipe: Recipe, articles: Sequence[Article]) -> Iterator[RawC
     data = recipe.data
     for transcripts in data.transcripts:
         yield from read_transcripts(transcripts.path, form=transcripts.form, lang=transcripts.lang)
-    if data.faq:
-        for lang in recipe.languages:
-            yield from faq_records([article for article in articles if article.lang == lang])[0]
+    for lang, (conversations, _) in _faq(data, articles).items():
+        if lang in recipe.languages:
+            yield from conversations
     if data.simulate:
         count, folders = data.simulate.conversations, data.simulate.folders
         for index, folder in enumerate(folders):
             share = count // len(folders) + (index < count % len(folders))
             yield from simulate(folder, conversations=share, seed=data.simulate.seed)
+
+
+def _faq(data: Data, articles: Sequence[Article]) -> dict[str, tuple[list[RawConversation], list[Question]]]:
+    """Training conversations and held-out questions of the FAQ's articles, by language."""
+    entries = [article for article in articles if data.faq and article.id.startswith(FAQ_PREFIX)]
+    return {
+        lang: faq_records([article for article in entries if article.lang == lang])
+        for lang in sorted({article.lang for article in entries})
+    }
 
 
 def linker(articles: Sequence[Article]) -> Callable[[str], str | None]:

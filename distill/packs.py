@@ -49,10 +49,6 @@ class Pack:
         """Indices i whose next token i+1 is part of a reply: where the reply's logits stand."""
         return [i for _, reply, end in self.branches for i in range(reply - 1, end - 1)]
 
-    def prefix_targets(self) -> list[int]:
-        """Indices within the shared prefix whose next token is in it too."""
-        return list(range(self.prefix - 1))
-
     def attention(self) -> torch.Tensor:
         """Bool mask [1, 1, query, key], True = may attend; for `attn_implementation="sdpa"`."""
         import torch

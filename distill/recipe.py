@@ -91,12 +91,16 @@ class Capture(_Part):
     packs: int = Field(default=140, ge=1)
     """Packs the teacher reads; with the packing they bound the time."""
     k: int = Field(default=32, ge=1, le=256)
+    states: bool = False
+    """Whether the teacher's last hidden states are kept too, for `kd.state_weight`: 2 bytes × its width a token."""
 
 
 class Student(_Part):
     """The student: the teacher with fewer layers, or, without a number, the teacher as it is (tuned only)."""
 
     layers: int | None = Field(default=None, ge=2)
+    repair_packs: int = Field(default=24, ge=0)
+    """Packs the pruned student is refitted on before it is trained (`distill.repair`); 0 leaves it as it is."""
 
 
 class Tuning(LoraSettings):

@@ -19,6 +19,8 @@ from runtime.errors import InputError, MissingError
 from runtime.files import MAX_ARTICLE_BYTES, read_text, write_atomic
 from runtime.record import Question
 
+FAQ_PREFIX = "faq-"
+"""What the id of an article out of an FAQ begins with."""
 HELD_OUT_EVERY = 5
 """Every so many FAQ entries are kept out of training, so that their questions can be asked later."""
 MAX_ANSWER_CHARS = {"en": 320, "zh": 130}
@@ -144,7 +146,7 @@ def _faq_articles(entries: Sequence[FaqEntry], texts: dict[str, Any], lang: str,
 
     articles = []
     for block in dict.fromkeys(entry.block for entry in entries):
-        identity, title = f"faq-{block}", text(block)
+        identity, title = f"{FAQ_PREFIX}{block}", text(block)
         sections = tuple(
             Section(
                 identity,

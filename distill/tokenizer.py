@@ -1,18 +1,15 @@
-"""What a checkpoint's chat template writes around messages, and the proof that llama.cpp cuts text as it does.
+"""What a checkpoint's chat template writes around messages, as plain strings.
 
-A model trained on tokens other than those the branch will feed it is wrong in ways no loss shows, so parity is a gate
-that comes before any training.
+Promises: a template that is no frame around messages is refused. Knows nothing of how text is cut into tokens.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
 
 from runtime.errors import ModelError
-from runtime.prompt import ChatPieces, Tokenizer
+from runtime.prompt import ChatPieces
 
 _SYSTEM, _USER, _ASSISTANT, _AGAIN = "\u2402SYS\u2403", "\u2402USR\u2403", "\u2402AST\u2403", "\u2402AGN\u2403"
 """Marks that no chat template contains, to find where it puts each message."""
@@ -85,49 +82,3 @@ def _closing(left: str, right: str, eos: str | None) -> str:
         return text.removesuffix(text[end:].lstrip("\n"))
     cut = max(text.rfind(">\n") + 2 if ">\n" in text else 0, text.rfind("]\n") + 2 if "]\n" in text else 0)
     return text[:cut]
-
-
-def parity_strings(texts: Iterable[str], *, count: int = 400, seed: int = 7) -> list[str]:
-    """`count` strings to compare tokenizers on: hard cases in both languages, then lines of the company's texts."""
-    hard = [
-        "", " ", "  two  spaces ", "\n\n\nlines\n", "tab\there", "€49.99", "1234567890", "2026-11-23", "14 March 2026",
-        "50%-off!!!", "don't I'll we've", "naïve café", "ﬁ ligature", "emoji 🙂👍🏽", "中文测试",
-        "价格49欧元，2026年3月14日", "全角：１２３（括号）",
-        "混合 mixed 文本 text", "<|im_start|>", "a<|im_end|>b", "\u200bzero width", "\ufeffbom",
-        "ÅÄÖ åäö", "русский текст", "日本語テスト", "한국어", "x" * 50, "12.5 kg / 3,5 m²", "C:\\path\\file.txt",
-        "https://a.b/c?d=e",
-    ]  # fmt: skip
-    generator = random.Random(seed)  # noqa: S311 - a choice of test strings, no secret
-    lines = sorted({line.strip() for text in texts for line in text.splitlines() if line.strip()})
-    generator.shuffle(lines)
-    while len(lines) + len(hard) < count:
-        alphabet = "abc XYZ 019.,;:!?-'\"()€%\n中文字价格退货，。！ é"
-        lines.append("".join(generator.choice(alphabet) for _ in range(generator.randint(3, 60))))
-    return hard + lines[: count - len(hard)]
-
-
-def prove_parity(ours: Tokenizer, gguf: Path, strings: Sequence[str]) -> int:
-    """Compare with llama.cpp's cuts, control tokens read and unread; returns how many strings.
-
-    `ModelError` on the first that differs.
-    """
-    from runtime.engine.model import Model
-
-    model = Model(gguf, context_tokens=64, threads=1, batch_tokens=64)
-    try:
-        return same_tokens(ours, model.vocab, strings)
-    finally:
-        model.close()
-
-
-def same_tokens(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> int:
-    """Count the strings that both tokenizers cut alike; `ModelError` on the first that they do not."""
-    for text in strings:
-        for control in (False, True):
-            left, right = ours.encode(text, control=control), theirs.encode(text, control=control)
-            if left != right:
-                raise ModelError(
-                    f"checkpoint and llama.cpp cut {text!r} differently: {left[:12]} and {right[:12]}",
-                    hint="training on other tokens than the branch feeds would be silently wrong; fix tokenizer.json",
-                )
-    return len(strings)

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.capture import Captured, target_states
+from distill.capture import Captured, chunks, forward, target_states
 from distill.device import autocast
 from distill.losses import topk_kl
 from distill.packs import Pack
-from runtime.errors import ModelError
+from runtime.errors import ModelError, UsageError
 
 
 class TrainSettings(BaseModel):
@@ -37,10 +37,14 @@ class TrainSettings(BaseModel):
 
 
 class DistillSettings(TrainSettings):
-    """The loss is KL on replies + `prefix_weight` × KL on articles + `ce_weight` × cross-entropy on replies."""
+    """The loss is KL on replies + `state_weight` × error of the states + `ce_weight` × cross-entropy on replies.
 
-    learning_rate: float = Field(default=3e-4, gt=0)
-    prefix_weight: float = Field(default=0.2, ge=0)
+    The error of the states is |h - s|² / |h|², h the teacher's last hidden state and s the student's, over all tokens
+    of a pack; it needs a capture with states, and lets tokens teach that are no replies, at no cost in logits.
+    """
+
+    learning_rate: float = Field(default=1e-4, gt=0)
+    state_weight: float = Field(default=0.0, ge=0)
     ce_weight: float = Field(default=0.0, ge=0)
 
 
@@ -63,6 +67,10 @@ def distill(
     import torch
     import torch.utils.checkpoint
 
+    if settings.state_weight and any(row.states is None for row in captured):
+        raise UsageError(
+            "kd.state_weight needs the teacher's states", where="the capture", hint="set capture.states = true"
+        )
     student.model.embed_tokens.weight.requires_grad_(False)
 
     def loss(model: Any, row: Captured) -> torch.Tensor:
@@ -77,15 +85,17 @@ def distill(
 
         # Logits over the whole vocabulary are the largest tensors of a step: they are made, used and made again for
         # the way back a few positions at a time.
+        states = forward(model, row.pack)
         parts = [
-            torch.utils.checkpoint.checkpoint(piece, states, start, use_reentrant=False)
-            for start, states in target_states(model, row.pack, row.index.tolist())
+            torch.utils.checkpoint.checkpoint(piece, part, start, use_reentrant=False)
+            for start, part in chunks(states, row.index.tolist())
         ]
-        kl, ce = (torch.cat(column) for column in zip(*parts, strict=True))
-        reply = torch.from_numpy(row.reply)
-        total: torch.Tensor = kl[reply].mean() + settings.ce_weight * ce[reply].mean()
-        if (~reply).any():
-            total = total + settings.prefix_weight * kl[~reply].mean()
+        kl, ce = (torch.cat(column).mean() for column in zip(*parts, strict=True))
+        total: torch.Tensor = kl + settings.ce_weight * ce
+        if settings.state_weight:
+            wanted = torch.from_numpy(row.states).float()
+            error = (states.float() - wanted).square().sum(-1) / wanted.square().sum(-1)
+            total = total + settings.state_weight * error.mean()
         return total
 
     return _run(student, list(captured), loss, settings, scratch, advance)
@@ -114,7 +124,7 @@ def tune(
     def loss(_model: Any, pack: Pack) -> torch.Tensor:
         index = pack.reply_targets()
         logits = torch.cat(
-            [core.lm_head(states)[: len(index) - start].float() for start, states in target_states(core, pack, index)]
+            [core.lm_head(states)[: len(index) - start].float() for start, states in target_states(core, pack)]
         )
         return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[torch.tensor(index) + 1])
 

@@ -31,6 +31,7 @@ def measure_answers(
     count: int,
     *,
     embedder: Path,
+    vectors: Path,
     articles: Path,
     asked: Sequence[Asked],
     spec: PromptSpec,
@@ -48,7 +49,9 @@ def measure_answers(
     details: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory() as index,
-        Retriever.build(loaded, Embedder(embedder, threads=threads), Path(index), asked=asked) as retriever,
+        Retriever.build(
+            loaded, Embedder(embedder, threads=threads), Path(index), asked=asked, shipped=vectors
+        ) as retriever,
     ):
         for lang in languages:
             if queries := from_questions([q for q in questions if q.lang == lang]):

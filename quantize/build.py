@@ -1,7 +1,7 @@
 """The folder distill leaves → GGUF files, ONNX, embedder, the measured table, and the bundle; each a cached stage.
 
     in   work/{merged, records, teacher, prompt/{prompt.json, policy*.toml}, articles/<lang>/*.md}
-    out  work/quantized/{f16, <format>…, onnx, embedder, measured}, work/bundle
+    out  work/quantized/{f16, <format>…, onnx, embedder, vectors, measured, answers}, work/bundle
 
 Promises: what the last stage would refuse is refused before the first; finished stages are kept when one fails. Knows
 formats only by name.
@@ -26,12 +26,17 @@ from quantize.gguf_quantize import check_kinds
 from quantize.measure import Measure, measure_decoders
 from quantize.samples import Sample, make_samples, read_sample_records, section_index
 from quantize.stages import GGUF, Stages, files_digest, make_f16, make_format, make_onnx
+from runtime.articles import load_articles
 from runtime.asked import ASKED_FILE, read_asked
 from runtime.bundle import open_bundle
+from runtime.embedder import Embedder
 from runtime.errors import MissingError, UsageError
 from runtime.files import sha256_file, write_atomic
 from runtime.manifest import Manifest, digest
+from runtime.progress import counter
+from runtime.retrieval import passage_texts
 from runtime.tokenizer import JsonTokenizer
+from runtime.vectors import VECTORS_FILE, write_vectors
 
 _EMBEDDER_TEXTS = 64
 """Section texts the INT8 embedder is compared with f32 on."""
@@ -80,6 +85,11 @@ class QuantizeResult:
     """Of every stage, with its seconds and peak memory."""
 
 
+def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
+    """The stages of a build with these formats, in the order they run in."""
+    return ("f16", *formats, *(("onnx",) if onnx else ()), "embedder", "vectors", "measured", "answers", "bundle")
+
+
 def build(
     work: Path,
     settings: QuantizeSettings,
@@ -106,6 +116,7 @@ def build(
     if settings.onnx:
         candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
     embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
+    _vectors(stages, work, settings)
     measures = _measured(stages, work, settings, candidates)
     answers = _answers(stages, work, settings, candidates)
     parts = BundleParts(
@@ -119,6 +130,7 @@ def build(
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
         asked=_asked(work),
+        vectors=out / "vectors" / VECTORS_FILE,
     )
     _bundle(stages, work, settings, parts, measures, embedder, answers, now)
     open_bundle(work / "bundle", verify=True)
@@ -145,6 +157,23 @@ def _embedder(stages: Stages, settings: QuantizeSettings, out: Path, texts: Sequ
     inputs = {"source": source, "prefixes": settings.prefixes}
     figures = stages.run("embedder", out / "embedder", "embedder", inputs, make).figures
     return EmbedderMeasure.model_validate({key: figures[key] for key in EmbedderMeasure.model_fields})
+
+
+def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
+    """Everything a branch's index embeds, embedded once for all branches."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        embedder = Embedder(work / "quantized" / "embedder", threads=settings.threads)
+        texts = passage_texts(load_articles(work / "articles"), read_asked(work / "records"))
+        with counter("embedding", unit="texts") as count:
+            return {"texts": write_vectors(folder / VECTORS_FILE, embedder, texts, count)}
+
+    inputs = {
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "articles": fingerprint(work / "articles"),
+        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
+    }
+    stages.run("vectors", work / "quantized" / "vectors", "vectors", inputs, make)
 
 
 def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> list[Measure]:
@@ -187,6 +216,7 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
             settings.questions,
             settings.asked,
             embedder=out / "embedder",
+            vectors=out / "vectors" / VECTORS_FILE,
             articles=work / "articles",
             asked=read_asked(work / "records"),
             spec=read_prompt(work / "prompt" / "prompt.json"),

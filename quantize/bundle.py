@@ -1,7 +1,7 @@
 """The parts of a build → a bundle folder that `runtime.bundle.open_bundle` accepts.
 
     bundle.json  prompt.json  policy*.toml  card.md  model/*.gguf  embedder/  articles/<lang>/*.md  report/*.json
-    licences/  signatures/README  and, where the recipe says so, onnx/
+    licences/  signatures/README  asked.jsonl  vectors.npy  and, where the recipe says so, onnx/
 
 Promises: every part is there before the first byte is copied. The manifest with the SHA-256s is written by
 `runtime.manifest.stage`, which calls this. Knows nothing of how the parts were made.
@@ -26,6 +26,7 @@ from runtime.files import need_space, read_text, write_atomic
 from runtime.manifest import MANIFEST
 from runtime.prompt import PromptSpec
 from runtime.record import describe
+from runtime.vectors import VECTORS_FILE
 
 _SIGNATURES = """\
 This is the place of the bundle's TUF metadata (root, targets, snapshot, timestamp).
@@ -52,6 +53,8 @@ class BundleParts:
     onnx: Path | None = None
     asked: Path | None = None
     """Questions of training records with the sections that answered them, for retrieval."""
+    vectors: Path | None = None
+    """Vectors of everything retrieval embeds."""
 
 
 def write_bundle(folder: Path, parts: BundleParts, info: BundleInfo, card: str) -> None:
@@ -190,6 +193,8 @@ def _copies(parts: BundleParts) -> Iterable[tuple[str, Path]]:
     yield "prompt.json", parts.prompt
     if parts.asked is not None:
         yield ASKED_FILE, parts.asked
+    if parts.vectors is not None:
+        yield VECTORS_FILE, parts.vectors
     for name, files in (("", parts.policies), ("report/", parts.reports), ("licences/", parts.licences)):
         for path in files:
             yield f"{name}{path.name}", path

@@ -1,4 +1,4 @@
-"""A GGUF file opened through llama.cpp's C API, for checking and measuring: tokens, logits, decode speed.
+"""A GGUF file opened through llama.cpp's C API, for measuring: logits, decode speed.
 
 One sequence, one thread at a time; serving is the business of `runtime.engine`, whose quiet library is used here too.
 Promises: nothing of llama.cpp reaches the terminal; its last words come back in the error when something fails.
@@ -21,29 +21,25 @@ if TYPE_CHECKING:
 
 
 class LlamaFile:
-    """A model file and, unless `vocab_only`, a context of `context` tokens. Use it in a `with` block.
+    """A model file and a context of `context` tokens. Use it in a `with` block.
 
     `f32_cache` keeps keys and values in f32 without flash attention, to compare with transformers to the last digits.
     """
 
-    def __init__(
-        self, path: Path, *, context: int = 2048, threads: int = 2, vocab_only: bool = False, f32_cache: bool = False
-    ) -> None:
+    def __init__(self, path: Path, *, context: int = 2048, threads: int = 2, f32_cache: bool = False) -> None:
         if not path.is_file():
             raise MissingError("no such GGUF file", where=str(path), hint="build it first")
         self._api: Any = library()
         self._ctx: Any = None
         params = self._api.llama_model_default_params()
-        params.vocab_only = vocab_only
         self._model: Any = self._api.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
             raise ModelError("llama.cpp cannot load it", where=str(path), hint=last_log())
         self.vocab = Vocab(self._api.llama_model_get_vocab(self._model))
-        if not vocab_only:
-            self._ctx = self._open_context(context, threads, f32_cache)
-            if not self._ctx:
-                self.close()
-                raise ModelError("llama.cpp cannot make a context", where=str(path), hint=last_log())
+        self._ctx = self._open_context(context, threads, f32_cache)
+        if not self._ctx:
+            self.close()
+            raise ModelError("llama.cpp cannot make a context", where=str(path), hint=last_log())
 
     def close(self) -> None:
         """Free the memory; the object cannot be used afterwards."""
@@ -60,10 +56,6 @@ class LlamaFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def encode(self, text: str, *, control: bool) -> list[int]:
-        """Token ids without added begin or end tokens (`runtime.prompt.Tokenizer`)."""
-        return self.vocab.encode(text, control=control)
 
     def logits(self, tokens: Sequence[int], start: int = 0) -> npt.NDArray[np.float32]:
         """Next-token logits after each of `tokens[start:]`, shape [len(tokens) - start, vocabulary], from empty."""

@@ -11,32 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantize.llama_file import LlamaFile
 from runtime.articles import Section, load_articles
-from runtime.errors import InputError, ModelError
+from runtime.errors import InputError
 from runtime.prompt import PromptSpec, Span, Tokenizer, encode, layout
 from runtime.record import Record, read_rows
-from runtime.tokenizer import JsonTokenizer
-
-TOKEN_PROBES = (
-    "",
-    "  two  spaces ",
-    "\n\nlines\n\t",
-    "€49.99 (50%-off!!!)",
-    "1234567890 2026-11-23",
-    "don't I'll we've",
-    "naïve café, ÅÄÖ",
-    "退货期限是30天，价格49欧元。",
-    "全角：１２３（括号）～",
-    "混合 mixed 文本 text",
-    "<|im_start|>a<|im_end|>",
-    "<|endoftext|>",
-    "日本語 русский 한국어",
-    "🙂👍🏽",
-    "https://a.b/c?d=e",
-    "x" * 60,
-)
-"""Texts that tokenizers are known to disagree on, in both languages."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +55,6 @@ def make_samples(
     if not samples:
         raise InputError("no record fits the prompt's context", hint="raise context_tokens, or shorten the articles")
     return samples
-
-
-def prove_tokens(checkpoint: Path, gguf: Path, texts: Iterable[str]) -> int:
-    """Compare llama.cpp's tokens with the checkpoint's, control tokens read and unread; returns how many texts.
-
-    `ModelError` on the first text they cut differently: the file would feed the model what it was not trained on.
-    """
-    texts = list(texts)
-    theirs = JsonTokenizer(checkpoint / "tokenizer.json")
-    with LlamaFile(gguf, vocab_only=True) as ours:
-        for text in texts:
-            for control in (False, True):
-                if ours.encode(text, control=control) != theirs.encode(text, control=control):
-                    raise ModelError(
-                        f"llama.cpp cuts {text[:60]!r} differently", where=str(gguf), hint="check tokenizer.json"
-                    )
-    return len(texts)
 
 
 def _sections(record: Record, spec: PromptSpec, sections: Mapping[tuple[str, str], Section]) -> Sequence[Section]:

@@ -15,8 +15,9 @@ from quantize.checkpoint import fingerprint
 from quantize.gguf_quantize import quantize_gguf
 from quantize.gguf_writer import write_gguf
 from quantize.onnx_decoder import export_onnx_decoder
-from quantize.samples import TOKEN_PROBES, prove_tokens
 from runtime.manifest import Manifest, digest, stage
+from runtime.parity import PROBES, prove_parity
+from runtime.tokenizer import JsonTokenizer
 
 Say = Callable[[str], None]
 GGUF = "model.gguf"
@@ -63,7 +64,7 @@ def make_f16(
 
     def work(folder: Path) -> dict[str, Any]:
         write_gguf(checkpoint, folder / GGUF, name=name, licence=licence)
-        return {"tokens_equal_on": prove_tokens(checkpoint, folder / GGUF, [*TOKEN_PROBES, *texts])}
+        return {"tokens_equal_on": prove_parity(JsonTokenizer(checkpoint), folder / GGUF, [*PROBES, *texts])}
 
     inputs = {"checkpoint": fingerprint(checkpoint), "name": name, "licence": licence}
     stages.run("f16", out / "f16", "gguf", inputs, work)

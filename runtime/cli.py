@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runtime.errors import EdgedeskError, ExitCode, UnavailableError
+from runtime.progress import counter
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -43,7 +44,7 @@ def install(
     from runtime.home import find_home
 
     where = find_home(home)
-    with _progress("installing") as step:
+    with counter("installing") as step:
         number = store.install(bundle, where, progress=lambda _, done, total: step(done, total))
     installed = store.current_bundle(where)
     _make_index(installed, where)
@@ -195,7 +196,7 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
     current_bundle(home)  # says what is missing before a lock file is made
     with ExitStack() as stack:
         stack.enter_context(hold(home, "ask"))
-        step = stack.enter_context(_progress("reading the articles"))
+        step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
         yield desk.ask(request, threading.Event())
 
@@ -207,26 +208,10 @@ def _make_index(bundle: Bundle, home: Path) -> None:
     from runtime.retrieval import Retriever
 
     try:
-        with hold(home, "install"), _progress("indexing articles") as step:
+        with hold(home, "install"), counter("indexing articles") as step:
             Retriever.open(bundle, home / "index", progress=step).close()
     except BusyError:
         _talk("the running server indexes the articles when it is restarted")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr that appears with the first step and goes away at the end or on Ctrl-C."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None, visible=False)
-
-        def step(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, visible=done < total)
-
-        yield step
 
 
 def printable(text: str) -> str:

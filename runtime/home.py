@@ -1,8 +1,9 @@
-"""A branch's folder (EDGEDESK_HOME): where its parts lie, and the lock that lets one process at a time own them.
+"""A branch's folder (EDGEDESK_HOME): where its parts lie, and the locks that let one process at a time own them.
 
     generations/N, current -> generations/N      installed bundles
     index/            the search index, rebuilt when missing
     journal.sqlite    conversations
+    install.lock      held by whoever installs
     settings.toml     settings of this branch
     run/              edgedesk.sock, edgedesk.lock, token, serve.log; owner-only
 
@@ -62,11 +63,17 @@ def reachable(path: Path) -> Iterator[str]:
 
 @contextmanager
 def hold(home: Path, who: str) -> Iterator[None]:
-    """Own the home's journal, index and socket, or raise `BusyError` at once naming the process that does.
+    """Own the home's journal, index and socket, or raise `BusyError` at once naming the process that does."""
+    with locked(run_folder(home) / "edgedesk.lock", who, home):
+        yield
+
+
+@contextmanager
+def locked(path: Path, who: str, where: Path) -> Iterator[None]:
+    """Hold a lock file, or raise `BusyError` at once naming who holds it; `where` is the folder it stands for.
 
     The kernel drops the lock with the process, so nothing is left behind by a kill.
     """
-    path = run_folder(home) / "edgedesk.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -74,7 +81,9 @@ def hold(home: Path, who: str) -> Iterator[None]:
         except BlockingIOError:
             holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
             raise BusyError(
-                f"{holder} is already running here", where=str(home), hint="use that one, or stop it first"
+                f"{holder} is already running here",
+                where=str(where),
+                hint="use that one, wait for it, or stop it first",
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"edgedesk {who} (process {os.getpid()})\n".encode(), 0)

@@ -110,6 +110,16 @@ def safe_path(name: str) -> bool:
     return not set(parts) & {"", ".", ".."} and not re.search(r"[\x00-\x1f\x7f\\]", name)
 
 
+def _is_there(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file of the manifest is there in its size."""
+    return all(
+        safe_path(entry.path)
+        and (path := folder / PurePosixPath(entry.path)).is_file()
+        and path.stat().st_size == entry.bytes
+        for entry in manifest.files
+    )
+
+
 def digest(value: Any) -> str:
     """SHA-256 of a value's canonical JSON: a key for what went into a stage."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
@@ -124,12 +134,16 @@ def stage(
     *,
     force: bool = False,
 ) -> tuple[Manifest, bool]:
-    """Run `work(partial_folder) -> figures` unless `folder` was made from the same inputs; returns (manifest, ran)."""
+    """Run `work(partial_folder) -> figures` unless `folder` was made from the same inputs; returns (manifest, ran).
+
+    A file that was deleted or cut since makes it run again. Hashes are not compared: that would read gigabytes at every
+    start of a build; `verify` does it where a folder is handed on.
+    """
     wanted = json.loads(json.dumps(dict(inputs), default=str))
     if not force:
         try:
             manifest = read_manifest(folder)
-            if manifest.kind == kind and manifest.inputs == wanted:
+            if manifest.kind == kind and manifest.inputs == wanted and _is_there(folder, manifest):
                 return manifest, False
         except (MissingError, IntegrityError):
             pass

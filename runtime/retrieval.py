@@ -25,6 +25,7 @@ from runtime.index import VectorIndex
 from runtime.lexical import BM25
 from runtime.manifest import digest
 from runtime.sentences import pieces
+from runtime.vectors import VECTORS_FILE, passages
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,14 @@ class Retriever:
         """The retriever of an open bundle; its index is made in `index_dir` if need be."""
         articles = load_articles(bundle.articles_path)
         embedder = Embedder(bundle.embedder_path, threads=threads)
-        return cls.build(articles, embedder, index_dir, asked=read_asked(bundle.root), progress=progress)
+        return cls.build(
+            articles,
+            embedder,
+            index_dir,
+            asked=read_asked(bundle.root),
+            shipped=bundle.root / VECTORS_FILE,
+            progress=progress,
+        )
 
     @classmethod
     def build(
@@ -88,18 +96,22 @@ class Retriever:
         index_dir: Path,
         *,
         asked: Sequence[Asked] = (),
+        shipped: Path | None = None,
         progress: Progress | None = None,
     ) -> Retriever:
         """Take the index in `index_dir`, or make it anew when it is missing, stale or damaged.
 
-        `progress(done, all)` counts the pieces embedded; it is not called when the index can be taken as it is.
+        Vectors come from the file `shipped` (`runtime.vectors`) as far as it has them. `progress(done, all)` counts
+        the pieces that are embedded here; it is not called when there are none.
         """
         sections = [section for article in articles for section in article.sections]
         if not sections:
             raise MissingError("no article to search", where=str(index_dir), hint="put articles into the bundle")
         cut = _cut(sections, asked)
         inputs = {"embedder": embedder.fingerprint, "pieces": digest(cut)}
-        index = VectorIndex.open(index_dir, inputs, cut.groups, lambda: embedder.passages(cut.texts, progress))
+        index = VectorIndex.open(
+            index_dir, inputs, cut.groups, lambda: passages(embedder, cut.texts, shipped, progress)
+        )
         return cls(articles, embedder, asked, cut, index)
 
     def search(
@@ -197,6 +209,11 @@ class Retriever:
     def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[tuple[int, float]]:
         count = min(most, sum(self._counts[group] for group in groups))
         return self._index.nearest(vector, count, groups) if count else []
+
+
+def passage_texts(articles: Sequence[Article], asked: Sequence[Asked]) -> list[str]:
+    """What the index of these articles and earlier questions embeds, in its order."""
+    return _cut([section for article in articles for section in article.sections], asked).texts
 
 
 def _best(found: list[tuple[int, float]]) -> dict[int, float]:

@@ -9,7 +9,6 @@ signatures will be checked in `install`, on its manifest, before any file is cop
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -20,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runtime.bundle import Bundle, BundleInfo, open_bundle
-from runtime.errors import BusyError, EdgedeskError, IntegrityError, MissingError
+from runtime.errors import EdgedeskError, IntegrityError, MissingError
 from runtime.files import fsync_folder, full_disk_is_an_error, need_space, new_folder
+from runtime.home import locked
 from runtime.manifest import MANIFEST, FileEntry, check_names, read_manifest
 
 CURRENT = "current"
@@ -174,19 +174,6 @@ def _current_number(home: Path) -> int | None:
 
 @contextmanager
 def _installing(home: Path) -> Iterator[None]:
-    """Hold the installer's lock, or raise `BusyError` at once naming the process that does."""
     home.mkdir(parents=True, exist_ok=True)
-    handle = os.open(home / "install.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 64, 0).decode("ascii", "replace").strip() or "unknown"
-            raise BusyError(
-                f"process {holder} is installing", where=str(home), hint="wait until it has finished"
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    with locked(home / "install.lock", "install", home):
         yield
-    finally:
-        os.close(handle)

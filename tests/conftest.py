@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# A branch's fixtures, for every folder of tests: pytest finds them under the names they have here.
+from .branch import (  # noqa: F401
+    articles_folder,
+    embedder,
+    embedder_folder,
+    endless_gguf,
+    make_bundle,
+    make_home,
+    random_gguf,
+    scripted_gguf,
+)
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -81,6 +96,23 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     return _tiny(tmp_path_factory.mktemp("tiny-qwen2"), "qwen2", pre, normalizers.NFC())
+
+
+@pytest.fixture(scope="session")
+def with_pairs() -> Callable[[Path, Path], Path]:
+    """A copy of a checkpoint in which `49` is a token, which only the splitting of digits keeps from being used."""
+
+    def copy(checkpoint: Path, out: Path) -> Path:
+        shutil.copytree(checkpoint, out)
+        tokenizer = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))
+        model = tokenizer["model"]
+        last = "".join(model["merges"][-1])
+        model["vocab"]["49"] = model["vocab"].pop(last)
+        model["merges"][-1] = ["4", "9"]
+        (out / "tokenizer.json").write_text(json.dumps(tokenizer))
+        return out
+
+    return copy
 
 
 def _tiny(out: Path, kind: str, pre: object, normalizer: object) -> Path:

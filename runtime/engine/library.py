@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 KEPT_LOG_LINES = 20
@@ -31,8 +32,25 @@ def library() -> Any:
     from llama_cpp import llama_cpp
 
     llama_cpp.llama_log_set(_callback(llama_cpp), ctypes.c_void_p(0))
+    load_variant(llama_cpp)
     llama_cpp.llama_backend_init()
     return llama_cpp
+
+
+def load_variant(llama_cpp: Any) -> bool:
+    """Load the fastest code that this processor can run, where the wheel carries several; returns whether it does.
+
+    A wheel of `./build.sh wheels` has the processor's code in files of its own, one a kind of processor, and nothing
+    loads them by itself: without this call there is no backend and no model can be opened.
+    """
+    folder = Path(llama_cpp._base_path)
+    if not any(folder.glob("libggml-cpu-*.so")):
+        return False
+    # Looked up through libllama's own handle: opening libggml.so by its name would load a second copy beside it.
+    load = llama_cpp._lib.ggml_backend_load_all_from_path
+    load.argtypes, load.restype = [ctypes.c_char_p], None
+    load(os.fsencode(folder))
+    return True
 
 
 @cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -201,20 +199,3 @@ def open_model() -> Iterator[Callable[..., Any]]:
 
     yield load
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="session")
-def with_pairs() -> Callable[[Path, Path], Path]:
-    """A copy of a checkpoint in which `49` is a token, which only the splitting of digits keeps from being used."""
-
-    def copy(checkpoint: Path, out: Path) -> Path:
-        shutil.copytree(checkpoint, out)
-        tokenizer = json.loads((out / "tokenizer.json").read_text(encoding="utf-8"))
-        model = tokenizer["model"]
-        last = "".join(model["merges"][-1])
-        model["vocab"]["49"] = model["vocab"].pop(last)
-        model["merges"][-1] = ["4", "9"]
-        (out / "tokenizer.json").write_text(json.dumps(tokenizer))
-        return out
-
-    return copy

@@ -15,6 +15,7 @@ import pytest
 from distill import build as module
 from distill.build import STAGES, open_build
 from distill.packs import Pack
+from distill.prepare import split_of
 from distill.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Student, Transcripts, Tuning
 from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
@@ -136,9 +137,11 @@ def test_a_second_run_does_nothing_and_the_first_leaves_whole_folders(
 def test_the_figures_of_a_build_are_all_measured(built: Path) -> None:
     figures = {name: read_manifest(built / name).figures for name in STAGES}
     assert figures["teacher"]["parity_strings"] >= 300
-    assert figures["student"]["layers"][0] == 0
-    assert figures["student"]["layers"][-1] == 3
-    assert len(figures["student"]["influence"]) == 4
+    assert figures["pruned"]["layers"][0] == 0
+    assert figures["pruned"]["layers"][-1] == 3
+    assert len(figures["pruned"]["influence"]) == 4
+    assert len(figures["pruned"]["errors"]) == 3
+    assert figures["pruned"]["held_out"]["kl"] < figures["pruned"]["held_out_before"]["kl"]
     assert figures["student"]["held_out"]["tokens"] > 0
     assert figures["merged"]["largest_logit_difference"] < 1e-3
     assert figures["capture"]["packs"] == 2
@@ -151,11 +154,15 @@ def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], r
     lora = {"lora": recipe.lora.model_copy(update={"rank": 4})}
     assert run(kd=recipe.kd.model_copy(update={"ce_weight": 0.5}), **lora) == ["student", "merged"]
     assert run(**lora) == ["student", "merged"]
-    assert run(evaluate=Evaluate(packs=2), **lora)[0] == "student"
+    assert run(evaluate=Evaluate(packs=2), **lora) == ["capture", "pruned", "student"]
+    run(**lora)
     assert run(capture=Capture(packs=1, k=8), **lora) == ["capture", "student", "merged"]
+    student = recipe.student.model_copy(update={"repair_packs": 0})
+    assert run(student=student, **lora) == ["capture", "pruned", "student", "merged"]
+    assert run(**lora) == ["pruned", "student", "merged"]
     packing = recipe.packing.model_copy(update={"records": 3})
-    assert run(packing=packing, **lora) == ["capture", "student", "merged"]
-    assert run(prompt=Prompt(articles=1), **lora) == ["prompt", "capture", "student", "merged"]
+    assert run(packing=packing, **lora) == ["capture", "pruned", "student", "merged"]
+    assert run(prompt=Prompt(articles=1), **lora) == ["prompt", "capture", "pruned", "student", "merged"]
 
 
 def test_a_changed_article_reaches_everything_that_reads_it(
@@ -165,7 +172,7 @@ def test_a_changed_article_reaches_everything_that_reads_it(
     before = (built / "records" / "train.jsonl").read_bytes()
     path = company / "articles" / "returns.md"
     path.write_text(path.read_text(encoding="utf-8").replace("30 days", "45 days"), encoding="utf-8")
-    assert run() == ["articles", "teacher", "prompt", "records", "capture", "student", "merged"]
+    assert run() == ["articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged"]
     assert (built / "records" / "train.jsonl").read_bytes() == before
 
 
@@ -175,13 +182,13 @@ def test_a_changed_transcript_changes_records_but_not_the_teacher(run: Callable[
     path.write_text(path.read_text().replace("nothing", "€5"), encoding="utf-8")
     ran = run()
     assert "teacher" not in ran
-    assert ran[-4:] == ["records", "capture", "student", "merged"]
+    assert ran[-5:] == ["records", "capture", "pruned", "student", "merged"]
 
 
 def test_another_base_starts_again_from_the_teacher(
     run: Callable[..., list[str]], built: Path, tiny_qwen2: Path
 ) -> None:
-    assert run(base=tiny_qwen2) == ["teacher", "prompt", "capture", "student", "merged"]
+    assert run(base=tiny_qwen2) == ["teacher", "prompt", "capture", "pruned", "student", "merged"]
     assert json.loads((built / "merged" / "config.json").read_text())["model_type"] == "qwen2"
 
 
@@ -208,6 +215,7 @@ def test_a_stage_folder_that_was_lost_or_lost_its_manifest_is_made_again(
 
 def test_without_layers_the_base_itself_is_tuned(run: Callable[..., list[str]], work: Path) -> None:
     assert run(student=Student()) == ["articles", "teacher", "prompt", "records", "merged"]
+    assert run(student=Student(), force_from="student") == ["merged"]
     assert json.loads((work / "merged" / "config.json").read_text())["num_hidden_layers"] == 4
 
 
@@ -294,6 +302,33 @@ def test_records_that_fit_no_pack_are_said(run: Callable[..., list[str]], compan
     with pytest.raises(InputError, match="fits a prompt") as error:
         run(packing=Packing(tokens=128))
     assert "packing.tokens" in error.value.hint
+
+
+@pytest.mark.parametrize("layers", [3, None])
+def test_that_nothing_is_held_out_is_said_before_the_long_stages(
+    layers: int | None, run: Callable[..., list[str]], company: Path, work: Path
+) -> None:
+    names = [
+        name for name in (f"c{n}" for n in range(40)) if split_of(name, Data.model_fields["seed"].default) != "test"
+    ]
+    rows = [f"{name},user,May I return item {name}?\n{name},assistant,Item {name} costs nothing." for name in names]
+    (company / "en.csv").write_text("conversation,role,content\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError, match="held out"):
+        run(student=Student(layers=layers))
+    assert not {"capture", "merged"} & {path.name for path in work.iterdir()}
+
+
+def test_that_no_held_out_record_fits_a_pack_is_said_before_the_capture(
+    run: Callable[..., list[str]], company: Path, work: Path
+) -> None:
+    rows = []
+    for name in (f"c{n}" for n in range(100, 140)):
+        asked = "May I return item" if split_of(name, Data.model_fields["seed"].default) != "test" else "xyzzy " * 900
+        rows.append(f"{name},user,{asked} {name}?\n{name},assistant,Item {name} costs nothing.")
+    (company / "en.csv").write_text("conversation,role,content\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError, match="no test record"):
+        run()
+    assert not (work / "capture").exists()
 
 
 def test_packs_hold_both_languages_and_the_seed_decides_their_order(

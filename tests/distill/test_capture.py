@@ -68,8 +68,8 @@ def test_what_is_read_is_what_the_teacher_said(teacher: Any, packs: list[Pack], 
     rows = list(read_capture(written))
     assert [row.pack for row in rows] == packs
     for row, pack in zip(rows, packs, strict=True):
-        assert row.index.tolist() == pack.prefix_targets() + pack.reply_targets()
-        assert row.reply.tolist() == [False] * len(pack.prefix_targets()) + [True] * len(pack.reply_targets())
+        assert row.index.tolist() == pack.reply_targets()
+        assert row.states is None
         with torch.no_grad():
             logits = teacher.lm_head(forward(teacher, pack)[row.index.tolist()])
         wanted, ids = torch.log_softmax(logits, -1).topk(8, -1)
@@ -79,12 +79,21 @@ def test_what_is_read_is_what_the_teacher_said(teacher: Any, packs: list[Pack], 
         assert row.logprobs.dtype == np.float16
 
 
+def test_states_are_the_teachers_at_every_token(teacher: Any, packs: list[Pack], tmp_path: Path) -> None:
+    capture(teacher, packs, tmp_path / "c", k=2, states=True, precision="f32")
+    for row, pack in zip(read_capture(tmp_path / "c"), packs, strict=True):
+        assert row.states is not None
+        assert row.states.dtype == np.float16
+        with torch.no_grad():
+            np.testing.assert_allclose(row.states, forward(teacher, pack).numpy(), rtol=2e-3, atol=1e-3)
+
+
 def test_figures_count_what_was_written(teacher: Any, packs: list[Pack], tmp_path: Path) -> None:
     seen: list[int] = []
     figures = capture(teacher, packs, tmp_path / "c", k=1500, precision="f32", advance=seen.append)
     assert figures["tokens"] == sum(len(pack.tokens) for pack in packs) == sum(seen)
     assert figures["records"] == sum(len(pack.records) for pack in packs)
-    assert figures["positions"] == sum(len(p.prefix_targets()) + len(p.reply_targets()) for p in packs)
+    assert figures["positions"] == sum(len(pack.reply_targets()) for pack in packs)
     assert figures["captured_mass"] == pytest.approx(1, abs=1e-3)
 
 
@@ -98,7 +107,7 @@ def test_a_position_takes_at_most_200_bytes_at_k_32_with_a_large_vocabulary(
     config = AutoConfig.from_pretrained(tiny_llama, vocab_size=151_936, num_hidden_layers=1)
     large = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     tokens = torch.randint(151_936, (400,), generator=torch.Generator().manual_seed(2)).tolist()
-    pack = Pack(tuple(tokens), 300, ((300, 350, 400),), ("r",))
+    pack = Pack(tuple(tokens), 20, ((20, 30, 400),), ("r",))
     figures = capture(large, [pack], tmp_path / "c", k=32)
     (row,) = read_capture(tmp_path / "c")
     assert row.ids.max() > 1 << 16

@@ -11,19 +11,31 @@ import torch
 
 from distill import capture as module
 from distill.capture import forward
-from distill.compare import compare
+from distill.compare import compare, hold_out
 from distill.packs import Pack
 
 
-def test_a_model_is_its_own_equal(tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack]) -> None:
+def against(student: Any, teacher: Any, packs: list[Pack], folder: Path) -> dict[str, float]:
+    hold_out(teacher, packs, folder / "held_out.safetensors", precision="f32")
+    return compare(student, packs, folder / "held_out.safetensors", precision="f32")
+
+
+def test_a_model_is_its_own_equal(
+    tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], tmp_path: Path
+) -> None:
     model = open_model(tiny_llama)
-    figures = compare(model, model, packs, precision="f32")
+    figures = against(model, model, packs, tmp_path)
     assert figures == {"kl": 0.0, "top1": 1.0, "tokens": sum(len(pack.reply_targets()) for pack in packs)}
 
 
 @pytest.mark.parametrize("chunk", [3, 1000])
 def test_it_is_the_mean_over_reply_tokens_however_they_are_cut(
-    chunk: int, tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], monkeypatch: pytest.MonkeyPatch
+    chunk: int,
+    tiny_llama: Path,
+    open_model: Callable[..., Any],
+    packs: list[Pack],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setattr(module, "CHUNK", chunk)
     student, teacher = open_model(tiny_llama), open_model(tiny_llama, widen=6)
@@ -36,8 +48,8 @@ def test_it_is_the_mean_over_reply_tokens_however_they_are_cut(
             )
             kl.append(torch.nn.functional.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1))
             same.append(ours.argmax(-1) == theirs.argmax(-1))
-    figures = compare(student, teacher, packs, precision="f32")
+    figures = against(student, teacher, packs, tmp_path)
     assert figures["kl"] == pytest.approx(torch.cat(kl).mean().item(), abs=1e-4)
     assert figures["kl"] > 0.01
     assert figures["top1"] == pytest.approx(torch.cat(same).float().mean().item(), abs=1e-4)
-    assert compare(teacher, student, packs, precision="f32")["kl"] != figures["kl"]
+    assert against(teacher, student, packs, tmp_path)["kl"] != figures["kl"]

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from distill.gguf_import import build_tokenizer, import_gguf, read_metadata
-from distill.tokenizer import chat_pieces, parity_strings, prove_parity, same_tokens
+from distill.tokenizer import chat_pieces
 from quantize.gguf_writer import write_gguf
 from runtime.errors import ModelError
+from runtime.parity import parity_strings, prove_parity, same_tokens
 from runtime.tokenizer import JsonTokenizer
 
 

@@ -85,7 +85,6 @@ def test_a_branch_sees_the_prefix_and_itself_and_nothing_later() -> None:
 
 def test_targets_are_every_reply_token_and_no_question(packs: list[Pack]) -> None:
     assert SMALL.reply_targets() == [2, 4]
-    assert SMALL.prefix_targets() == [0]
     for pack in packs:
         wanted = [token for _, reply, end in pack.branches for token in pack.tokens[reply:end]]
         assert [pack.tokens[index + 1] for index in pack.reply_targets()] == wanted

@@ -62,7 +62,7 @@ def test_messages_of_one_side_in_a_row_are_one(tmp_path: Path) -> None:
 
 
 def test_personal_data_is_gone_before_anything_is_written(tmp_path: Path) -> None:
-    """Proves part of S11."""
+    """Part of S11: records."""
     canaries = ["Anna Keller", "anna@home.example", "+49 151 23456789", "NL-7654321", "13812345678", "李明华"]
     conversation = talk(
         "anna@home.example",

@@ -105,7 +105,7 @@ def test_malformed_files_are_refused_by_name(small_shop: Path, file: str, old: s
 def test_the_shop_gives_1500_conversations_in_seconds_and_no_planted_value_gets_through(
     tmp_path: Path, lang: str
 ) -> None:
-    """Proves part of S11."""
+    """Part of S11."""
     if not (SHOP / lang / "simulate.toml").exists():
         pytest.skip("the example shop is not there")
     start = time.monotonic()

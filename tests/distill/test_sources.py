@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from distill.corpus import gather_articles, make_records
+from distill.recipe import Data, Faq, Recipe
 from distill.sources import (
     faq_entries,
     faq_records,
@@ -17,6 +19,7 @@ from distill.sources import (
 )
 from runtime.articles import load_articles, parse_article
 from runtime.errors import InputError, MissingError
+from runtime.record import Question, Record, read_rows
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -95,6 +98,37 @@ def test_first_sentences_are_whole() -> None:
     assert first_sentences("“问？”他说。第二句！", "zh") == "“问？”他说。第二句！"
     assert first_sentences("no stop", "en") == "no stop"
     assert plain_text("a < b <b>c</b>\n d&nbsp;e") == "a < b c d e"
+
+
+def test_an_faq_s_held_out_questions_are_in_no_record_whatever_the_order_of_its_blocks(
+    faq: Path, tmp_path: Path
+) -> None:
+    """Blocks stand on the page in another order than articles in a folder."""
+    blocks = {"zebra": range(7), "apple": range(7, 20)}
+    page = "".join(
+        f"<h2>{{% translate {block} %}}</h2>"
+        + "".join(f"<h3>{{% translate q{n} %}}</h3><p>{{% translate t{n} %}}</p>" for n in numbers)
+        for block, numbers in blocks.items()
+    )
+    texts = "".join(f"    q{n}: Question {n}?\n    t{n}: It is {n}00.\n" for n in range(20))
+    (faq / "faq.html").write_text(page)
+    (faq / "en.yml").write_text("en:\n  faq:\n    zebra: Zebra\n    apple: Apple\n" + texts)
+    (faq / "zh_CN.yml").unlink()
+    recipe = Recipe(name="faq", data=Data(house_rules={}, policy={}, faq=Faq(folder=faq)))
+    gather_articles(recipe.data, tmp_path / "articles")
+    (tmp_path / "records").mkdir()
+    make_records(recipe, tmp_path / "articles", tmp_path / "records")
+    questions = {row.question for row in read_rows(Question, tmp_path / "records" / "questions" / "en.jsonl")}
+    recorded = {
+        row.query
+        for split in ("train", "valid", "test")
+        if (path := tmp_path / "records" / f"{split}.jsonl").stat().st_size
+        for row in read_rows(Record, path)
+    }
+    assert len(questions) == 4
+    assert len(recorded) == 16
+    assert not questions & recorded
+    assert sorted(path.name for path in tmp_path.iterdir() if path != faq) == ["articles", "records"]
 
 
 def test_held_out_entries_are_not_trained_on(faq: Path, tmp_path: Path) -> None:

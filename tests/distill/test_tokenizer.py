@@ -1,22 +1,18 @@
-"""The chat template as plain pieces, and the proof that llama.cpp cuts text as the checkpoint does."""
+"""The chat template as plain pieces."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from distill.tokenizer import chat_pieces, parity_strings, prove_parity, same_tokens
-from quantize.gguf_writer import write_gguf
-from runtime.engine.model import Model
+from distill.tokenizer import chat_pieces
 from runtime.errors import ModelError
 from runtime.prompt import ChatPieces
-from runtime.tokenizer import JsonTokenizer
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -36,7 +32,6 @@ MISTRAL = (
     "{% elif message['role'] == 'assistant' %}{{ ' ' + message['content'] + eos_token }}"
     "{% else %}{{ message['content'] + '\n\n' }}{% endif %}{% endfor %}"
 )
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 WithTemplate = Callable[[str], Path]
 
@@ -56,28 +51,6 @@ def with_template(tiny_llama: Path, tmp_path: Path) -> WithTemplate:
     return make
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_qwen2"])
-def pair(
-    request: pytest.FixtureRequest, with_pairs: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Path]:
-    """A checkpoint and its GGUF."""
-    folder = tmp_path_factory.mktemp("pair")
-    checkpoint = with_pairs(request.getfixturevalue(request.param), folder / "checkpoint")
-    write_gguf(checkpoint, folder / "model.gguf")
-    return checkpoint, folder / "model.gguf"
-
-
-@pytest.fixture(scope="module")
-def loaded(pair: tuple[Path, Path]) -> Iterator[tuple[JsonTokenizer, Model]]:
-    model = Model(pair[1], context_tokens=64, threads=1, batch_tokens=64)
-    yield JsonTokenizer(pair[0]), model
-    model.close()
-
-
-def texts(shop: Path) -> list[str]:
-    return [path.read_text(encoding="utf-8") for path in sorted(shop.rglob("articles/*.md"))]
-
-
 def test_the_pieces_of_chatml(tiny_llama: Path) -> None:
     assert chat_pieces(tiny_llama) == ChatPieces(
         system_open="<|im_start|>system\n",
@@ -88,6 +61,26 @@ def test_the_pieces_of_chatml(tiny_llama: Path) -> None:
         assistant_close="<|im_end|>\n",
         stop=("<|im_end|>",),
     )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        "{{ self.__init__.__globals__.__builtins__.__import__('os').system('touch PLACE') }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch PLACE').read() }}",
+        (
+            "{% for c in ().__class__.__base__.__subclasses__() %}{% if c.__name__ == 'Popen' %}"
+            "{{ c(['touch', 'PLACE']) }}{% endif %}{% endfor %}"
+        ),
+    ],
+)
+def test_a_template_that_runs_code_is_stopped(payload: str, with_template: WithTemplate, tmp_path: Path) -> None:
+    """S6: at head office it runs, in a sandbox (CVE-2024-34359 is the same without one)."""
+    place = tmp_path / "ran"
+    folder = with_template(payload.replace("PLACE", str(place)) + CHATML)
+    with contextlib.suppress(ModelError):  # a template may also come to nothing in the sandbox
+        chat_pieces(folder)
+    assert not place.exists()
 
 
 def test_a_begin_token_belongs_to_the_system_text_alone(with_template: WithTemplate, tiny_llama: Path) -> None:
@@ -144,61 +137,3 @@ def test_a_template_that_is_no_frame_around_messages_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=reason):
         chat_pieces(with_template(template))
-
-
-def test_parity_is_tried_on_hundreds_of_strings_of_both_languages(shop: Path) -> None:
-    strings = parity_strings(texts(shop))
-    assert len(strings) == 400
-    assert strings == parity_strings(reversed(texts(shop)))
-    assert sum(any("\u4e00" <= char <= "\u9fff" for char in text) for text in strings) > 100
-    assert len(parity_strings([])) == 400
-
-
-def test_llama_cpp_cuts_text_as_the_checkpoint_does(pair: tuple[Path, Path], shop: Path) -> None:
-    checkpoint, gguf = pair
-    strings = parity_strings(texts(shop))
-    assert prove_parity(JsonTokenizer(checkpoint), gguf, strings) == len(strings) >= 300
-
-
-def test_a_broken_pre_tokenizer_is_caught(pair: tuple[Path, Path], shop: Path, tmp_path: Path) -> None:
-    checkpoint, gguf = pair
-    broken = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
-    broken["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(broken))
-    with pytest.raises(ModelError, match=r"cut '.*\d.*' differently"):
-        prove_parity(JsonTokenizer(tmp_path), gguf, parity_strings(texts(shop)))
-
-
-def test_a_lost_control_token_is_caught(pair: tuple[Path, Path], tmp_path: Path) -> None:
-    checkpoint, gguf = pair
-    broken = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
-    broken["added_tokens"] = [token for token in broken["added_tokens"] if token["content"] != "<|im_end|>"]
-    (tmp_path / "tokenizer.json").write_text(json.dumps(broken))
-    with pytest.raises(ModelError, match=r"im_end"):
-        prove_parity(JsonTokenizer(tmp_path), gguf, parity_strings([]))
-
-
-class Letters:
-    """A tokenizer of code points that reads `shift` more where control tokens count."""
-
-    def __init__(self, shift: int) -> None:
-        self.shift = shift
-
-    def encode(self, text: str, *, control: bool) -> list[int]:
-        return [ord(char) + self.shift * control for char in text]
-
-
-def test_a_difference_in_control_tokens_only_is_one() -> None:
-    assert same_tokens(Letters(1), Letters(1), ["a", "退"]) == 2
-    with pytest.raises(ModelError, match="'退'"):
-        same_tokens(Letters(0), Letters(1), ["", "退"])
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(CONTROL) | st.text(max_size=8), max_size=6).map("".join))
-def test_plain_text_never_becomes_a_control_token(loaded: tuple[JsonTokenizer, Model], text: str) -> None:
-    ours, model = loaded
-    control = {token for name in CONTROL for token in ours.encode(name, control=True)}
-    assert len(control) == len(CONTROL)
-    for tokenizer in (ours, model.vocab):
-        assert control.isdisjoint(tokenizer.encode(text, control=False))

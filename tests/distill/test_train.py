@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 
 from distill import capture as module
 from distill.capture import Captured, capture, forward, read_capture
-from distill.compare import compare
+from distill.compare import compare, hold_out
 from distill.losses import topk_kl
 from distill.packs import Pack
 from distill.prune import drop_layers
 from distill.train import DistillSettings, LoraSettings, distill, tune
-from runtime.errors import ModelError
+from runtime.errors import ModelError, UsageError
 
 OpenModel = Callable[..., Any]
 
@@ -37,7 +38,9 @@ def teacher(tiny_llama: Path, open_model: OpenModel) -> Any:
 @pytest.fixture(scope="module")
 def captured(teacher: Any, packs: list[Pack], tmp_path_factory: pytest.TempPathFactory) -> list[Captured]:
     path = tmp_path_factory.mktemp("capture") / "c.parquet"
-    capture(teacher, packs, path, k=256, precision="f32")  # a random teacher is sure of nothing: 32 hold little of it
+    capture(
+        teacher, packs, path, k=256, states=True, precision="f32"
+    )  # a random teacher is sure of nothing: 32 hold little of it
     return list(read_capture(path))
 
 
@@ -49,17 +52,21 @@ def student(tiny_llama: Path, open_model: OpenModel) -> Any:
 def test_distilling_brings_the_student_nearer_to_its_teacher(
     student: Any, teacher: Any, captured: list[Captured], packs: list[Pack], tmp_path: Path, capfd: Any
 ) -> None:
-    before = compare(student, teacher, packs, precision="f32")
+    held_out = tmp_path / "held_out.safetensors"
+    hold_out(teacher, packs, held_out, precision="f32")
+    before = compare(student, packs, held_out, precision="f32")
     seen: list[int] = []
     settings = DistillSettings(learning_rate=2e-3, epochs=8, ce_weight=0, precision="f32")
-    figures = distill(student, captured, settings, tmp_path, seen.append)
-    after = compare(student, teacher, packs, precision="f32")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    figures = distill(student, captured, settings, scratch, seen.append)
+    after = compare(student, packs, held_out, precision="f32")
     assert after["kl"] < 0.5 * before["kl"]
     assert figures["loss_last_quarter"] < 0.7 * figures["loss_first_quarter"]
     assert figures["steps"] == figures["packs"] == 8 * len(packs)
     assert sum(seen) == 8 * sum(len(pack.tokens) for pack in packs)
     assert capfd.readouterr().out == ""  # stdout is data
-    assert list(tmp_path.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 def test_distilling_leaves_the_embeddings_as_they_are(student: Any, captured: list[Captured], tmp_path: Path) -> None:
@@ -73,20 +80,30 @@ def test_distilling_leaves_the_embeddings_as_they_are(student: Any, captured: li
 def test_the_loss_is_the_one_described_however_positions_are_cut(
     chunk: int, student: Any, captured: list[Captured], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """KL on replies + prefix_weight × KL on articles + ce_weight × cross-entropy on replies."""
+    """KL on replies + state_weight × error of the states + ce_weight × cross-entropy on replies."""
     monkeypatch.setattr(module, "CHUNK", chunk)
     (row, *_) = captured
     with torch.no_grad():
-        logits = student.lm_head(forward(student, row.pack)[row.index.tolist()])
+        states = forward(student, row.pack)
+        logits = student.lm_head(states[row.index.tolist()])
     kl = topk_kl(logits, torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs))
-    reply = torch.from_numpy(row.reply)
     words = torch.tensor([row.pack.tokens[place + 1] for place in row.index])
-    ce = torch.nn.functional.cross_entropy(logits[reply], words[reply])
-    wanted = kl[reply].mean() + 0.7 * kl[~reply].mean() + 0.2 * ce
-    settings = DistillSettings(prefix_weight=0.7, ce_weight=0.2, precision="f32")
+    ce = torch.nn.functional.cross_entropy(logits, words)
+    theirs = torch.from_numpy(row.states).float()
+    error = ((states - theirs) ** 2).sum(-1) / (theirs**2).sum(-1)
+    wanted = kl.mean() + 0.7 * error.mean() + 0.2 * ce
+    settings = DistillSettings(state_weight=0.7, ce_weight=0.2, precision="f32")
     assert distill(student, [row], settings, tmp_path, ignore)["loss_first_quarter"] == pytest.approx(
         wanted.item(), abs=2e-4
     )
+
+
+def test_states_that_were_not_captured_cannot_be_matched(
+    student: Any, captured: list[Captured], tmp_path: Path
+) -> None:
+    bare = [replace(row, states=None) for row in captured]
+    with pytest.raises(UsageError, match="state_weight"):
+        distill(student, bare, DistillSettings(state_weight=1), tmp_path, ignore)
 
 
 def test_steps_are_packs_over_what_is_accumulated(student: Any, captured: list[Captured], tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_tool_results_become_what_the_agent_knew() -> None:
 
 
 def test_the_retail_chats_of_tau_bench_become_records_without_personal_data(tmp_path: Path) -> None:
-    """Proves part of S11 on text that nobody here wrote."""
+    """Part of S11, on text that nobody here wrote."""
     source = TAU / "MockRetailDomainEnv-few_shot.jsonl"
     if not source.exists():
         pytest.skip("../shared/data/en_taubench is not there")

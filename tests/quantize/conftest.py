@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantize.samples import TOKEN_PROBES, section_index
+from quantize.samples import section_index
 from runtime.articles import load_articles
 from runtime.prompt import ChatPieces, PromptSpec
 from runtime.record import Record, write_rows
@@ -23,18 +23,6 @@ PIECES = ChatPieces(
     assistant_close="<|im_end|>\n",
     stop=("<|im_end|>",),
 )
-
-
-@pytest.fixture(scope="session")
-def probes(shop: Path) -> list[str]:
-    """At least 300 strings in English and Chinese: what tokenizers disagree on, then the shop's own lines."""
-    lines = {
-        line.strip()
-        for path in shop.rglob("articles/*.md")
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    }
-    return [*TOKEN_PROBES, *sorted(lines)]
 
 
 def variant(source: Path, out: Path, *, shard: str = "1GB", dtype: str = "float32", **options: object) -> Path:

@@ -48,7 +48,7 @@ def test_a_bundle_opens_and_holds_every_part(built: QuantizeResult) -> None:
     assert {
         "manifest.json", "bundle.json", "prompt.json", "policy.toml", "card.md", "report/answers.json",
         "licences/conftest.py", "signatures/README", "model/q8_0.gguf", "model/q4_k_m.gguf", "embedder/model.onnx",
-        "embedder/tokenizer.json", "embedder/embedder.json", "onnx/model.onnx",
+        "embedder/tokenizer.json", "embedder/embedder.json", "onnx/model.onnx", "vectors.npy",
     } <= names  # fmt: skip
     assert sum(name.startswith("articles/zh/") for name in names) == 3
     assert sum(name.endswith("manifest.json") for name in names) == 1
@@ -63,12 +63,26 @@ def test_the_card_says_what_was_measured(built: QuantizeResult) -> None:
     assert "tiny (Apache-2.0)" in card
 
 
+def test_a_branch_embeds_nothing_that_head_office_has_embedded(built: QuantizeResult, tmp_path: Path) -> None:
+    from runtime.retrieval import Retriever
+
+    bundle = open_bundle(built.bundle, verify=True)
+    computed: list[int] = []
+    with Retriever.open(bundle, tmp_path / "index", progress=lambda done, _: computed.append(done)) as retriever:
+        shipped = retriever.search("退货期限", lang="zh", limit=5)
+    assert computed == []
+    with Retriever.build(retriever.articles, retriever.embedder, tmp_path / "own") as retriever:
+        own = retriever.search("退货期限", lang="zh", limit=5)
+    assert [hit.section.ref for hit in shipped] == [hit.section.ref for hit in own]
+    assert [hit.similarity for hit in shipped] == pytest.approx([hit.similarity for hit in own], abs=1e-3)
+
+
 def test_a_second_run_redoes_nothing(copy: Path, settings: QuantizeSettings) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
     heard: list[str] = []
     build(copy, settings, now=datetime(2027, 1, 1, tzinfo=UTC), say=heard.append)
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
-    assert sum("up to date" in line for line in heard) == 8
+    assert sum("up to date" in line for line in heard) == 9
 
 
 def test_a_changed_policy_makes_a_new_bundle_and_nothing_else(copy: Path, settings: QuantizeSettings) -> None:
@@ -81,9 +95,19 @@ def test_a_changed_policy_makes_a_new_bundle_and_nothing_else(copy: Path, settin
 
 
 def test_a_damaged_bundle_is_never_handed_over_in_silence(copy: Path, settings: QuantizeSettings) -> None:
-    (copy / "bundle" / "model" / "q8_0.gguf").write_bytes(b"GGUF")
+    model = copy / "bundle" / "model" / "q8_0.gguf"
+    data = model.read_bytes()
+    model.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(IntegrityError, match="q8_0"):
         build(copy, settings, now=NOW)
+
+
+def test_a_file_cut_since_the_last_run_is_made_again(copy: Path, settings: QuantizeSettings) -> None:
+    for path in (copy / "quantized" / "q8_0" / "model.gguf", copy / "bundle" / "card.md"):
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        build(copy, settings, now=NOW)
+        assert path.read_bytes() == whole
 
 
 def test_ctrl_c_keeps_finished_stages_and_leaves_nothing_half_made(copy: Path, settings: QuantizeSettings) -> None:

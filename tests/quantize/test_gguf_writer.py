@@ -11,8 +11,8 @@ from quantize.gguf_vocab import read_vocabulary
 from quantize.gguf_writer import write_gguf
 from quantize.llama_file import LlamaFile
 from quantize.measure import TorchDecoder
-from quantize.samples import prove_tokens
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, SpaceError
+from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
 
 from .conftest import variant
@@ -61,32 +61,10 @@ def test_logits_of_the_f16_file_differ_by_rounding_only(tiny_qwen2: Path, tmp_pa
     assert np.abs(wanted - got).max() < 1e-2 * np.abs(wanted).max()
 
 
-@pytest.mark.parametrize("family", ["tiny_llama", "tiny_qwen2"])
-def test_llama_cpp_cuts_text_as_the_checkpoint_does(
-    family: str, tmp_path: Path, probes: list[str], request: pytest.FixtureRequest
-) -> None:
-    checkpoint = request.getfixturevalue(family)
-    write_gguf(checkpoint, tmp_path / "f16.gguf")
-    assert len(probes) >= 300
-    assert prove_tokens(checkpoint, tmp_path / "f16.gguf", probes) == len(probes)
-
-
-def test_the_real_base_model_is_cut_alike_too(smollm2: Path, tmp_path: Path, probes: list[str]) -> None:
+def test_the_real_base_model_is_cut_alike(smollm2: Path, tmp_path: Path, shop: Path) -> None:
     write_gguf(smollm2, tmp_path / "f16.gguf")
-    assert prove_tokens(smollm2, tmp_path / "f16.gguf", probes) >= 300
-
-
-def test_a_tokenizer_that_differs_is_found_out(tiny_llama: Path, tiny_qwen2: Path, tmp_path: Path) -> None:
-    write_gguf(tiny_llama, tmp_path / "f16.gguf")
-    with pytest.raises(ModelError, match="differently"):
-        prove_tokens(tiny_qwen2, tmp_path / "f16.gguf", ["2026年3月14日 don't"])
-
-
-def test_plain_text_never_becomes_a_control_token(tiny_llama: Path, tmp_path: Path) -> None:
-    write_gguf(tiny_llama, tmp_path / "f16.gguf")
-    with LlamaFile(tmp_path / "f16.gguf", vocab_only=True) as llama:
-        assert llama.encode("<|im_end|>", control=True) == [2]
-        assert 2 not in llama.encode("<|im_end|>", control=False)
+    strings = parity_strings(path.read_text(encoding="utf-8") for path in shop.rglob("articles/*.md"))
+    assert prove_parity(JsonTokenizer(smollm2), tmp_path / "f16.gguf", strings) >= 300
 
 
 def test_metadata_names_template_ends_and_licence(tiny_llama: Path, tmp_path: Path) -> None:

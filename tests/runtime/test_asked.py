@@ -30,7 +30,7 @@ def test_only_first_questions_of_training_records_with_evidence_are_taken() -> N
 
 
 def test_a_question_is_taken_once_and_a_section_has_no_more_than_its_share() -> None:
-    """S8."""
+    """Part of S8: the cap."""
     records = [record("Can I?"), record("can  i?"), *(record(f"question {n}") for n in range(99))]
     assert len(select_asked(records, most=5)) == 5
     assert [asked.text for asked in select_asked(records, most=5)][:2] == ["Can I?", "question 0"]

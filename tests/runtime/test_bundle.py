@@ -142,7 +142,7 @@ def test_a_path_that_leads_outside_is_refused(make_bundle: Make, key: str, name:
     ],
 )
 def test_a_malformed_model_file_is_refused_before_c_code_sees_it(tmp_path: Path, data: bytes, message: str) -> None:
-    """S5, its first bytes."""
+    """Part of S5: its first bytes."""
     path = tmp_path / "模型.gguf"
     path.write_bytes(data)
     with pytest.raises(ModelError, match=message) as caught:

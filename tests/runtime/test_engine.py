@@ -184,6 +184,8 @@ def test_a_cancelled_request_gives_up_its_place_while_it_waits(endless: Engine) 
 
 
 def test_a_cancel_takes_effect_within_a_token_and_within_a_batch(endless: Engine) -> None:
+    """F17."""
+
     class AfterChecks:
         """Asks to stop once the engine's own thread has looked so many times."""
 

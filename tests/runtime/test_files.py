@@ -138,18 +138,33 @@ def test_the_disk_is_really_full(tmp_path: Path) -> None:
         file.write(b"x")
 
 
-def test_a_full_disk_at_fsync_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F3, F4: an fsync that fails is never taken for success."""
+@pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, SpaceError), (errno.EIO, OSError)])
+def test_an_fsync_that_fails_is_neither_tried_again_nor_taken_for_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, error: type[Exception]
+) -> None:
+    """F3, F4."""
+    tries = 0
 
     def fail(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        nonlocal tries
+        tries += 1
+        raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(SpaceError):
+    with pytest.raises(error):
         write_atomic(tmp_path / "a", "text")
-    with pytest.raises(SpaceError), new_folder(tmp_path / "folder") as partial:
+    with pytest.raises(error), new_folder(tmp_path / "folder") as partial:
         (partial / "x").write_text("x")
+    assert tries == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_read_has_no_hash_and_no_text() -> None:
+    """F4: the kernel answers with EIO where no memory is mapped."""
+    broken = Path("/proc/self/mem")
+    for read in (sha256_file, read_text):
+        with pytest.raises(OSError, match="Input/output error"):
+            read(broken)
 
 
 def test_any_other_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
@@ -176,7 +191,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path, interrupt: type[Ba
 
 
 def test_every_file_and_folder_is_synced_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """F2: what is not synced may be torn after a power cut, a folder's list of names too."""
+    """Part of F2: what is not synced may be torn after a power cut, a folder's list of names too."""
     order: list[str] = []
     real_fsync, real_replace = os.fsync, os.replace
 

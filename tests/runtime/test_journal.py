@@ -37,6 +37,7 @@ def test_every_commit_is_fsynced_and_one_connection_writes(tmp_path: Path) -> No
 
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_any_text_is_stored_without_loss(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """S10."""
     with Journal(tmp_path_factory.mktemp("any") / "journal.sqlite") as journal:
         key = journal.ask(None, text, "en")
         journal.draft(key, text)

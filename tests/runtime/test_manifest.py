@@ -151,6 +151,29 @@ def test_a_stage_with_a_spoilt_manifest_runs_again(tmp_path: Path) -> None:
     assert stage(tmp_path / "s", "records", {}, lambda _: {})[1] is True
 
 
+@pytest.mark.parametrize("damage", ["deleted", "cut", "grown", "a folder in its place"])
+def test_a_stage_whose_file_was_lost_or_cut_runs_again(tmp_path: Path, damage: str) -> None:
+    def work(folder: Path) -> dict[str, Any]:
+        (folder / "子").mkdir()
+        (folder / "子" / "out").write_bytes(b"whole")
+        return {}
+
+    target = tmp_path / "s"
+    stage(target, "records", {}, work)
+    path = target / "子" / "out"
+    path.unlink()
+    match damage:
+        case "cut":
+            path.write_bytes(b"who")
+        case "grown":
+            path.write_bytes(b"whole and more")
+        case "a folder in its place":
+            path.mkdir()
+    assert stage(target, "records", {}, work)[1] is True
+    assert path.read_bytes() == b"whole"
+    assert stage(target, "records", {}, work)[1] is False
+
+
 def test_a_stage_that_fails_keeps_the_last_result(tmp_path: Path) -> None:
     stage(tmp_path / "s", "records", {"n": 1}, lambda folder: {"x": (folder / "a").write_text("1")})
 

@@ -55,7 +55,7 @@ def test_without_a_section_the_prompt_has_no_article_part() -> None:
 
 @given(st.text())
 def test_only_the_templates_own_pieces_may_hold_control_tokens(hostile: str) -> None:
-    """S7: a role marker in an article, a turn or a question stays text."""
+    """Part of S7: a role marker in an article, a turn or a question stays text."""
     section = Section("a", "b", hostile, hostile, hostile, "en")
     parts = layout(SPEC, "en", [section], [Turn(role="user", content=hostile + "x")], hostile)
     allowed = set(PIECES.model_dump(exclude={"stop"}).values())

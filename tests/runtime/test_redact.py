@@ -1,4 +1,4 @@
-"""Personal data never passes; what is not personal is never touched. Proves part of S11."""
+"""Personal data never passes; what is not personal is never touched."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ FRAMES = ["{}", "It is {}.", "please use {} and hurry", "我的是{}，谢谢", 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_planted_value_never_survives(kind: str, data: st.DataObject) -> None:
+    """Part of S11: the redactor."""
     canary = data.draw(CANARIES[kind])
     text = data.draw(st.sampled_from(FRAMES)).format(canary)
     cleaned = Redactor().redact(text)

@@ -182,7 +182,7 @@ def test_an_index_is_made_once_and_again_only_when_articles_or_embedder_change(
 def test_a_damaged_index_is_made_again_unattended(
     articles: list[Article], embedder: Embedder, tmp_path: Path, place: float, bit: int, which: int
 ) -> None:
-    """F12: one bit flipped anywhere in any file of the index."""
+    """Part of F12, the index: one bit flipped anywhere in any of its files."""
     index = tmp_path / "index"
     with Retriever.build(articles, embedder, index) as retriever:
         wanted = refs(retriever, "standard delivery price")
@@ -201,7 +201,7 @@ def test_a_damaged_index_is_made_again_unattended(
 def test_a_mangled_index_is_made_again_unattended(
     articles: list[Article], embedder: Embedder, tmp_path: Path, damage: str
 ) -> None:
-    """F12."""
+    """Part of F12: the index."""
     Retriever.build(articles, embedder, tmp_path).close()
     made = tmp_path / "made"
     database = made / "chroma.sqlite3"

@@ -224,7 +224,7 @@ def test_several_agents_at_once_get_their_own_whole_answers(home: Path) -> None:
 def test_past_its_limit_the_server_refuses_at_once_and_finishes_what_it_accepted(
     endless_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """F16, the refusal."""
+    """Part of F16: the refusal."""
     monkeypatch.setenv("EDGEDESK_QUEUE_LIMIT", "1")
     with serving(endless_home):
         streams = [Client(endless_home).ask(f"{EN} {number}") for number in range(2)]

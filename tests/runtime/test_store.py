@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runtime import files, store
-from runtime.errors import BusyError, IntegrityError, MissingError, ModelError, SpaceError
+from runtime.errors import BusyError, ExitCode, IntegrityError, MissingError, ModelError, SpaceError
 from runtime.manifest import read_manifest, verify, write_manifest
 from runtime.store import current_bundle, generations, install, rollback
 
@@ -105,7 +105,7 @@ def test_a_damaged_bundle_is_refused_naming_the_file_and_the_old_one_serves(
 
 @pytest.mark.parametrize("kind", ["gone", "link", "longer"])
 def test_a_file_that_is_gone_a_link_or_too_long_is_refused(make_bundle: Make, home: Path, kind: str) -> None:
-    """S3, S4: an endless file is read no further than its promised length."""
+    """S4. Part of S3: an endless file is read no further than its promised length."""
     bad = make_bundle()
     card = bad / "card.md"
     if kind == "longer":
@@ -198,6 +198,33 @@ def test_a_disk_full_at_any_write_leaves_the_old_generation_serving(
     assert trials >= 10
 
 
+CUT = """
+import resource, signal, sys
+from pathlib import Path
+from runtime.errors import EdgedeskError
+from runtime.store import install
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+try:
+    install(Path(sys.argv[2]), Path(sys.argv[3]))
+except EdgedeskError as error:
+    sys.exit(int(error.exit_code))
+"""
+
+
+@pytest.mark.parametrize("room", [1, 60, 500, 2000, 4095])
+def test_a_write_that_finds_no_room_leaves_the_old_generation_serving(make_bundle: Make, home: Path, room: int) -> None:
+    """F3: the kernel itself refuses to write past `room` bytes of a file, and another one as it falls."""
+    install(make_bundle("a", "1"), home)
+    second = make_bundle("b", "2")
+    before = home.joinpath("current").readlink()
+    done = subprocess.run([sys.executable, "-c", CUT, str(room), str(second), str(home)], check=False)
+    assert done.returncode == ExitCode.NO_SPACE
+    assert home.joinpath("current").readlink() == before
+    assert leftovers(home) == []
+    assert install(second, home) == 2
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -217,7 +244,7 @@ install(bundle, home)
 
 
 def test_an_installer_killed_at_any_point_leaves_old_or_new_whole_and_converges(make_bundle: Make, home: Path) -> None:
-    """F1: SIGKILL before fsyncs, renames and the link; the calls in between are swept with strace elsewhere."""
+    """Part of F1: SIGKILL before fsyncs, renames and the link of an install."""
     install(make_bundle("a", "1"), home)
     second = make_bundle("b", "2")
     killed = 0

@@ -77,3 +77,13 @@ def test_without_a_command_it_lists_them(machine: tuple[Path, Path]) -> None:
     assert done.returncode == 2
     assert "./build.sh demo" in done.stdout
     assert "./build.sh test" in done.stdout
+    assert "./build.sh clean" in done.stdout
+    assert "set -e" not in done.stdout
+
+
+def test_wheels_need_a_compiler_too(machine: tuple[Path, Path]) -> None:
+    (machine[1] / "python3").symlink_to(sys.executable)
+    done = run(machine, "wheels")
+    assert done.returncode == 5
+    assert "no C and C++ compiler" in done.stderr
+    assert not (machine[0] / "dist").exists()

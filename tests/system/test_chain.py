@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 import edgedesk
 from distill.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
+from runtime.errors import GateError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,7 +29,7 @@ def small(recipe: Recipe, encoder: Path, **changes: object) -> Recipe:
         update={
             "base": BaseChoice(model=recipe.base.model, embedder=str(encoder)),
             "data": data,
-            "capture": Capture(packs=3),
+            "capture": Capture(packs=3, states=True),
             "lora": Tuning(packs=3, rank=4),
             "evaluate": Evaluate(packs=2, questions=4),
             "gate": Gate(),
@@ -61,7 +63,7 @@ def test_every_stage_leaves_a_manifest_with_its_time_and_memory(built: tuple[Rec
     _, work, figures = built
     stages = figures["stages"]
     assert isinstance(stages, dict)
-    assert {"articles", "teacher", "prompt", "records", "capture", "student", "merged"} <= set(stages)
+    assert {"articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged"} <= set(stages)
     assert {"f16", "q8_0", "q4_k_m", "onnx", "embedder", "measured", "answers", "bundle"} <= set(stages)
     assert all(row["peak_mb"] > 0 for row in stages.values())
     assert not list(work.rglob("*.partial"))
@@ -78,6 +80,36 @@ def test_a_second_build_runs_nothing(
     assert " done in " not in said
     assert " took " not in said
     assert {**second, "seconds_this_run": 0} == {**first, "seconds_this_run": 0}
+
+
+@pytest.mark.parametrize(
+    ("first", "ran"),
+    [
+        ("merged", ["merged", "f16", "q8_0", "q4_k_m", "onnx", "embedder", "vectors", "measured", "answers", "bundle"]),
+        ("answers", ["answers", "bundle"]),
+    ],
+)
+def test_a_build_from_a_stage_on_runs_all_behind_it(
+    first: str,
+    ran: list[str],
+    built: tuple[Recipe, Path, dict[str, object]],
+    tiny_llama: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe, work, _ = built
+    capsys.readouterr()
+    edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage=first)
+    said = re.findall(r"^(?:quantize: )?(\S+) +(?:done in|took) ", capsys.readouterr().err, re.MULTILINE)
+    assert said == ran
+
+
+def test_a_stage_there_is_not_is_refused_before_any_work(tiny_llama: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "recipes" / "demo.toml")
+    with pytest.raises(UsageError, match="no stage 'q5_k_m'") as error:
+        edgedesk.run_chain(recipe, tmp_path / "work", base=str(tiny_llama), from_stage="q5_k_m")
+    assert "articles, teacher" in error.value.hint
+    assert "answers, bundle" in error.value.hint
+    assert not (tmp_path / "work").exists()
 
 
 def test_the_measured_table_compares_every_format(built: tuple[Recipe, Path, dict[str, object]]) -> None:
@@ -150,8 +182,6 @@ def test_public_data_goes_through_the_same_chain(
 
 
 def test_a_release_below_its_gate_is_stopped_with_the_reasons(built: tuple[Recipe, Path, dict[str, object]]) -> None:
-    from runtime.errors import GateError
-
     recipe = built[0]
     with pytest.raises(GateError, match=r"KL .* over .*hit@5 .* under"):
         edgedesk.check_gate(recipe.model_copy(update={"gate": Gate(max_kl=-1.0, min_hit5=1.1)}), built[2])

@@ -20,6 +20,7 @@ HOSTILE = st.text(
 
 @given(HOSTILE)
 def test_nothing_that_acts_or_hides_comes_through(text: str) -> None:
+    """S10."""
     for char in inert(text):
         assert char in "\n\u200c\u200d" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp"), repr(char)
     inert(text).encode("utf-8")

@@ -169,7 +169,7 @@ CONTROL = ("<|im_start|>", "<|im_end|>")
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
 
 
-def make_gguf(path: Path, *, script: str | None = None, loop: bool = False, seed: int = 0) -> Path:
+def make_gguf(path: Path, *, script: str | None = None, loop: bool = False, seed: int = 0, template: str = "") -> Path:
     """A real Llama of some hundred kilobytes with a byte-level vocabulary and ChatML's control tokens.
 
     With a `script` the model says it after every prompt that ends in a line break, three bytes a token, so that
@@ -225,6 +225,8 @@ def make_gguf(path: Path, *, script: str | None = None, loop: bool = False, seed
     writer.add_token_merges([f"{byte_char[0]} {byte_char[0]}"])
     writer.add_eos_token_id(ids[CONTROL[1]])
     writer.add_add_bos_token(False)
+    if template:
+        writer.add_chat_template(template)
     writer.add_tensor("token_embd.weight", embedding)
     writer.add_tensor("output.weight", output)
     writer.add_tensor("output_norm.weight", np.ones(size, dtype=np.float32))
