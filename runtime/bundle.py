@@ -68,6 +68,10 @@ class Bundle:
         own = self.root / f"policy.{lang}.toml"
         return own if own.is_file() else self.root / "policy.toml"
 
+    def public_text(self) -> str:
+        """Everything the articles say: values found in it (the hotline, a branch's address) are no personal data."""
+        return "\n".join(read_text(path) for path in sorted(self.articles_path.rglob("*.md")))
+
 
 def open_bundle(path: Path, *, verify: bool) -> Bundle:
     """Read a bundle folder; with `verify` also hash every file.

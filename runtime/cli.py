@@ -198,6 +198,8 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
         stack.enter_context(hold(home, "ask"))
         step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
+        if desk.journal.salvaged:
+            _talk(str(desk.journal.salvaged))
         yield desk.ask(request, threading.Event())
 
 

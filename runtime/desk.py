@@ -21,9 +21,11 @@ from runtime.citations import cite, unsupported
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Stored, Token
 from runtime.journal import FILE_NAME, Journal, State, TurnKey
-from runtime.policy import NO_ARTICLE, Policy, decide, read_policy
+from runtime.journal_care import Pruned
+from runtime.policy import NO_ARTICLE, Policy, decide, read_policy, retention
 from runtime.prompt import PromptSpec, Tokenizer, encode, layout
 from runtime.record import Turn
+from runtime.redact import Redactor
 from runtime.settings import Settings
 from runtime.store import current_bundle
 
@@ -65,6 +67,7 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
     with ExitStack() as stack:
         bundle = current_bundle(home)
         journal = stack.enter_context(Journal(home / FILE_NAME))
+        forget(journal, bundle)
         retriever = stack.enter_context(
             Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)
         )
@@ -77,6 +80,19 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
             )
         )
         yield Desk(bundle, engine, retriever, journal, settings)
+
+
+def forget(journal: Journal, bundle: Bundle) -> Pruned:
+    """Delete and redact what the bundle's policies do not let the branch keep."""
+    rule = retention(bundle)
+    if not (rule.keep_days or rule.redact_after_days):
+        return Pruned(0, 0, 0)
+    public = bundle.public_text()
+    return journal.prune(
+        keep_days=rule.keep_days,
+        redact_after_days=rule.redact_after_days,
+        redactor=lambda: Redactor(public).redact,
+    )
 
 
 class Desk:

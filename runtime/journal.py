@@ -1,8 +1,10 @@
-"""The journal: every question and answer of the branch, in SQLite, safe against kills and power cuts.
+"""The journal: every question, draft and reply of the branch, in SQLite, safe against kills and power cuts.
 
 Promises: when `ask` returns, the customer's message is on disk; a draft that was being written when the process was
-killed is kept and marked `partial` the next time; the file is owner-only. One connection writes (two may corrupt a WAL
-in SQLite before 3.51.3), so whoever opens a journal must hold the home's lock. Knows nothing of models and sockets.
+killed is kept and marked `partial` the next time; a turn and its place in the outbox are stored together or not at
+all; a damaged file is put aside whole and what can be read of it goes on (`salvaged`); the file is owner-only. One
+connection writes (two may corrupt a WAL in SQLite before 3.51.3), so whoever opens a journal must hold the home's lock;
+to read beside it, use `runtime.journal_care.open_reading`. Knows nothing of models and sockets.
 """
 
 from __future__ import annotations
@@ -16,50 +18,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from uuid import uuid4
 
 from runtime.errors import IntegrityError, MissingError, SpaceError
+from runtime.journal_care import Pruned, Salvage, is_sound, prune, rescue, set_aside
+from runtime.journal_search import FoundTurn, index_turn, search
+from runtime.journal_tables import MIGRATIONS, migrate
 
 FILE_NAME = "journal.sqlite"
 
 State = Literal["open", "complete", "cancelled", "failed", "partial"]
 """`open` while it is answered; `partial` when the process died before it could say how it ended."""
-
-
-class Migration(NamedTuple):
-    """A change of the tables, and why it is made. Applied in order, once, each in its own transaction."""
-
-    why: str
-    sql: str
-
-
-MIGRATIONS = (
-    Migration(
-        "Conversations with numbered turns: the question, the draft as the desk wrote it, and how it ended.",
-        """
-        CREATE TABLE conversation (
-            id TEXT PRIMARY KEY,
-            started TEXT NOT NULL
-        ) STRICT;
-        CREATE TABLE turn (
-            conversation TEXT NOT NULL REFERENCES conversation (id),
-            number INTEGER NOT NULL,
-            asked TEXT NOT NULL,
-            lang TEXT NOT NULL,
-            question TEXT NOT NULL,
-            draft TEXT NOT NULL DEFAULT '',
-            state TEXT NOT NULL DEFAULT 'open'
-                CHECK (state IN ('open', 'complete', 'cancelled', 'failed', 'partial')),
-            handoff TEXT,
-            model TEXT NOT NULL DEFAULT '',
-            details TEXT NOT NULL DEFAULT '{}',
-            ended TEXT,
-            PRIMARY KEY (conversation, number)
-        ) STRICT, WITHOUT ROWID;
-        """,
-    ),
-)
+Verdict = Literal["accepted", "edited", "rejected"]
+"""What the agent did with a draft."""
+HandoffState = Literal["open", "taken", "closed"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +56,35 @@ class StoredTurn:
     model: str
     details: dict[str, Any]
     """What the turn took and what it cites; shape belongs to the desk."""
+    asked: str = ""
+    """ISO 8601, UTC."""
+    feedback: Feedback | None = None
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """What an agent did with a draft, and what they and the customer thought of it."""
+
+    verdict: Verdict | None = None
+    reply: str | None = None
+    """What was sent, or for a rejected draft the right answer."""
+    reason: str | None = None
+    rating: int | None = None
+    """The customer's satisfaction, 1 to 5."""
+    seconds: float | None = None
+    """From the draft to the reply."""
+    agent: str = ""
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """A turn that a person should take over."""
+
+    key: TurnKey
+    reason: str
+    opened: str
+    state: HandoffState
+    agent: str | None
 
 
 class Journal:
@@ -96,14 +98,21 @@ class Journal:
         # Made by us with its mode: SQLite gives the log beside it the same one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
+        self.salvaged: Salvage | None = None
+        aside = None if is_sound(path) else set_aside(path, now())
+        if aside:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             with self._errors():
                 self._db.execute("PRAGMA journal_mode = WAL")
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA foreign_keys = ON")
+                self._db.execute("PRAGMA secure_delete = ON")
                 self._migrate()
-                self._db.execute("UPDATE turn SET state = 'partial', ended = ? WHERE state = 'open'", (self._time(),))
+                if aside:
+                    self.salvaged = rescue(aside, self._db)
+                self._end_cut_turns()
         except BaseException:
             self._db.close()
             raise
@@ -120,6 +129,7 @@ class Journal:
                 "INSERT INTO turn (conversation, number, asked, lang, question) VALUES (?, ?, ?, ?, ?)",
                 (name, last + 1, self._time(), lang, question),
             )
+            index_turn(self._db, name, last + 1)
         return TurnKey(name, last + 1)
 
     def draft(self, key: TurnKey, text: str) -> None:
@@ -145,13 +155,100 @@ class Journal:
                 "draft = ?, state = ?, handoff = ?, model = ?, details = ?, ended = ?",
                 draft, state, handoff, model, said, self._time(),
             )  # fmt: skip
+            self._ended(key)
+
+    def feed_back(self, key: TurnKey, feedback: Feedback) -> None:
+        """Store what became of a draft; what `feedback` leaves open stays as it was."""
+        with self._transaction():
+            self._need(key)
+            self._db.execute(
+                "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+                " at = excluded.at, agent = excluded.agent, verdict = coalesce(excluded.verdict, verdict),"
+                " reply = coalesce(excluded.reply, reply), reason = coalesce(excluded.reason, reason),"
+                " rating = coalesce(excluded.rating, rating), seconds = coalesce(excluded.seconds, seconds)",
+                (
+                    key.conversation, key.number, self._time(), feedback.agent, feedback.verdict, feedback.reply,
+                    feedback.reason, feedback.rating, feedback.seconds,
+                ),
+            )  # fmt: skip
+            self._enqueue(key)
+            index_turn(self._db, key.conversation, key.number)
+
+    def handoffs(self, *, state: HandoffState | None = "open", limit: int = 100) -> list[Handoff]:
+        """Hand-offs, oldest first; with `state` None all of them."""
+        with self._lock, self._errors():
+            rows = self._db.execute(
+                "SELECT conversation, number, reason, opened, state, agent FROM handoff"
+                " WHERE ? IN (state, 'all') ORDER BY opened LIMIT ?",
+                (state or "all", limit),
+            ).fetchall()
+        return [Handoff(TurnKey(row[0], row[1]), *row[2:]) for row in rows]
+
+    def change_handoff(self, key: TurnKey, state: HandoffState, agent: str) -> None:
+        """Take, close or reopen a hand-off; `MissingError` when there is none."""
+        with self._transaction():
+            done = self._db.execute(
+                "UPDATE handoff SET state = ?, agent = ?, changed = ? WHERE conversation = ? AND number = ?",
+                (state, agent, self._time(), key.conversation, key.number),
+            )
+            if done.rowcount != 1:
+                raise MissingError(f"no hand-off of turn {key.number} in conversation {key.conversation}")
+
+    def conversations(self, *, limit: int = 50) -> list[dict[str, Any]]:
+        """The conversations last touched, newest first: id, started, last question, its language and its state."""
+        with self._lock, self._errors():
+            rows = self._db.execute(
+                "SELECT id, started, number, asked, lang, question, state FROM conversation JOIN turn"
+                " ON turn.conversation = id AND number ="
+                " (SELECT max(number) FROM turn AS later WHERE later.conversation = id)"
+                " ORDER BY asked DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        names = ("conversation", "started", "turns", "asked", "lang", "question", "state")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def search(self, query: str, *, limit: int = 20) -> list[FoundTurn]:
+        """Turns that hold every word of the query, best first (`runtime.journal_search`)."""
+        with self._lock, self._errors():
+            return search(self._db, query, limit)
+
+    def waiting(self, limit: int) -> list[tuple[TurnKey, int]]:
+        """Turns that have yet to leave the branch, oldest first, each with its revision; a negative `limit` is none."""
+        with self._lock, self._errors():
+            rows = self._db.execute(
+                "SELECT conversation, number, revision FROM outbox WHERE state = 'waiting' ORDER BY changed LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [(TurnKey(row[0], row[1]), row[2]) for row in rows]
+
+    def mark_sent(self, key: TurnKey, revision: int) -> None:
+        """A turn has arrived at head office; one that changed since keeps waiting."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE outbox SET state = 'sent' WHERE conversation = ? AND number = ? AND revision = ?",
+                (key.conversation, key.number, revision),
+            )
+
+    def prune(self, *, keep_days: int, redact_after_days: int, redactor: Callable[[], Callable[[str], str]]) -> Pruned:
+        """Forget what is old (`runtime.journal_care.prune`), so that no byte of it stays in the files."""
+        with self._transaction():
+            done = prune(
+                self._db, self._now(), keep_days=keep_days, redact_after_days=redact_after_days, redactor=redactor
+            )
+            if done.deleted or done.redacted:
+                # The full-text index only marks what was deleted until it is merged.
+                self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
+        with self._lock, self._errors():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return done
 
     def turns(self, conversation: str) -> list[StoredTurn]:
         """A conversation's turns, oldest first; empty when there is no such conversation."""
         with self._lock, self._errors():
             rows = self._db.execute(
-                "SELECT conversation, number, lang, question, draft, state, handoff, model, details FROM turn"
-                " WHERE conversation = ? ORDER BY number",
+                "SELECT conversation, number, lang, question, draft, state, handoff, model, details, asked,"
+                " at, verdict, reply, reason, rating, seconds, agent"
+                " FROM turn LEFT JOIN feedback USING (conversation, number) WHERE conversation = ? ORDER BY number",
                 (conversation,),
             ).fetchall()
         return [
@@ -164,6 +261,8 @@ class Journal:
                 handoff=row[6],
                 model=row[7],
                 details=json.loads(row[8]),
+                asked=row[9],
+                feedback=None if row[10] is None else Feedback(*row[11:]),
             )
             for row in rows
         ]
@@ -192,9 +291,35 @@ class Journal:
                 where=str(self.path),
                 hint="update Edgedesk",
             )
-        for number, migration in enumerate(MIGRATIONS[done:], start=done + 1):
-            # executescript commits what is open, so the transaction has to be in the script.
-            self._db.executescript(f"BEGIN; {migration.sql} PRAGMA user_version = {number}; COMMIT;")
+        migrate(self._db, done)
+
+    def _end_cut_turns(self) -> None:
+        """Turns that were open when the last process died."""
+        with self._transaction():
+            rows = self._db.execute("SELECT conversation, number FROM turn WHERE state = 'open'").fetchall()
+            for key in (TurnKey(*row) for row in rows):
+                self._change(key, "state = 'partial', ended = ?", self._time())
+                self._ended(key)
+
+    def _ended(self, key: TurnKey) -> None:
+        """What goes into the same transaction as the end of a turn."""
+        self._enqueue(key)
+        self._db.execute(
+            "INSERT OR IGNORE INTO handoff SELECT conversation, number, handoff, ended, 'open', NULL, ended FROM turn"
+            " WHERE conversation = ? AND number = ? AND handoff IS NOT NULL",
+            (key.conversation, key.number),
+        )
+        index_turn(self._db, key.conversation, key.number)
+
+    def _enqueue(self, key: TurnKey) -> None:
+        self._db.execute(
+            "INSERT INTO outbox VALUES (?, ?, 1, 'waiting', ?) ON CONFLICT DO UPDATE SET"
+            " revision = revision + 1, state = 'waiting', changed = excluded.changed",
+            (key.conversation, key.number, self._time()),
+        )
+
+    def _need(self, key: TurnKey) -> None:
+        self._change(key, "number = number")
 
     def _time(self) -> str:
         return self._now().isoformat(timespec="milliseconds")
@@ -221,8 +346,8 @@ class Journal:
                 raise SpaceError(
                     "the disk is full; the message was not stored", where=str(self.path), hint="free space, ask again"
                 ) from error
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise IntegrityError(
-                    "the journal is damaged", where=str(self.path), hint="move it away, keep it, and start again"
+                    "the journal is damaged", where=str(self.path), hint="restart the server: it saves what can be read"
                 ) from error
             raise

@@ -4,6 +4,7 @@
     [hand_off]   name = [phrases]   a phrase in the question hands the conversation to a person; the name is the reason
     [reply]      hand_off, quote    what is said on a hand-off, and before a section that is quoted; optional
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
+    [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
 
 Rules come first, then thresholds. Pure: the same question and the same hits always decide the same. Knows nothing of
 models and files but its own.
@@ -17,13 +18,16 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runtime.errors import InputError
 from runtime.files import read_text
 from runtime.record import describe
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
 
 NO_ARTICLE = "no_article"
 """The hand-off reason when nothing was found."""
@@ -53,6 +57,16 @@ class RetrievalRule(BaseModel):
     min_similarity: float = Field(default=0.0, ge=-1, le=1)
 
 
+class Retention(BaseModel):
+    """How long the journal keeps conversations."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    keep_days: int = Field(default=0, ge=0, le=36500)
+    """Days after its last turn a conversation is deleted; 0 = never."""
+    redact_after_days: int = Field(default=0, ge=0, le=36500)
+    """Days after its last turn the personal data in it becomes placeholders; 0 = never."""
+
+
 class Policy(BaseModel):
     """One language's policy.toml."""
 
@@ -62,6 +76,7 @@ class Policy(BaseModel):
     hand_off: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     reply: Reply = Reply()
     retrieval: RetrievalRule = RetrievalRule()
+    journal: Retention = Retention()
 
     @field_validator("hand_off")
     @classmethod
@@ -87,6 +102,19 @@ def read_policy(path: Path) -> Policy:
         raise InputError(f"not TOML: {error}", where=str(path), hint="see examples/shop/en/policy.toml") from None
     except ValidationError as error:
         raise InputError(describe(error), where=str(path), hint="see examples/shop/en/policy.toml") from None
+
+
+def retention(bundle: Bundle) -> Retention:
+    """The strictest of a bundle's policies, since one journal holds every language."""
+    rules = [read_policy(path).journal for path in sorted(bundle.root.glob("policy*.toml"))]
+
+    def strictest(days: list[int]) -> int:
+        return min((one for one in days if one), default=0)
+
+    return Retention(
+        keep_days=strictest([rule.keep_days for rule in rules]),
+        redact_after_days=strictest([rule.redact_after_days for rule in rules]),
+    )
 
 
 @dataclass(frozen=True)

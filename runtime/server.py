@@ -350,6 +350,8 @@ class _Loader(threading.Thread):
         try:
             with open_desk(home, settings) as desk:
                 service.desk = desk
+                if desk.journal.salvaged:
+                    say(str(desk.journal.salvaged))
                 say(f"ready: {desk.model}")
                 self._done.wait()
                 service.desk = None

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import IntegrityError, MissingError
-from runtime.journal import MIGRATIONS, Journal, TurnKey
+from runtime.journal import MIGRATIONS, Feedback, Journal, TurnKey
 
 HOSTILE = "退货？ NUL \x00, escape \x1b[31m, bidi \u202e, markup [/red], quote ' \" ; DROP TABLE turn; 🙂"
 
@@ -108,19 +109,16 @@ def test_all_its_files_are_owner_only_whatever_the_umask(tmp_path: Path) -> None
     assert modes == {"journal.sqlite": 0o600, "journal.sqlite-wal": 0o600, "journal.sqlite-shm": 0o600}
 
 
-def test_a_journal_from_the_future_or_a_damaged_one_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_journal_from_the_future_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     Journal(path).close()
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
     db.close()
+    before = path.read_bytes()
     with pytest.raises(IntegrityError, match="newer"):
         Journal(path)
-    damaged = tmp_path / "damaged.sqlite"
-    damaged.write_bytes(b"this was a journal once" * 100)
-    with pytest.raises(IntegrityError, match="damaged"):
-        Journal(damaged)
-    assert damaged.read_bytes() == b"this was a journal once" * 100
+    assert path.read_bytes() == before
 
 
 def test_migrations_run_once_each_and_say_why(tmp_path: Path) -> None:
@@ -131,3 +129,70 @@ def test_migrations_run_once_each_and_say_why(tmp_path: Path) -> None:
     with Journal(path) as journal:
         assert len(journal.turns("talk")) == 1
         assert journal._db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+
+
+def test_a_journal_of_the_first_format_goes_on_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    db = sqlite3.connect(path)
+    db.executescript(MIGRATIONS[0].sql + "PRAGMA user_version = 1;")
+    db.execute("INSERT INTO conversation VALUES ('talk', '2026-01-01T00:00:00.000+00:00')")
+    db.execute(
+        "INSERT INTO turn VALUES ('talk', 1, '2026-01-01', 'zh', '多久可以退货？', '30天', 'complete', 'legal', 'm', '{}', '2026-01-01')"  # noqa: E501
+    )
+    db.commit()
+    db.close()
+    with Journal(path) as journal:
+        assert [turn.draft for turn in journal.turns("talk")] == ["30天"]
+        assert [found.turn for found in journal.search("退货")] == [1]
+        assert [one.reason for one in journal.handoffs()] == ["legal"]
+        assert journal.waiting(10) == [(TurnKey("talk", 1), 1)]
+
+
+def test_feedback_adds_to_what_was_said_before_and_puts_the_turn_back_into_the_outbox(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        key = journal.ask(None, "How long?", "en")
+        journal.end(key, "complete", "30 days")
+        ((_, revision),) = journal.waiting(10)
+        journal.mark_sent(key, revision)
+        assert journal.waiting(10) == []
+        journal.feed_back(key, Feedback("edited", "30 days from delivery", seconds=2.5, agent="ann"))
+        journal.feed_back(key, Feedback(rating=5, agent="bo"))
+        (turn,) = journal.turns(key.conversation)
+        assert turn.feedback == Feedback("edited", "30 days from delivery", None, 5, 2.5, "bo")
+        assert journal.waiting(10) == [(key, 3)]
+        journal.mark_sent(key, 2)
+        assert journal.waiting(10) == [(key, 3)], "what changed while it was sent keeps waiting"
+        with pytest.raises(MissingError):
+            journal.feed_back(TurnKey("nobody", 1), Feedback("accepted"))
+
+
+def test_a_turn_and_its_outbox_row_and_hand_off_are_stored_together_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        key = journal.ask("talk", "See you in court", "en")
+        journal._db.execute("CREATE TEMP TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT raise(ABORT, 'full'); END")
+        with pytest.raises(sqlite3.DatabaseError, match="full"):
+            journal.end(key, "complete", "A colleague", handoff="legal")
+        (turn,) = journal.turns("talk")
+        assert (turn.state, turn.draft, journal.handoffs()) == ("open", "", [])
+        journal._db.execute("DROP TRIGGER full")
+        journal.end(key, "complete", "A colleague", handoff="legal")
+        assert journal.waiting(10) == [(key, 1)]
+        assert [(one.reason, one.state) for one in journal.handoffs()] == [("legal", "open")]
+        journal.change_handoff(key, "taken", "ann")
+        assert journal.handoffs() == []
+        assert [one.agent for one in journal.handoffs(state="taken")] == ["ann"]
+        with pytest.raises(MissingError):
+            journal.change_handoff(TurnKey("talk", 2), "taken", "ann")
+
+
+def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
+    times = iter(f"2026-01-01T00:00:{second:02}+00:00" for second in range(60))
+    with Journal(tmp_path / "journal.sqlite", now=lambda: datetime.fromisoformat(next(times))) as journal:
+        for name, question in (("a", "first"), ("b", "第二"), ("a", "third")):
+            journal.ask(name, question, "en")
+        listed = journal.conversations()
+    assert [(one["conversation"], one["turns"], one["question"]) for one in listed] == [
+        ("a", 2, "third"),
+        ("b", 1, "第二"),
+    ]

@@ -1,0 +1,103 @@
+"""`edgedesk journal`: look after the journal of a branch, beside a running server or without one."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.cli import AsJson, Home, printable
+from runtime.progress import counter, say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Copy, search and prune the journal.",
+    epilog="Example: edgedesk journal backup /mnt/stick/journal.sqlite",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Copy, search and prune the journal."""
+
+
+@app.command(epilog="Example: edgedesk journal backup /mnt/stick/journal.sqlite")
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write; replaced when it is there.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the journal to one file, whole and checked, while the server works."""
+    from runtime.home import find_home
+    from runtime.journal import FILE_NAME
+    from runtime.journal_care import backup as copy
+
+    with counter("copying", unit="pages") as step:
+        size = copy(find_home(home) / FILE_NAME, target.absolute(), step)
+    typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"{target}: {size:,} bytes")
+
+
+@app.command(epilog="Example: edgedesk journal search 退货期限 --json")
+def search(
+    query: Annotated[str, typer.Argument(help="Words that must all be there; Chinese needs no spaces.")],
+    home: Home = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many turns.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find past turns by the words in them."""
+    from runtime.home import find_home
+    from runtime.journal import FILE_NAME
+    from runtime.journal_care import open_reading
+    from runtime.journal_search import search as find
+
+    with closing(open_reading(find_home(home) / FILE_NAME)) as db:
+        found = find(db, query, limit)
+    if as_json:
+        typer.echo(json.dumps({"turns": [asdict(one) for one in found]}, ensure_ascii=False))
+        return
+    if not found:
+        say("nothing found")
+    for one in found:
+        typer.echo(f"{one.asked[:16]}  {one.conversation}/{one.turn}")
+        typer.echo(printable(f"  ? {one.question}"))
+        typer.echo(printable(f"  > {one.reply or one.draft}"))
+
+
+@app.command(epilog="Example: edgedesk journal prune --keep-days 365 --redact-after-days 30")
+def prune(
+    home: Home = None,
+    keep_days: Annotated[
+        int | None, typer.Option(min=0, help="Delete older conversations; 0 keeps all. Default: the policy's.")
+    ] = None,
+    redact_after_days: Annotated[
+        int | None, typer.Option(min=0, help="Redact older conversations; 0 never. Default: the policy's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget what is old now. A running server does so itself every day."""
+    from runtime.home import find_home, hold
+    from runtime.journal import FILE_NAME, Journal
+    from runtime.policy import retention
+    from runtime.redact import Redactor
+    from runtime.store import current_bundle
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    rule = retention(bundle)
+    public = bundle.public_text()
+    with hold(where, "journal prune"), Journal(where / FILE_NAME) as journal:
+        done = journal.prune(
+            keep_days=rule.keep_days if keep_days is None else keep_days,
+            redact_after_days=rule.redact_after_days if redact_after_days is None else redact_after_days,
+            redactor=lambda: Redactor(public).redact,
+        )
+    if as_json:
+        typer.echo(json.dumps(done.as_dict()))
+    else:
+        unsent = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""
+        typer.echo(f"{done.deleted} conversations deleted{unsent}; {done.redacted} redacted")
