@@ -128,11 +128,18 @@ class Evaluate(_Part):
 
 
 class Gate(_Part):
-    """What a release must reach; the build stops otherwise."""
+    """What a release must reach; the build stops otherwise. Answers and perplexity are those of the default file."""
 
     max_kl: float | None = None
     min_top1: float | None = None
     min_hit5: float | None = None
+    min_facts_found: float | None = None
+    min_grounded: float | None = None
+    min_refused_rightly: float | None = None
+    max_refused_wrongly: float | None = None
+    min_hand_off_recall: float | None = None
+    min_chrf: float | None = None
+    max_perplexity: float | None = None
 
 
 class Recipe(_Part):

@@ -12,17 +12,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.answer_eval import answer_questions, load_questions, rows, sample, summary
+from runtime.answer_eval import answer_questions, load_questions, sample
+from runtime.answer_figures import evaluation
+from runtime.answer_report import render
 from runtime.articles import load_articles
 from runtime.asked import Asked
 from runtime.embedder import Embedder
 from runtime.files import write_atomic
+from runtime.policy import Policy
 from runtime.progress import bar
 from runtime.prompt import PromptSpec
 from runtime.retrieval import Retriever
 from runtime.retrieval_eval import evaluate, from_questions
 
 REPORT = "answers.json"
+PAGE = "answers.html"
 
 
 def measure_answers(
@@ -35,18 +39,20 @@ def measure_answers(
     articles: Path,
     asked: Sequence[Asked],
     spec: PromptSpec,
+    policies: Mapping[str, Policy],
+    title: str,
     out: Path,
     threads: int,
 ) -> dict[str, Any]:
-    """Ask `count` questions of every GGUF; writes `out/answers.json` and returns its figures.
+    """Ask `count` questions of every GGUF; writes `out/answers.json`, `out/answers.html` and returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}}; both empty without questions.
     """
     loaded = load_articles(articles)
     languages = sorted({article.lang for article in loaded})
     questions = load_questions(patterns, languages)
-    figures: dict[str, Any] = {"retrieval": {}, "models": {}}
-    details: dict[str, Any] = {}
+    retrieval: dict[str, Any] = {}
+    answers = {}
     with (
         tempfile.TemporaryDirectory() as index,
         Retriever.build(
@@ -55,12 +61,14 @@ def measure_answers(
     ):
         for lang in languages:
             if queries := from_questions([q for q in questions if q.lang == lang]):
-                figures["retrieval"][lang] = evaluate(retriever, queries)
+                retrieval[lang] = evaluate(retriever, queries)
         chosen = sample([q for q in questions if q.lang in spec.languages], count)
         for name, path in models.items() if chosen else ():
             with bar(f"asking {name}", len(chosen), unit="questions") as advance:
-                answers = answer_questions(path, chosen, retriever, spec, threads=threads, advance=advance)
-            figures["models"][name] = summary(answers)
-            details[name] = rows(answers)
-    write_atomic(out / REPORT, json.dumps({**figures, "answers": details}, ensure_ascii=False, indent=1) + "\n")
-    return figures
+                answers[name] = answer_questions(
+                    path, chosen, retriever, spec, policies=policies, threads=threads, advance=advance
+                )
+    whole = {"retrieval": retrieval, **evaluation(answers)}
+    write_atomic(out / REPORT, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(out / PAGE, render(title, whole))
+    return {"retrieval": retrieval, "models": whole["models"]}

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantize.answers import REPORT, measure_answers
+from quantize.answers import PAGE, REPORT, measure_answers
 from quantize.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.checkpoint import fingerprint
 from quantize.embedder import EmbedderMeasure, build_embedder
@@ -33,6 +33,7 @@ from runtime.embedder import Embedder
 from runtime.errors import MissingError, UsageError
 from runtime.files import sha256_file, write_atomic
 from runtime.manifest import Manifest, digest
+from runtime.policy import read_policy
 from runtime.progress import counter
 from runtime.retrieval import passage_texts
 from runtime.tokenizer import JsonTokenizer
@@ -126,7 +127,7 @@ def build(
         prompt=work / "prompt" / "prompt.json",
         policies=sorted((work / "prompt").glob("policy*.toml")),
         articles=work / "articles",
-        reports=(out / "answers" / REPORT,),
+        reports=(out / "answers" / REPORT, out / "answers" / PAGE),
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
         asked=_asked(work),
@@ -197,6 +198,7 @@ def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates
         "files": {kind: files_digest(stages.manifests[kind]) for kind in candidates},
         "samples": digest([[sample.tokens, sample.reply] for sample in samples]),
         "settings": [settings.decode_tokens, settings.threads],
+        "columns": sorted(Measure.model_fields),
     }
     measured = stages.run("measured", work / "quantized" / "measured", "measured", inputs, make)
     return [Measure.model_validate(row) for row in measured.figures["rows"]]
@@ -208,6 +210,7 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
     models = {"teacher": work / "teacher" / "teacher.gguf", "student f16": out / "f16" / GGUF}
     models = {name: path for name, path in models.items() if path.is_file()}
     models |= {kind: candidates[kind] for kind in settings.formats}
+    policies = sorted((work / "prompt").glob("policy.*.toml"))
     files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
 
     def make(folder: Path) -> dict[str, Any]:
@@ -220,6 +223,8 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
             articles=work / "articles",
             asked=read_asked(work / "records"),
             spec=read_prompt(work / "prompt" / "prompt.json"),
+            policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
+            title=f"{settings.name} {settings.version}",
             out=folder,
             threads=settings.threads,
         )
@@ -232,6 +237,8 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
         "asked": sha256_file(asked) if (asked := _asked(work)) else None,
         "articles": fingerprint(work / "articles"),
         "prompt": sha256_file(work / "prompt" / "prompt.json"),
+        "policies": [sha256_file(path) for path in policies],
+        "title": [settings.name, settings.version],
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
     return {key: figures[key] for key in ("retrieval", "models")}

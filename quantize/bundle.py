@@ -35,6 +35,9 @@ way, not who made it.
 """
 
 
+_ON_CARD = ("facts_found", "grounded", "refused_rightly", "refused_wrongly", "hand_off_recall")
+
+
 @dataclass(frozen=True)
 class BundleParts:
     """Where everything lies that goes into a bundle."""
@@ -145,15 +148,11 @@ def _answer_lines(answers: Mapping[str, Any]) -> list[str]:
         lines.append("")
     if models := answers.get("models"):
         lines += ["## Answers to held-out questions", ""]
-        lines += [
-            "| model | questions | facts found | refused rightly | refused wrongly |",
-            "|---|---:|---:|---:|---:|",
-        ]
-        lines += [
-            f"| {name} | {row['questions']} | {row['facts_found']:.3f} | {row['refused_rightly']:.3f} |"
-            f" {row['refused_wrongly']:.3f} |"
-            for name, row in models.items()
-        ]
+        lines += ["| model | questions | " + " | ".join(name.replace("_", " ") for name in _ON_CARD) + " |"]
+        lines += ["|---|---:|" + "---:|" * len(_ON_CARD)]
+        for name, row in models.items():
+            cells = (f"{row[key]:.3f}" if row[key] is not None else "–" for key in _ON_CARD)
+            lines.append(f"| {name} | {row['questions']} | {' | '.join(cells)} |")
         lines.append("")
     return lines
 

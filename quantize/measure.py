@@ -1,11 +1,13 @@
 """How far each quantized decoder is from the f32 checkpoint: KL, top-1, size and speed, on the company's own replies.
 
 KL is the mean over reply tokens of KL(f32 ‖ quantized) in nats; top-1 the share of them where both put the same token
-first. The f32 log-probabilities wait on disk, so only one model is in memory at a time. Knows nothing of formats.
+first; perplexity is that of the replies the company's agents wrote. The f32 log-probabilities wait on disk, so only one
+model is in memory at a time. Knows nothing of formats.
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
-from quantize.llama_file import LlamaFile
 from quantize.onnx_decoder import OnnxDecoder
 from quantize.samples import Sample
 from runtime.engine.library import library
 from runtime.files import need_space
+from runtime.llama_file import LlamaFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +52,8 @@ class Measure(BaseModel):
     """Mean KL(f32 ‖ this) per reply token, nats."""
     top1: float
     """Share of reply tokens where f32 and this agree on the likeliest token."""
+    perplexity: float
+    """Of the replies as they were written, a token."""
     tokens_per_s: float
     """Decoding, one sequence, `threads` threads: the median step."""
     tokens: int
@@ -125,28 +129,32 @@ def measure_decoders(
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         report("measuring f32")
         began = time.monotonic()
+        surprise = 0.0
         with TorchDecoder(checkpoint, threads=threads) as reference:
             for index, sample in enumerate(samples):
                 logits = _reply_logits(reference, sample)
                 if index == 0:
                     vocabulary = logits.shape[1]
                     need_space(scratch, 4 * vocabulary * _reply_tokens(samples), "measuring against f32")
-                np.save(Path(folder) / f"{index}.npy", _log_softmax(logits))
+                logprobs = _log_softmax(logits)
+                surprise += _surprise(logprobs, sample)
+                np.save(Path(folder) / f"{index}.npy", logprobs)
             rate = _rate(reference, samples, decode_tokens)
-        rows.append(_row("f32", checkpoint, 0.0, 1.0, rate, samples, began))
+        rows.append(_row("f32", checkpoint, 0.0, 1.0, surprise, rate, samples, began))
         for name, path in candidates.items():
             report(f"measuring {name}")
             began = time.monotonic()
-            kl = agree = 0.0
+            kl = agree = surprise = 0.0
             with _open(path, longest, threads) as decoder:
                 for index, sample in enumerate(samples):
                     wanted = np.load(Path(folder) / f"{index}.npy", mmap_mode="r")
                     got = _log_softmax(_reply_logits(decoder, sample))
                     kl += float(np.sum(np.exp(wanted) * (wanted - got), dtype=np.float64))
+                    surprise += _surprise(got, sample)
                     agree += float(np.sum(wanted.argmax(-1) == got.argmax(-1)))
                 rate = _rate(decoder, samples, decode_tokens)
             total = _reply_tokens(samples)
-            rows.append(_row(name, path, kl / total, agree / total, rate, samples, began))
+            rows.append(_row(name, path, kl / total, agree / total, surprise, rate, samples, began))
     return rows
 
 
@@ -178,8 +186,16 @@ def _log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return out
 
 
+def _surprise(logprobs: npt.NDArray[np.float32], sample: Sample) -> float:
+    """Negative log-likelihood of a reply's tokens, in nats."""
+    import numpy as np
+
+    reply = list(sample.tokens[sample.reply :])
+    return -float(logprobs[np.arange(len(reply)), reply].sum(dtype=np.float64))
+
+
 def _row(
-    name: str, path: Path, kl: float, top1: float, rate: float, samples: Sequence[Sample], began: float
+    name: str, path: Path, kl: float, top1: float, surprise: float, rate: float, samples: Sequence[Sample], began: float
 ) -> Measure:
     files = (
         [path]
@@ -191,6 +207,7 @@ def _row(
         megabytes=round(sum(file.stat().st_size for file in files) / 1e6, 1),
         kl=round(kl, 5),
         top1=round(top1, 4),
+        perplexity=round(math.exp(surprise / _reply_tokens(samples)), 3),
         tokens_per_s=round(rate, 1),
         tokens=_reply_tokens(samples),
         seconds=round(time.monotonic() - began, 1),

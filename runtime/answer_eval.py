@@ -1,36 +1,24 @@
-"""What a model answers to held-out questions when it reads the articles retrieval finds, and how much of it is right.
+"""What a model answers to held-out questions when it reads the articles retrieval finds.
 
-The prompt, the retrieval and the engine are those of a branch. Promises: the same files give the same answers (greedy).
-Knows nothing of how the model was made.
+The prompt, the retrieval, the rules and the engine are those of a branch. Promises: the same files give the same
+answers (greedy). What the answers are worth is the business of `runtime.answer_figures`; knows nothing of how the model
+was made.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from runtime.answer_figures import Answered, judge
 from runtime.desk import fit
-from runtime.facts import facts_found, is_refusal
-from runtime.prompt import PromptSpec
+from runtime.policy import Policy
+from runtime.prompt import PromptSpec, Span, encode
 from runtime.record import Question, read_rows
-from runtime.retrieval import Hit, Retriever
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One question and what a model made of it."""
-
-    question: Question
-    answer: str
-    found: bool
-    """Whether the evidence was among the sections in the prompt."""
-    facts: float
-    """Share of the expected facts in the answer; of an unanswerable question 1 when it was refused, else 0."""
-    refused: bool
+from runtime.retrieval import Retriever
 
 
 def load_questions(patterns: Iterable[str], languages: Sequence[str]) -> list[Question]:
@@ -62,58 +50,55 @@ def answer_questions(
     retriever: Retriever,
     spec: PromptSpec,
     *,
+    policies: Mapping[str, Policy] | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[Answered]:
-    """Let the model in `gguf` answer each question from the sections retrieval finds, greedily."""
+    """Let the model in `gguf` answer each question from the sections retrieval finds, greedily.
+
+    `policies` by language tell which questions the desk hands to a person before any model is asked. Where questions
+    bring a reference reply, the model is also asked how likely it finds it.
+    """
     from runtime.engine import Engine, SamplingParams
 
     never = threading.Event()
-    out = []
+    out: list[Answered] = []
+    prompts: list[list[int]] = []
     with Engine(gguf, context_tokens=spec.context_tokens, threads=threads) as engine:
         stop = frozenset(engine.vocab.control_token(text) for text in spec.pieces.stop)
         params = SamplingParams(max_tokens=spec.answer_tokens, stop=stop)
+        room = engine.context_tokens - spec.answer_tokens
         for question in questions:
-            hits: list[Hit] = retriever.search(question.question, lang=question.lang, limit=spec.articles)
-            room = engine.context_tokens - spec.answer_tokens
+            hits = retriever.search(question.question, lang=question.lang, limit=spec.articles)
             sections = [hit.section for hit in hits]
             tokens, shown = fit(spec, engine.vocab, question.lang, sections, (), question.question, room)
             answer = "".join(piece.text for piece in engine.generate(tokens, params, never)).strip()
-            out.append(judge(question, answer, [section.ref for section in shown], spec))
+            out.append(judge(question, answer, shown, spec, (policies or {}).get(question.lang)))
+            prompts.append(tokens)
             advance(1)
+    if any(question.reference for question in questions):
+        return _surprised(gguf, out, prompts, spec, threads)
     return out
 
 
-def judge(question: Question, answer: str, refs: Sequence[str], spec: PromptSpec) -> Answered:
-    """Compare one answer with what was expected (pure)."""
-    refused = is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
-    if question.answerable:
-        facts = 0.0 if refused else facts_found(answer, question.facts)
-        return Answered(question, answer, bool(set(refs) & set(question.evidence)), facts, refused)
-    return Answered(question, answer, False, float(refused), refused)
+def _surprised(
+    gguf: Path, answers: Sequence[Answered], prompts: Sequence[list[int]], spec: PromptSpec, threads: int
+) -> list[Answered]:
+    """The answers with the likelihood of their references; one that does not fit into the context has none."""
+    import numpy as np
 
+    from runtime.llama_file import LlamaFile
 
-def summary(answers: Sequence[Answered]) -> dict[str, float]:
-    """Shares from 0 to 1: facts found and evidence in the prompt over the answerable, refusals right and wrong."""
-    with_facts = [a for a in answers if a.question.answerable and a.question.facts]
-    answerable = [a for a in answers if a.question.answerable]
-    others = [a for a in answers if not a.question.answerable]
-
-    def mean(values: Sequence[float]) -> float:
-        return round(sum(values) / len(values), 4) if values else 0.0
-
-    return {
-        "questions": len(answers),
-        "facts_found": mean([a.facts for a in with_facts]),
-        "evidence_in_prompt": mean([float(a.found) for a in answerable]),
-        "refused_wrongly": mean([float(a.refused) for a in answerable]),
-        "refused_rightly": mean([a.facts for a in others]),
-    }
-
-
-def rows(answers: Sequence[Answered]) -> list[dict[str, Any]]:
-    """The answers as JSON rows, for a report."""
-    return [
-        {"id": a.question.id, "question": a.question.question, "answer": a.answer, "facts": a.facts, "found": a.found}
-        for a in answers
-    ]
+    out = []
+    with LlamaFile(gguf, context=spec.context_tokens, threads=threads) as model:
+        end = [Span(text, True) for text in spec.pieces.stop[:1]]
+        for answered, prompt in zip(answers, prompts, strict=True):
+            reference = answered.question.reference
+            reply = encode([Span(reference, False), *end], model.vocab) if reference else []
+            if reply and len(prompt) + len(reply) <= spec.context_tokens:
+                logits = model.logits([*prompt, *reply[:-1]], len(prompt) - 1).astype(np.float64)
+                chosen = logits[np.arange(len(reply)), reply]
+                surprise = float((np.logaddexp.reduce(logits, axis=-1) - chosen).sum())
+                answered = replace(answered, surprise=(surprise, len(reply)))
+            out.append(answered)
+    return out

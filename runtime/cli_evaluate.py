@@ -1,4 +1,4 @@
-"""`edgedesk evaluate`: retrieval and answers of the installed bundle, or of one given, on anybody's questions."""
+"""`edgedesk evaluate`: retrieval and answers of a bundle on anybody's questions, and people's marks of answers."""
 
 from __future__ import annotations
 
@@ -24,15 +24,20 @@ def evaluate_answers(
     model: Annotated[
         list[str] | None, typer.Option(help="Model of the bundle (q8_0 …), or a GGUF file; repeat.")
     ] = None,
-    count: Annotated[int, typer.Option(help="Ask this many, spread evenly; 0 = all.")] = 0,
+    count: Annotated[int, typer.Option(min=0, help="Ask this many, spread evenly; 0 = all.")] = 0,
     show: Annotated[bool, typer.Option(help="Print every answer too.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots here.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask every question of each model, with the articles retrieval finds, and count the facts in its answers."""
+    """Ask every question of each model, with the articles retrieval finds, and count what its answers are worth."""
     import tempfile
 
-    from runtime.answer_eval import answer_questions, load_questions, rows, sample, summary
+    from runtime.answer_eval import answer_questions, load_questions, sample
+    from runtime.answer_figures import evaluation
+    from runtime.answer_report import render
     from runtime.errors import MissingError
+    from runtime.files import write_atomic
+    from runtime.policy import read_policy
     from runtime.progress import bar
     from runtime.retrieval import Retriever
 
@@ -43,21 +48,81 @@ def evaluate_answers(
             "no question in a language the model writes", where=", ".join(questions), hint="check the path"
         )
     asked = sample(asked, count) if count else asked
-    figures: dict[str, Any] = {}
+    paths = {name: _model_path(opened, name) for name in model or ()} or {opened.model_path.stem: opened.model_path}
+    policies = {lang: read_policy(opened.policy_path(lang)) for lang in opened.prompt.languages}
+    answers = {}
     # An index of its own: a running server may hold the branch's, and Chroma's client is not safe for two processes.
     with tempfile.TemporaryDirectory() as index, Retriever.open(opened, Path(index)) as retriever:
-        for name in model or [opened.info.model]:
-            path = opened.root / opened.info.models[name] if name in opened.info.models else opened.root / name
+        for name, path in paths.items():
             with bar(f"asking {name}", len(asked), unit="questions") as advance:
-                answers = answer_questions(path, asked, retriever, opened.prompt, advance=advance)
-            figures[name] = summary(answers) | ({"answers": rows(answers)} if show else {})
+                answers[name] = answer_questions(
+                    path, asked, retriever, opened.prompt, policies=policies, advance=advance
+                )
+    whole = evaluation(answers)
+    if html:
+        write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
+    if as_json:
+        shown = whole if show else {key: value for key, value in whole.items() if key != "answers"}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    for name, row in whole["models"].items():
+        for answer in whole["answers"][name] if show else ():
+            typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
+        spread = whole["intervals"][name]
+        typer.echo(f"{name}: {row['questions']} questions")
+        for key, value in row.items():
+            if key != "questions" and value is not None:
+                typer.echo(f"  {key:<20}{value:>8.3f}   95% {spread[key][0]:.3f} to {spread[key][1]:.3f}")
+        for group in whole["intents"][name][:5]:
+            typer.echo(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
+
+
+@app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --out marks.csv")
+def evaluate_sheet(
+    answers: Annotated[
+        Path, typer.Argument(help="What `evaluate answers --show --json` printed, or a bundle's report.")
+    ],
+    out: Annotated[Path, typer.Option(help="The sheet (CSV); its key goes beside it, as NAME.key.json.")],
+) -> None:
+    """Write a sheet on which people mark answers without knowing which model wrote them."""
+    from runtime.errors import InputError
+    from runtime.files import read_text, write_atomic
+    from runtime.human_marks import make_sheet
+
+    try:
+        text, key = make_sheet(json.loads(read_text(answers))["answers"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json") from error
+    if not key:
+        raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json")
+    write_atomic(_key_path(out), json.dumps(key, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(out, text)
+    typer.echo(f"{out}: {len(key)} answers to mark; keep {_key_path(out)} from those who mark")
+
+
+@app.command("marks", epilog="Example: edgedesk evaluate marks anna.csv bo.csv --key marks.key.json --json")
+def evaluate_marks(
+    sheets: Annotated[list[Path], typer.Argument(help="Filled-in sheets, one a person.")],
+    key: Annotated[Path, typer.Option(help="The key that was written beside the sheet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read marked sheets back: means by model, and how far those who marked agree (Krippendorff's alpha)."""
+    from runtime.errors import InputError
+    from runtime.files import read_text
+    from runtime.human_marks import judge_marks, read_marks
+
+    try:
+        known = {item: {"model": row["model"], "id": row["id"]} for item, row in json.loads(read_text(key)).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("not the key of a sheet", where=str(key), hint="evaluate sheet writes it") from error
+    figures = judge_marks({str(sheet): read_marks(sheet) for sheet in sheets}, known)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
         return
-    for name, row in figures.items():
-        for answer in row.pop("answers", []):
-            typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
-        typer.echo(f"{name}: " + ", ".join(f"{key} {value}" for key, value in row.items()))
+    typer.echo(f"{figures['marks']} marks by {figures['raters']}")
+    for aspect, alpha in figures["agreement"].items():
+        means = ", ".join(f"{model} {row[aspect]}" for model, row in figures["models"].items())
+        typer.echo(f"  {aspect:<12} alpha {alpha}   {means}")
 
 
 @app.command("retrieval", epilog="Example: edgedesk evaluate retrieval corpus.jsonl queries.jsonl --json")
@@ -88,3 +153,19 @@ def _open(bundle: Path | None) -> Any:
     from runtime.store import current_bundle
 
     return open_bundle(bundle, verify=False) if bundle else current_bundle(find_home())
+
+
+def _model_path(opened: Any, name: str) -> Path:
+    """A model of the bundle by its quantization, or a GGUF file from anywhere."""
+    from runtime.errors import MissingError
+
+    if name in opened.info.models:
+        return Path(opened.root / opened.info.models[name])
+    if not Path(name).is_file():
+        known = ", ".join(opened.info.models)
+        raise MissingError(f"no model '{name}'", where="--model", hint=f"one of {known}, or a GGUF file")
+    return Path(name)
+
+
+def _key_path(sheet: Path) -> Path:
+    return sheet.with_name(f"{sheet.stem}.key.json")

@@ -67,6 +67,10 @@ class Question(BaseModel):
     """Each fact is a list of accepted spellings."""
     answerable: bool = True
     intent: str | None = None
+    hand_off: bool = False
+    """Whether a person must take over, whatever the articles say."""
+    reference: str | None = Field(default=None, min_length=1)
+    """What a good agent wrote, for the figures that compare wording."""
 
 
 def read_rows(model: type[Row], path: Path) -> Iterator[Row]:

@@ -7,9 +7,9 @@ import pytest
 
 from quantize.gguf_quantize import KINDS, quantize_gguf
 from quantize.gguf_writer import write_gguf
-from quantize.llama_file import LlamaFile
 from quantize.whole_file import whole_file
 from runtime.errors import MissingError, ModelError, SpaceError, UsageError
+from runtime.llama_file import LlamaFile
 
 
 @pytest.fixture(scope="session")

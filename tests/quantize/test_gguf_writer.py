@@ -9,9 +9,9 @@ import pytest
 
 from quantize.gguf_vocab import read_vocabulary
 from quantize.gguf_writer import write_gguf
-from quantize.llama_file import LlamaFile
 from quantize.measure import TorchDecoder
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, SpaceError
+from runtime.llama_file import LlamaFile
 from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
 

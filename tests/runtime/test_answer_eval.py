@@ -1,57 +1,68 @@
 from __future__ import annotations
 
-from runtime.answer_eval import judge, load_questions, sample, summary
-from runtime.prompt import ChatPieces, PromptSpec
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.answer_eval import answer_questions, load_questions, sample
+from runtime.articles import load_articles
+from runtime.embedder import Embedder
+from runtime.policy import Policy
+from runtime.prompt import PromptSpec
 from runtime.record import Question
+from runtime.retrieval import Retriever
 
-PIECES = ChatPieces(
-    system_open="<s>", system_close="</s>", user_open="<u>", user_close="</u>", assistant_open="<a>",
-    assistant_close="</a>", stop=("</a>",),
-)  # fmt: skip
-SPEC = PromptSpec(
-    pieces=PIECES,
-    system={"en": "Answer.", "zh": "回答。"},
-    refusal={"en": "I can't find that.", "zh": "我在资料里没有找到。"},
-    languages=("en", "zh"),
-)
-RETURNS = Question(
-    id="q1", lang="en", question="How long?", article="returns", evidence=("returns#window",), facts=(("30 days",),)
-)
-DELIVERY = Question(
-    id="q2", lang="zh", question="运费多少？", article="delivery", evidence=("delivery#cost",), facts=(("4.90欧元",),)
-)
-NOBODY = Question(id="q3", lang="zh", question="卖自行车吗？", answerable=False)
+from .test_answer_figures import NOBODY, RETURNS, SPEC
+
+PIECES = {
+    "system_open": "<|im_start|>system\n",
+    "system_close": "<|im_end|>\n",
+    "user_open": "<|im_start|>user\n",
+    "user_close": "<|im_end|>\n",
+    "assistant_open": "<|im_start|>assistant\n",
+    "assistant_close": "<|im_end|>\n",
+    "stop": ("<|im_end|>",),
+}
+ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
 
 
-def test_an_answer_is_judged_by_its_facts_in_both_languages() -> None:
-    right = judge(RETURNS, "You have 30 days.", ["returns#window"], SPEC)
-    assert (right.facts, right.found, right.refused) == (1.0, True, False)
-    assert judge(RETURNS, "You have 130 days.", [], SPEC).facts == 0.0
-    assert judge(DELIVERY, "普通配送4.90欧元。", ["delivery#cost"], SPEC).facts == 1.0
+@pytest.fixture(scope="module")
+def retriever(
+    articles_folder: Path, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Retriever]:
+    with Retriever.build(load_articles(articles_folder), embedder, tmp_path_factory.mktemp("index")) as made:
+        yield made
 
 
-def test_a_refusal_is_right_only_where_there_is_no_answer() -> None:
-    assert judge(NOBODY, "我在资料里没有找到。", [], SPEC).facts == 1.0
-    assert judge(NOBODY, "卖，49欧元。", [], SPEC).facts == 0.0
-    wrong = judge(RETURNS, "I can't find that.", ["returns#window"], SPEC)
-    assert (wrong.facts, wrong.refused) == (0.0, True)
-
-
-def test_the_summary_counts_each_kind_apart() -> None:
-    figures = summary(
-        [
-            judge(RETURNS, "30 days", ["returns#window"], SPEC),
-            judge(DELIVERY, "我在资料里没有找到。", [], SPEC),
-            judge(NOBODY, "我在资料里没有找到。", [], SPEC),
-        ]
+def test_a_model_is_asked_with_the_articles_found_and_how_likely_it_finds_the_reference(
+    scripted_gguf: Path, retriever: Retriever
+) -> None:
+    spec = PromptSpec.model_validate({**SPEC.model_dump(), "pieces": PIECES})
+    questions = [
+        Question(
+            id="1", lang="en", question="How long can I return most items?", facts=(("30 days",),),
+            evidence=("returns-window#how-long",), reference=ANSWER,
+        ),
+        Question(id="2", lang="zh", question="大多数商品多久可以退？", facts=(("30天",),), reference="完全不同的话。"),
+        Question(id="3", lang="en", question="I want a human agent.", hand_off=True),
+    ]  # fmt: skip
+    seen: list[int] = []
+    policies = {"en": Policy(hand_off={"asks_for_person": ("human agent",)})}
+    said = answer_questions(
+        scripted_gguf, questions, retriever, spec, policies=policies, threads=1, advance=seen.append
     )
-    assert figures == {
-        "questions": 3,
-        "facts_found": 0.5,
-        "evidence_in_prompt": 0.5,
-        "refused_wrongly": 0.5,
-        "refused_rightly": 1.0,
-    }
+    assert [answered.answer for answered in said] == [ANSWER] * 3
+    assert [answered.facts for answered in said][:2] == [1.0, 1.0]
+    assert said[0].found
+    assert [answered.handed_off for answered in said] == [False, False, True]
+    assert seen == [1, 1, 1]
+    likely, unlikely = said[0].surprise, said[1].surprise
+    assert likely is not None
+    assert unlikely is not None
+    assert said[2].surprise is None
+    assert 0 < likely[0] / likely[1] < unlikely[0] / unlikely[1] < math.inf
 
 
 def test_a_sample_keeps_the_share_of_unanswerable_questions_and_is_always_the_same() -> None:
@@ -63,7 +74,7 @@ def test_a_sample_keeps_the_share_of_unanswerable_questions_and_is_always_the_sa
     assert sample(many, 1000) == many
 
 
-def test_the_shops_questions_load_by_language(shop) -> None:  # type: ignore[no-untyped-def]
+def test_the_shops_questions_load_by_language(shop: Path) -> None:
     patterns = [str(shop / "*" / "questions-*.jsonl")]
     english = load_questions(patterns, ["en"])
     assert len([q for q in english if q.answerable]) >= 120

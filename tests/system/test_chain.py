@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import edgedesk
+from distill.gate import check_gate
 from distill.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
 from runtime.errors import GateError, UsageError
 
@@ -184,5 +185,5 @@ def test_public_data_goes_through_the_same_chain(
 def test_a_release_below_its_gate_is_stopped_with_the_reasons(built: tuple[Recipe, Path, dict[str, object]]) -> None:
     recipe = built[0]
     with pytest.raises(GateError, match=r"KL .* over .*hit@5 .* under"):
-        edgedesk.check_gate(recipe.model_copy(update={"gate": Gate(max_kl=-1.0, min_hit5=1.1)}), built[2])
-    edgedesk.check_gate(recipe.model_copy(update={"gate": Gate(max_kl=99.0, min_hit5=0.0)}), built[2])
+        check_gate(recipe.model_copy(update={"gate": Gate(max_kl=-1.0, min_hit5=1.1)}), built[2])
+    check_gate(recipe.model_copy(update={"gate": Gate(max_kl=99.0, min_hit5=0.0)}), built[2])
