@@ -136,7 +136,7 @@ def build(
 
 def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
-    from distill.build import STAGES, open_build
+    from distill.build import STAGES, TEACHER_GGUF, open_build
     from distill.corpus import HELD_OUT
     from distill.models import CATALOGUE, fetch
     from quantize.build import QuantizeSettings, stage_names
@@ -161,6 +161,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         base=chain.base.name,
         licence=chain.base.licence,
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
+        teacher=folder / ("corrected" if "corrected" in stages else "teacher") / TEACHER_GGUF,
         asked=loaded.evaluate.questions,
     )
     again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later

@@ -1,9 +1,10 @@
 """The distill half of `edgedesk build`: from a recipe to a merged checkpoint, each stage a folder with a manifest.
 
-    work/articles   the company's articles, one form          work/capture   the teacher's top-k log-probabilities
-    work/records    train, valid, test                         work/pruned    fewer layers, refitted
-    work/teacher    its GGUF, parity proof                     work/student   after distillation
-    work/prompt     prompt.json and policies                   work/merged    student + LoRA, one checkpoint
+    work/articles   the company's articles, one form          work/corrected the teacher, tuned on the records
+    work/teacher    the base's GGUF, parity proof              work/capture   its top-k log-probabilities
+    work/prompt     prompt.json and policies                   work/pruned    fewer layers, refitted
+    work/records    train, valid, test                         work/student   after distillation
+                                                               work/merged    student + LoRA, one checkpoint
 
 A stage runs again only when what went into it has changed. How a GGUF is written belongs to quantize; the front door
 passes it in, so that neither package imports the other.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,8 +33,8 @@ from distill.corpus import (
     sections_by_ref,
 )
 from distill.models import Base, open_base
-from distill.packs import Pack, pack_records
-from distill.recipe import Recipe
+from distill.packs import Pack, cover_first, pack_records
+from distill.recipe import Recipe, Tuning
 from distill.tokenizer import chat_pieces
 from runtime import __version__
 from runtime.articles import load_articles
@@ -47,9 +48,10 @@ from runtime.tokenizer import JsonTokenizer
 
 WriteGguf = Callable[[Path, Path], None]
 """(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
-STAGES = ("articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged")
+STAGES = ("articles", "teacher", "prompt", "records", "corrected", "capture", "pruned", "student", "merged")
 INFLUENCE_PACKS = 4
-REPAIR_SEED = 4
+PACK_SEED = 1
+TEACHER_GGUF = "teacher.gguf"
 HELD_OUT = "held_out.safetensors"
 """In capture/: what the student is compared with."""
 WORK_BYTES_PER_WEIGHT_BYTE = 6
@@ -104,12 +106,26 @@ class Build:
             "packing": recipe.packing.model_dump(),
         }
         if (layers := recipe.student.layers) is not None:
+            if (correction := recipe.teacher) is not None:
+                self._stage(
+                    done,
+                    "corrected",
+                    {**packing, "correction": correction.model_dump()},
+                    lambda out: self._corrected(out, correction, write_gguf),
+                )
+                packing["teacher"] = _made(done["corrected"])
+            to_repair, to_capture = self._shares()
             held_out = {"held_out": recipe.evaluate.packs}
-            self._stage(done, "capture", {**packing, **held_out, "capture": recipe.capture.model_dump()}, self._capture)
+            self._stage(
+                done,
+                "capture",
+                {**packing, **held_out, "capture": recipe.capture.model_dump(), "packs": to_capture},
+                self._capture,
+            )
             self._stage(
                 done,
                 "pruned",
-                {**packing, **held_out, "student": recipe.student.model_dump()},
+                {**packing, **held_out, "student": recipe.student.model_dump(), "packs": to_repair},
                 lambda out: self._pruned(out, layers),
             )
             self._stage(
@@ -126,7 +142,9 @@ class Build:
                 "student": _made(done["student"]) if "student" in done else None,
                 "lora": recipe.lora.model_dump(),
             },
-            self._merged,
+            lambda out: self._tuned(
+                out, self.base.checkpoint if recipe.student.layers is None else self.work / "student", recipe.lora
+            ),
         )
         return done
 
@@ -148,35 +166,48 @@ class Build:
         """The checkpoint's tokenizer."""
         return JsonTokenizer(self.base.checkpoint)
 
-    def packs(self, split: str, *, seed: int, limit: int) -> list[Pack]:
-        """Up to `limit` packs of a split, the languages in their proportion, in an order that `seed` decides."""
-        packs = []
+    def packs(self, split: str, *, limit: int, skip: int = 0) -> list[Pack]:
+        """Up to `limit` packs of a split, the languages mixed, those first that rest on different sections.
+
+        Stages `skip` what others have taken; behind the last pack it goes on with the first.
+        """
+        packs: list[Pack] = []
+        evidence: dict[str, Sequence[str]] = {}
         for lang in self.recipe.languages:
             sections = sections_by_ref(self.work / "articles", lang)
+            records = read_split(self.work / "records", split, lang)
+            evidence |= {record.id: record.evidence for record in records}
             packs += pack_records(
-                read_split(self.work / "records", split, lang),
+                records,
                 sections,
                 self.spec,
                 self.tokenizer,
                 neighbours=neighbour_finder(sections),
                 limits=self.recipe.packing.limits(),
-                seed=seed,
+                seed=PACK_SEED,
             )
-        random.Random(seed).shuffle(packs)  # noqa: S311 - an order, no secret
+        random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
         if not packs:
             raise InputError(
                 f"no {split} record rests on a known article and fits a prompt",
                 where=str(self.work / "records"),
                 hint="see records/report.json: name evidence in the transcripts, or raise packing.tokens",
             )
-        return packs[:limit]
+        packs = cover_first(packs, evidence)
+        start = skip % len(packs)
+        return [*packs[start:], *packs[:start]][:limit]
+
+    def _shares(self) -> tuple[int, int]:
+        """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
+        corrected = self.recipe.teacher.packs if self.recipe.teacher else 0
+        return corrected, corrected + self.recipe.student.repair_packs
 
     def _held_out(self) -> list[Pack]:
-        return self.packs("test", seed=2, limit=self.recipe.evaluate.packs)
+        return self.packs("test", limit=self.recipe.evaluate.packs)
 
     def _teacher(self, out: Path, write_gguf: WriteGguf) -> dict[str, Any]:
         """Tokenizer parity with llama.cpp comes before anything is learned."""
-        gguf = out / "teacher.gguf"
+        gguf = out / TEACHER_GGUF
         if self.base.gguf:
             shutil.copyfile(self.base.gguf, gguf)
         else:
@@ -197,8 +228,8 @@ class Build:
 
         # Read before the long work: the student will be measured on them, and there may be none.
         held_out = self._held_out()
-        packs = self.packs("train", seed=1, limit=self.recipe.capture.packs)
-        teacher = self._load(self.base.checkpoint)
+        packs = self.packs("train", limit=self.recipe.capture.packs, skip=self._shares()[1])
+        teacher = self._load(self._teaching)
         tokens = sum(len(pack.tokens) for pack in packs)
         with bar("capturing the teacher", tokens, unit="tokens") as advance:
             wanted = self.recipe.capture
@@ -215,16 +246,16 @@ class Build:
         from distill.repair import repair
 
         count = self.recipe.student.repair_packs
-        packs = self.packs("train", seed=REPAIR_SEED, limit=max(count, INFLUENCE_PACKS))
+        packs = self.packs("train", limit=max(count, INFLUENCE_PACKS), skip=self._shares()[0])
         held_out = self._held_out()
-        student = self._load(self.base.checkpoint)
+        student = self._load(self._teaching)
         influence = block_influence(student, packs[:INFLUENCE_PACKS])
         keep = layers_to_keep(influence, layers)
         drop_layers(student, keep)
         figures: dict[str, Any] = {"layers": keep, "influence": [round(value, 4) for value in influence]}
         figures["held_out_before"] = compare(student, held_out, self.work / "capture" / HELD_OUT)
         if count:
-            teacher = self._load(self.base.checkpoint)
+            teacher = self._load(self._teaching)
             tokens = sum(len(pack.tokens) for pack in packs[:count]) * layers
             with bar("repairing what pruning broke", tokens, unit="tokens × layers") as advance:
                 errors = repair(student, teacher, keep, packs[:count], advance=advance)
@@ -249,17 +280,27 @@ class Build:
         say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
         return {"held_out": after, "training": trained}
 
-    def _merged(self, out: Path) -> dict[str, Any]:
+    def _tuned(self, out: Path, source: Path, settings: Tuning, what: str = "tuning with LoRA") -> dict[str, Any]:
+        """A checkpoint tuned on the support records, its adapters merged in."""
         from distill.merge import merge
         from distill.train import tune
 
-        packs = self.packs("train", seed=3, limit=self.recipe.lora.packs)
-        source = self.base.checkpoint if self.recipe.student.layers is None else self.work / "student"
-        tokens = sum(len(pack.tokens) for pack in packs) * self.recipe.lora.epochs
-        with bar("tuning with LoRA", tokens, unit="tokens") as advance, self._scratch() as scratch:
-            wrapped, trained = tune(self._load(source), packs, self.recipe.lora, scratch, advance)
+        packs = self.packs("train", limit=settings.packs)
+        tokens = sum(len(pack.tokens) for pack in packs) * settings.epochs
+        with bar(what, tokens, unit="tokens") as advance, self._scratch() as scratch:
+            wrapped, trained = tune(self._load(source), packs, settings, scratch, advance)
         figures = merge(wrapped, packs, source, out)
         return {"training": trained, **figures}
+
+    def _corrected(self, out: Path, settings: Tuning, write_gguf: WriteGguf) -> dict[str, Any]:
+        figures = self._tuned(out, self.base.checkpoint, settings, "correcting the teacher")
+        write_gguf(out, out / TEACHER_GGUF)
+        return figures
+
+    @property
+    def _teaching(self) -> Path:
+        """The checkpoint that teaches."""
+        return self.base.checkpoint if self.recipe.teacher is None else self.work / "corrected"
 
     def _load(self, folder: Path) -> Any:
         """A checkpoint in f32; masks are boolean, which only `sdpa` reads right."""

@@ -128,6 +128,29 @@ def pack_records(
     return packs
 
 
+def cover_first(packs: Iterable[Pack], evidence: Mapping[str, Sequence[str]]) -> list[Pack]:
+    """Order packs so that the first of them rest on as many different sections as they can; otherwise as they come.
+
+    `evidence` by record id. A stage takes the first packs of many: what a student never read about, it is worst at. Once
+    every section has come up the next round begins.
+    """
+    left = [(pack, {ref for name in pack.records for ref in evidence[name]}) for pack in packs]
+    out = []
+    while left:
+        seen: set[str] = set()
+        # All new first, then partly new: packs whose sections have all come up wait for the next round.
+        for all_new in (True, False):
+            later = []
+            for pack, refs in left:
+                if not refs & seen if all_new else refs - seen:
+                    out.append(pack)
+                    seen |= refs
+                else:
+                    later.append((pack, refs))
+            left = later
+    return out
+
+
 def _draw(queues: Mapping[str, list[Record]], refs: Sequence[str], count: int) -> list[Record]:
     """Up to `count` records about these sections, taken in turns so that none crowds the others out."""
     out: list[Record] = []

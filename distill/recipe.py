@@ -153,6 +153,10 @@ class Recipe(_Part):
     data: Data
     prompt: Prompt = Prompt()
     packing: Packing = Packing()
+    teacher: Tuning | None = None
+    """LoRA on the support records before the teacher is captured: teacher correction (Minitron, arXiv:2408.11796).
+
+    A base model finds a company's way of answering unlikely, and a student would learn its doubts."""
     capture: Capture = Capture()
     student: Student = Student()
     kd: DistillSettings = DistillSettings()

@@ -1,6 +1,6 @@
 """The folder distill leaves → GGUF files, ONNX, embedder, the measured table, and the bundle; each a cached stage.
 
-    in   work/{merged, records, teacher, prompt/{prompt.json, policy*.toml}, articles/<lang>/*.md}
+    in   work/{merged, records, prompt/{prompt.json, policy*.toml}, articles/<lang>/*.md}
     out  work/quantized/{f16, <format>…, onnx, embedder, vectors, measured, answers}, work/bundle
 
 Promises: what the last stage would refuse is refused before the first; finished stages are kept when one fails. Knows
@@ -68,6 +68,8 @@ class QuantizeSettings(BaseModel):
     decode_tokens: int = Field(default=32, ge=4)
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
+    teacher: Path | None = None
+    """A GGUF that is asked the same questions, for comparison."""
     asked: int = Field(default=48, ge=0)
     """Questions each file answers in the build."""
     threads: int = Field(default=2, ge=1)
@@ -207,8 +209,8 @@ def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates
 def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> dict[str, Any]:
     """The teacher, the tuned student as f16, and every format, asked the same questions."""
     out = work / "quantized"
-    models = {"teacher": work / "teacher" / "teacher.gguf", "student f16": out / "f16" / GGUF}
-    models = {name: path for name, path in models.items() if path.is_file()}
+    models = {"teacher": settings.teacher} if settings.teacher else {}
+    models["student f16"] = out / "f16" / GGUF
     models |= {kind: candidates[kind] for kind in settings.formats}
     policies = sorted((work / "prompt").glob("policy.*.toml"))
     files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute

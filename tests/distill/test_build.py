@@ -27,6 +27,8 @@ TEXTS = {
     "delivery": ("Delivery costs €4.90.", "We deliver on weekdays."),
 }
 RAN = "done in"
+LEARNING = ["corrected", "capture", "pruned", "student", "merged"]
+"""Stages that rest on the records."""
 
 
 def chats(ask: str, reply: str, start: int) -> str:
@@ -66,6 +68,7 @@ def recipe(root: Path) -> Recipe:
         ),
         prompt=Prompt(articles=2),
         packing=Packing(records=4, tokens=900, refusals=1),
+        teacher=Tuning(packs=1, rank=2, precision="f32"),
         capture=Capture(packs=2, k=8),
         student=Student(layers=3),
         kd=DistillSettings(precision="f32"),
@@ -137,6 +140,7 @@ def test_a_second_run_does_nothing_and_the_first_leaves_whole_folders(
 def test_the_figures_of_a_build_are_all_measured(built: Path) -> None:
     figures = {name: read_manifest(built / name).figures for name in STAGES}
     assert figures["teacher"]["parity_strings"] >= 300
+    assert figures["corrected"]["training"]["packs"] == 1
     assert figures["pruned"]["layers"][0] == 0
     assert figures["pruned"]["layers"][-1] == 3
     assert len(figures["pruned"]["influence"]) == 4
@@ -159,10 +163,12 @@ def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], r
     assert run(capture=Capture(packs=1, k=8), **lora) == ["capture", "student", "merged"]
     student = recipe.student.model_copy(update={"repair_packs": 0})
     assert run(student=student, **lora) == ["capture", "pruned", "student", "merged"]
-    assert run(**lora) == ["pruned", "student", "merged"]
+    assert run(**lora) == ["capture", "pruned", "student", "merged"]
     packing = recipe.packing.model_copy(update={"records": 3})
-    assert run(packing=packing, **lora) == ["capture", "pruned", "student", "merged"]
-    assert run(prompt=Prompt(articles=1), **lora) == ["prompt", "capture", "pruned", "student", "merged"]
+    assert run(packing=packing, **lora) == LEARNING
+    assert run(prompt=Prompt(articles=1), **lora) == ["prompt", *LEARNING]
+    run(**lora)
+    assert run(teacher=None, **lora) == LEARNING[1:]
 
 
 def test_a_changed_article_reaches_everything_that_reads_it(
@@ -172,7 +178,7 @@ def test_a_changed_article_reaches_everything_that_reads_it(
     before = (built / "records" / "train.jsonl").read_bytes()
     path = company / "articles" / "returns.md"
     path.write_text(path.read_text(encoding="utf-8").replace("30 days", "45 days"), encoding="utf-8")
-    assert run() == ["articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged"]
+    assert run() == ["articles", "teacher", "prompt", "records", *LEARNING]
     assert (built / "records" / "train.jsonl").read_bytes() == before
 
 
@@ -182,13 +188,13 @@ def test_a_changed_transcript_changes_records_but_not_the_teacher(run: Callable[
     path.write_text(path.read_text().replace("nothing", "€5"), encoding="utf-8")
     ran = run()
     assert "teacher" not in ran
-    assert ran[-5:] == ["records", "capture", "pruned", "student", "merged"]
+    assert ran[-6:] == ["records", *LEARNING]
 
 
 def test_another_base_starts_again_from_the_teacher(
     run: Callable[..., list[str]], built: Path, tiny_qwen2: Path
 ) -> None:
-    assert run(base=tiny_qwen2) == ["teacher", "prompt", "capture", "pruned", "student", "merged"]
+    assert run(base=tiny_qwen2) == ["teacher", "prompt", *LEARNING]
     assert json.loads((built / "merged" / "config.json").read_text())["model_type"] == "qwen2"
 
 
@@ -229,11 +235,11 @@ def stopped(*_: Any, **__: Any) -> Iterator[Callable[[int], None]]:
     yield advance
 
 
-@pytest.mark.parametrize("stage", ["capture", "student", "merged"])
+@pytest.mark.parametrize("stage", ["corrected", "capture", "student", "merged"])
 def test_ctrl_c_in_the_middle_of_a_stage_leaves_nothing_of_it_and_all_before_it(
     stage: str, run: Callable[..., list[str]], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bars = {"capture": "capturing", "student": "distilling", "merged": "tuning"}
+    bars = {"corrected": "correcting", "capture": "capturing", "student": "distilling", "merged": "tuning"}
     real = module.bar
     monkeypatch.setattr(
         module, "bar", lambda what, *a, **k: (stopped if what.startswith(bars[stage]) else real)(what, *a, **k)
@@ -357,16 +363,17 @@ def test_packs_hold_both_languages_and_the_seed_decides_their_order(
     build = open_build(both, work, base=str(tiny_llama))
     manifests: dict[str, Manifest] = build.run(write_gguf)
     assert manifests["articles"].figures["articles"] == {"en": 2, "zh": 2}
-    packs = build.packs("train", seed=1, limit=1000)
+    packs = build.packs("train", limit=1000)
     chinese = [pack for pack in packs if "退货" in build.tokenizer.decode(pack.tokens[: pack.prefix])]
     assert 0 < len(chinese) < len(packs)
-    assert packs == build.packs("train", seed=1, limit=1000)
-    assert packs != build.packs("train", seed=2, limit=1000)
-    assert build.packs("train", seed=1, limit=2) == packs[:2]
+    assert packs == build.packs("train", limit=1000)
+    assert build.packs("train", limit=2) == packs[:2]
+    assert build.packs("train", limit=1000, skip=1) == [*packs[1:], packs[0]]
+    assert build.packs("train", limit=1, skip=len(packs) + 2) == [packs[2]]
     capsys.readouterr()
     open_build(both.model_copy(update={"languages": ("zh", "en")}), work, base=str(tiny_llama)).run(write_gguf)
     assert "prompt    done in" in capsys.readouterr().err
-    assert not names(packs) & names(build.packs("test", seed=1, limit=1000))
+    assert not names(packs) & names(build.packs("test", limit=1000))
 
 
 def names(packs: list[Pack]) -> set[str]:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill.capture import forward
-from distill.packs import MAX_CONTEXT_TURNS, Pack, PackLimits, encode_pack, pack_records
+from distill.packs import MAX_CONTEXT_TURNS, Pack, PackLimits, cover_first, encode_pack, pack_records
 from runtime.articles import Section
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Record
@@ -178,6 +178,33 @@ def test_questions_without_an_article_are_spread_over_the_packs(packs: list[Pack
     counts = [sum(name.startswith("no") for name in pack.records) for pack in packs]
     assert max(counts) == 1
     assert sum(counts) == 2
+
+
+def about(*records: str) -> Pack:
+    return Pack(tokens=(1,), prefix=1, branches=(), records=records)
+
+
+def test_the_first_packs_cover_the_most_sections() -> None:
+    evidence = {"a": ["s#1"], "b": ["s#2"], "c": ["s#3"], "ab": ["s#1", "s#2"], "none": []}
+    packs = [about("a"), about("a", "b"), about("ab"), about("c"), about("none"), about("b", "c")]
+    # All new: a, c, nothing. Then what brings b. The rest waits for the next round.
+    ordered = cover_first(packs, evidence)
+    assert [pack.records for pack in ordered] == [("a",), ("c",), ("none",), ("a", "b"), ("ab",), ("b", "c")]
+
+
+@given(st.lists(st.lists(st.sampled_from("abcde"), max_size=3), max_size=12))
+def test_covering_first_loses_no_pack(contents: list[list[str]]) -> None:
+    packs = [about(*records) for records in contents]
+    evidence = {name: [f"{name}#1"] for name in "abcde"}
+    ordered = cover_first(packs, evidence)
+    assert sorted(pack.records for pack in ordered) == sorted(pack.records for pack in packs)
+    everything = {name for records in contents for name in records}
+    first_round: set[str] = set()
+    for pack in ordered:
+        if everything <= first_round:
+            break
+        assert not pack.records or set(pack.records) - first_round
+        first_round |= set(pack.records)
 
 
 def test_the_seed_alone_decides(
