@@ -131,8 +131,8 @@ def pack_records(
 def cover_first(packs: Iterable[Pack], evidence: Mapping[str, Sequence[str]]) -> list[Pack]:
     """Order packs so that the first of them rest on as many different sections as they can; otherwise as they come.
 
-    `evidence` by record id. A stage takes the first packs of many: what a student never read about, it is worst at. Once
-    every section has come up the next round begins.
+    `evidence` by record id. A stage takes the first packs of many, and what a student never read about it is worst at.
+    Once every section has come up the next round begins.
     """
     left = [(pack, {ref for name in pack.records for ref in evidence[name]}) for pack in packs]
     out = []
