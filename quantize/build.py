@@ -64,7 +64,7 @@ class QuantizeSettings(BaseModel):
     licence: str = ""
     licences: tuple[Path, ...] = ()
     """Licence texts that go into the bundle."""
-    measure_records: int = Field(default=24, ge=1)
+    measure_records: int = Field(default=16, ge=1)
     decode_tokens: int = Field(default=32, ge=4)
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
@@ -108,7 +108,8 @@ def build(
     _check(work, settings)
     stages = Stages(say, force)
     merged, out = work / "merged", work / "quantized"
-    records = read_sample_records(work / "records", settings.measure_records)
+    spec = read_prompt(work / "prompt" / "prompt.json")
+    records = read_sample_records(work / "records", settings.measure_records, spec.languages)
     texts = [section.text for _, section in sorted(section_index(work / "articles").items())]
     held = [text for record in records for text in (record.query, record.response)]
 
@@ -142,9 +143,10 @@ def build(
 
 def load_samples(work: Path, count: int) -> list[Sample]:
     """The samples a work folder is measured on: held-out records, laid out with its prompt and articles."""
+    spec = read_prompt(work / "prompt" / "prompt.json")
     return make_samples(
-        read_sample_records(work / "records", count),
-        read_prompt(work / "prompt" / "prompt.json"),
+        read_sample_records(work / "records", count, spec.languages),
+        spec,
         section_index(work / "articles"),
         JsonTokenizer(work / "merged"),
     )

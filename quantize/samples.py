@@ -7,7 +7,7 @@ Knows nothing of models. The sections a record rests on stand in its prompt; an 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +31,14 @@ def section_index(articles: Path) -> dict[tuple[str, str], Section]:
     return {(section.lang, section.ref): section for article in load_articles(articles) for section in article.sections}
 
 
-def read_sample_records(folder: Path, count: int) -> list[Record]:
-    """`count` records of the held-out file (test.jsonl, else valid.jsonl), spread by a hash of their ids."""
+def read_sample_records(folder: Path, count: int, languages: Collection[str]) -> list[Record]:
+    """`count` records of the held-out file (test.jsonl, else valid.jsonl), spread by a hash of their ids.
+
+    In languages the model writes only: what it makes of others says nothing about a file.
+    """
     for name in ("test.jsonl", "valid.jsonl"):
         if (folder / name).is_file():
-            rows = list(read_rows(Record, folder / name))
+            rows = [row for row in read_rows(Record, folder / name) if row.lang in languages]
             return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:count]
     raise InputError("neither test.jsonl nor valid.jsonl", where=str(folder), hint="prepare records first")
 

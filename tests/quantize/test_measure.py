@@ -16,6 +16,8 @@ from runtime.tokenizer import JsonTokenizer
 
 from .conftest import variant
 
+LANGUAGES = ("en", "zh")
+
 
 def test_the_table_orders_files_by_their_bits(work: Path, tiny_llama: Path, tmp_path: Path) -> None:
     checkpoint = variant(tiny_llama, tmp_path / "checkpoint")
@@ -43,7 +45,7 @@ def test_a_sample_is_the_runtime_s_prompt_then_the_reply_and_its_end(work: Path)
     tokenizer = JsonTokenizer(work / "merged")
     spec = read_prompt(work / "prompt" / "prompt.json")
     sections = section_index(work / "articles")
-    record = next(row for row in read_sample_records(work / "records", 6) if row.lang == "zh")
+    record = next(row for row in read_sample_records(work / "records", 6, LANGUAGES) if row.lang == "zh")
     (sample,) = make_samples([record], spec, sections, tokenizer)
     assert tokenizer.decode(sample.tokens[sample.reply :]) == record.response
     assert sample.tokens[-1] == tokenizer.encode("<|im_end|>", control=True)[0]
@@ -53,10 +55,15 @@ def test_a_sample_is_the_runtime_s_prompt_then_the_reply_and_its_end(work: Path)
     assert prompt.endswith("assistant\n")
 
 
+def test_what_the_model_does_not_write_is_not_measured(work: Path) -> None:
+    assert {row.lang for row in read_sample_records(work / "records", 99, LANGUAGES)} == set(LANGUAGES)
+    assert {row.lang for row in read_sample_records(work / "records", 99, ("en",))} == {"en"}
+
+
 def test_the_choice_of_records_does_not_depend_on_their_order(work: Path, tmp_path: Path) -> None:
-    chosen = read_sample_records(work / "records", 3)
-    write_rows(tmp_path / "test.jsonl", reversed(read_sample_records(work / "records", 99)))
-    assert read_sample_records(tmp_path, 3) == chosen
+    chosen = read_sample_records(work / "records", 3, LANGUAGES)
+    write_rows(tmp_path / "test.jsonl", reversed(read_sample_records(work / "records", 99, LANGUAGES)))
+    assert read_sample_records(tmp_path, 3, LANGUAGES) == chosen
 
 
 def test_an_unanswerable_record_is_read_with_other_sections(work: Path) -> None:
@@ -72,8 +79,10 @@ def test_an_unanswerable_record_is_read_with_other_sections(work: Path) -> None:
 
 def test_nothing_to_measure_on_is_bad_input(work: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"test\.jsonl"):
-        read_sample_records(tmp_path, 3)
+        read_sample_records(tmp_path, 3, LANGUAGES)
     spec = read_prompt(work / "prompt" / "prompt.json").model_copy(update={"context_tokens": 256})
-    long = [row.model_copy(update={"query": "why " * 400}) for row in read_sample_records(work / "records", 2)]
+    long = [
+        row.model_copy(update={"query": "why " * 400}) for row in read_sample_records(work / "records", 2, LANGUAGES)
+    ]
     with pytest.raises(InputError, match="context"):
         make_samples(long, spec, {}, JsonTokenizer(work / "merged"))
