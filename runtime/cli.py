@@ -97,7 +97,10 @@ def generations(home: Home = None, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: edgedesk serve --home /srv/edgedesk")
 def serve(
     home: Home = None,
-    port: Annotated[int | None, typer.Option(help="Also listen on 127.0.0.1, with a token; 0 for any port.")] = None,
+    port: Annotated[int | None, typer.Option(help="Also listen on TCP, with a token; 0 for any port.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address of that port; any but this machine's own needs TLS.")
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Answer questions on this branch's socket until stopped."""
@@ -106,7 +109,7 @@ def serve(
     from runtime.settings import load_settings
 
     where = find_home(home)
-    run(where, load_settings(where, port=port, threads=threads), say=_talk)
+    run(where, load_settings(where, port=port, host=host, threads=threads), say=_talk)
 
 
 @app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')

@@ -16,17 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.articles import Section, guess_language
-from runtime.citations import cite, unsupported
+from runtime.articles import Section
+from runtime.citations import cite
+from runtime.claims import claims
+from runtime.conversation import entities, language, whole
+from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Stored, Token
+from runtime.injection import orders, recites
 from runtime.journal import FILE_NAME, Journal, State, TurnKey
 from runtime.journal_care import Pruned
-from runtime.policy import NO_ARTICLE, Policy, decide, read_policy, retention
+from runtime.policy import NO_ARTICLE, WITHHELD, Policy, decide, mood, read_policy, retention
 from runtime.prompt import PromptSpec, Tokenizer, encode, layout
 from runtime.record import Turn
 from runtime.redact import Redactor
 from runtime.settings import Settings
+from runtime.stopping import StopStrings
 from runtime.store import current_bundle
 
 if TYPE_CHECKING:
@@ -53,6 +58,11 @@ class _Work:
     """The engine's counts, for the journal."""
     speed: float = 0.0
     ended: bool = False
+    emotion: str | None = None
+    lead: str = ""
+    """What is said before the answer, for the customer's mood."""
+    decided: str = ""
+    """What made the answer, see `runtime.events.Done`."""
 
 
 @contextmanager
@@ -116,6 +126,7 @@ class Desk:
         self._clock = clock
         self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
         self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
+        self._curated = {lang: Nearest.of(policy, retriever.embedder) for lang, policy in self._policies.items()}
         self.model = f"{bundle.info.name}-{bundle.info.version}/{bundle.model_path.stem}"
 
     @property
@@ -156,7 +167,7 @@ class Desk:
         key = self.journal.ask(request.conversation, request.question, lang)
         work = _Work(key, request, lang, self._policy(lang), arrived, drafted=arrived)
         try:
-            yield Stored(conversation=key.conversation, turn=key.number)
+            yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
             yield from self._answer(work, cancel)
         except GeneratorExit:
             self._end(work, "cancelled")
@@ -170,24 +181,42 @@ class Desk:
 
     def _answer(self, work: _Work, cancel: Flag) -> Iterator[Event]:
         question, lang, policy = work.request.question, work.lang, work.policy
+        work.emotion = mood(policy, question)
+        if work.emotion:
+            work.lead = policy.tone[work.emotion].say + ("" if lang == "zh" else " ")
         first = decide(policy, question=question, lang=lang, languages=self.spec.languages, similarities=None)
         if first.action == "hand_off":
+            work.decided = f"rule:{first.reason}"
             yield from self._say(work, policy.hand_off_text(lang), (), handoff=first.reason)
             return
-        hits = self.retriever.search(question, lang=lang, limit=self.spec.articles)
+        if first.action == "fixed":
+            yield from self._say_fixed(work, first.reason or "")
+            return
+        earlier = self._earlier(work.request, work.key)
+        hits = self.retriever.search(whole(question, earlier), lang=lang, limit=self.spec.articles)
+        if named := entities([*earlier, question]):
+            work.reading |= {"entities": named}
         scores = {hit.section.ref: hit.score for hit in hits}
         yield Found(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
+        # People see a section that gives orders to the model; the model does not, and no customer is quoted it.
+        safe = [hit for hit in hits if not orders(hit.section.text)]
         decision = decide(
             policy,
             question=question,
             lang=lang,
             languages=self.spec.languages,
-            similarities=[hit.similarity for hit in hits],
+            similarities=[hit.similarity for hit in safe],
+            orders=orders(question),
+            curated=self._curated[lang].nearest(question) if lang in self._curated else None,
         )
+        if decision.action == "fixed":
+            yield from self._say_fixed(work, decision.reason or "")
+            return
         if decision.action == "refuse":
+            work.decided = decision.reason or NO_ARTICLE
             yield from self._say(work, self._refusal(policy, lang), (), handoff=decision.reason)
             return
-        sections = [hit.section for hit in hits]
+        sections = [hit.section for hit in safe]
         if decision.action == "generate":
             turns = self._history(work)
             tokens, shown = fit(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
@@ -196,9 +225,11 @@ class Desk:
                 if cancel.is_set():
                     return
                 if answer := work.draft.strip():
+                    work.decided = "model"
                     yield self._done(work, answer, shown, scores)
                     return
         # The model may not write this language, no section fits into its context, or it had nothing to say.
+        work.decided = "section"
         text = f"{policy.quote_text(lang)}\n{sections[0].text}"
         yield from self._say(work, text, sections[:1])
 
@@ -208,7 +239,7 @@ class Desk:
 
         request, settings = work.request, self.settings
         params = SamplingParams(
-            max_tokens=self.spec.answer_tokens,
+            max_tokens=min(self.spec.answer_tokens, request.max_tokens or self.spec.answer_tokens),
             temperature=settings.temperature if request.temperature is None else request.temperature,
             top_p=settings.top_p if request.top_p is None else request.top_p,
             seed=request.seed or 0,
@@ -216,6 +247,7 @@ class Desk:
         )
         generation = self.engine.generate(tokens, params, cancel)
         place = None
+        stop = StopStrings(request.stop)
         try:
             for update in generation.updates():
                 if isinstance(update, Place):
@@ -224,41 +256,69 @@ class Desk:
                         yield Queued(position=place)
                     continue
                 # The prompt ends right where the answer starts; what a model writes before its first word is no text.
-                text = update.text if work.draft else update.text.lstrip()
-                if not text:
-                    continue
-                now = self._clock()
-                work.first = work.first or now
-                work.draft += text
-                if now - work.drafted >= settings.draft_every_s:
-                    work.drafted = now
-                    self.journal.draft(work.key, work.draft)
-                yield Token(text=text)
+                text = stop.feed(update.text if work.draft else update.text.lstrip())
+                if text:
+                    yield self._wrote(work, text)
+                if stop.hit:
+                    generation.close()
+            if text := stop.rest():
+                yield self._wrote(work, text)
         finally:
             generation.close()
         stats = generation.stats
         work.speed = stats.tokens_per_s
         work.reading = {"prompt_tokens": stats.prompt_tokens, "reused_tokens": stats.reused_tokens}
         work.reading |= {"answer_tokens": stats.answer_tokens, "queued_s": round(stats.queued_s, 3)}
-        work.reading |= {"finish": stats.finish}
+        work.reading |= {"finish": "stop" if stop.hit else stats.finish}
+
+    def _wrote(self, work: _Work, text: str) -> Token:
+        """Take down a piece of the draft, in the journal not more often than the settings say."""
+        now = self._clock()
+        work.first = work.first or now
+        text = text if work.draft else work.lead + text
+        work.draft += text
+        if now - work.drafted >= self.settings.draft_every_s:
+            work.drafted = now
+            self.journal.draft(work.key, work.draft)
+        return Token(text=text)
 
     def _say(self, work: _Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
         """Answer with a text that no model wrote."""
+        text = work.lead + text
         work.draft = text
         work.first = self._clock()
         yield Token(text=text)
         citations = tuple(Citation.of(section) for section in cited)
         yield self._finish(work, text, citations, handoff=handoff)
 
+    def _say_fixed(self, work: _Work, name: str) -> Iterator[Event]:
+        """Answer as somebody wrote it."""
+        work.decided = f"fixed:{name}"
+        fixed = next(one for one in work.policy.answer if one.id == name)
+        yield from self._say(work, fixed.text, self._sections(fixed.evidence, work.lang))
+
+    def _sections(self, references: Sequence[str], lang: str) -> list[Section]:
+        """The sections of these references in a language; those the articles have no longer are left out."""
+        wanted = {
+            section.ref: section
+            for article in self.retriever.articles
+            for section in article.sections
+            if article.lang == lang and section.ref in references
+        }
+        return [wanted[reference] for reference in references if reference in wanted]
+
     def _done(self, work: _Work, answer: str, shown: Sequence[Section], scores: dict[str, float]) -> Done:
         """Check and cite what the model wrote."""
         if _says(answer, self.spec.refusal.get(work.lang, "")):
             return self._finish(work, answer, (), handoff=NO_ARTICLE)
         citations = tuple(Citation.of(section, scores[section.ref]) for section in cite(answer, shown))
+        if recites(answer, self.spec.system.get(work.lang, ""), shown):
+            work.decided = WITHHELD
+            return self._finish(work, self._refusal(work.policy, work.lang), (), handoff=WITHHELD)
         # What the customer said may be repeated: an order number, a date.
         said = Section("", "", "", "", work.request.question, work.lang)
-        claims = tuple(unsupported(answer, [*shown, said]))
-        return self._finish(work, answer, citations, handoff=None, claims=claims)
+        marked = tuple(claims(answer, [*shown, said]))
+        return self._finish(work, answer, citations, handoff=None, marked=marked)
 
     def _finish(
         self,
@@ -267,7 +327,7 @@ class Desk:
         citations: tuple[Citation, ...],
         *,
         handoff: str | None,
-        claims: tuple[str, ...] = (),
+        marked: tuple[str, ...] = (),
     ) -> Done:
         done = Done(
             answer=answer,
@@ -276,7 +336,13 @@ class Desk:
             tokens_per_s=round(work.speed, 1),
             model=self.model,
             handoff=handoff,
-            unsupported=claims,
+            unsupported=marked,
+            decided=work.decided,
+            emotion=work.emotion,
+            finish="length" if work.reading.get("finish") == "length" else "stop",
+            prompt_tokens=work.reading.get("prompt_tokens", 0),
+            reused_tokens=work.reading.get("reused_tokens", 0),
+            answer_tokens=work.reading.get("answer_tokens", 0),
         )
         work.draft = answer
         self._end(work, "complete", done)
@@ -286,6 +352,7 @@ class Desk:
         details: dict[str, Any] = dict(work.reading)
         if done:
             details |= {"citations": [f"{one.article}#{one.section}" for one in done.citations]}
+            details |= {"decided": done.decided, "emotion": done.emotion}
             details |= {"ttft_s": done.ttft_s, "tokens_per_s": done.tokens_per_s, "unsupported": done.unsupported}
         work.ended = True
         self.journal.end(
@@ -296,6 +363,8 @@ class Desk:
         """Earlier questions of the conversation and the answers the model gave, oldest first."""
         if not (count := self.settings.history_turns):
             return []
+        if work.request.context:
+            return list(work.request.context[-2 * count :])
         earlier = [
             turn
             for turn in self.journal.turns(work.key.conversation)
@@ -314,7 +383,20 @@ class Desk:
         return self._policies.get(lang) or self._policies[self.spec.languages[0]]
 
     def _lang(self, request: AskRequest) -> str:
-        return request.lang or guess_language(request.question)
+        """The customer's language; a question that shows none is in that of the turn before."""
+        if request.lang:
+            return request.lang
+        if request.context:
+            before = [turn.content for turn in request.context if turn.role == "user"][-1:]
+            return language(request.question, language(before[0], None) if before else None)
+        turns = self.journal.turns(request.conversation) if request.conversation else []
+        return language(request.question, turns[-1].lang if turns else None)
+
+    def _earlier(self, request: AskRequest, key: TurnKey) -> list[str]:
+        """The customer's questions before this one, oldest first."""
+        if request.context:
+            return [turn.content for turn in request.context if turn.role == "user"]
+        return [turn.question for turn in self.journal.turns(key.conversation) if turn.key.number < key.number]
 
     @property
     def _room(self) -> int:

@@ -74,6 +74,11 @@ class Embedder:
         """Unit vectors [n, dim] of passages; what goes beyond `max_tokens` is not seen."""
         return self._embed([self.spec.passage_prefix + text for text in texts], progress)
 
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens these questions have, as far as the encoder sees them."""
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch(clean))
+
     def _embed(self, texts: list[str], progress: Progress | None) -> NDArray[np.float32]:
         import numpy as np
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime import errors
 from runtime.articles import Section
-from runtime.record import describe
+from runtime.record import Turn, describe
 
 
 class _Event(BaseModel):
@@ -65,6 +65,8 @@ class Stored(_Event):
     conversation: str
     turn: int
     """Counted from 1 within the conversation."""
+    lang: str = ""
+    """The language it is answered in."""
 
 
 class Queued(_Event):
@@ -102,7 +104,17 @@ class Done(_Event):
     handoff: str | None = None
     """Why a person should take over: a rule's name, or `no_article`."""
     unsupported: tuple[str, ...] = ()
-    """Numbers in the answer that neither a section shown to the model nor the question contains."""
+    """Figures, promises (the sentence), names and addresses that no section shown to the model nor the question has."""
+    decided: str = ""
+    """What made it: `model`, `section` (quoted), `rule:NAME`, `fixed:ID`, or a hand-off's reason."""
+    emotion: str | None = None
+    """The policy's tone that the question called for."""
+    finish: Literal["stop", "length"] = "stop"
+    """`length` when the answer was cut at the most tokens it may have."""
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    """Of these, already in memory."""
+    answer_tokens: int = 0
 
 
 class Failed(_Event):
@@ -141,6 +153,12 @@ class AskRequest(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = Field(default=None, ge=0, lt=2**32 - 1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    """At most so many tokens; never more than the bundle allows."""
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=4)
+    """The answer ends before the first of these."""
+    context: tuple[Turn, ...] = Field(default=(), max_length=64)
+    """Earlier turns, oldest first, of a client that keeps the conversation itself; else the journal's are used."""
 
 
 def make_request(**fields: Any) -> AskRequest:

@@ -5,7 +5,8 @@
     journal.sqlite    conversations
     install.lock      held by whoever installs
     settings.toml     settings of this branch
-    run/              edgedesk.sock, edgedesk.lock, token, serve.log; owner-only
+    agents.json       who may use the server over TCP
+    run/              edgedesk.sock, edgedesk.lock, token, serve.log, log.jsonl; owner-only
 
 Promises: the socket's path works however deep the home lies. Knows nothing of what is in the parts.
 """

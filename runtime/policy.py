@@ -3,11 +3,14 @@
     [refusal]    text            said when nothing is found; default: the sentence in the bundle's prompt.json
     [hand_off]   name = [phrases]   a phrase in the question hands the conversation to a person; the name is the reason
     [reply]      hand_off, quote    what is said on a hand-off, and before a section that is quoted; optional
+    [tone.NAME]  phrases, say       what is said first to a customer whose question holds one of the phrases
+    [[answer]]   id, text, phrases, questions, evidence   a fixed answer: for rare intents, and for what must be said so
+    [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
 
-Rules come first, then thresholds. Pure: the same question and the same hits always decide the same. Knows nothing of
-models and files but its own.
+docs/reference/policy.md tells it at length. Rules come first, then thresholds. Pure: the same question and the same
+hits always decide the same. Knows nothing of models and files but its own.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runtime.errors import InputError
 from runtime.files import read_text
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 
 NO_ARTICLE = "no_article"
 """The hand-off reason when nothing was found."""
+MANIPULATION = "manipulation"
+"""When the question gives orders to the model (`runtime.injection`)."""
+WITHHELD = "withheld"
+"""When the model recited the house rules."""
 _HAND_OFF = {"en": "I am handing you over to a colleague.", "zh": "我这就为您转接同事。"}
 _QUOTE = {"en": "This is what our article says:", "zh": "以下是相关资料的原文："}
 
@@ -57,6 +64,42 @@ class RetrievalRule(BaseModel):
     min_similarity: float = Field(default=0.0, ge=-1, le=1)
 
 
+class Tone(BaseModel):
+    """What is said first to a customer in this mood."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    phrases: tuple[str, ...] = Field(min_length=1)
+    say: str = Field(min_length=1)
+
+
+class FixedAnswer(BaseModel):
+    """An answer that somebody wrote and nobody rewrites."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(pattern=r"^[\w.-]{1,64}$")
+    text: str = Field(min_length=1)
+    phrases: tuple[str, ...] = ()
+    """Any of these in a question, and the answer is given."""
+    questions: tuple[str, ...] = ()
+    """A question as near to one of these as `[curated]` says gets the answer."""
+    evidence: tuple[str, ...] = ()
+    """`article#section` references that are cited with it."""
+
+    @model_validator(mode="after")
+    def _reachable(self) -> FixedAnswer:
+        if not (self.phrases or self.questions):
+            raise ValueError("needs phrases or questions, or nobody would ever hear it")
+        return self
+
+
+class Curated(BaseModel):
+    """When a fixed answer's questions count as asked."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    min_similarity: float = Field(default=0.95, ge=0, le=1)
+    """Cosine of the two questions. The encoder's scale is its own: look at a few pairs before lowering it."""
+
+
 class Retention(BaseModel):
     """How long the journal keeps conversations."""
 
@@ -77,13 +120,20 @@ class Policy(BaseModel):
     reply: Reply = Reply()
     retrieval: RetrievalRule = RetrievalRule()
     journal: Retention = Retention()
+    tone: dict[str, Tone] = Field(default_factory=dict)
+    answer: tuple[FixedAnswer, ...] = ()
+    curated: Curated = Curated()
 
-    @field_validator("hand_off")
-    @classmethod
-    def _no_empty_phrase(cls, rules: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        if any(not phrase.strip() for phrases in rules.values() for phrase in phrases):
+    @model_validator(mode="after")
+    def _sound(self) -> Policy:
+        lists = [*self.hand_off.values(), *(tone.phrases for tone in self.tone.values())]
+        lists += [one.phrases for one in self.answer]
+        if any(not _normal(phrase) for phrases in lists for phrase in phrases):
             raise ValueError("an empty phrase would match every question")
-        return rules
+        names = [one.id for one in self.answer]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two answers are called '{twice}'")
+        return self
 
     def hand_off_text(self, lang: str) -> str:
         """What the customer is told on a hand-off."""
@@ -121,25 +171,44 @@ def retention(bundle: Bundle) -> Retention:
 class Decision:
     """What to do with a question, and the reason for a hand-off."""
 
-    action: Literal["hand_off", "retrieve", "refuse", "quote", "generate"]
+    action: Literal["hand_off", "retrieve", "refuse", "quote", "generate", "fixed"]
     reason: str | None = None
+    """Of a hand-off, or the fixed answer's id."""
 
 
 def decide(
-    policy: Policy, *, question: str, lang: str, languages: Sequence[str], similarities: Sequence[float] | None
+    policy: Policy,
+    *,
+    question: str,
+    lang: str,
+    languages: Sequence[str],
+    similarities: Sequence[float] | None,
+    orders: bool = False,
+    curated: tuple[str, float] | None = None,
 ) -> Decision:
     """What to do next; `similarities` are the hits' cosines, or None before the search.
 
+    `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine).
+
     1. a hand-off phrase: to a person, whatever else is true
-    2. not searched yet: search
-    3. nothing similar enough: refuse and offer a person
-    4. a language the model does not write: quote the best section
-    5. else let the model answer
+    2. a fixed answer's phrase: that answer
+    3. not searched yet: search
+    4. a fixed answer's question near enough: that answer
+    5. `orders` to the model in the question: refuse and offer a person
+    6. nothing similar enough: refuse and offer a person
+    7. a language the model does not write: quote the best section
+    8. else let the model answer
     """
     if rule := matching_rule(policy, question):
         return Decision("hand_off", rule)
+    if fixed := next((one.id for one in policy.answer if _holds(question, one.phrases)), None):
+        return Decision("fixed", fixed)
     if similarities is None:
         return Decision("retrieve")
+    if curated and curated[1] >= policy.curated.min_similarity:
+        return Decision("fixed", curated[0])
+    if orders:
+        return Decision("refuse", MANIPULATION)
     if not similarities or max(similarities) < policy.retrieval.min_similarity:
         return Decision("refuse", NO_ARTICLE)
     return Decision("generate" if lang in languages else "quote")
@@ -147,11 +216,17 @@ def decide(
 
 def matching_rule(policy: Policy, question: str) -> str | None:
     """The first rule with a phrase in the question: whole words for alphabets, anywhere in Chinese."""
+    return next((name for name, phrases in policy.hand_off.items() if _holds(question, phrases)), None)
+
+
+def mood(policy: Policy, question: str) -> str | None:
+    """The first tone with a phrase in the question."""
+    return next((name for name, tone in policy.tone.items() if _holds(question, tone.phrases)), None)
+
+
+def _holds(question: str, phrases: Sequence[str]) -> bool:
     text = _normal(question)
-    for name, phrases in policy.hand_off.items():
-        if any(re.search(_pattern(phrase), text) for phrase in phrases):
-            return name
-    return None
+    return any(re.search(_pattern(phrase), text) for phrase in phrases)
 
 
 def _pattern(phrase: str) -> str:

@@ -123,7 +123,7 @@ class Retriever:
         internal: bool = True,
         today: date | None = None,
     ) -> list[Hit]:
-        """The best `limit` sections, best first, at most one per reference.
+        """The best `limit` sections, best first, at most one per reference, not all of one article (`spread`).
 
         Only sections in the question's language (`lang`, or guessed from its script) are looked at; if no article is
         written in it, all are. Articles outside their dates on `today`, and internal ones unless `internal`, are not.
@@ -157,9 +157,7 @@ class Retriever:
         for index in np.lexsort((numbers, -score)):
             section = self._rows[numbers[index]][1]
             hits.setdefault(section.ref, Hit(section, float(score[index]), float(cosine[index])))
-            if len(hits) == limit:
-                break
-        return list(hits.values())
+        return spread(list(hits.values()), limit)
 
     def article(self, identity: str, lang: str | None = None) -> Article:
         """An article by its id, in `lang` if it is written in it, else in any language; `MissingError` if unknown."""
@@ -209,6 +207,22 @@ class Retriever:
     def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[tuple[int, float]]:
         count = min(most, sum(self._counts[group] for group in groups))
         return self._index.nearest(vector, count, groups) if count else []
+
+
+def spread(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """The first `limit` hits, at most two thirds of them from one article as long as others have any.
+
+    An article stuffed with every word of the shop, by malice or by mistake, cannot push all others aside.
+    """
+    most = max(1, -(-2 * limit // 3))
+    counts: Counter[str] = Counter()
+    kept: list[Hit] = []
+    over: list[Hit] = []
+    for hit in hits:
+        counts[hit.section.article] += 1
+        (kept if counts[hit.section.article] <= most else over).append(hit)
+    chosen = [*kept, *over][:limit]
+    return sorted(chosen, key=lambda hit: -hit.score)
 
 
 def passage_texts(articles: Sequence[Article], asked: Sequence[Asked]) -> list[str]:

@@ -40,7 +40,15 @@ class Settings(BaseSettings):
     top_p: float = Field(default=0.95, gt=0, le=1)
     """Used with a temperature above 0."""
     port: int | None = Field(default=None, ge=0, le=65535)
-    """Also listen on 127.0.0.1, with a token; 0 takes any free port."""
+    """Also listen on `host`, with a token; 0 takes any free port."""
+    host: str = Field(default="127.0.0.1", min_length=1)
+    """The address `port` is opened on; any other than this machine's own (loopback) needs TLS."""
+    tls_cert: Path | None = None
+    """The certificate chain (PEM) of the TCP port."""
+    tls_key: Path | None = None
+    """Its private key (PEM)."""
+    log_text: bool = False
+    """Write questions and answers into the log as well; they may hold personal data."""
 
     @classmethod
     def settings_customise_sources(

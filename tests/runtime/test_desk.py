@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.articles import Section
@@ -237,6 +237,120 @@ def test_the_same_rules_decide_the_same(
     assert decide(RULES, question=question, lang=lang, languages=("en",), similarities=similarities) == decision
 
 
+FIXED = Policy.model_validate(
+    {
+        "hand_off": {"legal": ["court", "律师"]},
+        "answer": [
+            {"id": "gift", "text": "Yes.", "phrases": ["gift wrap", "礼品包装"]},
+            {"id": "wifi", "text": "NL-GUEST", "questions": ["Is there Wi-Fi?", "有无线网吗？"]},
+        ],
+        "curated": {"min_similarity": 0.9},
+        "retrieval": {"min_similarity": 0.5},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "lang", "similarities", "curated", "decision"),
+    [
+        ("Do you GIFT  wrap?", "en", None, None, Decision("fixed", "gift")),
+        ("能礼品包装吗", "zh", None, None, Decision("fixed", "gift")),
+        ("Gift wrap or I see you in court", "en", None, None, Decision("hand_off", "legal")),
+        ("Wi-Fi?", "en", None, ("wifi", 0.99), Decision("retrieve")),
+        ("Wi-Fi?", "en", [0.1], ("wifi", 0.9), Decision("fixed", "wifi")),
+        ("Wi-Fi?", "en", [0.1], ("wifi", 0.89), Decision("refuse", "no_article")),
+        ("有无线网吗", "zh", [], ("wifi", 0.95), Decision("fixed", "wifi")),
+        ("律师", "zh", [0.9], ("wifi", 0.95), Decision("hand_off", "legal")),
+        ("Wi-Fi?", "en", [0.6], ("wifi", 0.1), Decision("generate")),
+        ("无线网", "zh", [0.6], ("wifi", 0.1), Decision("quote")),
+    ],
+)
+def test_a_fixed_answer_stands_behind_the_rules_and_before_everything_else(
+    question: str, lang: str, similarities: list[float] | None, curated: tuple[str, float] | None, decision: Decision
+) -> None:
+    made = decide(FIXED, question=question, lang=lang, languages=("en",), similarities=similarities, curated=curated)
+    assert made == decision
+
+
+TALKS = """
+[hand_off]
+asks_for_person = ["human agent", "人工"]
+
+[tone.angry]
+phrases = ["ridiculous", "太过分"]
+say = "I am sorry."
+
+[[answer]]
+id = "gift"
+text = "We wrap gifts for free."
+phrases = ["gift wrap"]
+evidence = ["delivery-standard#price", "gone#gone"]
+
+[[answer]]
+id = "wifi"
+text = "The network is called NL-GUEST."
+questions = ["Is there wireless internet in the branch?", "店里有无线网吗？"]
+
+[curated]
+min_similarity = 0.99
+"""
+
+
+@pytest.fixture
+def talking(make_home: Callable[..., Path], scripted_gguf: Path) -> Path:
+    home = make_home(scripted_gguf)
+    (home / "current" / "policy.toml").write_text(TALKS, encoding="utf-8")
+    return home
+
+
+def test_fixed_answers_are_given_word_for_word_and_counted_and_the_angry_are_soothed(talking: Path) -> None:
+    gift, wifi, wlan, angry, person = answer(
+        talking,
+        "Do you gift wrap?",
+        "Is there wireless internet in the branch?",
+        "店里有无线网吗？",
+        "This is ridiculous. How long can I return an item after delivery?",
+        "太过分了，人工！",
+    )
+    for events, text, decided, emotion in (
+        (gift, "We wrap gifts for free.", "fixed:gift", None),
+        (wifi, "The network is called NL-GUEST.", "fixed:wifi", None),
+        (wlan, "The network is called NL-GUEST.", "fixed:wifi", None),
+        (angry, f"I am sorry. {ANSWER}", "model", "angry"),
+        (person, "I am sorry.我这就为您转接同事。", "rule:asks_for_person", "angry"),
+    ):
+        done = events[-1]
+        assert isinstance(done, Done)
+        assert (done.answer, done.decided, done.emotion) == (text, decided, emotion)
+        assert done.answer == "".join(event.text for event in events if isinstance(event, Token))
+    assert isinstance(gift[-1], Done)
+    assert [(one.article, one.lang) for one in gift[-1].citations] == [("delivery-standard", "en")]
+
+
+def test_a_follow_up_is_searched_as_a_whole_question_in_the_customers_language(
+    talking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.retrieval import Retriever
+
+    searched = []
+    real = Retriever.search
+
+    def search(self: Retriever, question: str, **more: object) -> list[object]:
+        searched.append((question, more["lang"]))
+        return real(self, question, **more)  # type: ignore[arg-type, return-value]
+
+    monkeypatch.setattr(Retriever, "search", search)
+    asked = ("标准配送费是多少？", "NL-TV-55?", "那它呢？")
+    with hold(talking, "test"), open_desk(talking, Settings(threads=1)) as desk:
+        for question in asked:
+            assert isinstance(list(desk.ask(AskRequest(question=question, conversation="talk"), NEVER))[-1], Done)
+        turns = desk.journal.turns("talk")
+    assert searched == [("\n".join(asked[:count]), "zh") for count in (1, 2, 3)]
+    assert [turn.lang for turn in turns] == ["zh"] * 3
+    assert turns[2].details["entities"] == {"product": "nl-tv-55"}
+
+
+@settings(deadline=None)
 @given(st.text())
 def test_no_question_breaks_a_rule(question: str) -> None:
     assert matching_rule(RULES, question + " 律师") == "legal"
@@ -251,7 +365,18 @@ def test_the_example_shops_policies_can_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[refusal", "[refusal]\ntxt = 'x'", "[hand_off]\nlegal = ['']", "[retrieval]\nmin_similarity = 3"]
+    "text",
+    [
+        "[refusal",
+        "[refusal]\ntxt = 'x'",
+        "[hand_off]\nlegal = ['']",
+        "[retrieval]\nmin_similarity = 3",
+        "[tone.angry]\nphrases = []\nsay = 'x'",
+        "[tone.angry]\nphrases = ['　']\nsay = 'x'",
+        "[[answer]]\nid = 'a'\ntext = 'x'",
+        "[[answer]]\nid = 'a'\ntext = 'x'\nphrases = ['y']\n[[answer]]\nid = 'a'\ntext = 'x'\nphrases = ['z']",
+        "[journal]\nkeep_days = -1",
+    ],
 )
 def test_a_policy_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "policy.toml"

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.journal import Feedback, Journal
@@ -67,6 +67,7 @@ def test_what_the_agent_sent_is_found_and_what_was_replaced_by_a_later_draft_is_
     assert (found.question, found.reply) == ("Hello", "An elephant; 大象")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_query_is_an_error(query: str) -> None:
     import sqlite3

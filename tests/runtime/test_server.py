@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -172,6 +174,29 @@ def test_socket_token_lock_and_journal_are_owner_only_and_tcp_needs_the_token(ho
             assert http.get("/v1/status", headers=right).json()["state"] == "ready"
             assert ANSWER in http.post("/v1/ask", json={"question": EN}, headers=right).text
     assert list(states(home)) == [EN]
+
+
+def test_the_tcp_port_speaks_tls_where_it_is_given_a_certificate_and_the_socket_stays_as_it_is(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, socket_enabled: None
+) -> None:
+    """S13."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with: apt-get install openssl")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=shop"]  # type: ignore[list-item]
+    subprocess.run([*make, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    monkeypatch.setenv("EDGEDESK_TLS_CERT", str(cert))
+    monkeypatch.setenv("EDGEDESK_TLS_KEY", str(key))
+    with serving(home, "--port", "0") as process:
+        place = f"127.0.0.1:{listening_port(process.pid)}"
+        token = {"Authorization": f"Bearer {(home / 'run' / 'token').read_text().strip()}"}
+        with httpx.Client(verify=ssl.create_default_context(cafile=cert), trust_env=False) as http:
+            assert http.get(f"https://{place}/v1/status", headers=token).json()["state"] == "ready"
+            assert http.get(f"https://{place}/v1/status").status_code == 401
+            with pytest.raises(httpx.TransportError):
+                http.get(f"http://{place}/v1/status", headers=token)
+        assert Client(home).status()["state"] == "ready"
 
 
 def listening_port(process: int) -> int:
