@@ -330,7 +330,7 @@ def parts(system: Sequence[int], articles: Sequence[Sequence[int]], tail: Sequen
 
 def ask_engine(engine: Engine, prompt: Any, count: int, *, conversation: str | None = None, **more: Any) -> Reply:
     """Stream an answer of the engine; `prompt` is token ids or a `Prompt`; `more` are sampling parameters."""
-    named = {} if conversation is None else {"conversation": conversation}
+    named: dict[str, Any] = {} if conversation is None else {"conversation": conversation}
     asked = time.monotonic()
     generation = engine.generate(prompt, SamplingParams(max_tokens=count, **more), NEVER, **named)
     arrivals, text = [], []

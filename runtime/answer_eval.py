@@ -64,7 +64,7 @@ def answer_questions(
     never = threading.Event()
     out: list[Answered] = []
     prompts: list[list[int]] = []
-    with Engine(gguf, context_tokens=spec.context_tokens, threads=threads) as engine:
+    with Engine(gguf, context_tokens=spec.context_tokens, threads=threads, slots=1) as engine:
         stop = frozenset(engine.vocab.control_token(text) for text in spec.pieces.stop)
         params = SamplingParams(max_tokens=spec.answer_tokens, stop=stop)
         room = engine.context_tokens - spec.answer_tokens

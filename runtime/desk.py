@@ -86,6 +86,7 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
                 bundle.model_path,
                 context_tokens=bundle.prompt.context_tokens,
                 threads=settings.threads,
+                slots=settings.slots,
                 queue_limit=settings.queue_limit,
             )
         )

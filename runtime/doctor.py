@@ -123,7 +123,7 @@ def _model(home: Path) -> str:
     from runtime.store import current_bundle
 
     path = current_bundle(home).model_path
-    with Engine(path, context_tokens=256, threads=len(os.sched_getaffinity(0))) as engine:
+    with Engine(path, context_tokens=256, threads=len(os.sched_getaffinity(0)), slots=1) as engine:
         tokens = engine.vocab.encode("Hello", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
         list(generation)

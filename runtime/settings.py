@@ -27,6 +27,8 @@ class Settings(BaseSettings):
 
     threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
     """Threads the engine computes with; by default every processor this process may use."""
+    slots: int = Field(default=4, ge=1, le=32)
+    """Questions answered at the same time; each takes the memory of a context of its own."""
     queue_limit: int = Field(default=16, ge=1, le=1024)
     """Requests that may wait behind the running one; more are refused."""
     question_chars: int = Field(default=4000, ge=1)

@@ -1,11 +1,13 @@
-"""The engine: one llama.cpp model, one thread that owns its context, a bounded queue in front of it.
+"""The engine: one llama.cpp model, one thread that owns its context, several answers at a time, a line before it.
 
-Knows nothing of prompts, articles and policies; it continues tokens.
+Knows nothing of how prompts are worded, of articles and policies; it continues tokens.
 """
 
 from __future__ import annotations
 
-from runtime.engine.engine import Engine, Flag, Generation, Piece, Place, SamplingParams, Stats
+from runtime.engine.engine import Engine
+from runtime.engine.generation import Flag, Generation, Piece, Place, Stats
+from runtime.engine.sampling import SamplingParams, Scored
 from runtime.engine.vocab import TextStream, Vocab
 
-__all__ = ["Engine", "Flag", "Generation", "Piece", "Place", "SamplingParams", "Stats", "TextStream", "Vocab"]
+__all__ = ["Engine", "Flag", "Generation", "Piece", "Place", "SamplingParams", "Scored", "Stats", "TextStream", "Vocab"]

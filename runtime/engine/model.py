@@ -1,55 +1,59 @@
-"""A model and its context: tokens in, the next token out. The thin shell around llama.cpp's C calls.
+"""A model and its context: batches of tokens in, logits out. The thin shell around llama.cpp's C calls.
 
-Promises: what a prompt shares with the one before is not computed again; a failed step leaves the memory empty rather
-than wrong; C pointers are freed once. Not thread-safe: one thread at a time may call it. Knows nothing of text, queues
-and clocks.
+Promises: C pointers are freed once; a failed step raises and leaves the memory empty rather than wrong. One context for
+all sequences, their cells in one pool (`kv_unified`), flash attention always on, so that stored keys and values fit
+whatever context is made later. Not thread-safe: one thread at a time may call it. Knows nothing of text and queues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import ctypes
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.engine.library import last_log, library
 from runtime.engine.vocab import Vocab
 from runtime.errors import MissingError, ModelError
 
 GGUF_MAGIC = b"GGUF"
+KV_TYPES = ("f16", "q8_0")
 
 
-@dataclass(frozen=True)
-class SamplingParams:
-    """How an answer is written; greedy unless a temperature is given."""
+class Row(NamedTuple):
+    """A token of a batch."""
 
-    max_tokens: int = 160
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    stop: frozenset[int] = frozenset()
-    """Tokens that end the answer besides those the model itself marks as ends; they are not part of it."""
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """How many tokens two sequences share from the start."""
-    count = 0
-    for left, right in zip(a, b, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
+    token: int
+    position: int
+    sequence: int
+    logits: bool
+    """Whether the logits behind it are wanted."""
 
 
 class Model:
-    """A GGUF file with one context of at most `context_tokens` tokens (fewer if it was trained on fewer)."""
+    """A GGUF file with one context of `cells` cells for `sequences` sequences of at most `context_tokens` tokens."""
 
-    def __init__(self, path: Path, *, context_tokens: int, threads: int, batch_tokens: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_tokens: int,
+        slots: int,
+        sequences: int,
+        threads: int,
+        batch_tokens: int,
+        kv_type: str = "f16",
+        adapters: Mapping[str, Path] | None = None,
+    ) -> None:
         _check_header(path)
         self.path = path
-        self._lib = lib = library()
+        self.lib = lib = library()
         self._model: Any = None
-        self._context: Any = None
+        self.context: Any = None
+        self._batch: Any = None
         params = lib.llama_model_default_params()
         params.n_gpu_layers = 0
         self._model = lib.llama_model_load_from_file(str(path).encode(), params)
@@ -59,95 +63,101 @@ class Model:
         if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
             self.close()
             raise ModelError("not a model that writes text", where=str(path), hint="use a decoder-only model")
+        self._adapter = ""
+        self._adapters = {name: self._load_adapter(adapter) for name, adapter in (adapters or {}).items()}
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
+        self.kv_type = kv_type
         settings = lib.llama_context_default_params()
-        settings.n_ctx = self.context_tokens
-        settings.n_batch = settings.n_ubatch = min(batch_tokens, self.context_tokens)
+        settings.n_ctx = self.context_tokens * slots
+        settings.n_batch = settings.n_ubatch = max(batch_tokens, sequences)  # fewer than sequences aborts the process
         settings.n_threads = settings.n_threads_batch = threads
-        settings.n_seq_max = 1
+        settings.n_seq_max = sequences
+        settings.kv_unified = True
+        settings.swa_full = True  # or the beginnings that prompts share would be gone
+        settings.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        settings.type_k = settings.type_v = lib.GGML_TYPE_Q8_0 if kv_type == "q8_0" else lib.GGML_TYPE_F16
         settings.no_perf = True
-        self.batch_tokens = int(settings.n_batch)
-        self._context = lib.llama_init_from_model(self._model, settings)
-        if not self._context:
+        self.batch_tokens = batch_tokens
+        self.context = lib.llama_init_from_model(self._model, settings)
+        if not self.context:
             self.close()
-            raise ModelError(
-                f"no context of {self.context_tokens} tokens can be made", where=str(path), hint=last_log()
-            )
-        self._memory = lib.llama_get_memory(self._context)
-        self._cached: list[int] = []
+            raise ModelError(f"no context of {settings.n_ctx} tokens can be made", where=str(path), hint=last_log())
+        self.cells = int(lib.llama_n_ctx(self.context))
+        self.memory = lib.llama_get_memory(self.context)
+        self._batch = lib.llama_batch_init(batch_tokens, 0, 1)
 
-    def reuse(self, tokens: Sequence[int]) -> int:
-        """Keep of the memory what these tokens begin with; returns how many need not be read again.
+    @property
+    def shares_beginnings(self) -> bool:
+        """Whether a part of a sequence can be copied; a recurrent state cannot be taken apart."""
+        return not (self.lib.llama_model_is_recurrent(self._model) or self.lib.llama_model_is_hybrid(self._model))
 
-        The last token is always read again: its logits are needed.
-        """
-        keep = min(common_prefix(self._cached, tokens), len(tokens) - 1)
-        # Models with a sliding window or a recurrent state cannot drop a tail; they start again from nothing.
-        if keep < len(self._cached) and not self._lib.llama_memory_seq_rm(self._memory, 0, keep, -1):
-            keep = 0
-        if keep == 0:
-            self._lib.llama_memory_clear(self._memory, False)
-        del self._cached[keep:]
-        return keep
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the LoRA adapters that requests may ask for."""
+        return frozenset(self._adapters)
 
-    def read(self, tokens: Sequence[int]) -> Iterator[None]:
-        """Read tokens behind what is cached, one batch a step, so that the caller may stop between batches."""
-        for start in range(0, len(tokens), self.batch_tokens):
-            self.step(tokens[start : start + self.batch_tokens])
-            yield
+    def use(self, adapter: str) -> None:
+        """Compute with this LoRA adapter from now on; with none for the empty name."""
+        if adapter == self._adapter:
+            return
+        wanted = [self._adapters[adapter]] if adapter else []
+        count = len(wanted)
+        handles = (self.lib.llama_adapter_lora_p_ctypes * count)(*wanted)
+        if self.lib.llama_set_adapters_lora(self.context, handles, count, (ctypes.c_float * count)(*[1.0] * count)):
+            raise ModelError(f"the adapter '{adapter}' cannot be used", where=str(self.path), hint=last_log())
+        self._adapter = adapter
 
-    def step(self, tokens: Sequence[int]) -> None:
-        """Read at most one batch of tokens; the last one's logits are then ready for `sample`."""
-        buffer = (self._lib.llama_token * len(tokens))(*tokens)
-        failed = self._lib.llama_decode(self._context, self._lib.llama_batch_get_one(buffer, len(tokens)))
-        if failed:
-            self._lib.llama_memory_clear(self._memory, False)
-            self._cached.clear()
+    def _load_adapter(self, path: Path) -> Any:
+        _check_header(path)
+        handle = self.lib.llama_adapter_lora_init(self._model, str(path).encode())
+        if not handle:
+            self.close()
+            raise ModelError("not a LoRA adapter of this model", where=str(path), hint=last_log())
+        return handle  # freed with the model
+
+    def decode(self, rows: Sequence[Row]) -> None:
+        """Compute a batch; a sequence's rows must go on right behind what it holds."""
+        batch = self._batch
+        batch.n_tokens = len(rows)
+        for number, (token, position, sequence, logits) in enumerate(rows):
+            batch.token[number] = token
+            batch.pos[number] = position
+            batch.n_seq_id[number] = 1
+            batch.seq_id[number][0] = sequence
+            batch.logits[number] = logits
+        if failed := self.lib.llama_decode(self.context, batch):
+            self.clear()
             raise ModelError(f"llama.cpp could not go on (code {failed})", where=str(self.path), hint=last_log())
-        self._cached.extend(tokens)
 
-    def sampler(self, params: SamplingParams) -> Sampler:
-        """A sampler for one answer; close it afterwards."""
-        return Sampler(self._lib, self._context, params)
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """A copy of the logits behind a row of the last batch, float32 [vocab]."""
+        pointer = self.lib.llama_get_logits_ith(self.context, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocab.size,)).copy()
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        """Give `target` the source's cells at positions before `end`, all if negative."""
+        self.lib.llama_memory_seq_cp(self.memory, source, target, 0, end)
+
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> None:
+        """Take a sequence's cells at positions from `start` to before `end` away from it."""
+        self.lib.llama_memory_seq_rm(self.memory, sequence, start, end)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.lib.llama_memory_clear(self.memory, False)
 
     def close(self) -> None:
         """Free context and model; safe to call twice."""
         self.vocab.close()
-        context, self._context = self._context, None
+        batch, self._batch = self._batch, None
+        context, self.context = self.context, None
         model, self._model = self._model, None
+        if batch:
+            self.lib.llama_batch_free(batch)
         if context:
-            self._lib.llama_free(context)
+            self.lib.llama_free(context)
         if model:
-            self._lib.llama_model_free(model)
-
-
-class Sampler:
-    """llama.cpp's sampler chain for one answer: top-p, temperature, seeded draw; or the likeliest token."""
-
-    def __init__(self, lib: Any, context: Any, params: SamplingParams) -> None:
-        self._lib = lib
-        self._context = context
-        self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
-        if params.temperature > 0:
-            links = [
-                lib.llama_sampler_init_top_p(params.top_p, 1),
-                lib.llama_sampler_init_temp(params.temperature),
-                lib.llama_sampler_init_dist(params.seed),
-            ]
-        else:
-            links = [lib.llama_sampler_init_greedy()]
-        for link in links:
-            lib.llama_sampler_chain_add(self._chain, link)
-
-    def next(self) -> int:
-        """The next token, drawn from the logits of the last token read."""
-        return int(self._lib.llama_sampler_sample(self._chain, self._context, -1))
-
-    def close(self) -> None:
-        """Free the chain; safe to call twice."""
-        chain, self._chain = self._chain, None
-        if chain:
-            self._lib.llama_sampler_free(chain)
+            self.lib.llama_model_free(model)
 
 
 def _check_header(path: Path) -> None:

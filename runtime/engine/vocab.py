@@ -23,7 +23,8 @@ class Vocab:
         self.size: int = self._lib.llama_vocab_n_tokens(handle)
 
     @property
-    def _handle(self) -> Any:
+    def handle(self) -> Any:
+        """llama.cpp's own; `RuntimeError` after the model was closed."""
         if self._open is None:
             raise RuntimeError("the model of this vocabulary is closed")
         return self._open
@@ -38,7 +39,7 @@ class Vocab:
         room = len(data) + 8
         while True:
             buffer = (self._lib.llama_token * room)()
-            count = self._lib.llama_tokenize(self._handle, data, len(data), buffer, room, False, control)
+            count = self._lib.llama_tokenize(self.handle, data, len(data), buffer, room, False, control)
             if count >= 0:
                 return list(buffer[:count])
             room = -count
@@ -48,14 +49,14 @@ class Vocab:
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)
-            count = self._lib.llama_token_to_piece(self._handle, token, buffer, room, 0, False)
+            count = self._lib.llama_token_to_piece(self.handle, token, buffer, room, 0, False)
             if count >= 0:
                 return buffer.raw[:count]
             room = -count
 
     def ends(self, token: int) -> bool:
         """Whether the model itself says that this token ends an answer."""
-        return bool(self._lib.llama_vocab_is_eog(self._handle, token))
+        return bool(self._lib.llama_vocab_is_eog(self.handle, token))
 
     def control_token(self, text: str) -> int:
         """The one token of a control string such as `<|im_end|>`; `ModelError` when the model has none."""

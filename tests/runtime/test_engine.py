@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine import Engine, Piece, Place, SamplingParams, TextStream
-from runtime.engine.model import common_prefix
+from runtime.engine.sequences import common_prefix
 from runtime.errors import InputError, MissingError, ModelError, UnavailableError
 
 NEVER = threading.Event()
@@ -26,13 +26,13 @@ def scripted(scripted_gguf: Path) -> Iterator[Engine]:
 
 @pytest.fixture(scope="module")
 def random_model(random_gguf: Path) -> Iterator[Engine]:
-    with Engine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16) as engine:
+    with Engine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2) as engine:
         yield engine
 
 
 @pytest.fixture
 def endless(endless_gguf: Path) -> Iterator[Engine]:
-    with Engine(endless_gguf, context_tokens=60000, threads=1, queue_limit=2) as engine:
+    with Engine(endless_gguf, context_tokens=60000, threads=1, slots=1, queue_limit=2) as engine:
         yield engine
 
 
@@ -105,7 +105,7 @@ def test_what_a_prompt_shares_with_the_last_is_not_read_again_and_changes_nothin
         tokens = random_model.vocab.encode(system + question, control=False)
         warm = random_model.generate(tokens, SamplingParams(max_tokens=20), NEVER)
         text = "".join(piece.text for piece in warm)
-        with Engine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16) as fresh:
+        with Engine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2) as fresh:
             cold = fresh.generate(tokens, SamplingParams(max_tokens=20), NEVER)
             assert "".join(piece.text for piece in cold) == text
         assert cold.stats.reused_tokens == 0
@@ -207,7 +207,7 @@ def test_a_cancel_takes_effect_within_a_token_and_within_a_batch(endless: Engine
 
 
 def test_closing_ends_what_waits_and_what_runs_with_an_error(endless_gguf: Path) -> None:
-    engine = Engine(endless_gguf, context_tokens=60000, threads=1)
+    engine = Engine(endless_gguf, context_tokens=60000, threads=1, slots=1)
     tokens = engine.vocab.encode("?\n", control=False)
     both = [engine.generate(tokens, SamplingParams(max_tokens=50_000), NEVER) for _ in range(2)]
     next(iter(both[0]))

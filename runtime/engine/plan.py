@@ -1,0 +1,140 @@
+"""What the next step of the engine computes: pure decisions over the requests at work.
+
+    every writing request    its next token, and what is guessed behind it
+    reading requests         a slice: the shortest first, whoever was passed over too often before all others
+    reading ahead            only where nobody waits for anything to be read
+
+Promises: a writer is in every batch of its adapter; nobody who waits is passed over more often than `PATIENCE` and the
+number of requests together; a batch never exceeds its budget. Knows nothing of llama.cpp, threads and clocks.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+PATIENCE = 8
+"""Steps a long prompt is passed over in favour of shorter ones."""
+GAP_FACTOR = 2.5
+"""A step beside which somebody writes may take this many times what it takes without reading."""
+STEP_S = 1.0
+"""A step in which nobody writes may take this long: whoever comes meanwhile, or cancels, waits for its end."""
+LEAST_SLICE = 4
+"""Tokens read in a step whatever it costs, or reading would never end."""
+_WEIGHT = 0.2
+"""Of the newest measurement in a running mean."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request as the planner sees it."""
+
+    id: int
+    left: int
+    """Prompt tokens still to be read; 0: it is writing."""
+    guesses: int = 0
+    """Tokens guessed behind the next one, to be checked with it."""
+    ahead: bool = False
+    """Whether nobody waits for it yet."""
+    passed: int = 0
+    """Steps since it was last in a batch."""
+    adapter: str = ""
+    """A batch has one adapter."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a request gets of the next batch: prompt tokens to read, or its next token and `count - 1` guesses."""
+
+    id: int
+    count: int
+
+
+def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tuple[Slice, ...]:
+    """The next batch: at most `batch_tokens`, of which at most `read_tokens` are read where somebody writes too.
+
+    Needs `batch_tokens` above the number of writers. Empty only when there are no jobs.
+    """
+    wanted = [job for job in jobs if not job.ahead] or jobs
+    if not wanted:
+        return ()
+    adapter = max(wanted, key=_urgency).adapter
+    mine = [job for job in jobs if job.adapter == adapter]
+    writers = [job for job in mine if not job.left]
+    # One place is kept for reading, so that writers alone never fill the batch.
+    spare = batch_tokens - len(writers) - 1
+    plan = []
+    for job in writers:
+        guesses = min(job.guesses, max(0, spare))
+        spare -= guesses
+        plan.append(Slice(job.id, 1 + guesses))
+    room = batch_tokens - sum(one.count for one in plan)
+    if writers:
+        room = min(room, read_tokens)
+    readers = [job for job in mine if job.left and not job.ahead] or [job for job in mine if job.left]
+    for job in sorted(readers, key=_reading_order):
+        if room <= 0:
+            break
+        count = min(job.left, room)
+        room -= count
+        plan.append(Slice(job.id, count))
+    return tuple(plan)
+
+
+def _urgency(job: Job) -> tuple[int, int]:
+    return (job.passed if not job.left or job.passed >= PATIENCE else 0, job.passed)
+
+
+def _reading_order(job: Job) -> tuple[int, int, int]:
+    overdue = job.passed >= PATIENCE
+    return (0, -job.passed, job.id) if overdue else (1, job.left, job.id)
+
+
+class Pace:
+    """Learns what steps cost, and says how much may be read in the next."""
+
+    def __init__(self, batch_tokens: int) -> None:
+        self.batch_tokens = batch_tokens
+        self.write_s = 0.0
+        """Of a step in which nothing is read; 0 before the first."""
+        self.read_s = 0.0
+        """Of a token read, above what the step costs without it; 0 before the first."""
+        self.answer_s = 0.0
+        """Of an answer, from its turn to its end; 0 before the first."""
+
+    def stepped(self, *, writing: int, reading: int, seconds: float) -> None:
+        """A step with so many tokens of writers and of readers has taken so long."""
+        if not reading:
+            self.write_s = _mean(self.write_s, seconds)
+        else:
+            # Writers' tokens and the pass over the weights are paid anyway.
+            base = min(self.write_s, seconds / 2) if writing else 0.0
+            self.read_s = _mean(self.read_s, (seconds - base) / reading)
+
+    def answered(self, seconds: float) -> None:
+        """An answer has taken so long from its turn to its end."""
+        self.answer_s = _mean(self.answer_s, seconds)
+
+    def read_tokens(self, *, writing: bool) -> int:
+        """How many tokens the next step may read."""
+        if not self.read_s:
+            return LEAST_SLICE if writing else self.batch_tokens
+        seconds = (GAP_FACTOR - 1) * self.write_s if writing else STEP_S
+        return max(LEAST_SLICE, min(self.batch_tokens, int(seconds / self.read_s)))
+
+    def seconds_left(self, *, to_read: int, to_write: int) -> float:
+        """What a request at work will still take, as far as is known."""
+        writing = min(to_write * self.write_s, self.answer_s) if self.answer_s else to_write * self.write_s
+        return to_read * self.read_s + writing
+
+
+def predict_waits(left_s: Sequence[float], slots: int, answer_s: float, waiting: int) -> list[float]:
+    """Seconds until each of `waiting` requests has its turn: those at work take `left_s`, later ones `answer_s`."""
+    ends = [*sorted(left_s), *[0.0] * (slots - len(left_s))]
+    heapq.heapify(ends)
+    return [heapq.heappushpop(ends, ends[0] + answer_s) for _ in range(waiting)]
+
+
+def _mean(old: float, new: float) -> float:
+    return new if not old else (1 - _WEIGHT) * old + _WEIGHT * new
