@@ -29,15 +29,19 @@ class Answer:
         self._request = request
         self._flag = service.begin()
         self._events = desk.ask(request, self._flag)
+        self._started = False
 
     def cancel(self) -> None:
         """Nobody wants it any more."""
         self._flag.set()
+        if not self._started:
+            self._service.finish(self._flag)
 
     async def events(self) -> AsyncIterator[Event]:
         """The events until the last; a stopping server adds an error of its own."""
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._started = True
         threading.Thread(target=self._run, args=(loop, queue), name="answer", daemon=True).start()
         ended = False
         try:

@@ -349,3 +349,21 @@ def test_stop_strings_are_found_however_the_text_is_cut() -> None:
         stop = StopStrings(["STOPS", "morex"])
         shown = "".join(stop.feed(text[at : at + size]) for at in range(0, len(text), size)) + stop.rest()
         assert (shown, stop.hit) == (text, False)
+
+
+async def test_a_client_that_left_before_the_first_byte_frees_its_place(service: Service) -> None:
+    """F17."""
+    from runtime.api.streams import Answer, EventStream
+    from runtime.events import AskRequest
+
+    stream = EventStream(
+        Answer(service, service.ready_desk(), AskRequest(question=EN)), "text/plain", lambda _: iter(())
+    )
+    assert service.active == 1
+
+    async def send(_: Any) -> None:
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await stream({}, asyncio.Event().wait, send)  # type: ignore[arg-type]
+    assert service.active == 0
