@@ -110,6 +110,9 @@ def build(
         str | None, typer.Option("--from", help="Run again from this stage on, such as records, merged or measured.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and its files, then stop.")] = False,
+    sample: Annotated[
+        int, typer.Option(min=0, help="With --dry-run: capture so many records and predict hours and disk of all.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Build a bundle: records, capture, student, tuning, merge, quantization, measuring, bundle."""
@@ -121,11 +124,18 @@ def build(
 
     loaded = load_recipe(recipe)
     folder = (work or Path("work") / loaded.name).absolute()
-    if dry_run:
+    if sample and not dry_run:
+        raise UsageError("a sample is for a dry run", where="--sample", hint="add --dry-run")
+    if dry_run and not sample:
         typer.echo(f"{recipe}: {loaded.name} {loaded.version} would be built in {folder}")
         return
     from runtime.home import hold
 
+    if dry_run:
+        with hold(folder, "build"):
+            figures = predict_capture(loaded, folder, base=base, records=sample)
+        typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+        return
     with hold(folder, "build"):
         figures = run_chain(loaded, folder, base=base, from_stage=from_stage)
     if as_json:
@@ -133,6 +143,14 @@ def build(
     else:
         print_figures(figures)
     check_gate(loaded, figures)
+
+
+def predict_capture(loaded: Recipe, folder: Path, *, base: str | None, records: int) -> dict[str, float]:
+    """Hours and disk of the recipe's capture, from a sample."""
+    from distill.build import open_build
+    from quantize.gguf_writer import write_gguf
+
+    return open_build(loaded, folder, base=base).predict(write_gguf, records)
 
 
 def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
@@ -159,8 +177,8 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         onnx=loaded.quantize.onnx,
         onnx_in_bundle=loaded.quantize.onnx_in_bundle,
         embedder=embedder,
-        base=chain.base.name,
-        licence=chain.base.licence,
+        base=chain.released.name,
+        licence=chain.released.licence,
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
         teacher=folder / ("corrected" if "corrected" in stages else "teacher") / TEACHER_GGUF,
         asked=loaded.evaluate.questions,
@@ -188,8 +206,8 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
 
 def _distances(stages: dict[str, Manifest]) -> dict[str, dict[str, float]]:
     """KL and top-1 of the student against its teacher, as it came into being."""
-    pruned = stages["pruned"].figures
-    rows = {"pruned": pruned["held_out_before"], "repaired": pruned.get("held_out")}
+    pruned = stages["pruned"].figures if "pruned" in stages else {}
+    rows = {"pruned": pruned.get("held_out_before"), "repaired": pruned.get("held_out")}
     return {name: row for name, row in rows.items() if row} | {"distilled": stages["student"].figures["held_out"]}
 
 

@@ -2,8 +2,7 @@
 
 Per reply token the k largest log-probabilities with their ids, and the mass of the rest as one tail bucket; without the
 tail a truncated teacher is biased (arXiv:2503.16870). Then the teacher leaves memory. One Parquet file: a row a
-pack, token ids stored beside the log-probabilities so that training can compare them with its own. Knows nothing of
-the student.
+pack, with its token ids, put together from parts that survive a kill (`distill.parts`). Knows nothing of the student.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.device import autocast
 from distill.packs import Pack
-from runtime.errors import IntegrityError
+from distill.parts import Parts
+from distill.teachers import CheckpointTeacher, GgufTeacher, Teacher
+from runtime.errors import IntegrityError, ModelError, UsageError
 from runtime.files import full_disk_is_an_error, need_space
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 TOP_K = 32
-CHUNK = 128
-"""Positions whose full-vocabulary logits stand in memory at once."""
-ROUND = 128
+PART_PACKS = 8
+"""Packs a part of an unfinished capture holds: what a kill costs at most."""
+_MASS = "captured_mass"
 
 
 @dataclass(frozen=True)
@@ -51,61 +51,54 @@ def capture(
     k: int = TOP_K,
     states: bool = False,
     precision: str = "auto",
+    vocabulary: int | None = None,
+    parts: Parts | None = None,
     advance: Callable[[int], None] = lambda _tokens: None,
 ) -> dict[str, float]:
     """Write `out` (Parquet) and return figures: tokens, positions, mean captured mass, bytes a position.
 
-    `states` keeps the last hidden states as well, two bytes a number: for students of the teacher's width.
+    `teacher` is a model of transformers or a `GgufTeacher`. `states` keeps the last hidden states as well, two bytes a
+    number: for students of the teacher's width. Probabilities are over the first `vocabulary` ids, those the student
+    shares, or over all. With `parts` what an earlier run finished is taken up; `IntegrityError` when a part holds other
+    packs than these.
     """
-    import numpy as np
-    import pyarrow as pa
     import pyarrow.parquet as pq
-    import torch
 
     tokens = sum(len(pack.tokens) for pack in packs)
-    narrow = teacher.config.vocab_size <= 1 << 16
-    width = (2 if narrow else 4) + 2
     positions = sum(len(pack.reply_targets()) for pack in packs)
-    hidden = 2 * teacher.config.hidden_size if states else 0
-    need_space(out.parent, positions * (k * width + 8) + tokens * (hidden + 4), "the capture")
-    id_type = pa.uint16() if narrow else pa.int32()
-    schema = pa.schema(
-        [
-            ("tokens", pa.list_(pa.int32())),
-            ("prefix", pa.int32()),
-            ("branches", pa.list_(pa.int32())),
-            ("records", pa.list_(pa.string())),
-            ("index", pa.list_(pa.int32())),
-            ("ids", pa.list_(id_type)),
-            ("logprobs", pa.list_(pa.float16())),
-            ("states", pa.list_(pa.float16())),
-        ]
-    )
+    reader: Teacher = teacher if isinstance(teacher, GgufTeacher) else CheckpointTeacher(teacher, precision)
+    if states and not reader.hidden:
+        raise UsageError("a GGUF gives no hidden states", where="capture.states", hint="leave it out")
+    if vocabulary is not None and vocabulary > reader.vocabulary:
+        raise ModelError(
+            f"the teacher has {reader.vocabulary} tokens, its student {vocabulary}", hint="take a student of its family"
+        )
+    need = capture_bytes(tokens, positions, k, reader.vocabulary, reader.hidden if states else 0)
+    need_space(out.parent, 2 * need, "the capture")  # its parts, and the whole
+    schema = _schema(reader.vocabulary)
     mass = 0.0
-    teacher.eval()
-    with full_disk_is_an_error(out), pq.ParquetWriter(out, schema, compression="zstd") as writer, torch.no_grad():
-        for pack in packs:
-            index = pack.reply_targets()
-            with autocast(precision):
-                every = forward(teacher, pack)
-                top = [
-                    top_logprobs(teacher.lm_head(part)[: len(index) - start].float(), k)
-                    for start, part in chunks(every, index)
-                ]
-            logprobs, ids = (torch.cat(parts) for parts in zip(*top, strict=True))
-            mass += float(logprobs.exp().sum())
-            row = {
-                "tokens": list(pack.tokens),
-                "prefix": pack.prefix,
-                "branches": [edge for branch in pack.branches for edge in branch],
-                "records": list(pack.records),
-                "index": index,
-                "ids": ids.flatten().numpy().astype(np.uint16 if narrow else np.int32),
-                "logprobs": logprobs.flatten().numpy().astype(np.float16),
-                "states": every.flatten().float().numpy().astype(np.float16) if states else None,
-            }
-            writer.write_table(pa.table({name: pa.array([row[name]], schema.field(name).type) for name in row}, schema))
-            advance(len(pack.tokens))
+    parts = parts or Parts(out.parent / f"{out.name}.parts", {})
+    groups = [packs[start : start + PART_PACKS] for start in range(0, len(packs), PART_PACKS)]
+    for number, group in enumerate(groups):
+        if parts.path(number).is_file():
+            _check_part(parts.path(number), group)
+            advance(sum(len(pack.tokens) for pack in group))
+            continue
+        with parts.write(number) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
+            held = 0.0
+            for pack in group:
+                table, more = _captured_row(reader, pack, schema, k, states, vocabulary)
+                writer.write_table(table)
+                held += more
+                advance(len(pack.tokens))
+            writer.add_key_value_metadata({_MASS: str(held)})
+    with full_disk_is_an_error(out), pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for number in range(len(groups)):
+            with pq.ParquetFile(parts.path(number)) as part:
+                mass += float(part.metadata.metadata[_MASS.encode()])
+                for row in range(part.num_row_groups):
+                    writer.write_table(part.read_row_group(row))
+    parts.remove()
     return {
         "packs": len(packs),
         "records": sum(len(pack.records) for pack in packs),
@@ -116,59 +109,71 @@ def capture(
     }
 
 
+def capture_bytes(tokens: int, positions: int, k: int, vocabulary: int, hidden: int = 0) -> int:
+    """The most a capture may weigh; `hidden` is the width of the states kept at every token, 0 for none."""
+    width = (2 if vocabulary <= 1 << 16 else 4) + 2
+    return positions * (k * width + 8) + tokens * (2 * hidden + 4)
+
+
+def _schema(vocabulary: int) -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("tokens", pa.list_(pa.int32())),
+            ("prefix", pa.int32()),
+            ("branches", pa.list_(pa.int32())),
+            ("records", pa.list_(pa.string())),
+            ("index", pa.list_(pa.int32())),
+            ("ids", pa.list_(pa.uint16() if vocabulary <= 1 << 16 else pa.int32())),
+            ("logprobs", pa.list_(pa.float16())),
+            ("states", pa.list_(pa.float16())),
+        ]
+    )
+
+
+def _captured_row(
+    teacher: Teacher, pack: Pack, schema: Any, k: int, states: bool, vocabulary: int | None
+) -> tuple[Any, float]:
+    """One pack read by the teacher: its row as an Arrow table, and the mass its top-k tokens hold."""
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    index = pack.reply_targets()
+    logits, every = teacher.read(pack)
+    top = [top_logprobs(rows[:, :vocabulary], k) for rows in logits]
+    logprobs, ids = (torch.cat(column) for column in zip(*top, strict=True))
+    kept = every if states else None
+    row = {
+        "tokens": list(pack.tokens),
+        "prefix": pack.prefix,
+        "branches": [edge for branch in pack.branches for edge in branch],
+        "records": list(pack.records),
+        "index": index,
+        "ids": ids.flatten().numpy().astype(schema.field("ids").type.value_type.to_pandas_dtype()),
+        "logprobs": logprobs.flatten().numpy().astype(np.float16),
+        "states": None if kept is None else kept.flatten().float().numpy().astype(np.float16),
+    }
+    table = pa.table({name: pa.array([row[name]], schema.field(name).type) for name in row}, schema)
+    return table, float(logprobs.exp().sum())
+
+
+def _check_part(path: Path, packs: Sequence[Pack]) -> None:
+    """`IntegrityError` unless the part holds the token ids of these packs."""
+    found = [row.pack.tokens for row in read_capture(path)]
+    if found != [pack.tokens for pack in packs]:
+        raise IntegrityError(
+            "an unfinished capture holds other token ids than the records give now",
+            where=str(path),
+            hint="begin again: --from capture, or delete its folder",
+        )
+
+
 def top_logprobs(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest log-probabilities [n, k] of logits [n, vocab], and their ids."""
     values, ids = logits.topk(k, -1)
     return values - logits.logsumexp(-1, keepdim=True), ids
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """A pack as a model takes it: a batch of one, its length rounded up to `ROUND`.
-
-    oneDNN compiles and keeps kernels for every length it meets, gigabytes of them over a few hundred packs.
-    """
-
-    ids: torch.Tensor
-    """int64 [1, length]"""
-    mask: torch.Tensor
-    """bool [1, 1, query, key], True = may attend; what fills the pack up sees itself, or it would be NaN."""
-    positions: torch.Tensor
-    """int64 [1, length]"""
-
-
-def inputs(pack: Pack) -> Inputs:
-    """A pack's tokens, mask and positions, each branch blind to the others."""
-    import torch
-
-    count = len(pack.tokens)
-    extra = -count % ROUND
-    mask = torch.eye(count + extra, dtype=torch.bool)[None, None]
-    mask[..., :count, :count] = pack.attention()
-    ids = torch.tensor([[*pack.tokens, *[0] * extra]])
-    return Inputs(ids, mask, torch.tensor([[*pack.positions(), *[0] * extra]]))
-
-
-def forward(model: Any, pack: Pack) -> torch.Tensor:
-    """Last hidden states [token, hidden] of a pack."""
-    given = inputs(pack)
-    out = model.model(input_ids=given.ids, attention_mask=given.mask, position_ids=given.positions, use_cache=False)
-    hidden: torch.Tensor = out.last_hidden_state[0, : len(pack.tokens)]
-    return hidden
-
-
-def chunks(states: torch.Tensor, index: Sequence[int]) -> list[tuple[int, torch.Tensor]]:
-    """The states at some positions, as (number of the first, states [CHUNK, hidden]).
-
-    The last chunk is filled up by repeating; take `[: len(index) - first]` of what is computed from it.
-    """
-    chosen = states[[*index, *[index[-1]] * (-len(index) % CHUNK)]]
-    return [(start, chosen[start : start + CHUNK]) for start in range(0, len(chosen), CHUNK)]
-
-
-def target_states(model: Any, pack: Pack) -> list[tuple[int, torch.Tensor]]:
-    """Hidden states in front of a pack's reply tokens, in `chunks`."""
-    return chunks(forward(model, pack), pack.reply_targets())
 
 
 def read_capture(path: Path) -> Iterator[Captured]:

@@ -9,17 +9,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.capture import forward, target_states
 from distill.device import autocast
 from distill.losses import full_kl
 from distill.packs import Pack
+from distill.reading import forward, target_states
+from distill.teachers import GgufTeacher
 
 
 def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str = "auto") -> None:
-    """Write the teacher's output layer and its last hidden states at the packs' reply tokens (safetensors)."""
+    """Write what the teacher says at the packs' reply tokens (safetensors).
+
+    Of a model of transformers its output layer and its last hidden states; of a `GgufTeacher` the logits themselves, in
+    half precision.
+    """
     import torch
     from safetensors.torch import save_file
 
+    if isinstance(teacher, GgufTeacher):
+        read = (teacher.read(pack)[0] for pack in packs)
+        save_file({f"logits.{number}": torch.cat(list(rows)).half() for number, rows in enumerate(read)}, out)
+        return
     teacher.eval()
     tensors = {}
     with torch.no_grad(), autocast(precision):
@@ -33,22 +42,24 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
 def compare(student: Any, packs: Sequence[Pack], held_out: Path, *, precision: str = "auto") -> dict[str, float]:
     """Mean KL(teacher ‖ student) in nats and the share of equal most likely tokens, over the packs' reply tokens.
 
-    `held_out` is what `hold_out` wrote for the same packs.
+    `held_out` is what `hold_out` wrote for the same packs. Over the ids both have, where one has more padding rows.
     """
     import torch
     from safetensors.torch import load_file
 
     theirs = load_file(held_out)
-    head = theirs["lm_head"]
+    head = theirs.get("lm_head")
     kl = agree = tokens = 0.0
     student.eval()
     with torch.no_grad(), autocast(precision):
         for number, pack in enumerate(packs):
-            teacher = theirs[f"pack.{number}"]
+            teacher = theirs[f"logits.{number}" if head is None else f"pack.{number}"]
             for start, ours in target_states(student, pack):
-                states = teacher[start : start + len(ours)]
-                left = student.lm_head(ours)[: len(states)].float()
-                right = torch.nn.functional.linear(states, head).float()
+                said = teacher[start : start + len(ours)]
+                left = student.lm_head(ours)[: len(said)].float()
+                right = (said if head is None else torch.nn.functional.linear(said, head)).float()
+                both = min(left.shape[-1], right.shape[-1])
+                left, right = left[:, :both], right[:, :both]
                 kl += float(full_kl(left, right).sum())
                 agree += float((left.argmax(-1) == right.argmax(-1)).sum())
                 tokens += len(left)

@@ -28,6 +28,40 @@ def topk_kl(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> 
     return kl
 
 
+def topk_reverse_kl(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
+    """Reverse KL(student ‖ teacher) over the same buckets, per position [n] (MiniLLM, arXiv:2306.08543)."""
+    student, teacher = _buckets(logits, ids, logprobs)
+    kl: torch.Tensor = (student.exp() * (student - teacher)).sum(-1)
+    return kl
+
+
+def topk_jsd(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
+    """Jensen-Shannon divergence over the same buckets, per position [n], at most log 2 (GKD, arXiv:2306.13649)."""
+    import math
+
+    import torch
+
+    student, teacher = _buckets(logits, ids, logprobs)
+    middle = torch.logaddexp(student, teacher) - math.log(2)
+    jsd: torch.Tensor = 0.5 * (student.exp() * (student - middle) + teacher.exp() * (teacher - middle)).sum(-1)
+    return jsd
+
+
+LOSSES = {"forward_kl": topk_kl, "reverse_kl": topk_reverse_kl, "jsd": topk_jsd}
+"""By their names in a recipe."""
+
+
+def _buckets(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probabilities [n, k + 1] of student and teacher: the teacher's top-k tokens, then the tail."""
+    import torch
+
+    student = torch.log_softmax(logits.float(), -1).gather(-1, ids)
+    teacher = logprobs.float()
+    tails = ((1 - side.exp().sum(-1, keepdim=True)).clamp_min(_MIN_TAIL).log() for side in (student, teacher))
+    left, right = (torch.cat((side, tail), -1) for side, tail in zip((student, teacher), tails, strict=True))
+    return left, right
+
+
 def full_kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """KL(teacher ‖ student) over the whole vocabulary from logits [n, vocab], per position [n]; for measuring."""
     import torch

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.capture import forward
 from distill.packs import Pack
+from distill.reading import forward
 from runtime.errors import ModelError
 
 TOLERANCE = 2e-3

@@ -135,6 +135,14 @@ def open_base(base: str, say: Say) -> Base:
     raise MissingError(f"no base model '{base}'", hint=f"one of {', '.join(CATALOGUE)}, a path, or a hub id")
 
 
+def open_gguf_teacher(gguf: Path, student: Base) -> Base:
+    """A GGUF that only teaches: never unpacked into a checkpoint, read with its student's tokenizer and template.
+
+    That both cut text alike is proven before anything is captured (`runtime.parity`).
+    """
+    return Base(gguf.stem, student.checkpoint, gguf, sha256_file(gguf), "as the file's author says")
+
+
 def _from_gguf(name: str, gguf: Path, licence: str, say: Say) -> Base:
     fingerprint = sha256_file(gguf)
     checkpoint = cache_folder() / "models" / f"{name}-{fingerprint[:12]}-checkpoint"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from distill.capture import forward
 from distill.device import autocast
 from distill.packs import Pack
+from distill.reading import forward
 from runtime.errors import UsageError
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distill.models import CATALOGUE
 from distill.packs import PackLimits
@@ -93,14 +93,37 @@ class Capture(_Part):
     k: int = Field(default=32, ge=1, le=256)
     states: bool = False
     """Whether the teacher's last hidden states are kept too, for `kd.state_weight`: 2 bytes × its width a token."""
+    samples: int = Field(default=0, ge=0, le=4)
+    """Replies of its own that the teacher is asked for, a record; those the articles bear out are captured too."""
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    """At which they are drawn."""
 
 
 class Student(_Part):
-    """The student: the teacher with fewer layers, or, without a number, the teacher as it is (tuned only)."""
+    """The student: another checkpoint, or the teacher with fewer layers; with neither the teacher itself is tuned."""
 
+    model: str | None = None
+    """A smaller model with the teacher's tokenizer: catalogue name, path (relative to the recipe), or hub id."""
     layers: int | None = Field(default=None, ge=2)
+    kv_heads: int | None = Field(default=None, ge=1)
+    """Key-value heads a layer keeps, each with the query heads that read it."""
+    feed_forward: int | None = Field(default=None, ge=1)
+    """Feed-forward units a layer keeps."""
     repair_packs: int = Field(default=24, ge=0)
     """Packs the pruned student is refitted on before it is trained (`distill.repair`); 0 leaves it as it is."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a student besides the teacher."""
+        return self.model is not None or self.layers is not None
+
+    @model_validator(mode="after")
+    def _one_student(self) -> Self:
+        if self.layers is None and (self.kv_heads or self.feed_forward):
+            raise ValueError("kv_heads and feed_forward need layers: the teacher's own number keeps them all")
+        if self.model is not None and self.layers is not None:
+            raise ValueError("model and layers exclude each other: a checkpoint, or the teacher with fewer layers")
+        return self
 
 
 class Tuning(LoraSettings):
@@ -179,14 +202,21 @@ def load_recipe(path: Path) -> Recipe:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
-    return recipe.model_copy(update={"base": _resolve_base(recipe.base, path), "data": _resolve(recipe.data, path)})
+    student = recipe.student.model_copy(update={"model": _resolve_model(recipe.student.model, path)})
+    base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
+    return recipe.model_copy(update={"base": base, "data": data, "student": student})
 
 
 def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
     """Names of files and folders that are there made absolute; catalogue names and hub ids as they are."""
-    root = recipe.absolute().parent
-    whole = {name: root / Path(value).expanduser() for name, value in base if value not in CATALOGUE}
-    return base.model_copy(update={name: str(path.resolve()) for name, path in whole.items() if path.exists()})
+    return base.model_copy(update={name: _resolve_model(value, recipe) for name, value in base})
+
+
+def _resolve_model(name: str | None, recipe: Path) -> str | None:
+    if name is None or name in CATALOGUE:
+        return name
+    path = recipe.absolute().parent / Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
 
 
 def _resolve(data: Data, recipe: Path) -> Data:

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distill.capture import Inputs, inputs
 from distill.packs import Pack
+from distill.reading import Inputs, inputs
 from runtime.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,27 +1,31 @@
 """Training on packs: knowledge distillation from a capture, and LoRA tuning on the company's replies.
 
-Both run on transformers' Trainer, one pack a step, so that accelerate and torchrun carry them to larger machines.
-Knows nothing of how packs and captures were made.
+Both run on transformers' Trainer, one pack a step, so that accelerate and torchrun carry them to larger machines. A run
+that keeps checkpoints and is killed loses what came after the last. Knows nothing of how packs and captures were made.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from distill.capture import Captured, chunks, forward, target_states
+from distill.capture import Captured
+from distill.checkpoints import last_checkpoint, load_learned, save_learned
 from distill.device import autocast
-from distill.losses import topk_kl
+from distill.losses import LOSSES
 from distill.packs import Pack
+from distill.reading import chunks, forward, target_states
 from runtime.errors import ModelError, UsageError
 
 
 class TrainSettings(BaseModel):
-    """One run over packs; a step is one pack times `accumulate`."""
+    """One run over packs; a step is one pack times `accumulate`, on each of torchrun's processes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,42 +38,80 @@ class TrainSettings(BaseModel):
     max_grad_norm: float = Field(default=1.0, gt=0)
     precision: str = Field(default="auto", pattern="^(auto|bf16|f32)$")
     seed: int = 0
+    checkpoint_every: int = Field(default=0, ge=0)
+    """Steps between checkpoints; 0 keeps none. A run that was killed goes on from its last."""
+    validation: int = Field(default=0, ge=0)
+    """Packs held back; the loss on them is measured at every checkpoint, and the best checkpoint is what comes out."""
+    patience: int = Field(default=3, ge=1)
+    """Checkpoints without a better validation loss after which a run stops."""
+
+    @model_validator(mode="after")
+    def _validated_at_checkpoints(self) -> Self:
+        if self.validation and not self.checkpoint_every:
+            raise ValueError("validation needs checkpoint_every: it is measured at checkpoints")
+        return self
 
 
 class DistillSettings(TrainSettings):
-    """The loss is KL on replies + `state_weight` × error of the states + `ce_weight` × cross-entropy on replies.
+    """The loss is `loss` on replies + `state_weight` × error of the states + `ce_weight` × cross-entropy on replies.
 
     The error of the states is |h - s|² / |h|², h the teacher's last hidden state and s the student's, over all tokens
     of a pack; it needs a capture with states, and lets tokens teach that are no replies, at no cost in logits.
     """
 
     learning_rate: float = Field(default=1e-4, gt=0)
+    loss: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
     state_weight: float = Field(default=0.0, ge=0)
     ce_weight: float = Field(default=0.0, ge=0)
+    rank: int = Field(default=0, ge=0, le=256)
+    """Rank of LoRA adapters that learn in place of the weights, in a fraction of the memory; 0 = all weights learn."""
+    alpha: int = Field(default=32, ge=1)
+    modules: tuple[str, ...] = ()
+    """With a rank: names of the linear layers that get adapters, empty = all of the decoder."""
 
 
 class LoraSettings(TrainSettings):
-    """Low-rank adapters on all linear layers of the decoder (arXiv:2106.09685)."""
+    """Low-rank adapters on the decoder's linear layers (arXiv:2106.09685)."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
     rank: int = Field(default=16, ge=1, le=256)
     alpha: int = Field(default=32, ge=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    modules: tuple[str, ...] = ()
+    """Names of the linear layers that get adapters, such as `q_proj`; empty = all of the decoder."""
 
 
 Advance = Callable[[int], None]
 
 
 def distill(
-    student: Any, captured: Sequence[Captured], settings: DistillSettings, scratch: Path, advance: Advance
+    student: Any,
+    captured: Sequence[Captured],
+    settings: DistillSettings,
+    scratch: Path,
+    advance: Advance,
+    *,
+    vocabulary: int | None = None,
 ) -> dict[str, float]:
-    """Train `student` in place towards the capture; the embeddings, shared with the teacher, stay as they are."""
+    """Train `student` in place towards the capture; its embeddings stay as they are.
+
+    `vocabulary` is how many ids it shares with the teacher, where the capture is of those only.
+    """
     import torch
     import torch.utils.checkpoint
+
+    divergence = LOSSES[settings.loss]
 
     if settings.state_weight and any(row.states is None for row in captured):
         raise UsageError(
             "kd.state_weight needs the teacher's states", where="the capture", hint="set capture.states = true"
+        )
+    width = student.config.hidden_size
+    if settings.state_weight and any(row.states is not None and row.states.shape[1] != width for row in captured):
+        raise UsageError(
+            f"the teacher's states are not {width} wide as the student's",
+            where="kd.state_weight",
+            hint="leave it out: only a student cut out of its teacher can match its states",
         )
     student.model.embed_tokens.weight.requires_grad_(False)
 
@@ -79,8 +121,8 @@ def distill(
 
         def piece(states: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
             place = slice(start, start + len(states))
-            logits = model.lm_head(states)[: len(targets) - start].float()
-            kl = topk_kl(logits, ids[place], logprobs[place])
+            logits = model.lm_head(states)[: len(targets) - start, :vocabulary].float()
+            kl = divergence(logits, ids[place], logprobs[place])
             return kl, torch.nn.functional.cross_entropy(logits, targets[place], reduction="none")
 
         # Logits over the whole vocabulary are the largest tensors of a step: they are made, used and made again for
@@ -98,7 +140,13 @@ def distill(
             total = total + settings.state_weight * error.mean()
         return total
 
-    return _run(student, list(captured), loss, settings, scratch, advance)
+    if not settings.rank:
+        return _run(student, list(captured), loss, settings, scratch, advance)
+    wrapped = _adapters(student, settings, dropout=0.0)
+    core = wrapped.get_base_model()
+    figures = _run(wrapped, list(captured), lambda _, row: loss(core, row), settings, scratch, advance)
+    wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
+    return figures
 
 
 def tune(
@@ -106,19 +154,8 @@ def tune(
 ) -> tuple[Any, dict[str, float]]:
     """Train LoRA adapters on the packs' replies; returns the wrapped model (to be merged) and figures."""
     import torch
-    from peft import LoraConfig, get_peft_model
 
-    torch.manual_seed(settings.seed)  # adapters start at random, before the Trainer sets its seed
-    wrapped = get_peft_model(
-        student,
-        LoraConfig(
-            r=settings.rank,
-            lora_alpha=settings.alpha,
-            lora_dropout=settings.dropout,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
-        ),
-    )
+    wrapped = _adapters(student, settings, dropout=settings.dropout)
     core = wrapped.get_base_model()
 
     def loss(_model: Any, pack: Pack) -> torch.Tensor:
@@ -132,6 +169,26 @@ def tune(
     return wrapped, figures
 
 
+def _adapters(student: Any, settings: LoraSettings | DistillSettings, *, dropout: float) -> Any:
+    """The student with LoRA adapters, nothing else of it trainable; `UsageError` for a layer it does not have."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    names = {name.rpartition(".")[2] for name, module in student.model.named_modules() if hasattr(module, "weight")}
+    if unknown := [name for name in settings.modules if name not in names]:
+        linear = sorted(name for name in names if name.endswith("_proj"))
+        raise UsageError(f"no layer '{unknown[0]}'", where="modules", hint=f"one of {', '.join(linear)}")
+    torch.manual_seed(settings.seed)  # adapters start at random, before the Trainer sets its seed
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=dropout,
+        target_modules=list(settings.modules) or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(student, config)
+
+
 def _run(
     model: Any,
     rows: list[Any],
@@ -140,32 +197,79 @@ def _run(
     scratch: Path,
     advance: Advance,
 ) -> dict[str, float]:
-    """Drive transformers' Trainer over rows one at a time; `ModelError` when the loss is no longer a number."""
-    import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    """Drive transformers' Trainer over rows one at a time, in as many processes as torchrun started.
 
+    `ModelError` when the loss is no longer a number, or a pack does not fit into memory.
+    """
+    import torch
+    from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+
+    held_back = rows[len(rows) - settings.validation :]
+    taught = rows[: len(rows) - settings.validation]
+    if not taught:
+        raise UsageError(
+            f"{len(rows)} packs, {settings.validation} held back for validation, none left to learn from",
+            where="validation",
+            hint="hold back fewer, or bring more packs",
+        )
     losses: list[float] = []
+
+    class Lesson(torch.nn.Module):
+        """Model and loss as one module: what wraps a model for several processes sees only its `forward`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = model
+
+        def forward(self, row: Any) -> torch.Tensor:
+            # Only `model(...)` would be run in bf16 by the trainer; the loss calls the parts of the model itself.
+            with autocast(settings.precision):
+                value: torch.Tensor = loss_of(self.student, row)
+            return value
 
     class PackTrainer(Trainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             row = inputs["row"]
-            # Only `model(...)` would be run in bf16 by the trainer; the loss calls the parts of the model itself.
-            with autocast(settings.precision):
-                value = loss_of(self.accelerator.unwrap_model(model), row)
-            losses.append(float(value.detach()))
-            if not math.isfinite(losses[-1]):
-                raise ModelError(
-                    f"the loss became {losses[-1]} at pack {len(losses)}",
-                    hint='lower learning_rate, or set precision = "f32"',
-                )
             pack = row.pack if isinstance(row, Captured) else row
-            advance(len(pack.tokens))
+            with _memory_is_an_error(len(pack.tokens)):
+                value = model(row)
+            if model.training:
+                losses.append(float(value.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise ModelError(
+                        f"the loss became {losses[-1]} at pack {len(losses)}",
+                        hint='lower learning_rate, or set precision = "f32"',
+                    )
+                advance(len(pack.tokens))
             return (value, None) if return_outputs else value
 
-    steps = math.ceil(len(rows) * settings.epochs / settings.accumulate)
+        def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
+            with torch.no_grad():
+                return self.compute_loss(model, inputs).detach(), None, None
+
+        # A checkpoint holds what learns and nothing else: no frozen weights, no pickle, no tied tensor twice.
+        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+            del state_dict
+            save_learned(model, Path(output_dir or self.args.output_dir))
+
+        def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
+            del model
+            load_learned(self.model.student, Path(resume_from_checkpoint))
+
+        def _rotate_checkpoints(self, use_mtime: bool = False, output_dir: str | None = None) -> None:
+            del use_mtime  # by their steps: two checkpoints may be written within a second
+            super()._rotate_checkpoints(use_mtime=False, output_dir=output_dir)
+
+        def _load_best_model(self) -> None:
+            load_learned(self.model.student, Path(self.state.best_model_checkpoint))
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = math.ceil(len(taught) * settings.epochs / (settings.accumulate * processes))
+    kept = "steps" if settings.checkpoint_every else "no"
     arguments = TrainingArguments(
         output_dir=str(scratch),
         per_device_train_batch_size=1,
+        per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.accumulate,
         max_steps=steps,
         learning_rate=settings.learning_rate,
@@ -176,7 +280,15 @@ def _run(
         adam_beta2=0.98,
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
-        save_strategy="no",
+        save_strategy=kept,
+        save_steps=settings.checkpoint_every or 500,
+        save_total_limit=1,
+        eval_strategy=kept if held_back else "no",
+        eval_steps=settings.checkpoint_every or None,
+        load_best_model_at_end=bool(held_back),
+        metric_for_best_model="eval_loss" if held_back else None,
+        greater_is_better=False if held_back else None,
+        prediction_loss_only=True,
         logging_strategy="no",
         report_to=[],
         disable_tqdm=True,
@@ -184,14 +296,39 @@ def _run(
         dataloader_pin_memory=False,
     )
     trainer = PackTrainer(
-        model=model, args=arguments, train_dataset=rows, data_collator=lambda batch: {"row": batch[0]}
+        model=Lesson(),
+        args=arguments,
+        train_dataset=taught,
+        eval_dataset=held_back or None,
+        data_collator=lambda batch: {"row": batch[0]},
+        callbacks=[EarlyStoppingCallback(settings.patience)] if held_back else None,
     )
     trainer.remove_callback(PrinterCallback)  # stdout is data
-    trainer.train()
+    last = last_checkpoint(scratch)
+    with _memory_is_an_error(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)):
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     quarter = max(1, len(losses) // 4)
-    return {
-        "steps": steps,
+    figures = {
+        "steps": trainer.state.global_step,
         "packs": len(losses),
         "loss_first_quarter": round(sum(losses[:quarter]) / quarter, 4),
         "loss_last_quarter": round(sum(losses[-quarter:]) / quarter, 4),
     }
+    if trainer.state.best_metric is not None:
+        figures["validation_loss"] = round(float(trainer.state.best_metric), 4)
+    return figures
+
+
+@contextmanager
+def _memory_is_an_error(tokens: int) -> Iterator[None]:
+    """Turn what torch raises when memory runs out into a `ModelError`; everything else passes."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+            raise ModelError(
+                f"out of memory at a pack of {tokens} tokens",
+                hint="lower packing.tokens, or set kd.rank so that adapters learn instead of all weights",
+            ) from error
+        raise

@@ -7,7 +7,7 @@ Promises: nothing of llama.cpp reaches the terminal; its last words come back in
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,14 +59,26 @@ class LlamaFile:
 
     def logits(self, tokens: Sequence[int], start: int = 0) -> npt.NDArray[np.float32]:
         """Next-token logits after each of `tokens[start:]`, shape [len(tokens) - start, vocabulary], from empty."""
-        import numpy as np
-
         self._api.llama_memory_clear(self._api.llama_get_memory(self._ctx), True)
         self._decode(tokens, 0, range(start, len(tokens)))
-        out = np.empty((len(tokens) - start, self.vocab.size), dtype=np.float32)
-        for row in range(len(out)):
-            out[row] = self._row(start + row)
-        return out
+        return self._rows(start, len(tokens))
+
+    def branches(
+        self, prefix: Sequence[int], branches: Iterable[tuple[Sequence[int], int]]
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """For each (tokens, start) the logits after `tokens[start:]`, read behind `prefix`, which is decoded once.
+
+        No branch sees another. A model whose memory cannot be cut at its end reads the prefix again for each.
+        """
+        memory = self._api.llama_get_memory(self._ctx)
+        self._api.llama_memory_clear(memory, True)
+        self._decode(prefix, 0, ())
+        for tokens, start in branches:
+            if not self._api.llama_memory_seq_rm(memory, 0, len(prefix), -1):
+                self._api.llama_memory_clear(memory, True)
+                self._decode(prefix, 0, ())
+            self._decode(tokens, len(prefix), range(start, len(tokens)))
+            yield self._rows(start, len(tokens))
 
     def decode_rate(self, tokens: Sequence[int], count: int) -> float:
         """Tokens a second when writing `count` tokens greedily after `tokens`, one at a time: median of the steps."""
@@ -90,6 +102,15 @@ class LlamaFile:
             params.type_k = params.type_v = self._api.GGML_TYPE_F32
             params.flash_attn_type = self._api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         return self._api.llama_init_from_model(self._model, params)
+
+    def _rows(self, start: int, end: int) -> npt.NDArray[np.float32]:
+        """A copy of the logits of tokens `start` to `end` of the last batch."""
+        import numpy as np
+
+        out = np.empty((end - start, self.vocab.size), dtype=np.float32)
+        for row in range(len(out)):
+            out[row] = self._row(start + row)
+        return out
 
     def _row(self, index: int) -> npt.NDArray[np.float32]:
         """The logits of one token of the last batch; valid until the next one."""

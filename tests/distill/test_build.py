@@ -19,7 +19,7 @@ from distill.prepare import split_of
 from distill.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Student, Transcripts, Tuning
 from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
-from runtime.errors import InputError, MissingError, ModelError, SpaceError, UsageError
+from runtime.errors import InputError, IntegrityError, MissingError, ModelError, SpaceError, UsageError
 from runtime.manifest import Manifest, read_manifest, verify
 
 TEXTS = {
@@ -27,6 +27,8 @@ TEXTS = {
     "delivery": ("Delivery costs €4.90.", "We deliver on weekdays."),
 }
 RAN = "done in"
+RUN = [name for name in STAGES if name != "sampled"]
+"""What a recipe without `capture.samples` runs."""
 LEARNING = ["corrected", "capture", "pruned", "student", "merged"]
 """Stages that rest on the records."""
 
@@ -127,8 +129,8 @@ def leftovers(work: Path) -> list[str]:
 def test_a_second_run_does_nothing_and_the_first_leaves_whole_folders(
     run: Callable[..., list[str]], work: Path
 ) -> None:
-    assert run() == list(STAGES)
-    for name in STAGES:
+    assert run() == RUN
+    for name in RUN:
         verify(work / name, read_manifest(work / name))
         assert read_manifest(work / name).figures["seconds"] >= 0
     assert leftovers(work) == []
@@ -138,7 +140,7 @@ def test_a_second_run_does_nothing_and_the_first_leaves_whole_folders(
 
 
 def test_the_figures_of_a_build_are_all_measured(built: Path) -> None:
-    figures = {name: read_manifest(built / name).figures for name in STAGES}
+    figures = {name: read_manifest(built / name).figures for name in RUN}
     assert figures["teacher"]["parity_strings"] >= 300
     assert figures["corrected"]["training"]["packs"] == 1
     assert figures["pruned"]["layers"][0] == 0
@@ -247,10 +249,119 @@ def test_ctrl_c_in_the_middle_of_a_stage_leaves_nothing_of_it_and_all_before_it(
     with pytest.raises(KeyboardInterrupt):
         run()
     assert leftovers(work) == []
-    done = list(STAGES[: STAGES.index(stage)])
+    done = RUN[: RUN.index(stage)]
     assert sorted(path.name for path in work.iterdir()) == sorted(done)
     monkeypatch.undo()
-    assert run() == list(STAGES[len(done) :])
+    assert run() == RUN[len(done) :]
+
+
+def test_a_capture_that_was_cut_off_goes_on_and_another_recipe_does_not_take_it_over(
+    run: Callable[..., list[str]], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distill import capture as capturing
+
+    monkeypatch.setattr(capturing, "PART_PACKS", 1)
+    real, read = capturing._captured_row, []
+
+    def cut_off(*given: Any) -> Any:
+        if read:
+            raise KeyboardInterrupt
+        read.append(given[1])
+        return real(*given)
+
+    monkeypatch.setattr(capturing, "_captured_row", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert (work / "capture.parts" / "part-00000.parquet").is_file()
+    with pytest.raises(IntegrityError, match="capture changed"):
+        run(capture=Capture(packs=2, k=4))
+    monkeypatch.setattr(capturing, "_captured_row", lambda *given: read.append(given[1]) or real(*given))
+    assert run()[0] == "capture"
+    assert len(read) == 2
+    assert read[0] != read[1]
+    assert not (work / "capture.parts").exists()
+
+
+def test_a_student_may_be_narrower_as_well_as_shorter(run: Callable[..., list[str]], work: Path) -> None:
+    run(student=Student(layers=3, kv_heads=1, feed_forward=96, repair_packs=1))
+    made = json.loads((work / "merged" / "config.json").read_text())
+    assert (made["num_hidden_layers"], made["num_key_value_heads"], made["intermediate_size"]) == (3, 1, 96)
+    figures = read_manifest(work / "pruned").figures
+    assert figures["held_out"]["kl"] < figures["held_out_before"]["kl"]
+
+
+def test_another_checkpoint_may_be_the_student_padding_rows_and_all(
+    run: Callable[..., list[str]], work: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    small = shutil.copytree(tiny_llama, tmp_path / "small")
+    rows = json.loads((tiny_llama / "config.json").read_text())["vocab_size"]
+    config = AutoConfig.from_pretrained(
+        tiny_llama, num_hidden_layers=2, hidden_size=32, intermediate_size=64, vocab_size=rows + 64
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(small)
+    ran = run(student=Student(model=str(small)), kd=DistillSettings(rank=2, precision="f32"))
+    assert ran == [name for name in RUN if name != "pruned"]
+    assert read_manifest(work / "capture").inputs["vocabulary"] == rows
+    figures = read_manifest(work / "student").figures
+    assert 0 < figures["held_out"]["kl"] < 100
+    merged = json.loads((work / "merged" / "config.json").read_text())
+    assert (merged["hidden_size"], merged["vocab_size"]) == (32, rows + 64)
+
+
+def test_the_teachers_own_replies_are_captured_beside_the_gold_ones(
+    run: Callable[..., list[str]], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distill import sampled
+    from distill.capture import read_capture
+
+    def say_so(_gguf: Path, records: list[Any], sections: Callable[[Any], list[Any]], *_: Any, **__: Any) -> Any:
+        assert all(1 <= len(sections(record)) <= 2 for record in records)
+        update = {"response": "So it is.", "source": "teacher"}
+        return [r.model_copy(update={**update, "id": f"{r.id}/s0"}) for r in records], {"kept": len(records)}
+
+    monkeypatch.setattr(sampled, "sample_replies", say_so)
+    assert "sampled" in run(capture=Capture(packs=2, k=8, samples=1))
+    captured = [name for row in read_capture(work / "capture" / "capture.parquet") for name in row.pack.records]
+    gold, own = ({name for name in captured if name.endswith("/s0") == sampled} for sampled in (False, True))
+    assert own
+    assert {name.removesuffix("/s0") for name in own} <= gold
+
+
+def test_a_gguf_may_teach_a_checkpoint_without_being_unpacked(
+    run: Callable[..., list[str]], work: Path, tiny_llama: Path, tmp_path: Path, recipe: Recipe
+) -> None:
+    write_gguf(tiny_llama, tmp_path / "teacher.gguf")
+    small = shutil.copytree(tiny_llama, tmp_path / "small")
+    student, kd = Student(model=str(small)), DistillSettings(rank=2, precision="f32")
+    ran = run(base=tmp_path / "teacher.gguf", student=student, teacher=None, kd=kd)
+    assert ran == [name for name in RUN if name not in ("corrected", "pruned")]
+    # Teacher and student are one model here but for the f16 of the file.
+    assert read_manifest(work / "student").figures["held_out"]["kl"] < 0.05
+    wrong = recipe.model_copy(update={"student": student})
+    with pytest.raises(UsageError, match="cannot be corrected"):
+        open_build(wrong, work, base=str(tmp_path / "teacher.gguf"))
+
+
+def test_a_student_of_another_family_is_refused_before_anything_runs(
+    recipe: Recipe, work: Path, tiny_llama: Path, tiny_qwen2: Path
+) -> None:
+    other = recipe.model_copy(update={"student": Student(model=str(tiny_qwen2))})
+    with pytest.raises(ModelError, match="mean nothing"):
+        open_build(other, work, base=str(tiny_llama)).run(write_gguf)
+    assert list(work.iterdir()) == []
+
+
+def test_a_dry_run_predicts_hours_and_disk_and_captures_nothing(recipe: Recipe, work: Path, tiny_llama: Path) -> None:
+    build = open_build(recipe, work, base=str(tiny_llama))
+    predicted = build.predict(write_gguf, 3)
+    assert predicted["hours"] >= 0
+    assert predicted["gigabytes"] > 0
+    assert predicted["sampled_records"] >= 3
+    assert sorted(path.name for path in work.iterdir()) == ["articles", "prompt", "records", "teacher"]
+    with pytest.raises(UsageError, match="captures no teacher"):
+        open_build(recipe.model_copy(update={"student": Student()}), work, base=str(tiny_llama)).predict(write_gguf, 3)
 
 
 @pytest.mark.parametrize(

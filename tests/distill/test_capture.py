@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from distill.capture import capture, forward, read_capture, top_logprobs
+from distill.capture import capture, read_capture, top_logprobs
 from distill.packs import Pack
+from distill.reading import forward
 from runtime import files
 from runtime.errors import IntegrityError, SpaceError
 from runtime.manifest import stage

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from distill import capture as module
-from distill.capture import forward
+from distill import reading as module
 from distill.compare import compare, hold_out
 from distill.packs import Pack
+from distill.reading import forward
 
 
 def against(student: Any, teacher: Any, packs: list[Pack], folder: Path) -> dict[str, float]:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.losses import full_kl, topk_kl
+from distill.losses import full_kl, topk_jsd, topk_kl, topk_reverse_kl
 
 seeds = st.integers(0, 2**32 - 1)
 scales = st.floats(0.01, 30)
@@ -112,3 +112,35 @@ def test_the_gradient_leads_to_the_teacher() -> None:
         rate.step()
     assert loss.item() < first / 100
     assert torch.equal(student.argmax(-1), teacher.argmax(-1))
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(2, 40), scales, scales)
+def test_reverse_kl_and_jsd_are_those_of_the_whole_vocabulary(
+    seed: int, vocab: int, ours: float, theirs: float
+) -> None:
+    student, teacher = draw(seed, 5, vocab, min(ours, 4)), draw(seed + 1, 5, vocab, min(theirs, 4))
+    left, right = torch.log_softmax(student.double(), -1), torch.log_softmax(teacher.double(), -1)
+    middle = ((left.exp() + right.exp()) / 2).log()
+    reverse = (left.exp() * (left - right)).sum(-1)
+    jsd = ((left.exp() * (left - middle)).sum(-1) + (right.exp() * (right - middle)).sum(-1)) / 2
+    torch.testing.assert_close(topk_reverse_kl(student, *top(teacher, vocab)).double(), reverse, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(topk_jsd(student, *top(teacher, vocab)).double(), jsd, rtol=1e-3, atol=1e-3)
+
+
+@settings(deadline=None)
+@given(seeds, st.integers(2, 40), scales, st.data())
+def test_the_other_losses_are_nought_for_equal_models_and_can_be_learned_from(
+    seed: int, vocab: int, scale: float, data: st.DataObject
+) -> None:
+    teacher = draw(seed, 5, vocab, scale)
+    ids, logprobs = top(teacher, data.draw(st.integers(1, vocab)))
+    for loss in (topk_reverse_kl, topk_jsd):
+        assert loss(teacher, ids, logprobs).abs().max() < 1e-4
+        student = draw(seed + 1, 5, vocab, scale).requires_grad_()
+        value = loss(student, ids, logprobs)
+        assert value.min() > -1e-4
+        value.sum().backward()  # type: ignore[no-untyped-call]
+        assert student.grad is not None
+        assert student.grad.isfinite().all()
+    assert topk_jsd(draw(seed + 1, 5, vocab, 30), ids, logprobs).max() <= math.log(2) + 1e-4

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from distill.capture import forward
 from distill.merge import TOLERANCE, merge
 from distill.packs import Pack
+from distill.reading import forward
 from distill.train import LoraSettings, tune
 from runtime.errors import ModelError
 from runtime.tokenizer import JsonTokenizer

@@ -11,8 +11,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.capture import forward
 from distill.packs import MAX_CONTEXT_TURNS, Pack, PackLimits, cover_first, encode_pack, pack_records
+from distill.reading import forward
 from runtime.articles import Section
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Record

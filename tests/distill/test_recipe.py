@@ -151,9 +151,23 @@ def test_a_recipe_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("name", ["demo", "shop-zh"])
+@pytest.mark.parametrize("name", ["demo", "shop-zh", "tune-only", "qwen2.5-14b-to-3b"])
 def test_the_recipes_of_the_example_shop_are_good(name: str) -> None:
     assert load_recipe(ROOT / "recipes" / f"{name}.toml").data.articles.keys() == {"en", "zh"}
+
+
+def test_a_student_is_a_checkpoint_or_a_cut_teacher_not_both(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    for name in ("rules.md", "policy.toml"):
+        (tmp_path / name).write_text("x")
+    data = '[data]\nhouse_rules = { en = "rules.md" }\npolicy = { en = "policy.toml" }\n'
+    path = tmp_path / "r.toml"
+    path.write_text(f'name = "r"\n[student]\nmodel = "small"\n{data}')
+    assert load_recipe(path).student.model == str(tmp_path / "small")
+    assert load_recipe(path).student.learns
+    path.write_text(f'name = "r"\n[student]\nmodel = "small"\nlayers = 4\n{data}')
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_recipe(path)
 
 
 def parts(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from distill.capture import forward
 from distill.packs import Pack
 from distill.prune import drop_layers
+from distill.reading import forward
 from distill.repair import repair
 from runtime.errors import UsageError
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from distill import capture as module
-from distill.capture import Captured, capture, forward, read_capture
+from distill import reading as module
+from distill.capture import Captured, capture, read_capture
 from distill.compare import compare, hold_out
 from distill.losses import topk_kl
 from distill.packs import Pack
 from distill.prune import drop_layers
+from distill.reading import forward
 from distill.train import DistillSettings, LoraSettings, distill, tune
 from runtime.errors import ModelError, UsageError
 
@@ -192,3 +198,144 @@ def test_tuning_teaches_no_word_of_a_question(
     hits = [bool(logits[index] == alone.tokens[index + 1]) for index in range(end - 1)]
     assert all(hits[reply - 1 :])
     assert sum(hits[: reply - 1]) < len(hits[: reply - 1]) / 2
+
+
+def test_every_loss_by_name_brings_the_student_nearer(
+    tiny_llama: Path, open_model: OpenModel, teacher: Any, captured: list[Captured], packs: list[Pack], tmp_path: Path
+) -> None:
+    held_out = tmp_path / "held_out.safetensors"
+    hold_out(teacher, packs, held_out, precision="f32")
+    for loss in ("forward_kl", "reverse_kl", "jsd"):
+        student = drop_layers(open_model(tiny_llama), [0, 1, 3])
+        before = compare(student, packs, held_out, precision="f32")
+        settings = DistillSettings(loss=loss, learning_rate=2e-3, epochs=4, precision="f32")
+        distill(student, captured, settings, tmp_path, ignore)
+        assert compare(student, packs, held_out, precision="f32")["kl"] < 0.8 * before["kl"], loss
+
+
+def test_with_a_rank_adapters_learn_and_end_up_in_the_weights(
+    student: Any, captured: list[Captured], tmp_path: Path
+) -> None:
+    before = weights(student)
+    settings = DistillSettings(rank=4, modules=("q_proj", "down_proj"), learning_rate=1e-2, epochs=2, precision="f32")
+    figures = distill(student, captured, settings, tmp_path, ignore)
+    assert figures["packs"] == 2 * len(captured)
+    after = weights(student)
+    assert after.keys() == before.keys()
+    changed = {name.split(".")[-2] for name in after if not torch.equal(after[name], before[name])}
+    assert changed == {"q_proj", "down_proj"}
+
+
+def test_adapters_on_a_layer_there_is_not_are_refused(student: Any, packs: list[Pack], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no layer 'query'") as error:
+        tune(student, packs, LoraSettings(modules=("query",)), tmp_path, ignore)
+    assert "q_proj" in error.value.hint
+
+
+def test_a_pack_that_does_not_fit_into_memory_is_an_error_that_says_what_to_do(
+    student: Any, packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+
+    monkeypatch.setattr("distill.train.target_states", full)
+    with pytest.raises(ModelError, match="out of memory at a pack of") as error:
+        tune(student, packs, LoraSettings(precision="f32"), tmp_path, ignore)
+    assert "packing.tokens" in error.value.hint
+
+
+def test_the_best_weights_on_what_is_held_back_come_out_and_a_run_that_only_gets_worse_stops(
+    tiny_llama: Path, open_model: OpenModel, captured: list[Captured], tmp_path: Path
+) -> None:
+    student = drop_layers(open_model(tiny_llama), [0, 3])
+    rows = captured * 8
+    settings = DistillSettings(
+        learning_rate=0.3, max_grad_norm=1e9, warmup=0, precision="f32", checkpoint_every=1, validation=1, patience=2
+    )
+    figures = distill(student, rows, settings, tmp_path, ignore)
+    assert figures["steps"] < len(rows) - 1
+    again = DistillSettings(learning_rate=1e-30, precision="f32")
+    after = distill(student, rows[-1:], again, tmp_path / "again", ignore)["loss_first_quarter"]
+    assert after == pytest.approx(figures["validation_loss"], abs=1e-3)
+
+
+def test_validation_needs_checkpoints_and_something_left_to_learn_from(
+    student: Any, packs: list[Pack], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="checkpoint_every"):
+        LoraSettings(validation=1)
+    with pytest.raises(UsageError, match="none left"):
+        tune(student, packs, LoraSettings(validation=len(packs), checkpoint_every=1), tmp_path, ignore)
+
+
+RUN = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM
+from distill.packs import Pack
+from distill.train import LoraSettings, tune
+from safetensors.torch import save_file
+torch.set_num_threads(1)
+folder, checkpoint, kill = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+settings, packs = eval(Path(sys.argv[4]).read_text())
+model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="sdpa")
+seen = []
+def advance(tokens):
+    seen.append(tokens)
+    if len(seen) == kill:
+        os.kill(os.getpid(), signal.SIGKILL)
+wrapped, figures = tune(model, [Pack(*row) for row in packs], LoraSettings(**settings), folder, advance)
+if os.environ.get("RANK", "0") == "0":
+    learned = {name: weight.detach().clone() for name, weight in wrapped.named_parameters() if weight.requires_grad}
+    save_file(learned, folder / "end.safetensors")
+"""
+
+
+def run(
+    folder: Path, checkpoint: Path, packs: list[Pack], settings: dict[str, Any], *, kill: int = 0, processes: int = 1
+) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    script = folder.parent / "run.py"
+    script.write_text(RUN)
+    many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    rows = folder.parent / "rows.txt"
+    rows.write_text(repr((settings, [(pack.tokens, pack.prefix, pack.branches, pack.records) for pack in packs])))
+    words = [*(many if processes > 1 else []), str(script), str(folder), str(checkpoint), str(kill), str(rows)]
+    return subprocess.run(
+        [sys.executable, *words],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+
+
+def test_after_kill_9_a_run_goes_on_from_its_last_checkpoint_and_ends_the_same(
+    tiny_llama: Path, packs: list[Pack], tmp_path: Path
+) -> None:
+    settings = {"rank": 2, "precision": "f32", "epochs": 3.0, "checkpoint_every": 2}
+    killed = run(tmp_path / "killed", tiny_llama, packs, settings, kill=6)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert (tmp_path / "killed" / "checkpoint-4" / "learned.safetensors").is_file()
+    cut_off = tmp_path / "killed" / "checkpoint-5"  # a checkpoint that was being written
+    cut_off.mkdir()
+    (cut_off / "trainer_state.json").write_text('{"global_step"')
+    seen = run(tmp_path / "killed", tiny_llama, packs, settings)
+    assert seen.returncode == 0, seen.stderr
+    whole = run(tmp_path / "whole", tiny_llama, packs, settings)
+    assert whole.returncode == 0, whole.stderr
+    one, other = (load_file(tmp_path / name / "end.safetensors") for name in ("killed", "whole"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tiny_llama: Path, packs: list[Pack], tmp_path: Path) -> None:
+    even = packs[: len(packs) // 2 * 2]
+    settings = {"rank": 2, "precision": "f32", "epochs": 2.0, "warmup": 0.0}
+    one = run(tmp_path / "one", tiny_llama, even, {**settings, "accumulate": 2})
+    two = run(tmp_path / "two", tiny_llama, even, settings, processes=2)
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    left, right = (load_file(tmp_path / name / "end.safetensors") for name in ("one", "two"))
+    assert left.keys() == right.keys()
+    assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-4

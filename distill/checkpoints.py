@@ -1,0 +1,52 @@
+"""What a run needs to go on after a kill: the weights that learn, in safetensors, beside the Trainer's own state.
+
+The Trainer writes `trainer_state.json` last, so a checkpoint without a readable one was cut off and does not count.
+Knows nothing of losses and packs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import IntegrityError
+
+LEARNED = "learned.safetensors"
+STATE = "trainer_state.json"
+
+
+def save_learned(model: Any, folder: Path) -> None:
+    """Write the model's trainable weights."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: weight.detach().contiguous() for name, weight in model.named_parameters() if weight.requires_grad}
+    save_file(weights, folder / LEARNED)
+
+
+def load_learned(model: Any, folder: Path) -> None:
+    """Read them back into the model; `IntegrityError` when they are another model's."""
+    import torch
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / LEARNED)
+    own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    if {name: weight.shape for name, weight in own.items()} != {name: weight.shape for name, weight in weights.items()}:
+        raise IntegrityError("a checkpoint of another model", where=str(folder), hint="delete it and train again")
+    with torch.no_grad():
+        for name, weight in own.items():
+            weight.copy_(weights[name])
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint of a run; None when there is none."""
+    whole = [path for path in folder.glob("checkpoint-*") if _step(path) is not None]
+    return max(whole, key=lambda path: _step(path) or 0, default=None)
+
+
+def _step(checkpoint: Path) -> int | None:
+    try:
+        return int(json.loads((checkpoint / STATE).read_text(encoding="utf-8"))["global_step"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
