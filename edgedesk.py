@@ -47,6 +47,7 @@ COMMANDS = {
     "serve": Entry("runtime.cli", "branch: answer the console and other programs over a socket"),
     "ask": Entry("runtime.cli", "branch: ask one question and print the answer with its sources"),
     "agents": Entry("runtime.cli_agents", "branch: who may use the server over TCP", whole=True),
+    "knowledge": Entry("runtime.cli_knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
     "journal": Entry("runtime.cli_journal", "branch: copy, search and prune the journal", whole=True),
     "console": Entry("tui.cli", "agent: open the console"),
 }

@@ -26,6 +26,7 @@ from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Que
 from runtime.injection import orders, recites
 from runtime.journal import FILE_NAME, Journal, State, TurnKey
 from runtime.journal_care import Pruned
+from runtime.knowledge import compiling, encode_parts, open_engine
 from runtime.policy import NO_ARTICLE, WITHHELD, Policy, decide, mood, read_policy, retention
 from runtime.prompt import PromptSpec, Tokenizer, encode, layout
 from runtime.record import Turn
@@ -36,7 +37,7 @@ from runtime.store import current_bundle
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Engine, Flag
+    from runtime.engine import Engine, Flag, Prompt
     from runtime.retrieval import Retriever
 
 
@@ -71,7 +72,6 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
 
     `progress(done, all)` counts sections while the search index is rebuilt.
     """
-    from runtime.engine import Engine
     from runtime.retrieval import Retriever
 
     with ExitStack() as stack:
@@ -81,15 +81,8 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
         retriever = stack.enter_context(
             Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)
         )
-        engine = stack.enter_context(
-            Engine(
-                bundle.model_path,
-                context_tokens=bundle.prompt.context_tokens,
-                threads=settings.threads,
-                slots=settings.slots,
-                queue_limit=settings.queue_limit,
-            )
-        )
+        engine = stack.enter_context(open_engine(bundle, home, settings))
+        stack.enter_context(compiling(engine, bundle))
         yield Desk(bundle, engine, retriever, journal, settings)
 
 
@@ -220,9 +213,9 @@ class Desk:
         sections = [hit.section for hit in safe]
         if decision.action == "generate":
             turns = self._history(work)
-            tokens, shown = fit(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
+            prompt, shown = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
             if shown:
-                yield from self._write(work, tokens, cancel)
+                yield from self._write(work, prompt, cancel)
                 if cancel.is_set():
                     return
                 if answer := work.draft.strip():
@@ -234,7 +227,7 @@ class Desk:
         text = f"{policy.quote_text(lang)}\n{sections[0].text}"
         yield from self._say(work, text, sections[:1])
 
-    def _write(self, work: _Work, tokens: list[int], cancel: Flag) -> Iterator[Event]:
+    def _write(self, work: _Work, prompt: Prompt, cancel: Flag) -> Iterator[Event]:
         """Let the engine write the draft."""
         from runtime.engine import Place, SamplingParams
 
@@ -246,7 +239,7 @@ class Desk:
             seed=request.seed or 0,
             stop=self._stop,
         )
-        generation = self.engine.generate(tokens, params, cancel)
+        generation = self.engine.generate(prompt, params, cancel)
         place = None
         stop = StopStrings(request.stop)
         try:
@@ -271,6 +264,7 @@ class Desk:
         work.reading = {"prompt_tokens": stats.prompt_tokens, "reused_tokens": stats.reused_tokens}
         work.reading |= {"answer_tokens": stats.answer_tokens, "queued_s": round(stats.queued_s, 3)}
         work.reading |= {"finish": "stop" if stop.hit else stats.finish}
+        work.reading |= {"layout": stats.layout, "layout_reason": stats.layout_reason}
 
     def _wrote(self, work: _Work, text: str) -> Token:
         """Take down a piece of the draft, in the journal not more often than the settings say."""
@@ -414,6 +408,20 @@ def fit(
     question: str,
     room: int,
 ) -> tuple[list[int], list[Section]]:
+    """Like `fit_prompt`, as one list of tokens."""
+    prompt, shown = fit_prompt(spec, tokenizer, lang, sections, turns, question, room)
+    return prompt.flat(), shown
+
+
+def fit_prompt(
+    spec: PromptSpec,
+    tokenizer: Tokenizer,
+    lang: str,
+    sections: Sequence[Section],
+    turns: Sequence[Turn],
+    question: str,
+    room: int,
+) -> tuple[Prompt, list[Section]]:
     """A prompt of at most `room` tokens and the sections in it, given best first.
 
     What is dropped until it fits: the oldest exchange, again and again; then the worst section. With no section left
@@ -421,9 +429,9 @@ def fit(
     """
     shown, past = list(sections), list(turns)
     while True:
-        tokens = encode(layout(spec, lang, shown, past, question).spans(), tokenizer)
-        if len(tokens) <= room or not (past or shown):
-            return tokens, shown
+        prompt = encode_parts(layout(spec, lang, shown, past, question), tokenizer)
+        if len(prompt) <= room or not (past or shown):
+            return prompt, shown
         if past:
             del past[:2]
         else:

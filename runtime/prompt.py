@@ -51,7 +51,7 @@ class PromptSpec(BaseModel):
     context_tokens: int = Field(default=2048, ge=256)
     answer_tokens: int = Field(default=160, ge=8)
     layout: str = "exact"
-    """`exact` now; `parallel` and `sequential` come with compiled articles."""
+    """How the runtime reads articles: `exact`, or compiled as `parallel` or `sequential` (docs/reference/engine.md)."""
 
 
 class Span(NamedTuple):

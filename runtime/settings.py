@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     """Threads the engine computes with; by default every processor this process may use."""
     slots: int = Field(default=4, ge=1, le=32)
     """Questions answered at the same time; each takes the memory of a context of its own."""
+    kv_type: Literal["f16", "q8_0"] = "f16"
+    """How the model's memory is kept; q8_0 halves it, and cannot be used with the layout `sequential`."""
+    knowledge_mib: int = Field(default=8192, ge=0)
+    """Disk that compiled articles may take."""
     queue_limit: int = Field(default=16, ge=1, le=1024)
     """Requests that may wait behind the running one; more are refused."""
     question_chars: int = Field(default=4000, ge=1)

@@ -7,7 +7,22 @@ from __future__ import annotations
 
 from runtime.engine.engine import Engine
 from runtime.engine.generation import Flag, Generation, Piece, Place, Stats
+from runtime.engine.parts import LAYOUTS, Layout, Prompt
 from runtime.engine.sampling import SamplingParams, Scored
 from runtime.engine.vocab import TextStream, Vocab
 
-__all__ = ["Engine", "Flag", "Generation", "Piece", "Place", "SamplingParams", "Scored", "Stats", "TextStream", "Vocab"]
+__all__ = [
+    "LAYOUTS",
+    "Engine",
+    "Flag",
+    "Generation",
+    "Layout",
+    "Piece",
+    "Place",
+    "Prompt",
+    "SamplingParams",
+    "Scored",
+    "Stats",
+    "TextStream",
+    "Vocab",
+]

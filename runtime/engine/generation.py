@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from runtime.engine.parts import Layout
 from runtime.engine.sampling import SamplingParams, Scored
 from runtime.errors import EdgedeskError
 
@@ -55,6 +56,10 @@ class Stats:
     tokens_per_s: float
     """After the first token; 0 with fewer than two."""
     finish: Finish
+    layout: Layout = "exact"
+    """How the prompt was put together."""
+    layout_reason: str = ""
+    """Why it was read `exact` though another layout was wanted."""
 
 
 class Generation:

@@ -37,6 +37,13 @@ def library() -> Any:
     return llama_cpp
 
 
+def build_of_llama() -> str:
+    """Names the build whose state format and arithmetic this is."""
+    import llama_cpp
+
+    return f"{llama_cpp.__version__} {library().llama_print_system_info().decode(errors='replace').strip()}"
+
+
 def load_variant(llama_cpp: Any) -> bool:
     """Load the fastest code that this processor can run, where the wheel carries several; returns whether it does.
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engine.library import last_log, library
+from runtime.engine.parts import Layout
 from runtime.engine.vocab import Vocab
 from runtime.errors import MissingError, ModelError
 
@@ -84,7 +85,7 @@ class Model:
             raise ModelError(f"no context of {settings.n_ctx} tokens can be made", where=str(path), hint=last_log())
         self.cells = int(lib.llama_n_ctx(self.context))
         self.memory = lib.llama_get_memory(self.context)
-        self._batch = lib.llama_batch_init(batch_tokens, 0, 1)
+        self._batch = lib.llama_batch_init(settings.n_batch, 0, 1)
 
     @property
     def shares_beginnings(self) -> bool:
@@ -142,6 +143,48 @@ class Model:
         """Take a sequence's cells at positions from `start` to before `end` away from it."""
         self.lib.llama_memory_seq_rm(self.memory, sequence, start, end)
 
+    def shift(self, sequence: int, delta: int) -> None:
+        """Move a sequence's cells by `delta` positions; done with the next batch, and nothing may be saved before."""
+        self.lib.llama_memory_seq_add(self.memory, sequence, -1, -1, delta)
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Keys and values of a sequence's cells as bytes, for `load`."""
+        size = self.lib.llama_state_seq_get_size(self.context, sequence)
+        data = np.empty(size, dtype=np.uint8)
+        written = self.lib.llama_state_seq_get_data(self.context, _pointer(data), size, sequence)
+        if written != size:
+            raise ModelError("llama.cpp does not give its memory", where=str(self.path), hint=last_log())
+        return data
+
+    def load(self, sequence: int, data: NDArray[np.uint8]) -> bool:
+        """Fill an empty sequence with what `save` gave; False when it does not fit this context."""
+        return bool(self.lib.llama_state_seq_set_data(self.context, _pointer(data), data.nbytes, sequence))
+
+    def metadata(self, key: str) -> str:
+        """A value of the file's header as text; empty when there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        count = self.lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if count >= 0 else ""
+
+    def cannot_compose(self, layout: Layout) -> str:
+        """Why articles cannot be put together on this architecture; empty when they can."""
+        lib, kind = self.lib, self.metadata("general.architecture")
+        if not self.shares_beginnings:
+            return "a recurrent state cannot be put together"
+        if lib.llama_model_n_swa(self._model) > 0:
+            return "a sliding window hides the articles"
+        if lib.llama_model_rope_type(self._model) not in (lib.LLAMA_ROPE_TYPE_NORM, lib.LLAMA_ROPE_TYPE_NEOX):
+            return "its positions are not of one dimension"
+        if layout == "sequential":
+            if self.kv_type != "f16":
+                return f"shifting keys kept as {self.kv_type} crashes llama.cpp"
+            if not lib.llama_memory_can_shift(self.memory):
+                return "its memory cannot be shifted"
+            # llama.cpp says that it could, but would scale the whole memory anew with every shift.
+            if (scaling := self.metadata(f"{kind}.rope.scaling.type")) in ("yarn", "longrope"):
+                return f"{scaling} positions must not be shifted"
+        return ""
+
     def clear(self) -> None:
         """Forget everything."""
         self.lib.llama_memory_clear(self.memory, False)
@@ -158,6 +201,10 @@ class Model:
             self.lib.llama_free(context)
         if model:
             self.lib.llama_model_free(model)
+
+
+def _pointer(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 def _check_header(path: Path) -> None:

@@ -1,44 +1,77 @@
-"""One step after another: the requests at work, the memory they share, and the model that computes them together.
+"""One step after another: the requests at work, and the model that computes them together.
 
-Promises: a request that was admitted has all the room it can need; one that ends, fails or is cancelled leaves what was
-read of it for the next to go on from; a failed step fails what was in it and nothing later. Belongs to the engine's
-thread. Knows nothing of the queue.
+Promises: a request that was admitted has all the room it can need; one that ends or is cancelled leaves what was read
+of it for the next to go on from; a failed step fails what was in it and nothing later. What is done ahead of any
+question gives way to questions. Belongs to the engine's thread. Knows nothing of the line before it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engine.articles import Articles, Build, Plan
 from runtime.engine.generation import Finish, Generation, Piece, Stats
+from runtime.engine.memory import Memory
 from runtime.engine.model import Model, Row
+from runtime.engine.parts import Layout, Prompt
 from runtime.engine.plan import Job, Pace, Slice, plan_step
 from runtime.engine.sampling import Sampler, Scored
-from runtime.engine.sequences import Held, Sequences
+from runtime.engine.sequences import Held
 from runtime.engine.stops import StopStrings
 from runtime.engine.vocab import TextStream
-from runtime.errors import EdgedeskError, ModelError
+from runtime.errors import EdgedeskError, ModelError, UnavailableError
+
+Task = Literal["answer", "compile"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the engine."""
+
+    generation: Generation
+    prompt: Prompt
+    task: Task = "answer"
+    sampler: Sampler | None = None
+    """None where nothing is written."""
+
+    @property
+    def ahead(self) -> bool:
+        """Whether nobody waits for it."""
+        return self.task != "answer"
+
+    @property
+    def adapter(self) -> str:
+        """Its LoRA adapter."""
+        return self.generation.params.adapter
 
 
 @dataclass
 class Running:
     """A request at work."""
 
-    generation: Generation
-    sampler: Sampler
-    held: Held
-    left: list[int]
-    """Prompt tokens still to be read."""
-    reused: int
+    request: Request
     limit: int
     """Tokens it may write."""
-    stops: StopStrings
-    started: float
+    held: Held | None
+    """Its sequence; none until its articles are there."""
+    left: list[int]
+    """Prompt tokens still to be read, besides the articles."""
+    reused: int = 0
+    plan: Plan | None = None
+    """Its articles, until they are in its sequence."""
+    copies: int = 0
+    """Cells that putting them together will take."""
+    layout: Layout = "exact"
+    reason: str = ""
+    stops: StopStrings = field(default_factory=lambda: StopStrings(()))
     stream: TextStream = field(default_factory=TextStream)
+    started: float = field(default_factory=time.monotonic)
     next: int = -1
     """The token chosen last, which is not read yet."""
     written: int = 0
@@ -46,114 +79,237 @@ class Running:
     last: float = 0.0
     passed: int = 0
     scored: list[Scored] = field(default_factory=list)
-    finish: Finish | None = None
 
     @property
-    def still_needs(self) -> int:
-        """Cells it may yet take."""
-        return len(self.left) + self.limit - self.written
+    def to_read(self) -> int:
+        """Tokens, those of its articles included."""
+        return len(self.left) + sum(len(build.left) for build in (self.plan.builds if self.plan else ()))
+
+    @property
+    def promised(self) -> int:
+        """Cells it may yet take, besides those of articles being read."""
+        return self.copies + len(self.left) + self.limit - self.written
 
 
 class Runner:
-    """At most `slots` requests at a time."""
+    """At most `slots` answers at a time, and one task ahead of questions."""
 
     def __init__(self, model: Model, *, slots: int, sequences: int) -> None:
         self.model = model
         self.slots = slots
         self.pace = Pace(model.batch_tokens)
         self.running: list[Running] = []
-        self._limit = sequences
-        self._sequences = Sequences(model.cells, sequences)
+        self.memory = Memory(model, sequences, self._promised)
+        self.articles: Articles | None = None
+        """None where prompts are only read plainly."""
 
-    def admit(self, generation: Generation, sampler: Sampler) -> bool:
+    @property
+    def answering(self) -> int:
+        """Answers at work."""
+        return sum(not run.request.ahead for run in self.running)
+
+    def admit(self, request: Request) -> bool:
         """Begin a request; False while there is no slot or no room for it."""
-        if len(self.running) >= self.slots:
+        if request.ahead:
+            if any(run.request.ahead for run in self.running):
+                return False
+        elif self.answering >= self.slots:
             return False
-        tokens, params = generation.tokens, generation.params
-        limit = min(params.max_tokens, self.model.context_tokens - len(tokens))
-        held = self._place(params.adapter, tokens, len(tokens) + limit)
-        if held is None:
+        run = self._begin(request)
+        while run is None and not request.ahead and self._give_way():
+            run = self._begin(request)
+        if run is None:
             return False
-        reused = len(held.tokens)
-        stops = StopStrings(params.stop_strings)
-        run = Running(generation, sampler, held, tokens[reused:], reused, limit, stops, time.monotonic())
+        run.stops = StopStrings(request.generation.params.stop_strings)
         self.running.append(run)
         return True
 
     def seconds_left(self) -> list[float]:
-        """What each request at work will still take, as far as is known."""
-        return [self.pace.seconds_left(to_read=len(run.left), to_write=run.limit - run.written) for run in self.running]
+        """What each answer at work will still take, as far as is known."""
+        return [
+            self.pace.seconds_left(to_read=run.to_read, to_write=run.limit - run.written)
+            for run in self.running
+            if not run.request.ahead
+        ]
 
     def step(self) -> None:
         """End what is no longer wanted, then compute one batch. An error ends all that was at work."""
         for run in list(self.running):
-            if run.generation.cancelled:
+            if run.request.generation.cancelled:
                 self._end(run, "cancelled")
-            elif run.generation.overdue:
+            elif run.request.generation.overdue:
                 self._end(run, "deadline")
-        jobs = [
-            Job(number, len(run.left), passed=run.passed, adapter=run.generation.params.adapter)
-            for number, run in enumerate(self.running)
-        ]
-        writing = any(not job.left for job in jobs)
-        plan = plan_step(jobs, read_tokens=self.pace.read_tokens(writing=writing), batch_tokens=self.model.batch_tokens)
-        if plan:
-            try:
-                self._compute([(self.running[one.id], one) for one in plan])
-            except Exception as error:
-                # Whoever waits for an answer must hear of it, whatever it was.
-                self.fail(
-                    error
-                    if isinstance(error, EdgedeskError)
-                    else ModelError(f"the engine failed: {error}", where=str(self.model.path))
-                )
+        try:
+            for run in list(self.running):
+                if run.plan is not None and run.plan.ready:
+                    self._put_together(run, run.plan)
+            jobs = [
+                Job(number, run.to_read, ahead=run.request.ahead, passed=run.passed, adapter=run.request.adapter)
+                for number, run in enumerate(self.running)
+            ]
+            writing = any(not job.left for job in jobs)
+            read_tokens = self.pace.read_tokens(writing=writing)
+            plan = plan_step(jobs, read_tokens=read_tokens, batch_tokens=self.model.batch_tokens)
+            self._compute([(self.running[one.id], one) for one in plan])
+        except EdgedeskError as error:
+            self.fail(error)
+        except Exception as error:
+            # Whoever waits for an answer must hear of it, whatever it was.
+            self.fail(ModelError(f"the engine failed: {error!r}", where=str(self.model.path)))
 
     def fail(self, error: EdgedeskError) -> None:
         """End everything at work with an error; nothing stays in memory."""
         for run in self.running:
-            run.sampler.close()
-            run.generation.put(error)
+            if run.request.sampler is not None:
+                run.request.sampler.close()
+            run.request.generation.put(error)
         self.running.clear()
-        self.model.clear()
-        self._sequences = Sequences(self.model.cells, self._limit)
+        self.memory.clear()
+        if self.articles is not None:
+            self.articles.clear()
+
+    def _promised(self) -> int:
+        return sum(run.promised for run in self.running) + (self.articles.promised if self.articles else 0)
+
+    def _begin(self, request: Request) -> Running | None:
+        prompt, params, articles = request.prompt, request.generation.params, self.articles
+        limit = min(params.max_tokens, self.model.context_tokens - len(prompt)) if request.sampler else 0
+        if articles is None or articles.layout == "exact" or not prompt.articles:
+            return self._begin_plainly(request, limit, articles.reason if articles is not None else "")
+        if request.task != "compile":
+            key = articles.key(prompt, request.adapter)
+            if self.memory.ledger.longest(key, prompt.tail)[1]:
+                held = self.memory.place(key, prompt.tail, len(prompt.tail) + limit)
+                if held is not None:
+                    known = len(held.tokens)
+                    reused = len(prompt) - len(prompt.tail) + known
+                    return Running(request, limit, held, list(prompt.tail[known:]), reused, layout=articles.layout)
+        plan = articles.pin(prompt, request.adapter)
+        cells, sequences = articles.room(plan)
+        if not self.memory.make_room(cells + len(prompt.tail) + limit, sequences):
+            articles.release(plan)
+            return None if self.running else self._begin_plainly(request, limit, "its articles need too much room")
+        articles.begin(plan, only_build=request.task == "compile")
+        copies = articles.copies(prompt) if request.task != "compile" else 0
+        return Running(
+            request, limit, None, list(prompt.tail), plan.reused, plan, copies=copies, layout=articles.layout
+        )
+
+    def _begin_plainly(self, request: Request, limit: int, reason: str) -> Running | None:
+        flat = request.prompt.flat()
+        held = self.memory.place(request.adapter, flat, len(flat) + limit)
+        if held is None:
+            return None
+        reused = len(held.tokens)
+        return Running(request, limit, held, flat[reused:], reused, reason=reason)
+
+    def _give_way(self) -> bool:
+        """End a task that nobody waits for; False when there is none."""
+        for run in self.running:
+            if run.request.ahead:
+                self._end(run, "cancelled")
+                return True
+        return False
+
+    def _put_together(self, run: Running, plan: Plan) -> None:
+        """All its articles are read: bring them into one sequence, or read everything plainly after all."""
+        assert self.articles is not None
+        run.copies, run.plan = 0, None
+        if run.request.task == "compile":
+            self.articles.release(plan)
+            self._end(run, "stop")
+            return
+        run.held = self.memory.ledger.open(self.articles.key(plan.prompt, plan.adapter))
+        whole = self.articles.compose(plan, run.held)
+        self.articles.release(plan)
+        if whole:
+            return
+        self.memory.forget(run.held)
+        self.running.remove(run)  # what was promised to it is free for its second beginning
+        flat = plan.prompt.flat()
+        run.held = self.memory.place(run.request.adapter, flat, len(flat) + run.limit)
+        self.running.append(run)
+        if run.held is None:
+            error = UnavailableError(
+                "an article could not be loaded, and there is no room to read it", hint="ask again"
+            )
+            self._finish(run)
+            run.request.generation.put(error)
+            return
+        run.reused = len(run.held.tokens)
+        run.left = flat[run.reused :]
+        run.layout, run.reason = "exact", "an article could not be loaded"
 
     def _compute(self, work: Sequence[tuple[Running, Slice]]) -> None:
         rows: list[Row] = []
-        ends = []
+        ends: list[tuple[Running, int]] = []
+        built: list[Build] = []
+        reading = 0
         for run, one in work:
-            tokens = run.left[: one.count] if run.left else [run.next]
-            wanted = one.count == len(run.left) or not run.left
-            at, sequence = run.held.position, run.held.id
-            rows += [Row(token, at + place, sequence, False) for place, token in enumerate(tokens)]
-            if wanted:
-                rows[-1] = rows[-1]._replace(logits=True)
-            self._sequences.grow(run.held, tokens)
-            ends.append(len(rows) - 1 if wanted else None)
+            before, reads = len(rows), run.to_read > 0
+            if run.plan is not None:
+                built += self._read_articles(run.plan, one.count, rows)
+            else:
+                tokens = run.left[: one.count] if run.left else [run.next]
+                wanted = one.count == len(run.left) or not run.left
+                assert run.held is not None
+                self._add_rows(rows, run.held, tokens)
+                if wanted:
+                    rows[-1] = rows[-1]._replace(logits=True)
+                    ends.append((run, len(rows) - 1))
+            if reads:
+                reading += len(rows) - before
+            if run.plan is None:
+                del run.left[: one.count]
+        if not rows:
+            return
         began = time.monotonic()
-        self.model.use(work[0][0].generation.params.adapter)
+        self.model.use(work[0][0].request.adapter)
         self.model.decode(rows)
-        reading = sum(one.count for run, one in work if run.left)
         self.pace.stepped(writing=len(rows) - reading, reading=reading, seconds=time.monotonic() - began)
         for run in self.running:
             run.passed += 1
-        for (run, one), end in zip(work, ends, strict=True):
+        for run, _ in work:
             run.passed = 0
-            del run.left[: one.count]
-            if end is not None:
-                self._write(run, end)
+        for build in built:
+            assert self.articles is not None
+            self.articles.finish(build)
+        for run, row in ends:
+            self._write(run, row)
+
+    def _read_articles(self, plan: Plan, count: int, rows: list[Row]) -> list[Build]:
+        """Rows of what a request's articles still need, at most `count`; the builds that these end."""
+        assert self.articles is not None
+        ended = []
+        # What the system text needs behind it is not there before the batch is computed.
+        ready = [build for build in plan.builds if build.left and build.ready]
+        for build in ready:
+            tokens, build.left = build.left[:count], build.left[count:]
+            count -= len(tokens)
+            if tokens:
+                self._add_rows(rows, self.articles.start(build, plan), tokens)
+                if not build.left:
+                    ended.append(build)
+        return ended
+
+    def _add_rows(self, rows: list[Row], held: Held, tokens: Sequence[int]) -> None:
+        at = held.position
+        rows += [Row(token, at + place, held.id, False) for place, token in enumerate(tokens)]
+        self.memory.ledger.grow(held, tokens)
 
     def _write(self, run: Running, row: int) -> None:
         """Choose the token behind a row of the batch and show it."""
-        token = run.sampler.next(self.model.context, row)
+        assert run.request.sampler is not None
+        token = run.request.sampler.next(self.model.context, row)
         run.next, run.last = token, time.monotonic()
         run.first = run.first or run.last
-        vocab, params = self.model.vocab, run.generation.params
+        vocab, params = self.model.vocab, run.request.generation.params
         if token in params.stop or vocab.ends(token):
             self._end(run, "stop")
             return
         run.written += 1
         if params.logprobs is not None:
-            run.scored.append(self._score(token, self.model.logits(row), params.logprobs))
+            run.scored.append(score(token, self.model.logits(row), params.logprobs, vocab.piece))
         self._show(run, run.stops.feed(run.stream.feed(vocab.piece(token))))
         if run.stops.found:
             self._end(run, "stop")
@@ -162,81 +318,50 @@ class Runner:
 
     def _show(self, run: Running, text: str) -> None:
         if text:
-            run.generation.put(Piece(text, tuple(run.scored)))
+            run.request.generation.put(Piece(text, tuple(run.scored)))
             run.scored.clear()
-
-    def _score(self, token: int, logits: NDArray[np.float32], top: int) -> Scored:
-        piece = self.model.vocab.piece
-        scores = logits - logits.max()
-        scores -= np.log(np.exp(scores).sum())
-        best = np.argsort(-scores, kind="stable")[:top]
-        return Scored(
-            token, piece(token), float(scores[token]), tuple((int(n), piece(int(n)), float(scores[n])) for n in best)
-        )
 
     def _end(self, run: Running, finish: Finish) -> None:
         self._show(run, run.stops.rest())
+        generation = run.request.generation
         if run.scored:
-            run.generation.put(Piece("", tuple(run.scored)))
-        run.sampler.close()
-        run.held.busy = False
-        self._sequences.touch(run.held)
-        if not self.model.shares_beginnings:
-            self._forget(run.held)
-        self.running.remove(run)
-        now, asked = time.monotonic(), run.generation.submitted
-        self.pace.answered(now - run.started)
-        run.generation.put(
+            generation.put(Piece("", tuple(run.scored)))
+        self._finish(run)
+        now = time.monotonic()
+        if not run.request.ahead:
+            self.pace.answered(now - run.started)
+        generation.put(
             Stats(
-                prompt_tokens=len(run.generation.tokens),
+                prompt_tokens=len(generation.tokens),
                 reused_tokens=run.reused,
                 answer_tokens=run.written,
-                queued_s=run.started - asked,
-                ttft_s=run.first - asked if run.first else 0.0,
+                queued_s=run.started - generation.submitted,
+                ttft_s=run.first - generation.submitted if run.first else 0.0,
                 tokens_per_s=(run.written - 1) / (run.last - run.first) if run.written > 1 else 0.0,
                 finish=finish,
+                layout=run.layout,
+                layout_reason=run.reason,
             )
         )
 
-    def _place(self, key: Hashable, tokens: Sequence[int], cells: int) -> Held | None:
-        """A sequence that holds what is in memory of these tokens, with room for the rest of `cells`; or None.
+    def _finish(self, run: Running) -> None:
+        """Take a request out of work; what was read of it stays while there is room."""
+        if run.request.sampler is not None:
+            run.request.sampler.close()
+        if run.plan is not None and self.articles is not None:
+            self.articles.release(run.plan)
+        if run.held is not None:
+            run.held.pins -= 1
+            self.memory.ledger.touch(run.held)
+            if not self.model.shares_beginnings:
+                self.memory.forget(run.held)
+        self.running.remove(run)
 
-        The last token is always read again: its logits are needed.
-        """
-        source, shared = self._sequences.longest(key, tokens) if self.model.shares_beginnings else (None, 0)
-        shared = min(shared, len(tokens) - 1)
-        need = cells - shared
-        was_busy = source is not None and source.busy
-        if source is not None:
-            source.busy = True  # or it would be forgotten to make room for what shares it
-        try:
-            found = self._make_room(need)
-            if not found and source is not None and not was_busy:
-                self.model.remove(source.id, source.start + shared)
-                self._sequences.cut(source, shared)
-                found = self._make_room(need)
-        finally:
-            if source is not None:
-                source.busy = was_busy
-        if not found:
-            return None
-        held = self._sequences.open(key)
-        if source is not None and shared:
-            self.model.copy(source.id, held.id, source.start + shared)
-            self._sequences.share(source, held, shared)
-            self._sequences.touch(source)
-        return held
 
-    def _make_room(self, cells: int) -> bool:
-        """Forget what is idle until a sequence and so many cells are free."""
-        promised = sum(run.still_needs for run in self.running)
-        while self._sequences.full or self.model.cells - self._sequences.used - promised < cells:
-            spare = self._sequences.spare()
-            if spare is None:
-                return False
-            self._forget(spare)
-        return True
-
-    def _forget(self, held: Held) -> None:
-        self.model.remove(held.id)
-        self._sequences.forget(held)
+def score(token: int, logits: NDArray[np.float32], top: int, piece: Callable[[int], bytes]) -> Scored:
+    """A token's log-probability and those of the `top` likeliest, from a row of logits."""
+    scores = logits - logits.max()
+    scores -= np.log(np.exp(scores).sum())
+    best = np.argsort(-scores, kind="stable")[:top]
+    likeliest = tuple((int(one), piece(int(one)), float(scores[one])) for one in best)
+    return Scored(token, piece(token), float(scores[token]), likeliest)

@@ -27,11 +27,17 @@ class Held:
     tokens: list[int] = field(default_factory=list)
     cells: list[int] = field(default_factory=list)
     """Names of its cells in the ledger: the base's, then one a token."""
-    busy: bool = True
+    pins: int = 1
+    """Requests at work that need it."""
     ahead: bool = False
     """Whether it was read before anybody asked."""
     conversation: str | None = None
     used_at: int = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether it must not be forgotten."""
+        return self.pins > 0
 
     @property
     def position(self) -> int:
@@ -56,9 +62,9 @@ class Sequences:
         return len(self._owners)
 
     @property
-    def full(self) -> bool:
-        """Whether there is no sequence left."""
-        return not self._free_ids
+    def free(self) -> int:
+        """Sequences left."""
+        return len(self._free_ids)
 
     def open(self, key: Hashable = None) -> Held:
         """A new, empty sequence at work; `UnavailableError` when all are taken (forget one first)."""
@@ -96,6 +102,12 @@ class Sequences:
         """`target` has the source's cells besides its own."""
         target.cells += source.cells
         self._owners.update(source.cells)
+
+    def cut_base(self, held: Held) -> None:
+        """It keeps its tokens alone."""
+        base = len(held.cells) - len(held.tokens)
+        self._give_back(held.cells[:base])
+        del held.cells[:base]
 
     def cut(self, held: Held, tokens: int) -> None:
         """It keeps its base and its first `tokens`."""

@@ -1,0 +1,60 @@
+"""`edgedesk knowledge`: compile the installed bundle's articles ahead of questions."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import typer
+
+from runtime.cli import AsJson, Home, Threads
+from runtime.progress import counter, say
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Compile articles, so that answers begin sooner.",
+    epilog="Example: edgedesk knowledge compile",
+)
+
+
+@app.command("compile", epilog="Example: edgedesk knowledge compile --threads 2")
+def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False) -> None:
+    """Read every article once and keep what the model makes of it; Ctrl-C stops, the next run goes on."""
+    from runtime.home import find_home, hold
+    from runtime.knowledge import compile_articles, open_engine
+    from runtime.settings import load_settings
+    from runtime.store import current_bundle
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    settings = load_settings(where, threads=threads, slots=1)
+    with hold(where, "knowledge compile"), open_engine(bundle, where, settings) as engine:
+        with counter("compiling", unit="sections") as step:
+            found = compile_articles(engine, bundle, threading.Event(), step)
+        layout = engine.layout
+    if as_json:
+        typer.echo(json.dumps({"layout": layout, **found._asdict()}))
+        return
+    if found.reason:
+        say(f"nothing to compile: {found.reason}")
+    typer.echo(f"{found.built} of {found.articles} sections compiled ({layout}), {found.there} were there already")
+
+
+@app.command(epilog="Example: edgedesk knowledge status --json")
+def status(home: Home = None, as_json: AsJson = False) -> None:
+    """Say how much is compiled; works beside a running server."""
+    from runtime.engine.packs import usage
+    from runtime.home import find_home
+    from runtime.knowledge import FOLDER
+    from runtime.settings import load_settings
+    from runtime.store import current_bundle
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    packs, size = usage(where / FOLDER)
+    limit = load_settings(where).knowledge_mib
+    if as_json:
+        typer.echo(json.dumps({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit}))
+    else:
+        typer.echo(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")

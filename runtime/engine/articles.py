@@ -1,0 +1,315 @@
+"""Compiled articles: keys and values computed once, put together with any others when a question comes (DESIGN §3).
+
+    build     read the article behind the system text, take the system text away, keep the rest: in memory and on disk
+    parallel  every article stands right behind the system text, in cells that all requests share
+    sequential  a copy of each is shifted behind the one before
+    exact     the whole prompt is read; always works
+
+Promises: a layout that the model cannot have, or whose logits are not plain reading's in the self-test, is not used,
+and `reason` says why; an article that cannot be loaded is built again. Belongs to the engine's thread.
+Sources: Block-Attention (2409.15355), TurboRAG (2410.07590), KVLink (2502.16002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.engine.memory import Memory
+from runtime.engine.model import Model, Row
+from runtime.engine.packs import PackKey, PackStore, tokens_hash
+from runtime.engine.parts import Layout, Prompt
+from runtime.engine.sequences import Held
+
+MOST_DIVERGENCE = 0.01
+"""KL divergence, in nats, of composed from plain logits above which a model is not composed for."""
+
+Identify = Callable[[str, str, str], PackKey]
+"""(adapter, hash of the system text, hash of the article) to a key."""
+
+
+@dataclass
+class Build:
+    """An article, or the system text, that is being read for later use."""
+
+    key: Hashable
+    tokens: tuple[int, ...]
+    left: list[int]
+    pack: PackKey | None = None
+    """None for a system text."""
+    system: Build | None = None
+    """What must be read before."""
+    held: Held | None = None
+    users: int = 0
+    done: bool = False
+    """Whether its keys and values are in memory: a batch later than nothing is left."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether reading may go on."""
+        return self.system is None or self.system.done
+
+
+@dataclass
+class Plan:
+    """What a request needs before its own tail can be read."""
+
+    prompt: Prompt
+    adapter: str
+    pinned: list[Held] = field(default_factory=list)
+    """In memory already."""
+    absent: list[tuple[int, ...]] = field(default_factory=list)
+    """Articles that are not."""
+    builds: list[Build] = field(default_factory=list)
+    reused: int = 0
+    """Tokens of the system text and the articles that need not be read."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything was read."""
+        return all(build.done for build in self.builds)
+
+
+class Articles:
+    """Builds, keeps and puts together."""
+
+    def __init__(self, memory: Memory, layout: Layout, store: PackStore, identify: Identify) -> None:
+        self._memory = memory
+        self._store = store
+        self._identify = identify
+        self._building: dict[Hashable, Build] = {}
+        self._loose: dict[PackKey, NDArray[np.uint8]] = {}
+        """Payloads that could not be kept on disk, for the requests that wait for them."""
+        self.layout: Layout = layout
+        self.reason = memory.model.cannot_compose(layout) or differs(memory.model, layout)
+        if self.reason:
+            self.layout = "exact"
+
+    @property
+    def promised(self) -> int:
+        """Cells that articles being read may yet take."""
+        return sum(len(build.left) for build in self._building.values())
+
+    def key(self, prompt: Prompt, adapter: str) -> Hashable:
+        """What the keys and values of a prompt's tail depend on besides its tokens."""
+        return ("composed", self.layout, adapter, prompt.system, prompt.articles)
+
+    def pin(self, prompt: Prompt, adapter: str) -> Plan:
+        """Hold on to what is in memory of a prompt; follow up with `begin` or `release`."""
+        plan = Plan(prompt, adapter)
+        for key, tokens in self._parts(prompt, adapter):
+            if (held := self._find(key, tokens)) is not None:
+                held.pins += 1
+                plan.pinned.append(held)
+                plan.reused += len(tokens)
+            elif key[0] == "article":
+                plan.absent.append(tokens)
+        return plan
+
+    def room(self, plan: Plan) -> tuple[int, int]:
+        """(cells, sequences) that it takes besides what is in memory, before its tail."""
+        to_read = [
+            article
+            for article in plan.absent
+            if self.layout == "parallel" or not self._store.has(self._pack(plan.prompt, plan.adapter, article))
+        ]
+        copies = self.copies(plan.prompt)
+        cells = len(plan.prompt.system) + sum(map(len, to_read)) + copies
+        return cells, len(to_read) + 2 + (copies > 0)
+
+    def copies(self, prompt: Prompt) -> int:
+        """Cells that putting it together takes of its own."""
+        return sum(map(len, prompt.articles)) if self.layout == "sequential" else 0
+
+    def begin(self, plan: Plan, *, only_build: bool = False) -> None:
+        """Load what is on disk; say what has to be read. Room for it was made."""
+        prompt, adapter = plan.prompt, plan.adapter
+        to_read = []
+        for article in plan.absent:
+            pack = self._pack(prompt, adapter, article)
+            is_building = ("article", pack) in self._building
+            if not is_building and (self._store.has(pack) if only_build else self._load(plan, pack, article)):
+                plan.reused += len(article)
+            else:
+                to_read.append((pack, article))
+        system: Build | None = None
+        if (to_read or not only_build) and prompt.system and not self._find(("system", adapter), prompt.system):
+            key = ("system", adapter, prompt.system)
+            system = self._want(plan, Build(key, prompt.system, list(prompt.system)))
+        for pack, article in to_read:
+            self._want(plan, Build(("article", pack), article, list(article), pack, system))
+
+    def start(self, build: Build, plan: Plan) -> Held:
+        """The sequence a build reads into, opened when it is read for the first time."""
+        if build.held is None:
+            key = ("article", build.pack) if build.pack else ("system", plan.adapter)
+            build.held = self._memory.ledger.open(key)
+            if build.pack and plan.prompt.system:
+                system = self._find(("system", plan.adapter), plan.prompt.system)
+                assert system is not None
+                self._memory.share(system, build.held)
+                build.held.start, build.held.tokens = len(plan.prompt.system), []
+        return build.held
+
+    def finish(self, build: Build) -> None:
+        """A build was read to its end: keep it. To be called before any `compose` of the same step."""
+        del self._building[build.key]
+        build.done = True
+        assert build.held is not None
+        build.held.pins = build.users
+        if build.pack is not None:
+            self._memory.drop_base(build.held)
+            payload = self._memory.model.save(build.held.id)
+            if not self._store.write(build.pack, payload):
+                self._loose[build.pack] = payload
+
+    def compose(self, plan: Plan, held: Held) -> bool:
+        """Fill the request's empty sequence with system text and articles; False when it cannot be done."""
+        prompt = plan.prompt
+        if prompt.system:
+            system = self._find(("system", plan.adapter), prompt.system)
+            if system is None:
+                return False
+            self._memory.share(system, held)
+        held.start, held.tokens = len(prompt.system), []
+        put = self._put_beside if self.layout == "parallel" else self._put_behind
+        return all(
+            put(held, self._pack(prompt, plan.adapter, article), article, len(prompt.system))
+            for article in prompt.articles
+        )
+
+    def release(self, plan: Plan) -> None:
+        """The request needs its articles no longer: they are in its own sequence, or it has ended."""
+        for held in plan.pinned:
+            held.pins -= 1
+        for build in plan.builds:
+            build.users -= 1
+            if build.done:
+                assert build.held is not None
+                build.held.pins -= 1
+                if build.pack is not None and not build.users:
+                    self._loose.pop(build.pack, None)
+            elif not build.users:
+                del self._building[build.key]
+                if build.held is not None:
+                    self._memory.forget(build.held)
+        plan.pinned, plan.builds = [], []
+
+    def clear(self) -> None:
+        """The memory was cleared."""
+        self._building.clear()
+        self._loose.clear()
+
+    def _put_beside(self, held: Held, pack: PackKey, article: tuple[int, ...], at: int) -> bool:
+        resident = self._find(("article", pack), article)
+        if resident is None:
+            return False
+        self._memory.add(resident, held)
+        held.start = max(held.start, at + len(article))
+        return True
+
+    def _put_behind(self, held: Held, pack: PackKey, article: tuple[int, ...], at: int) -> bool:
+        memory = self._memory
+        payload = self._loose.get(pack)
+        if payload is None:
+            payload = self._store.read(pack)
+        if payload is None or not memory.ledger.free:
+            return False
+        copy = memory.ledger.open()
+        fits = memory.load(copy, payload, article, at)
+        if fits:
+            memory.model.shift(copy.id, held.start - at)
+            memory.add(copy, held)
+            held.start += len(article)
+        memory.forget(copy)
+        return fits
+
+    def _load(self, plan: Plan, pack: PackKey, article: tuple[int, ...]) -> bool:
+        """Whether an article comes from disk; into memory where requests share it there."""
+        payload = self._store.read(pack)
+        if payload is None or self.layout == "sequential":
+            return payload is not None
+        held = self._memory.ledger.open(("article", pack))
+        if self._memory.load(held, payload, article, len(plan.prompt.system)):
+            plan.pinned.append(held)
+            return True
+        self._memory.forget(held)
+        return False
+
+    def _want(self, plan: Plan, build: Build) -> Build:
+        build = self._building.setdefault(build.key, build)
+        build.users += 1
+        plan.builds.append(build)
+        return build
+
+    def _parts(self, prompt: Prompt, adapter: str) -> list[tuple[tuple[Hashable, ...], tuple[int, ...]]]:
+        articles = [(("article", self._pack(prompt, adapter, one)), one) for one in dict.fromkeys(prompt.articles)]
+        return [(("system", adapter), prompt.system), *articles] if prompt.system else [*articles]
+
+    def _find(self, key: Hashable, tokens: Sequence[int]) -> Held | None:
+        """The sequence that holds just these tokens."""
+        wanted = list(tokens)
+        return next(
+            (held for held in self._memory.ledger.held.values() if held.key == key and held.tokens == wanted), None
+        )
+
+    def _pack(self, prompt: Prompt, adapter: str, article: tuple[int, ...]) -> PackKey:
+        return self._identify(adapter, tokens_hash(prompt.system), tokens_hash(article))
+
+
+def differs(model: Model, layout: Layout) -> str:
+    """The self-test: what a compiled article, stored and put back, does to the logits. Empty when it does nothing.
+
+    One article behind a system text attends to just what it attends to in plain reading, so the logits must be the
+    same; and so must they when everything is shifted by some positions, since positions are relative. Leaves the
+    memory empty. Needs three sequences.
+    """
+    size = model.vocab.size
+    system, article, tail = (
+        [(start + 97 * place) % size for place in range(n)] for start, n in ((11, 4), (23, 12), (5, 4))
+    )
+    whole = [*system, *article, *tail]
+
+    def read(tokens: Sequence[int], start: int, sequence: int) -> NDArray[np.float32]:
+        last = len(tokens) - 1
+        model.decode([Row(token, start + n, sequence, n == last) for n, token in enumerate(tokens)])
+        return model.logits(last)
+
+    model.clear()
+    plain = read(whole, 0, 0)
+    model.copy(0, 1, len(system))
+    read(article, len(system), 1)
+    model.remove(1, 0, len(system))
+    payload = model.save(1)
+    model.clear()
+    read(system, 0, 0)
+    if not model.load(1, payload):
+        model.clear()
+        return "its memory cannot be stored"
+    model.copy(0, 2)
+    model.copy(1, 2)
+    moved = 0
+    if layout == "sequential":
+        model.remove(0)
+        model.remove(1)
+        moved = 7
+        model.shift(2, moved)
+    composed = read(tail, len(system) + len(article) + moved, 2)
+    model.clear()
+    divergence = _divergence(plain, composed)
+    if divergence > MOST_DIVERGENCE:
+        return f"logits differ from plain reading by {divergence:.3g} nats in the self-test"
+    return ""
+
+
+def _divergence(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """KL(a ‖ b) of two rows of logits, nats; infinite when either is not finite."""
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return float("inf")
+    log_a, log_b = (
+        row - row.max() - np.log(np.exp(row - row.max()).sum()) for row in (a.astype(np.float64), b.astype(np.float64))
+    )
+    return float((np.exp(log_a) * (log_a - log_b)).sum())

@@ -1,0 +1,133 @@
+"""A bundle's articles as knowledge packs: which there are, which are missing, and building those.
+
+Promises: an article is compiled just as `runtime.prompt` lays it out, so a question finds it; building can be stopped
+at any time and goes on where it was. Knows nothing of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from runtime.articles import load_articles
+from runtime.errors import EdgedeskError, InputError
+from runtime.manifest import read_manifest
+from runtime.prompt import Tokenizer, layout
+
+if TYPE_CHECKING:
+    from runtime.bundle import Bundle
+    from runtime.engine import Engine, Flag, Prompt
+    from runtime.prompt import PromptParts
+    from runtime.settings import Settings
+
+FOLDER = "knowledge"
+
+
+class Compiled(NamedTuple):
+    """What came of compiling."""
+
+    articles: int
+    built: int
+    there: int
+    """Already on disk."""
+    too_long: int
+    """Longer than a context; such an article cannot be shown to the model either."""
+    reason: str
+    """Why nothing is compiled; empty when everything is in order."""
+
+
+def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Engine:
+    """The engine for an installed bundle, with its layout and the home's knowledge packs."""
+    from runtime.engine import LAYOUTS, Engine
+
+    wanted = bundle.prompt.layout
+    if wanted not in LAYOUTS:
+        raise InputError(
+            f"layout '{wanted}' is not known",
+            where=str(bundle.root / "prompt.json"),
+            hint=f"one of {', '.join(LAYOUTS)}",
+        )
+    entries = read_manifest(bundle.root).files
+    weights = next((entry.sha256 for entry in entries if bundle.root / entry.path == bundle.model_path), "")
+    return Engine(
+        bundle.model_path,
+        context_tokens=bundle.prompt.context_tokens,
+        threads=settings.threads,
+        slots=settings.slots,
+        queue_limit=settings.queue_limit,
+        kv_type=settings.kv_type,
+        layout=next(layout for layout in LAYOUTS if layout == wanted),
+        folder=home / FOLDER,
+        pack_bytes=settings.knowledge_mib << 20,
+        weights=weights,
+    )
+
+
+def prompts(bundle: Bundle, tokenizer: Tokenizer) -> Iterator[Prompt]:
+    """A prompt without tail for every section of every article, as a question would show it."""
+    for article in load_articles(bundle.articles_path):
+        for section in article.sections:
+            parts = layout(bundle.prompt, section.lang, [section], (), "")
+            yield encode_parts(parts._replace(tail=[]), tokenizer)
+
+
+def encode_parts(parts: PromptParts, tokenizer: Tokenizer) -> Prompt:
+    """Token ids of a prompt in its three parts, each span tokenised alone."""
+    from runtime.engine import Prompt
+    from runtime.prompt import encode
+
+    return Prompt(
+        tuple(encode(parts.system, tokenizer)),
+        tuple(tuple(encode(article, tokenizer)) for article in parts.articles),
+        tuple(encode(parts.tail, tokenizer)),
+    )
+
+
+def compile_articles(
+    engine: Engine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
+) -> Compiled:
+    """Compile what is not on disk yet; `progress(done, all)` counts sections."""
+    wanted = list(prompts(bundle, engine.vocab))
+    built = there = too_long = 0
+    if engine.layout == "exact":
+        return Compiled(len(wanted), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
+    for done, prompt in enumerate(wanted):
+        progress(done, len(wanted))
+        try:
+            generation = engine.compile(prompt, cancel)
+        except InputError:
+            too_long += 1
+            continue
+        for _ in generation:
+            pass  # it has no pieces; this waits for its end
+        if cancel.is_set():
+            break
+        # One that had to give way to a question is built when it is asked for, or the next time.
+        if generation.stats.finish == "stop":
+            on_disk = generation.stats.reused_tokens >= len(prompt.articles[0])
+            there, built = there + on_disk, built + (not on_disk)
+    progress(len(wanted), len(wanted))
+    return Compiled(len(wanted), built, there, too_long, "")
+
+
+@contextmanager
+def compiling(engine: Engine, bundle: Bundle) -> Iterator[None]:
+    """Compile in the background while the block runs: only when the engine has nothing else to do."""
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            compile_articles(engine, bundle, stop)
+        except EdgedeskError:
+            return  # the engine is closing, or has failed: whoever asks something hears of it
+
+    thread = threading.Thread(target=work, name="compiling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,119 @@
+"""Knowledge packs of an installed bundle."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from runtime.cli_knowledge import app, compile_
+from runtime.desk import open_desk
+from runtime.engine import Prompt
+from runtime.errors import BusyError, InputError
+from runtime.events import AskRequest, Done
+from runtime.home import hold
+from runtime.journal import Journal
+from runtime.knowledge import FOLDER, compile_articles, encode_parts, open_engine
+from runtime.prompt import encode, layout
+from runtime.settings import Settings
+from runtime.store import current_bundle
+
+NEVER = threading.Event()
+EN, ZH = "How long can I return an item after delivery?", "大多数商品多长时间内可以退货？"
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_compiling_is_done_once_counted_and_goes_on_where_it_was_stopped(
+    make_home: Callable[..., Path], random_gguf: Path
+) -> None:
+    home = make_home(random_gguf, layout="parallel")
+    bundle = current_bundle(home)
+    stop = threading.Event()
+    with open_engine(bundle, home, Settings(threads=1)) as engine:
+        compile_articles(engine, bundle, stop, lambda done, _: stop.set() if done == 3 else None)
+    packs = len(list((home / FOLDER).glob("*.pack")))
+    assert packs in (2, 3)
+    found = json.loads(run("compile", "--json"))
+    sections = found["articles"]
+    assert found == {"layout": "parallel", "articles": sections, "built": sections - packs, "there": packs} | {
+        "too_long": 0,
+        "reason": "",
+    }
+    said = run("compile")
+    assert said == f"0 of {sections} sections compiled (parallel), {sections} were there already\n"
+    status = json.loads(run("status", "--json"))
+    assert status["packs"] == sections
+    assert status["bytes"] > 0
+
+
+@pytest.mark.parametrize("how", ["parallel", "sequential"])
+def test_questions_in_both_languages_find_what_was_compiled(
+    make_home: Callable[..., Path], scripted_gguf: Path, how: str
+) -> None:
+    home = make_home(scripted_gguf, layout=how, languages=["en", "zh"])
+    bundle = current_bundle(home)
+    with open_engine(bundle, home, Settings(threads=1)) as engine:
+        found = compile_articles(engine, bundle, NEVER)
+        assert found.built == found.articles
+    with hold(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+        for question in (EN, ZH):
+            events = list(desk.ask(AskRequest(question=question), NEVER))
+            assert isinstance(events[-1], Done)
+            assert "30 days" in events[-1].answer
+            with Journal(home / "journal.sqlite") as journal:
+                details = journal.turns(events[0].conversation)[0].details  # type: ignore[union-attr]
+            assert details["layout"] == how
+            assert details["reused_tokens"] > 50
+
+
+def test_an_idle_desk_compiles_by_itself(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf, layout="parallel")
+    with hold(home, "test"), open_desk(home, Settings(threads=1)):
+        for thread in threading.enumerate():
+            if thread.name == "compiling":
+                thread.join()
+    with open_engine(current_bundle(home), home, Settings(threads=1)) as engine:
+        found = compile_articles(engine, current_bundle(home), NEVER)
+    assert (found.built, found.there) == (0, found.articles)
+
+
+def test_a_bundle_that_reads_exactly_compiles_nothing_and_says_why(
+    make_home: Callable[..., Path], random_gguf: Path
+) -> None:
+    make_home(random_gguf)
+    found = json.loads(run("compile", "--json"))
+    assert (found["layout"], found["built"]) == ("exact", 0)
+    assert found["reason"] == "the bundle reads its prompts exactly"
+
+
+def test_a_layout_nobody_knows_is_named_and_a_running_server_is_not_disturbed(
+    make_home: Callable[..., Path], random_gguf: Path
+) -> None:
+    home = make_home(random_gguf, layout="diagonal")
+    with pytest.raises(InputError, match="layout 'diagonal' is not known"):
+        open_engine(current_bundle(home), home, Settings(threads=1))
+    with hold(home, "serve"), pytest.raises(BusyError):
+        compile_(home=home)
+
+
+def test_parts_hold_the_tokens_that_plain_encoding_gives(make_home: Callable[..., Path], random_gguf: Path) -> None:
+    home = make_home(random_gguf)
+    bundle = current_bundle(home)
+    with open_engine(bundle, home, Settings(threads=1)) as engine:
+        from runtime.articles import load_articles
+
+        sections = [section for article in load_articles(bundle.articles_path) for section in article.sections][:3]
+        laid = layout(bundle.prompt, "zh", sections, (), "退货?")
+        prompt = encode_parts(laid, engine.vocab)
+        assert isinstance(prompt, Prompt)
+        assert prompt.flat() == encode(laid.spans(), engine.vocab)
+        assert len(prompt) == len(prompt.flat())
