@@ -31,7 +31,7 @@ Identify = Callable[[str, str, str], PackKey]
 """(adapter, hash of the system text, hash of the article) to a key."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Build:
     """An article, or the system text, that is being read for later use."""
 
@@ -53,7 +53,7 @@ class Build:
         return self.system is None or self.system.done
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     """What a request needs before its own tail can be read."""
 

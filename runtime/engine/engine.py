@@ -111,7 +111,13 @@ class Engine:
         return self._model.context_tokens
 
     def generate(
-        self, prompt: Sequence[int] | Prompt, params: SamplingParams, cancel: Flag, *, deadline_s: float | None = None
+        self,
+        prompt: Sequence[int] | Prompt,
+        params: SamplingParams,
+        cancel: Flag,
+        *,
+        deadline_s: float | None = None,
+        conversation: str | None = None,
     ) -> Generation:
         """Queue a request; returns at once. Past its deadline a waiting one is refused, one at work is cut.
 
@@ -131,7 +137,8 @@ class Engine:
                 raise UnavailableError(
                     f"{len(self._waiting)} requests are waiting already", hint="ask again in a moment"
                 )
-            self._waiting.append(Request(generation, parts, sampler=Sampler(self.vocab, params)))
+            request = Request(generation, parts, sampler=Sampler(self.vocab, params), conversation=conversation)
+            self._waiting.append(request)
             if len(self._waiting) > free:
                 self._tell_places(only=generation)
             self._changed.notify()
@@ -155,6 +162,25 @@ class Engine:
             if self._closing:
                 raise UnavailableError("the engine is closing")
             self._later.append(Request(generation, prompt, "compile"))
+            self._changed.notify()
+        return generation
+
+    def prepare(self, prompt: Prompt, cancel: Flag, *, conversation: str, adapter: str = "") -> Generation:
+        """Read the beginning of a question that is still being typed, when nobody waits for anything; yields no pieces.
+
+        Takes the place of what was to be read for the same conversation before. Its question finds what was read.
+        """
+        params = SamplingParams(max_tokens=0, adapter=adapter)
+        self._check(prompt, params)
+        generation = Generation(prompt.flat(), params, cancel)
+        with self._changed:
+            if self._closing:
+                raise UnavailableError("the engine is closing")
+            for one in self._later:
+                if one.task == "ahead" and one.conversation == conversation:
+                    one.generation.close()
+            # Before what compiles articles: somebody will ask this soon.
+            self._later.appendleft(Request(generation, prompt, "ahead", conversation=conversation))
             self._changed.notify()
         return generation
 
@@ -208,7 +234,7 @@ class Engine:
             self._waiting.popleft().generation.put(Place(0))
         if len(self._waiting) < before:
             self._tell_places()
-        if not self._waiting and self._later and self._runner.admit(self._later[0]):
+        while not self._waiting and self._later and self._runner.admit(self._later[0]):
             self._later.popleft()
 
     def _drop_unwanted(self) -> None:

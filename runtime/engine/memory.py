@@ -52,8 +52,7 @@ class Memory:
         source.pins += 1  # or it would be forgotten to make room for what shares it
         found = self.make_room(cells - shared)
         if not found and source.pins == 1:
-            self.model.remove(source.id, source.start + shared)
-            self.ledger.cut(source, shared)
+            self.cut(source, shared)
             found = self.make_room(cells - shared)
         source.pins -= 1
         if not found:
@@ -74,6 +73,12 @@ class Memory:
         self.model.copy(source.id, target.id)
         self.ledger.share_cells(source, target)
         self.ledger.touch(source)
+
+    def cut(self, held: Held, tokens: int) -> None:
+        """Keep its base and its first `tokens`."""
+        if tokens < len(held.tokens):
+            self.model.remove(held.id, held.start + tokens)
+            self.ledger.cut(held, tokens)
 
     def drop_base(self, held: Held) -> None:
         """Take away what lies before the sequence's own tokens."""

@@ -98,19 +98,28 @@ class Pace:
         self.batch_tokens = batch_tokens
         self.write_s = 0.0
         """Of a step in which nothing is read; 0 before the first."""
+        self.guess_s = 0.0
+        """Of a guess checked, above what the step costs without it; 0 before the first."""
         self.read_s = 0.0
         """Of a token read, above what the step costs without it; 0 before the first."""
         self.answer_s = 0.0
         """Of an answer, from its turn to its end; 0 before the first."""
 
-    def stepped(self, *, writing: int, reading: int, seconds: float) -> None:
-        """A step with so many tokens of writers and of readers has taken so long."""
-        if not reading:
+    def stepped(self, *, writers: int, guesses: int, reading: int, seconds: float) -> None:
+        """A step with a token of each writer, some guesses behind them, and some tokens read has taken so long."""
+        # Writers' tokens and the pass over the weights are paid anyway.
+        base = min(self.write_s, seconds / 2) if writers else 0.0
+        if not reading and not guesses:
             self.write_s = _mean(self.write_s, seconds)
-        else:
-            # Writers' tokens and the pass over the weights are paid anyway.
-            base = min(self.write_s, seconds / 2) if writing else 0.0
+        elif not reading:
+            self.guess_s = _mean(self.guess_s, (seconds - base) / guesses)
+        elif not guesses:
             self.read_s = _mean(self.read_s, (seconds - base) / reading)
+
+    @property
+    def guess_cost(self) -> float:
+        """Of checking one guess, as a share of a step without any; 0 before it is known."""
+        return self.guess_s / self.write_s if self.write_s else 0.0
 
     def answered(self, seconds: float) -> None:
         """An answer has taken so long from its turn to its end."""

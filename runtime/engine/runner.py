@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.engine.articles import Articles, Build, Plan
 from runtime.engine.generation import Finish, Generation, Piece, Stats
+from runtime.engine.lookup import Lookup
 from runtime.engine.memory import Memory
 from runtime.engine.model import Model, Row
 from runtime.engine.parts import Layout, Prompt
@@ -27,7 +28,7 @@ from runtime.engine.stops import StopStrings
 from runtime.engine.vocab import TextStream
 from runtime.errors import EdgedeskError, ModelError, UnavailableError
 
-Task = Literal["answer", "compile"]
+Task = Literal["answer", "compile", "ahead"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Request:
     task: Task = "answer"
     sampler: Sampler | None = None
     """None where nothing is written."""
+    conversation: str | None = None
+    """Whose question it is; what was read ahead for it is dropped when its question comes."""
 
     @property
     def ahead(self) -> bool:
@@ -51,7 +54,7 @@ class Request:
         return self.generation.params.adapter
 
 
-@dataclass
+@dataclass(eq=False)
 class Running:
     """A request at work."""
 
@@ -72,6 +75,9 @@ class Running:
     stops: StopStrings = field(default_factory=lambda: StopStrings(()))
     stream: TextStream = field(default_factory=TextStream)
     started: float = field(default_factory=time.monotonic)
+    lookup: Lookup | None = None
+    guesses: list[int] = field(default_factory=list)
+    """Behind `next`, for the step to come."""
     next: int = -1
     """The token chosen last, which is not read yet."""
     written: int = 0
@@ -92,7 +98,7 @@ class Running:
 
 
 class Runner:
-    """At most `slots` answers at a time, and one task ahead of questions."""
+    """At most `slots` answers at a time, as many questions read ahead, and one article compiled."""
 
     def __init__(self, model: Model, *, slots: int, sequences: int) -> None:
         self.model = model
@@ -110,18 +116,24 @@ class Runner:
 
     def admit(self, request: Request) -> bool:
         """Begin a request; False while there is no slot or no room for it."""
-        if request.ahead:
-            if any(run.request.ahead for run in self.running):
-                return False
-        elif self.answering >= self.slots:
+        for one in list(self.running):
+            if one.request.task == "ahead" and one.request.conversation == request.conversation:
+                self._end(one, "cancelled")
+        tasks = [run.request.task for run in self.running]
+        if tasks.count(request.task) >= (1 if request.task == "compile" else self.slots):
             return False
         run = self._begin(request)
         while run is None and not request.ahead and self._give_way():
             run = self._begin(request)
         if run is None:
             return False
-        run.stops = StopStrings(request.generation.params.stop_strings)
+        params = request.generation.params
+        run.stops = StopStrings(params.stop_strings)
+        if params.lookup and request.sampler is not None and self.model.shares_beginnings:
+            run.lookup = Lookup(request.generation.tokens)
         self.running.append(run)
+        if request.conversation is not None:
+            self._drop_ahead(request.conversation)
         return True
 
     def seconds_left(self) -> list[float]:
@@ -143,8 +155,18 @@ class Runner:
             for run in list(self.running):
                 if run.plan is not None and run.plan.ready:
                     self._put_together(run, run.plan)
+            for run in self.running:
+                if run.lookup is not None and run.written:
+                    run.guesses = run.lookup.guess(run.limit - run.written - 1, self.pace.guess_cost)
             jobs = [
-                Job(number, run.to_read, ahead=run.request.ahead, passed=run.passed, adapter=run.request.adapter)
+                Job(
+                    number,
+                    run.to_read,
+                    guesses=len(run.guesses),
+                    ahead=run.request.ahead,
+                    passed=run.passed,
+                    adapter=run.request.adapter,
+                )
                 for number, run in enumerate(self.running)
             ]
             writing = any(not job.left for job in jobs)
@@ -203,6 +225,12 @@ class Runner:
         reused = len(held.tokens)
         return Running(request, limit, held, flat[reused:], reused, reason=reason)
 
+    def _drop_ahead(self, conversation: str) -> None:
+        """Forget what was read for a question that has come, or has changed; what is used of it is shared already."""
+        for held in list(self.memory.ledger.held.values()):
+            if held.ahead and not held.busy and held.conversation == conversation:
+                self.memory.forget(held)
+
     def _give_way(self) -> bool:
         """End a task that nobody waits for; False when there is none."""
         for run in self.running:
@@ -242,7 +270,7 @@ class Runner:
 
     def _compute(self, work: Sequence[tuple[Running, Slice]]) -> None:
         rows: list[Row] = []
-        ends: list[tuple[Running, int]] = []
+        writers: list[tuple[Running, int, list[int]]] = []
         built: list[Build] = []
         reading = 0
         for run, one in work:
@@ -250,23 +278,23 @@ class Runner:
             if run.plan is not None:
                 built += self._read_articles(run.plan, one.count, rows)
             else:
-                tokens = run.left[: one.count] if run.left else [run.next]
-                wanted = one.count == len(run.left) or not run.left
                 assert run.held is not None
-                self._add_rows(rows, run.held, tokens)
-                if wanted:
-                    rows[-1] = rows[-1]._replace(logits=True)
-                    ends.append((run, len(rows) - 1))
+                guesses = [] if reads else run.guesses[: one.count - 1]
+                self._add_rows(rows, run.held, run.left[: one.count] if reads else [run.next, *guesses])
+                del run.left[: one.count]
+                if not run.left and run.request.sampler is not None:
+                    first = len(rows) - 1 - len(guesses)
+                    rows[first:] = [row._replace(logits=True) for row in rows[first:]]
+                    writers.append((run, first, guesses))
             if reads:
                 reading += len(rows) - before
-            if run.plan is None:
-                del run.left[: one.count]
         if not rows:
             return
         began = time.monotonic()
         self.model.use(work[0][0].request.adapter)
         self.model.decode(rows)
-        self.pace.stepped(writing=len(rows) - reading, reading=reading, seconds=time.monotonic() - began)
+        seconds, checked = time.monotonic() - began, sum(len(guesses) for _, _, guesses in writers)
+        self.pace.stepped(writers=len(rows) - reading - checked, guesses=checked, reading=reading, seconds=seconds)
         for run in self.running:
             run.passed += 1
         for run, _ in work:
@@ -274,8 +302,11 @@ class Runner:
         for build in built:
             assert self.articles is not None
             self.articles.finish(build)
-        for run, row in ends:
-            self._write(run, row)
+        for run, row, guesses in writers:
+            self._write(run, row, guesses)
+        for run, _ in work:
+            if run.request.task == "ahead" and run.plan is None and not run.left:
+                self._end(run, "stop")
 
     def _read_articles(self, plan: Plan, count: int, rows: list[Row]) -> list[Build]:
         """Rows of what a request's articles still need, at most `count`; the builds that these end."""
@@ -297,8 +328,21 @@ class Runner:
         rows += [Row(token, at + place, held.id, False) for place, token in enumerate(tokens)]
         self.memory.ledger.grow(held, tokens)
 
-    def _write(self, run: Running, row: int) -> None:
-        """Choose the token behind a row of the batch and show it."""
+    def _write(self, run: Running, row: int, guesses: Sequence[int]) -> None:
+        """Choose the token behind a row of the batch, and behind each guess as long as they are right; show them."""
+        held, right = run.held, 0
+        assert held is not None
+        known = len(held.tokens) - len(guesses)
+        while self._choose(run, row + right) and right < len(guesses) and run.next == guesses[right]:
+            right += 1
+        if guesses:
+            assert run.lookup is not None
+            run.lookup.checked(right, right < len(guesses))
+            self.memory.cut(held, known + right)
+            run.guesses = []
+
+    def _choose(self, run: Running, row: int) -> bool:
+        """Choose the token behind a row and show it; whether the answer goes on."""
         assert run.request.sampler is not None
         token = run.request.sampler.next(self.model.context, row)
         run.next, run.last = token, time.monotonic()
@@ -306,8 +350,10 @@ class Runner:
         vocab, params = self.model.vocab, run.request.generation.params
         if token in params.stop or vocab.ends(token):
             self._end(run, "stop")
-            return
+            return False
         run.written += 1
+        if run.lookup is not None:
+            run.lookup.add(token)
         if params.logprobs is not None:
             run.scored.append(score(token, self.model.logits(row), params.logprobs, vocab.piece))
         self._show(run, run.stops.feed(run.stream.feed(vocab.piece(token))))
@@ -315,6 +361,7 @@ class Runner:
             self._end(run, "stop")
         elif run.written >= run.limit:
             self._end(run, "length")
+        return run in self.running
 
     def _show(self, run: Running, text: str) -> None:
         if text:
@@ -352,6 +399,7 @@ class Runner:
             self.articles.release(run.plan)
         if run.held is not None:
             run.held.pins -= 1
+            run.held.ahead, run.held.conversation = run.request.task == "ahead", run.request.conversation
             self.memory.ledger.touch(run.held)
             if not self.model.shares_beginnings:
                 self.memory.forget(run.held)

@@ -38,6 +38,8 @@ class SamplingParams:
     """GBNF, its rule `root`: nothing else can be written."""
     json_schema: str = ""
     """JSON Schema as JSON text; made into a grammar."""
+    lookup: bool = True
+    """Guess tokens from the prompt and check several at once, where that saves time; the text is the same."""
     adapter: str = ""
     """A LoRA adapter the engine was opened with; the plain model if empty."""
     logprobs: int | None = None

@@ -15,7 +15,7 @@ from itertools import count
 from runtime.errors import UnavailableError
 
 
-@dataclass
+@dataclass(eq=False)
 class Held:
     """A sequence: a base that `key` describes, then `tokens`, one position each, from `start` on."""
 

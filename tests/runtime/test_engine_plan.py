@@ -91,14 +91,14 @@ def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> N
     pace = Pace(128)
     assert pace.read_tokens(writing=True) == LEAST_SLICE
     for _ in range(40):
-        pace.stepped(writing=1, reading=0, seconds=0.06)
-        pace.stepped(writing=1, reading=10, seconds=0.06 + 10 * 0.01)
+        pace.stepped(writers=1, guesses=0, reading=0, seconds=0.06)
+        pace.stepped(writers=1, guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
     count = pace.read_tokens(writing=True)
     assert 0.06 + count * 0.01 <= GAP_FACTOR * 0.06 + 1e-9
     assert 0.06 + (count + 1) * 0.01 > GAP_FACTOR * 0.06 - 1e-9
     assert pace.read_tokens(writing=False) == int(STEP_S / 0.01)
     for _ in range(40):
-        pace.stepped(writing=1, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
+        pace.stepped(writers=1, guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
     assert pace.read_tokens(writing=True) == LEAST_SLICE
 
 

@@ -1,0 +1,78 @@
+"""Prompt lookup: the same text in fewer steps, or no lookup."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.engine import Engine, SamplingParams
+from runtime.engine.lookup import MOST_GUESSES, NGRAM, Lookup
+from runtime.engine.model import Model
+
+NEVER = threading.Event()
+
+
+def text_of(engine: Engine, prompt: str, **params: object) -> str:
+    tokens = engine.vocab.encode(prompt, control=False)
+    return "".join(piece.text for piece in engine.generate(tokens, SamplingParams(**params), NEVER))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 10))
+def test_a_guess_is_what_stood_behind_the_same_tokens_before(tokens: list[int], most: int) -> None:
+    guesses = Lookup(tokens).guess(most, 0.0)
+    assert len(guesses) <= min(most, MOST_GUESSES)
+    if guesses:
+        end = tokens[-NGRAM:]
+        assert any(
+            tokens[at : at + NGRAM] == end and tokens[at + NGRAM :][: len(guesses)] == guesses
+            for at in range(len(tokens) - NGRAM)
+        )
+
+
+def test_guessing_stops_when_it_does_not_pay_and_goes_on_while_it_does() -> None:
+    lookup = Lookup([1, 2, 3, 4, 1, 2, 3])
+    assert lookup.guess(1, 0.5) == [4]
+    assert lookup.guess(1, 0.9) == []
+    for _ in range(4):
+        lookup.checked(0, wrong=True)
+    assert lookup.guess(1, 0.5) == []
+    for _ in range(8):
+        lookup.checked(3, wrong=False)
+    assert lookup.guess(1, 0.9) == [4]
+
+
+@pytest.mark.parametrize("params", [{}, {"temperature": 1.2, "seed": 3}, {"repeat_penalty": 1.3}, {"logprobs": 1}])
+def test_the_text_is_the_same_with_and_without(random_gguf: Path, params: dict[str, object]) -> None:
+    article = "You can return most items within 30 days of delivery. 大多数商品可在30天内退货。"
+    with Engine(random_gguf, context_tokens=1024, threads=1, slots=2, batch_tokens=64) as engine:
+        for prompt in (article * 3, article + article[:20], "aaaa bbbb aaaa bbbb aaaa"):
+            texts = [text_of(engine, prompt, max_tokens=80, lookup=lookup, **params) for lookup in (True, False)]
+            assert texts[0] == texts[1]
+
+
+def test_an_answer_that_quotes_takes_fewer_steps(endless_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    decode = Model.decode
+    monkeypatch.setattr(Model, "decode", lambda self, rows: (steps.append(len(rows)), decode(self, rows))[1])
+    monkeypatch.setattr("runtime.engine.plan.Pace.guess_cost", 0.05)  # as on a model that waits for its memory
+    with Engine(endless_gguf, context_tokens=2048, threads=1, slots=1) as engine:
+        plain = text_of(engine, "?\n", max_tokens=400, lookup=False)
+        without = len(steps)
+        assert text_of(engine, "?\n", max_tokens=400) == plain
+        assert len(steps) - without < without / 3  # it says the same again and again
+
+
+def test_guesses_end_with_the_answer_wherever_that_is(endless_gguf: Path) -> None:
+    with Engine(endless_gguf, context_tokens=2048, threads=1, slots=1) as engine:
+        whole = text_of(engine, "?\n", max_tokens=300, lookup=False)
+        for most in range(150, 170):
+            found = engine.generate(engine.vocab.encode("?\n", control=False), SamplingParams(max_tokens=most), NEVER)
+            text = "".join(piece.text for piece in found)
+            assert found.stats.answer_tokens == most
+            assert whole.startswith(text)
+        stop = whole[100:104]
+        assert text_of(engine, "?\n", max_tokens=300, stop_strings=(stop,)) == whole[: whole.index(stop)]
