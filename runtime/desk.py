@@ -37,7 +37,7 @@ from runtime.store import current_bundle
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Engine, Flag, Prompt
+    from runtime.engine import Engine, Flag, Prompt, RemoteEngine
     from runtime.retrieval import Retriever
 
 
@@ -105,7 +105,7 @@ class Desk:
     def __init__(
         self,
         bundle: Bundle,
-        engine: Engine,
+        engine: Engine | RemoteEngine,
         retriever: Retriever,
         journal: Journal,
         settings: Settings,

@@ -19,7 +19,7 @@ from runtime.prompt import Tokenizer, layout
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Engine, Flag, Prompt
+    from runtime.engine import Flag, Prompt, RemoteEngine
     from runtime.prompt import PromptParts
     from runtime.settings import Settings
 
@@ -39,9 +39,9 @@ class Compiled(NamedTuple):
     """Why nothing is compiled; empty when everything is in order."""
 
 
-def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Engine:
-    """The engine for an installed bundle, with its layout and the home's knowledge packs."""
-    from runtime.engine import LAYOUTS, Engine
+def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
+    """The engine for an installed bundle, in a process of its own, with its layout and the home's knowledge packs."""
+    from runtime.engine import LAYOUTS, RemoteEngine
 
     wanted = bundle.prompt.layout
     if wanted not in LAYOUTS:
@@ -52,7 +52,7 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Engine:
         )
     entries = read_manifest(bundle.root).files
     weights = next((entry.sha256 for entry in entries if bundle.root / entry.path == bundle.model_path), "")
-    return Engine(
+    return RemoteEngine(
         bundle.model_path,
         context_tokens=bundle.prompt.context_tokens,
         threads=settings.threads,
@@ -87,7 +87,7 @@ def encode_parts(parts: PromptParts, tokenizer: Tokenizer) -> Prompt:
 
 
 def compile_articles(
-    engine: Engine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
+    engine: RemoteEngine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Compiled:
     """Compile what is not on disk yet; `progress(done, all)` counts sections."""
     wanted = list(prompts(bundle, engine.vocab))
@@ -96,13 +96,13 @@ def compile_articles(
         return Compiled(len(wanted), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
     for done, prompt in enumerate(wanted):
         progress(done, len(wanted))
+        generation = engine.compile(prompt, cancel)
         try:
-            generation = engine.compile(prompt, cancel)
+            for _ in generation:
+                pass  # it has no pieces; this waits for its end
         except InputError:
             too_long += 1
             continue
-        for _ in generation:
-            pass  # it has no pieces; this waits for its end
         if cancel.is_set():
             break
         # One that had to give way to a question is built when it is asked for, or the next time.
@@ -114,7 +114,7 @@ def compile_articles(
 
 
 @contextmanager
-def compiling(engine: Engine, bundle: Bundle) -> Iterator[None]:
+def compiling(engine: RemoteEngine, bundle: Bundle) -> Iterator[None]:
     """Compile in the background while the block runs: only when the engine has nothing else to do."""
     stop = threading.Event()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from runtime.engine.engine import Engine
 from runtime.engine.generation import Flag, Generation, Piece, Place, Stats
 from runtime.engine.parts import LAYOUTS, Layout, Prompt
+from runtime.engine.remote import RemoteEngine
 from runtime.engine.sampling import SamplingParams, Scored
 from runtime.engine.vocab import TextStream, Vocab
 
@@ -20,6 +21,7 @@ __all__ = [
     "Piece",
     "Place",
     "Prompt",
+    "RemoteEngine",
     "SamplingParams",
     "Scored",
     "Stats",

@@ -41,7 +41,7 @@ def test_compiling_is_done_once_counted_and_goes_on_where_it_was_stopped(
     with open_engine(bundle, home, Settings(threads=1)) as engine:
         compile_articles(engine, bundle, stop, lambda done, _: stop.set() if done == 3 else None)
     packs = len(list((home / FOLDER).glob("*.pack")))
-    assert packs in (2, 3)
+    assert packs in (3, 4)  # the fourth may have been at work when it was told to stop
     found = json.loads(run("compile", "--json"))
     sections = found["articles"]
     assert found == {"layout": "parallel", "articles": sections, "built": sections - packs, "there": packs} | {
