@@ -32,7 +32,7 @@ def pair(
 
 @pytest.fixture(scope="module")
 def loaded(pair: tuple[Path, Path]) -> Iterator[tuple[JsonTokenizer, Model]]:
-    model = Model(pair[1], context_tokens=64, threads=1, batch_tokens=64)
+    model = Model(pair[1], context_tokens=64, slots=1, sequences=1, threads=1, batch_tokens=64)
     yield JsonTokenizer(pair[0]), model
     model.close()
 
