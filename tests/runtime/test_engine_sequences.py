@@ -23,7 +23,7 @@ def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[
     ledger = Sequences(1000, 6)
     for action, which, size in found:
         held = list(ledger.held.values())
-        if action == "open" and not ledger.full:
+        if action == "open" and ledger.free:
             ledger.open()
         elif not held:
             continue
@@ -31,7 +31,7 @@ def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[
             ledger.grow(held[which % len(held)], range(size))
         elif action == "cut":
             ledger.cut(held[which % len(held)], min(size, len(held[which % len(held)].tokens)))
-        elif action == "share" and not ledger.full:
+        elif action == "share" and ledger.free:
             source, target = held[which % len(held)], ledger.open()
             ledger.share(source, target, min(size, len(source.tokens)))
         elif action == "forget":
@@ -60,7 +60,7 @@ def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() 
         ledger.open()
     ahead.ahead = True
     for one in (old, ahead, new):
-        one.busy = False
+        one.pins = 0
     ledger.touch(old)
     order = []
     while spare := ledger.spare():
