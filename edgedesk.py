@@ -156,9 +156,11 @@ def predict_capture(loaded: Recipe, folder: Path, *, base: str | None, records: 
 
 def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
-    from distill.build import STAGES, TEACHER_GGUF, open_build
+    from distill.build import open_build
     from distill.corpus import HELD_OUT
     from distill.models import CATALOGUE, fetch
+    from distill.stages import TEACHER_GGUF
+    from distill.work import STAGES
     from quantize.build import QuantizeSettings, stage_names
     from quantize.build import build as quantize
     from quantize.gguf_writer import write_gguf

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from distill import build as module
-from distill.build import STAGES, open_build
+from distill import stages as module
+from distill.build import open_build
 from distill.packs import Pack
 from distill.prepare import split_of
 from distill.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Student, Transcripts, Tuning
 from distill.train import DistillSettings
+from distill.work import STAGES
 from quantize.gguf_writer import write_gguf
 from runtime.errors import InputError, IntegrityError, MissingError, ModelError, SpaceError, UsageError
 from runtime.manifest import Manifest, read_manifest, verify

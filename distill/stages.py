@@ -1,0 +1,201 @@
+"""What each stage of the distill half does, one function a stage: it fills a folder and returns its figures.
+
+Knows nothing of when a stage runs (`distill.build`). Heavy libraries are imported by the stage that needs them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.corpus import copy_policies, make_prompt, neighbour_finder, read_split, sections_by_ref
+from distill.parts import Parts
+from distill.recipe import Tuning
+from distill.tokenizer import chat_pieces
+from distill.work import PACK_SEED, Work
+from runtime.articles import Section, load_articles
+from runtime.errors import ModelError
+from runtime.files import write_atomic
+from runtime.parity import parity_strings, prove_parity
+from runtime.progress import bar, say
+from runtime.record import Record, write_rows
+
+WriteGguf = Callable[[Path, Path], None]
+"""(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
+INFLUENCE_PACKS = 4
+TEACHER_GGUF = "teacher.gguf"
+SAMPLED = "train.jsonl"
+"""In sampled/: records with replies of the teacher's own."""
+PARTS = "capture.parts"
+"""What a capture that was cut off has finished; gone when it is whole."""
+HELD_OUT = "held_out.safetensors"
+"""In capture/: what the student is compared with."""
+
+
+def prove_teacher(work: Work, out: Path, write_gguf: WriteGguf) -> dict[str, Any]:
+    """Tokenizer parity with llama.cpp comes before anything is learned."""
+    gguf = out / TEACHER_GGUF
+    if work.base.gguf:
+        shutil.copyfile(work.base.gguf, gguf)
+    else:
+        write_gguf(work.base.checkpoint, gguf)
+    texts = [s.text for article in load_articles(work.folder / "articles") for s in article.sections]
+    strings = prove_parity(work.tokenizer, gguf, parity_strings(texts))
+    return {"base": work.base.name, "licence": work.base.licence, "parity_strings": strings, "parity_misses": 0}
+
+
+def write_prompt(work: Work, out: Path) -> dict[str, Any]:
+    """prompt.json and the policies."""
+    pieces = chat_pieces(work.base.checkpoint)
+    if work.student is not None and chat_pieces(work.student.checkpoint) != pieces:
+        raise ModelError(
+            "teacher and student write messages differently",
+            where=str(work.student.checkpoint),
+            hint="give the student the teacher's chat template",
+        )
+    spec = make_prompt(work.recipe, pieces)
+    write_atomic(out / "prompt.json", spec.model_dump_json(indent=1) + "\n")
+    copy_policies(work.recipe, out)
+    return {}
+
+
+def sample_teacher(work: Work, out: Path) -> dict[str, Any]:
+    """The teacher's own replies to the records whose packs are captured."""
+    from distill.sampled import Sampling, sample_replies
+
+    wanted = work.recipe.capture
+    packs = work.packs("train", limit=wanted.packs, skip=work.shares()[1])
+    names = {name for pack in packs for name in pack.records}
+    by_lang = {lang: sections_by_ref(work.folder / "articles", lang) for lang in work.recipe.languages}
+    near = {lang: neighbour_finder(sections) for lang, sections in by_lang.items()}
+    records = [
+        record
+        for lang in work.recipe.languages
+        for record in read_split(work.folder / "records", "train", lang)
+        if record.id in names
+    ]
+
+    def shown(record: Record) -> list[Section]:
+        sections = by_lang[record.lang]
+        refs = [ref for ref in record.evidence if ref in sections] or list(sections)[:1]
+        around = [ref for ref in near[record.lang](refs[0]) if ref not in refs]
+        return [sections[ref] for ref in [*refs, *around][: work.spec.articles]]
+
+    sampling = Sampling(wanted.samples, wanted.temperature, PACK_SEED)
+    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "corrected") / TEACHER_GGUF
+    with bar("sampling the teacher", len(records), unit="records") as advance:
+        kept, verdicts = sample_replies(gguf, records, shown, work.spec, sampling, advance=advance)
+    write_rows(out / SAMPLED, kept)
+    return {"records": len(kept), "verdicts": verdicts}
+
+
+def capture_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The teacher's top-k log-probabilities on train packs, and what it says to held-out ones."""
+    from distill.capture import capture
+    from distill.compare import hold_out
+
+    # Read before the long work: the student will be measured on them, and there may be none.
+    held_out = work.held_out()
+    packs = work.packs("train", limit=work.recipe.capture.packs, skip=work.shares()[1])
+    if inputs.get("sampled") and (work.folder / "sampled" / SAMPLED).stat().st_size:
+        packs += work.packs("train", limit=work.recipe.capture.samples * len(packs), among=work.folder / "sampled")
+    # Outside the stage's folder, which a run that ends early takes with it.
+    parts = Parts(work.folder / PARTS, inputs)
+    tokens = sum(len(pack.tokens) for pack in packs)
+    with work.teacher_open() as teacher, bar("capturing the teacher", tokens, unit="tokens") as advance:
+        wanted = work.recipe.capture
+        figures = capture(
+            teacher,
+            packs,
+            out / "capture.parquet",
+            k=wanted.k,
+            states=wanted.states,
+            vocabulary=work.vocabulary,
+            parts=parts,
+            advance=advance,
+        )
+        hold_out(teacher, held_out, out / HELD_OUT)
+    return figures
+
+
+def prune_teacher(work: Work, out: Path, layers: int) -> dict[str, Any]:
+    """The teacher with fewer layers, refitted by least squares."""
+    from distill.compare import compare
+    from distill.merge import save
+    from distill.narrow import activation_importance, narrow
+    from distill.prune import block_influence, drop_layers, layers_to_keep
+    from distill.repair import repair
+
+    count = work.recipe.student.repair_packs
+    packs = work.packs("train", limit=max(count, INFLUENCE_PACKS), skip=work.shares()[0])
+    held_out = work.held_out()
+    student = work.load(work.teaching)
+    influence = block_influence(student, packs[:INFLUENCE_PACKS])
+    keep = layers_to_keep(influence, layers)
+    chosen = work.recipe.student
+    if chosen.kv_heads or chosen.feed_forward:
+        importance = activation_importance(student, packs[:INFLUENCE_PACKS])
+        narrow(student, importance, kv_heads=chosen.kv_heads, feed_forward=chosen.feed_forward)
+    drop_layers(student, keep)
+    figures: dict[str, Any] = {"layers": keep, "influence": [round(value, 4) for value in influence]}
+    figures["held_out_before"] = compare(student, held_out, work.folder / "capture" / HELD_OUT)
+    if count:
+        teacher = work.load(work.teaching)
+        tokens = sum(len(pack.tokens) for pack in packs[:count]) * layers
+        with bar("repairing what pruning broke", tokens, unit="tokens × layers") as advance:
+            errors = repair(student, teacher, keep, packs[:count], advance=advance)
+        figures["errors"] = [round(value, 4) for value in errors]
+        figures["held_out"] = compare(student, held_out, work.folder / "capture" / HELD_OUT)
+    save(student, work.base.checkpoint, out)
+    return figures
+
+
+def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The student after learning from the capture."""
+    from distill.capture import read_capture
+    from distill.compare import compare
+    from distill.merge import save
+    from distill.train import distill
+
+    captured = list(read_capture(work.folder / "capture" / "capture.parquet"))
+    student = work.load(work.student.checkpoint if work.student else work.folder / "pruned")
+    tokens = sum(len(row.pack.tokens) for row in captured) * work.recipe.kd.epochs
+    with (
+        bar("distilling", tokens, unit="tokens") as advance,
+        work.checkpoints("student", inputs, work.recipe.kd) as scratch,
+    ):
+        trained = distill(student, captured, work.recipe.kd, scratch, advance, vocabulary=work.vocabulary)
+    after = compare(student, work.held_out(), work.folder / "capture" / HELD_OUT)
+    save(student, work.released.checkpoint, out)
+    say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
+    return {"held_out": after, "training": trained}
+
+
+def tune_checkpoint(
+    work: Work, out: Path, name: str, source: Path, settings: Tuning, inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A checkpoint tuned on the support records, its adapters merged in."""
+    from distill.merge import merge
+    from distill.train import tune
+
+    packs = work.packs("train", limit=settings.packs)
+    tokens = sum(len(pack.tokens) for pack in packs) * settings.epochs
+    what = "correcting the teacher" if name == "corrected" else "tuning with LoRA"
+    with (
+        bar(what, tokens, unit="tokens") as advance,
+        work.checkpoints(name, inputs, settings) as scratch,
+    ):
+        wrapped, trained = tune(work.load(source), packs, settings, scratch, advance)
+    figures = merge(wrapped, packs, source, out)
+    return {"training": trained, **figures}
+
+
+def correct_teacher(
+    work: Work, out: Path, settings: Tuning, inputs: Mapping[str, Any], write_gguf: WriteGguf
+) -> dict[str, Any]:
+    """The base, tuned on the support records before it teaches."""
+    figures = tune_checkpoint(work, out, "corrected", work.base.checkpoint, settings, inputs)
+    write_gguf(out, out / TEACHER_GGUF)
+    return figures

@@ -1,0 +1,165 @@
+"""What the stages of one build share: the recipe, the work folder, models, prompt, packs, checkpoints.
+
+Promises: whoever asks for the same packs gets the same packs; a run that ends early leaves its checkpoints and nothing
+else. Knows nothing of the order of stages.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distill.corpus import neighbour_finder, read_split, sections_by_ref
+from distill.models import Base
+from distill.packs import Pack, cover_first, pack_records
+from distill.parts import Parts
+from distill.recipe import Recipe
+from distill.train import TrainSettings
+from distill.vocabulary import shared_vocabulary
+from runtime.errors import InputError
+from runtime.files import read_text
+from runtime.prompt import PromptSpec
+from runtime.tokenizer import JsonTokenizer
+
+STAGES = ("articles", "teacher", "prompt", "records", "corrected", "sampled", "capture", "pruned", "student", "merged")
+PACK_SEED = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """One recipe in one work folder."""
+
+    recipe: Recipe
+    folder: Path
+    base: Base
+    force_from: str | None = None
+    student: Base | None = None
+    """The checkpoint that learns, where it is not the pruned base."""
+
+    @property
+    def teaches_as_gguf(self) -> bool:
+        """Whether the teacher is read by llama.cpp: a GGUF whose student is a checkpoint of its own."""
+        return self.student is not None and self.base.gguf is not None
+
+    @property
+    def released(self) -> Base:
+        """What the finished model descends from."""
+        return self.student or self.base
+
+    @cached_property
+    def vocabulary(self) -> int | None:
+        """Ids that teacher and student share; None where the student is cut out of the teacher."""
+        if self.student is None:
+            return None
+        return shared_vocabulary(self.base.checkpoint, self.student.checkpoint)
+
+    def forced(self, name: str) -> bool:
+        """Whether a stage is to run though nothing has changed."""
+        return self.force_from is not None and STAGES.index(name) >= STAGES.index(self.force_from)
+
+    @cached_property
+    def spec(self) -> PromptSpec:
+        """The prompt, once its stage has written it."""
+        return PromptSpec.model_validate_json(read_text(self.folder / "prompt" / "prompt.json"))
+
+    @cached_property
+    def tokenizer(self) -> JsonTokenizer:
+        """The checkpoint's tokenizer."""
+        return JsonTokenizer(self.base.checkpoint)
+
+    def packs(self, split: str, *, limit: int, skip: int = 0, among: Path | None = None) -> list[Pack]:
+        """Up to `limit` packs of a split, the languages mixed, those first that rest on different sections.
+
+        Stages `skip` what others have taken; behind the last pack it goes on with the first. The records are those of
+        the folder `among`, else all that were made.
+        """
+        packs: list[Pack] = []
+        evidence: dict[str, Sequence[str]] = {}
+        for lang in self.recipe.languages:
+            sections = sections_by_ref(self.folder / "articles", lang)
+            records = read_split(among or self.folder / "records", split, lang)
+            evidence |= {record.id: record.evidence for record in records}
+            packs += pack_records(
+                records,
+                sections,
+                self.spec,
+                self.tokenizer,
+                neighbours=neighbour_finder(sections),
+                limits=self.recipe.packing.limits(),
+                seed=PACK_SEED,
+            )
+        random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
+        if not packs:
+            raise InputError(
+                f"no {split} record rests on a known article and fits a prompt",
+                where=str(self.folder / "records"),
+                hint="see records/report.json: name evidence in the transcripts, or raise packing.tokens",
+            )
+        packs = cover_first(packs, evidence)
+        start = skip % len(packs)
+        return [*packs[start:], *packs[:start]][:limit]
+
+    def shares(self) -> tuple[int, int]:
+        """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
+        corrected = self.recipe.teacher.packs if self.recipe.teacher else 0
+        return corrected, corrected + self.recipe.student.repair_packs
+
+    def held_out(self) -> list[Pack]:
+        """The test packs that student and teacher are compared on."""
+        return self.packs("test", limit=self.recipe.evaluate.packs)
+
+    @property
+    def teaching(self) -> Path:
+        """The checkpoint that teaches."""
+        return self.base.checkpoint if self.recipe.teacher is None else self.folder / "corrected"
+
+    @contextmanager
+    def teacher_open(self, checkpoint: Path | None = None) -> Iterator[Any]:
+        """The teacher: its checkpoint, or the GGUF itself where a checkpoint of its size would not fit."""
+        if not self.teaches_as_gguf:
+            yield self.load(checkpoint or self.teaching)
+            return
+        from distill.teachers import gguf_teacher
+
+        assert self.base.gguf is not None
+        with gguf_teacher(
+            self.base.gguf, context=self.recipe.packing.tokens, threads=len(os.sched_getaffinity(0))
+        ) as teacher:
+            yield teacher
+
+    def load(self, folder: Path) -> Any:
+        """A checkpoint in f32; masks are boolean, which only `sdpa` reads right."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+        )
+
+    @contextmanager
+    def checkpoints(self, name: str, inputs: Mapping[str, Any], settings: TrainSettings) -> Iterator[Path]:
+        """Where a run keeps its checkpoints; they stay when it ends early, for the next run to go on from."""
+        if not settings.checkpoint_every:
+            with self._scratch() as scratch:
+                yield scratch
+            return
+        folder = self.folder / f"{name}.checkpoints"
+        if self.forced(name):
+            shutil.rmtree(folder, ignore_errors=True)
+        kept = Parts(folder, inputs, name)
+        kept.begin()
+        yield folder
+        kept.remove()
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=self.folder) as folder:
+            yield Path(folder)
