@@ -98,6 +98,19 @@ class Client:
         found = await self._get_async("/v1/search", q=question, lang=lang, limit=limit)
         return [Citation.model_validate(item) for item in found["citations"]]
 
+    def typing(self, text: str, *, conversation: str | None = None, lang: str | None = None) -> dict[str, Any]:
+        """Have what is typed read ahead: `{conversation, state, tokens}`. The question should bear that conversation.
+
+        To be called when a word more is there, not at every key; with an empty text when its writer has gone.
+        """
+        return self._post("/v1/typing", text=text, conversation=conversation, lang=lang)
+
+    async def typing_async(
+        self, text: str, *, conversation: str | None = None, lang: str | None = None
+    ) -> dict[str, Any]:
+        """`typing`, for an event loop."""
+        return await self._post_async("/v1/typing", text=text, conversation=conversation, lang=lang)
+
     def is_alive(self) -> bool:
         """Whether a server answers at all, ready or not."""
         try:
@@ -135,6 +148,14 @@ class Client:
     async def _get_async(self, path: str, **params: Any) -> dict[str, Any]:
         async with self._http_async() as http:
             return _read(await http.get(path, params=_given(params)))
+
+    def _post(self, path: str, **body: Any) -> dict[str, Any]:
+        with self._http() as http:
+            return _read(http.post(path, json=_given(body)))
+
+    async def _post_async(self, path: str, **body: Any) -> dict[str, Any]:
+        async with self._http_async() as http:
+            return _read(await http.post(path, json=_given(body)))
 
 
 @contextmanager

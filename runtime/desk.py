@@ -15,18 +15,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
+from runtime.ahead import ReadingAhead, Typed, TypingRequest
 from runtime.articles import Section
 from runtime.citations import cite
 from runtime.claims import claims
 from runtime.conversation import entities, language, whole
 from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
-from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Stored, Token
+from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Reading, Stored, Token
 from runtime.injection import orders, recites
-from runtime.journal import FILE_NAME, Journal, State, TurnKey
+from runtime.journal import FILE_NAME, Journal, State, StoredTurn, TurnKey
 from runtime.journal_care import Pruned
-from runtime.knowledge import compiling, encode_parts, open_engine
+from runtime.knowledge import compiling, encode_parts, open_engine, without_end
 from runtime.policy import NO_ARTICLE, WITHHELD, Policy, decide, mood, read_policy, retention
 from runtime.prompt import PromptSpec, Tokenizer, encode, layout
 from runtime.record import Turn
@@ -118,6 +120,7 @@ class Desk:
         self.journal = journal
         self.settings = settings
         self._clock = clock
+        self._ahead = ReadingAhead(engine, self._foresee)
         self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
         self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
         self._curated = {lang: Nearest.of(policy, retriever.embedder) for lang, policy in self._policies.items()}
@@ -144,6 +147,36 @@ class Desk:
                 f"the question makes a prompt of {count:,} tokens, {self._room:,} fit", hint="ask a shorter question"
             )
 
+    def read_ahead(self, request: TypingRequest) -> Typed:
+        """Look up and read a question while it is typed, see `runtime.ahead`; nothing of it is stored."""
+        if not self.settings.read_ahead:
+            return Typed(request.conversation or uuid4().hex, "off", 0)
+        return self._ahead.typed(request)
+
+    def _foresee(self, request: AskRequest) -> Prompt | None:
+        """The prompt of a question whose next words are still to come; None where the model would not be asked."""
+        question, lang = request.question, self._lang(request)
+        if len(question) > self.settings.question_chars:
+            return None
+        policy, conversation = self._policy(lang), request.conversation
+
+        def action(similarities: Sequence[float] | None) -> str:
+            return decide(
+                policy, question=question, lang=lang, languages=self.spec.languages, similarities=similarities
+            ).action
+
+        if action(None) != "retrieve":
+            return None
+        searched = whole(question, self._earlier(request, conversation))
+        hits = self.retriever.search(searched, lang=lang, limit=self.spec.articles)
+        safe = [hit for hit in hits if not orders(hit.section.text)]
+        if action([hit.similarity for hit in safe]) != "generate":
+            return None
+        turns = self._history(request, conversation)
+        sections = [hit.section for hit in safe]
+        prompt, shown = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
+        return without_end(self.spec, self.engine.vocab, prompt) if shown else None
+
     def ask(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
         """The events of one answer, see `runtime.events`.
 
@@ -160,6 +193,7 @@ class Desk:
         lang = self._lang(request)
         key = self.journal.ask(request.conversation, request.question, lang)
         work = _Work(key, request, lang, self._policy(lang), arrived, drafted=arrived)
+        self._ahead.asked(key.conversation)
         try:
             yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
             yield from self._answer(work, cancel)
@@ -186,7 +220,7 @@ class Desk:
         if first.action == "fixed":
             yield from self._say_fixed(work, first.reason or "")
             return
-        earlier = self._earlier(work.request, work.key)
+        earlier = self._earlier(work.request, work.key.conversation, work.key.number)
         hits = self.retriever.search(whole(question, earlier), lang=lang, limit=self.spec.articles)
         if named := entities([*earlier, question]):
             work.reading |= {"entities": named}
@@ -212,7 +246,7 @@ class Desk:
             return
         sections = [hit.section for hit in safe]
         if decision.action == "generate":
-            turns = self._history(work)
+            turns = self._history(work.request, work.key.conversation, work.key.number)
             prompt, shown = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
             if shown:
                 yield from self._write(work, prompt, cancel)
@@ -229,7 +263,7 @@ class Desk:
 
     def _write(self, work: _Work, prompt: Prompt, cancel: Flag) -> Iterator[Event]:
         """Let the engine write the draft."""
-        from runtime.engine import Place, SamplingParams
+        from runtime.engine import Place, Progress, SamplingParams
 
         request, settings = work.request, self.settings
         params = SamplingParams(
@@ -239,7 +273,7 @@ class Desk:
             seed=request.seed or 0,
             stop=self._stop,
         )
-        generation = self.engine.generate(prompt, params, cancel)
+        generation = self.engine.generate(prompt, params, cancel, conversation=work.key.conversation)
         place = None
         stop = StopStrings(request.stop)
         try:
@@ -247,7 +281,10 @@ class Desk:
                 if isinstance(update, Place):
                     if update.position != place:
                         place = update.position
-                        yield Queued(position=place)
+                        yield Queued(position=place, wait_s=round(update.wait_s, 1))
+                    continue
+                if isinstance(update, Progress):
+                    yield Reading(done=update.done, total=update.total)
                     continue
                 # The prompt ends right where the answer starts; what a model writes before its first word is no text.
                 text = stop.feed(update.text if work.draft else update.text.lstrip())
@@ -279,6 +316,7 @@ class Desk:
 
     def _say(self, work: _Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
         """Answer with a text that no model wrote."""
+        self.engine.forget(work.key.conversation)
         text = work.lead + text
         work.draft = text
         work.first = self._clock()
@@ -338,6 +376,7 @@ class Desk:
             prompt_tokens=work.reading.get("prompt_tokens", 0),
             reused_tokens=work.reading.get("reused_tokens", 0),
             answer_tokens=work.reading.get("answer_tokens", 0),
+            layout=work.reading.get("layout", ""),
         )
         work.draft = answer
         self._end(work, "complete", done)
@@ -354,17 +393,13 @@ class Desk:
             work.key, state, work.draft, handoff=done.handoff if done else None, model=self.model, details=details
         )
 
-    def _history(self, work: _Work) -> list[Turn]:
+    def _history(self, request: AskRequest, conversation: str | None, before: int | None = None) -> list[Turn]:
         """Earlier questions of the conversation and the answers the model gave, oldest first."""
         if not (count := self.settings.history_turns):
             return []
-        if work.request.context:
-            return list(work.request.context[-2 * count :])
-        earlier = [
-            turn
-            for turn in self.journal.turns(work.key.conversation)
-            if turn.key.number < work.key.number and turn.state == "complete" and not turn.handoff
-        ]
+        if request.context:
+            return list(request.context[-2 * count :])
+        earlier = [turn for turn in self._turns(conversation, before) if turn.state == "complete" and not turn.handoff]
         return [
             said
             for turn in earlier[-count:]
@@ -387,11 +422,16 @@ class Desk:
         turns = self.journal.turns(request.conversation) if request.conversation else []
         return language(request.question, turns[-1].lang if turns else None)
 
-    def _earlier(self, request: AskRequest, key: TurnKey) -> list[str]:
+    def _earlier(self, request: AskRequest, conversation: str | None, before: int | None = None) -> list[str]:
         """The customer's questions before this one, oldest first."""
         if request.context:
             return [turn.content for turn in request.context if turn.role == "user"]
-        return [turn.question for turn in self.journal.turns(key.conversation) if turn.key.number < key.number]
+        return [turn.question for turn in self._turns(conversation, before)]
+
+    def _turns(self, conversation: str | None, before: int | None) -> list[StoredTurn]:
+        """A conversation's turns, those before a number or all."""
+        turns = self.journal.turns(conversation) if conversation else []
+        return [turn for turn in turns if before is None or turn.key.number < before]
 
     @property
     def _room(self) -> int:

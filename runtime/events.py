@@ -1,8 +1,9 @@
 """What the server streams while it answers: one JSON object a line (NDJSON), told apart by its `event` key.
 
     stored    the customer's message is on disk; conversation and turn name it from here on
-    queued    how many requests are answered before this one; may repeat with a smaller figure
     found     the sections the answer may rest on, best first
+    queued    how many requests are answered before this one; may repeat with a smaller figure
+    reading   how much of the prompt the model has read; repeats until the first token
     token     the next piece of the answer, always whole characters
     done      the whole answer with what it cites, and what it took
     error     what went wrong; nothing follows
@@ -74,6 +75,17 @@ class Queued(_Event):
 
     event: Literal["queued"] = "queued"
     position: int
+    wait_s: float = 0.0
+    """Predicted seconds until its turn; 0 when it has come, or before anything was answered."""
+
+
+class Reading(_Event):
+    """How much of its prompt the model has read."""
+
+    event: Literal["reading"] = "reading"
+    done: int
+    """Tokens, those that were in memory included."""
+    total: int
 
 
 class Found(_Event):
@@ -115,6 +127,8 @@ class Done(_Event):
     reused_tokens: int = 0
     """Of these, already in memory."""
     answer_tokens: int = 0
+    layout: str = ""
+    """How the prompt was put together: `exact`, `parallel`, `sequential`; empty where no model wrote."""
 
 
 class Failed(_Event):
@@ -136,7 +150,7 @@ class Failed(_Event):
         return rebuild(self.error, self.what, self.where, self.hint)
 
 
-Event = Annotated[Stored | Queued | Found | Token | Done | Failed, Field(discriminator="event")]
+Event = Annotated[Stored | Queued | Found | Reading | Token | Done | Failed, Field(discriminator="event")]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 

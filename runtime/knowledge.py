@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,7 @@ from runtime.prompt import Tokenizer, layout
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Flag, Prompt, RemoteEngine
-    from runtime.prompt import PromptParts
+    from runtime.prompt import PromptParts, PromptSpec
     from runtime.settings import Settings
 
 FOLDER = "knowledge"
@@ -84,6 +85,14 @@ def encode_parts(parts: PromptParts, tokenizer: Tokenizer) -> Prompt:
         tuple(tuple(encode(article, tokenizer)) for article in parts.articles),
         tuple(encode(parts.tail, tokenizer)),
     )
+
+
+def without_end(spec: PromptSpec, tokenizer: Tokenizer, prompt: Prompt) -> Prompt:
+    """A prompt up to the end of its question: without what the template writes behind that."""
+    from runtime.prompt import Span, encode
+
+    end = len(encode([Span(spec.pieces.user_close, True), Span(spec.pieces.assistant_open, True)], tokenizer))
+    return replace(prompt, tail=prompt.tail[: len(prompt.tail) - end])
 
 
 def compile_articles(

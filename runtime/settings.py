@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """Questions answered at the same time; each takes the memory of a context of its own."""
     kv_type: Literal["f16", "q8_0"] = "f16"
     """How the model's memory is kept; q8_0 halves it, and cannot be used with the layout `sequential`."""
+    read_ahead: bool = True
+    """Questions are read while they are typed, when the engine has nothing else to do."""
     knowledge_mib: int = Field(default=8192, ge=0)
     """Disk that compiled articles may take."""
     queue_limit: int = Field(default=16, ge=1, le=1024)

@@ -224,6 +224,8 @@ def _hear(state: State, heard: Heard) -> State:
             return _turn(state, replace(turn, phase=Phase.QUEUED, position=event.position))
         case events.Found():
             return _turn(state, replace(turn, phase=Phase.READING, citations=event.citations))
+        case events.Reading():
+            return _turn(state, replace(turn, phase=Phase.READING))
         case events.Token():
             return _turn(state, _write(turn, event.text, heard.at))
         case events.Done():

@@ -6,7 +6,7 @@ Knows nothing of how prompts are worded, of articles and policies; it continues 
 from __future__ import annotations
 
 from runtime.engine.engine import Engine
-from runtime.engine.generation import Flag, Generation, Piece, Place, Stats
+from runtime.engine.generation import Flag, Generation, Piece, Place, Progress, Stats
 from runtime.engine.parts import LAYOUTS, Layout, Prompt
 from runtime.engine.remote import RemoteEngine
 from runtime.engine.sampling import SamplingParams, Scored
@@ -20,6 +20,7 @@ __all__ = [
     "Layout",
     "Piece",
     "Place",
+    "Progress",
     "Prompt",
     "RemoteEngine",
     "SamplingParams",

@@ -49,6 +49,9 @@ class Child:
 
     def _serve(self, engine: Engine, messages: Iterable[dict[str, Any]]) -> None:
         for message in messages:
+            if message["do"] == "forget":
+                engine.forget(message["conversation"])
+                continue
             number = message["id"]
             if message["do"] == "cancel":
                 if (cancel := self._cancels.get(number)) is not None:
@@ -69,6 +72,8 @@ class Child:
                     self._line.send({"id": number, "piece": pack_piece(update)})
                 elif isinstance(update, Place):
                     self._line.send({"id": number, "place": [update.position, update.wait_s]})
+                else:
+                    self._line.send({"id": number, "progress": [update.done, update.total]})
             self._end(number, {"stats": vars(generation.stats)})
         except EdgedeskError as error:
             self._end(number, {"error": pack_error(error)})

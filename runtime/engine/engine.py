@@ -21,7 +21,8 @@ from runtime.engine.model import KV_TYPES, Model
 from runtime.engine.packs import PackKey, PackStore
 from runtime.engine.parts import LAYOUTS, Layout, Prompt
 from runtime.engine.plan import predict_waits
-from runtime.engine.runner import Request, Runner
+from runtime.engine.request import Request
+from runtime.engine.runner import Runner
 from runtime.engine.sampling import Sampler, SamplingParams
 from runtime.engine.vocab import Vocab
 from runtime.errors import InputError, UnavailableError, UsageError
@@ -95,6 +96,8 @@ class Engine:
         self._waiting: deque[Request] = deque()
         self._later: deque[Request] = deque()
         """Tasks ahead of any question."""
+        self._unwanted: set[str] = set()
+        """Conversations for which nothing need be read ahead any more."""
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -184,6 +187,15 @@ class Engine:
             self._changed.notify()
         return generation
 
+    def forget(self, conversation: str) -> None:
+        """What was read ahead for a conversation is not wanted: it was deleted, or its writer has gone."""
+        with self._changed:
+            for one in self._later:
+                if one.task == "ahead" and one.conversation == conversation:
+                    one.generation.close()
+            self._unwanted.add(conversation)
+            self._changed.notify()
+
     def _check(self, prompt: Prompt, params: SamplingParams) -> None:
         count = len(prompt)
         if not count:
@@ -214,10 +226,12 @@ class Engine:
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not (self._waiting or self._later or self._runner.running or self._closing):
+                while not (self._waiting or self._later or self._unwanted or self._runner.running or self._closing):
                     self._changed.wait()
                 if self._closing:
                     break
+                while self._unwanted:
+                    self._runner.forget(self._unwanted.pop())
                 self._drop_unwanted()
                 self._admit()
             self._runner.step()

@@ -43,6 +43,18 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How much of the prompt is read, what was in memory included."""
+
+    done: int
+    total: int
+    """Tokens."""
+
+
+Update = Piece | Place | Progress
+
+
+@dataclass(frozen=True)
 class Stats:
     """What an answer took."""
 
@@ -63,7 +75,7 @@ class Stats:
 
 
 class Generation:
-    """One answer: iterate for its `Piece`s, or `updates()` for its places in the line as well."""
+    """One answer: iterate for its `Piece`s; `updates()` for its places in the line and its prompt's reading as well."""
 
     def __init__(
         self, tokens: Sequence[int], params: SamplingParams, cancel: Flag, *, deadline_s: float | None = None
@@ -73,9 +85,13 @@ class Generation:
         self.submitted = time.monotonic()
         self.deadline = None if deadline_s is None else self.submitted + deadline_s
         """On `time.monotonic`."""
+        self.progress = Progress(0, len(self.tokens))
+        """The newest, for whoever does not iterate."""
+        self.ended = False
+        """Whether the engine has done with it, well or not."""
         self._stopped = threading.Event()
         self._flag = cancel
-        self._out: queue.SimpleQueue[Piece | Place | Stats | EdgedeskError] = queue.SimpleQueue()
+        self._out: queue.SimpleQueue[Update | Stats | EdgedeskError] = queue.SimpleQueue()
         self._stats: Stats | None = None
         self._error: EdgedeskError | None = None
 
@@ -100,8 +116,8 @@ class Generation:
         """Cancel it; does not wait. Harmless when it has ended."""
         self._stopped.set()
 
-    def updates(self) -> Iterator[Piece | Place]:
-        """Pieces and places as they come, none after a cancel; raises what went wrong in the engine."""
+    def updates(self) -> Iterator[Update]:
+        """Pieces, places and progress as they come, none after a cancel; raises what went wrong in the engine."""
         while self._stats is None:
             if self._error is not None:
                 raise self._error
@@ -116,6 +132,10 @@ class Generation:
     def __iter__(self) -> Iterator[Piece]:
         return (item for item in self.updates() if isinstance(item, Piece))
 
-    def put(self, item: Piece | Place | Stats | EdgedeskError) -> None:
+    def put(self, item: Update | Stats | EdgedeskError) -> None:
         """The engine's side: hand something to whoever iterates. `Stats` or an error ends it."""
+        if isinstance(item, Progress):
+            self.progress = item
+        elif isinstance(item, Stats | EdgedeskError):
+            self.ended = True
         self._out.put(item)

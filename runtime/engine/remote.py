@@ -20,7 +20,7 @@ from typing import Any
 
 import runtime
 from runtime.engine.engine import PACK_BYTES, QUEUE_LIMIT, SLOTS
-from runtime.engine.generation import Flag, Generation, Place, Stats
+from runtime.engine.generation import Flag, Generation, Place, Progress, Stats
 from runtime.engine.library import last_log, library
 from runtime.engine.parts import Layout, Prompt
 from runtime.engine.sampling import SamplingParams
@@ -129,6 +129,11 @@ class RemoteEngine:
     def compile(self, prompt: Prompt, cancel: Flag, *, adapter: str = "") -> Generation:
         """As `Engine.compile`."""
         return self._ask("compile", prompt, SamplingParams(), cancel, {"adapter": adapter})
+
+    def forget(self, conversation: str) -> None:
+        """As `Engine.forget`."""
+        if (line := self._line) is not None:
+            line.send({"do": "forget", "conversation": conversation})
 
     def close(self) -> None:
         """End the process; what is in work ends with `UnavailableError`."""
@@ -245,6 +250,8 @@ class RemoteEngine:
             generation.put(unpack_piece(message["piece"]))
         elif "place" in message:
             generation.put(Place(*message["place"]))
+        elif "progress" in message:
+            generation.put(Progress(*message["progress"]))
         elif "stats" in message:
             self.deaths = 0
             generation.put(Stats(**message["stats"]))

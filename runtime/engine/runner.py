@@ -8,93 +8,18 @@ question gives way to questions. Belongs to the engine's thread. Knows nothing o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from runtime.engine.articles import Articles, Build, Plan
-from runtime.engine.generation import Finish, Generation, Piece, Stats
+from runtime.engine.generation import Finish, Piece, Stats
 from runtime.engine.lookup import Lookup
 from runtime.engine.memory import Memory
 from runtime.engine.model import Model, Row
-from runtime.engine.parts import Layout, Prompt
 from runtime.engine.plan import Job, Pace, Slice, plan_step
-from runtime.engine.sampling import Sampler, Scored
+from runtime.engine.request import Request, Running, score
 from runtime.engine.sequences import Held
 from runtime.engine.stops import StopStrings
-from runtime.engine.vocab import TextStream
 from runtime.errors import EdgedeskError, ModelError, UnavailableError
-
-Task = Literal["answer", "compile", "ahead"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked of the engine."""
-
-    generation: Generation
-    prompt: Prompt
-    task: Task = "answer"
-    sampler: Sampler | None = None
-    """None where nothing is written."""
-    conversation: str | None = None
-    """Whose question it is; what was read ahead for it is dropped when its question comes."""
-
-    @property
-    def ahead(self) -> bool:
-        """Whether nobody waits for it."""
-        return self.task != "answer"
-
-    @property
-    def adapter(self) -> str:
-        """Its LoRA adapter."""
-        return self.generation.params.adapter
-
-
-@dataclass(eq=False)
-class Running:
-    """A request at work."""
-
-    request: Request
-    limit: int
-    """Tokens it may write."""
-    held: Held | None
-    """Its sequence; none until its articles are there."""
-    left: list[int]
-    """Prompt tokens still to be read, besides the articles."""
-    reused: int = 0
-    plan: Plan | None = None
-    """Its articles, until they are in its sequence."""
-    copies: int = 0
-    """Cells that putting them together will take."""
-    layout: Layout = "exact"
-    reason: str = ""
-    stops: StopStrings = field(default_factory=lambda: StopStrings(()))
-    stream: TextStream = field(default_factory=TextStream)
-    started: float = field(default_factory=time.monotonic)
-    lookup: Lookup | None = None
-    guesses: list[int] = field(default_factory=list)
-    """Behind `next`, for the step to come."""
-    next: int = -1
-    """The token chosen last, which is not read yet."""
-    written: int = 0
-    first: float = 0.0
-    last: float = 0.0
-    passed: int = 0
-    scored: list[Scored] = field(default_factory=list)
-
-    @property
-    def to_read(self) -> int:
-        """Tokens, those of its articles included."""
-        return len(self.left) + sum(len(build.left) for build in (self.plan.builds if self.plan else ()))
-
-    @property
-    def promised(self) -> int:
-        """Cells it may yet take, besides those of articles being read."""
-        return self.copies + len(self.left) + self.limit - self.written
 
 
 class Runner:
@@ -116,13 +41,15 @@ class Runner:
 
     def admit(self, request: Request) -> bool:
         """Begin a request; False while there is no slot or no room for it."""
-        for one in list(self.running):
-            if one.request.task == "ahead" and one.request.conversation == request.conversation:
-                self._end(one, "cancelled")
-        tasks = [run.request.task for run in self.running]
+        # What was typed before is ended only after its question has taken hold of what was read of it.
+        before = self._typed(request.conversation)
+        tasks = [run.request.task for run in self.running if run not in before]
         if tasks.count(request.task) >= (1 if request.task == "compile" else self.slots):
             return False
         run = self._begin(request)
+        if run is None and before:
+            self._end_ahead(request.conversation)
+            run = self._begin(request)
         while run is None and not request.ahead and self._give_way():
             run = self._begin(request)
         if run is None:
@@ -133,8 +60,14 @@ class Runner:
             run.lookup = Lookup(request.generation.tokens)
         self.running.append(run)
         if request.conversation is not None:
+            self._end_ahead(request.conversation, but=run)
             self._drop_ahead(request.conversation)
         return True
+
+    def forget(self, conversation: str) -> None:
+        """What is read ahead for a conversation is not wanted."""
+        self._end_ahead(conversation)
+        self._drop_ahead(conversation)
 
     def seconds_left(self) -> list[float]:
         """What each answer at work will still take, as far as is known."""
@@ -225,6 +158,17 @@ class Runner:
         reused = len(held.tokens)
         return Running(request, limit, held, flat[reused:], reused, reason=reason)
 
+    def _typed(self, conversation: str | None) -> list[Running]:
+        """What is being read ahead for a conversation."""
+        if conversation is None:
+            return []
+        return [run for run in self.running if run.request.task == "ahead" and run.request.conversation == conversation]
+
+    def _end_ahead(self, conversation: str | None, but: Running | None = None) -> None:
+        for run in self._typed(conversation):
+            if run is not but:
+                self._end(run, "cancelled")
+
     def _drop_ahead(self, conversation: str) -> None:
         """Forget what was read for a question that has come, or has changed; what is used of it is shared already."""
         for held in list(self.memory.ledger.held.values()):
@@ -271,6 +215,7 @@ class Runner:
     def _compute(self, work: Sequence[tuple[Running, Slice]]) -> None:
         rows: list[Row] = []
         writers: list[tuple[Running, int, list[int]]] = []
+        readers: list[Running] = []
         built: list[Build] = []
         reading = 0
         for run, one in work:
@@ -288,6 +233,7 @@ class Runner:
                     writers.append((run, first, guesses))
             if reads:
                 reading += len(rows) - before
+                readers.append(run)
         if not rows:
             return
         began = time.monotonic()
@@ -302,6 +248,9 @@ class Runner:
         for build in built:
             assert self.articles is not None
             self.articles.finish(build)
+        for run in readers:
+            if run.request.task != "compile":
+                run.tell_reading()
         for run, row, guesses in writers:
             self._write(run, row, guesses)
         for run, _ in work:
@@ -404,12 +353,3 @@ class Runner:
             if not self.model.shares_beginnings:
                 self.memory.forget(run.held)
         self.running.remove(run)
-
-
-def score(token: int, logits: NDArray[np.float32], top: int, piece: Callable[[int], bytes]) -> Scored:
-    """A token's log-probability and those of the `top` likeliest, from a row of logits."""
-    scores = logits - logits.max()
-    scores -= np.log(np.exp(scores).sum())
-    best = np.argsort(-scores, kind="stable")[:top]
-    likeliest = tuple((int(one), piece(int(one)), float(scores[one])) for one in best)
-    return Scored(token, piece(token), float(scores[token]), likeliest)

@@ -3,9 +3,9 @@
     →  {…keywords of Engine, model_path}                                  first, once
     →  {"do": "generate", "id", "prompt", "params", "deadline_s", "conversation"}
     →  {"do": "prepare", "id", "prompt", "conversation", "adapter"}   {"do": "compile", "id", "prompt", "adapter"}
-    →  {"do": "cancel", "id"}
+    →  {"do": "cancel", "id"}   {"do": "forget", "conversation"}
     ←  {"ready": {context_tokens, layout, reason}}   or   {"error"}       first, once
-    ←  {"id", "place": [position, wait_s]}   {"id", "piece": {text, scored}}
+    ←  {"id", "place": [position, wait_s]}   {"id", "progress": [done, total]}   {"id", "piece": {text, scored}}
     ←  {"id", "stats"}   or   {"id", "error"}                             last for an id
 
 Both ends are of one version: one starts the other.
