@@ -156,6 +156,7 @@ def begin(
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="for peer and project")
     parser.add_argument("--peer", type=Path, help="folder of llama-server (default: what peer.sh built)")
     parser.add_argument("--quick", action="store_true", help="a rough answer in under a minute (135m)")
+    parser.add_argument("--rounds", type=int, help="how often each is measured (default: enough for the 135m)")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     more(parser)
     return Run(name, bars, parser.parse_args())

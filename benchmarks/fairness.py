@@ -127,7 +127,7 @@ def work(run: Run) -> None:
     """Measure both."""
     folder = peer_folder(run)
     model, threads = model_file(run.options.model), run.options.threads
-    rounds, write = (1, WRITE_TOKENS // 4) if run.options.quick else (5, WRITE_TOKENS)
+    rounds, write = (1, WRITE_TOKENS // 4) if run.options.quick else (run.options.rounds or 5, WRITE_TOKENS)
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         sources = Sources(engine)
 

@@ -7,17 +7,21 @@ ahead: the question is typed at 6 characters a second, and counted from Enter; o
 
     python benchmarks/first_token.py [--model 135m|3b] [--layout parallel|sequential] [--threads 2] [--quick] [--json]
 
+The 3B shape takes long: `--state FOLDER --sitting compile`, then `asked`, then `typed` measures in parts.
+
 The ratios are asked of the 3B shape; on the 135M model reading is so cheap that they are smaller.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +49,14 @@ from _harness import (
 
 from runtime.engine import Engine
 from runtime.errors import UnavailableError
-from runtime.progress import bar, say
+from runtime.progress import bar
 from runtime.record import Question, read_rows
 
 BARS = {"p50_ratio": Bar(least=20.0), "p95_ratio": Bar(least=10.0), "ahead_p50_ratio": Bar(least=60.0)}
 ARTICLES, SHOWN, ARTICLE_TOKENS = 60, 3, 265
 CONTEXT_TOKENS = 2048
 WRITE_TOKENS = 8
+TIMES = "times.json"
 CHARACTERS_PER_S = 6.0
 
 
@@ -126,61 +131,113 @@ def first_s(engine: Any, prompt: Any, conversation: str | None = None) -> float:
     return ask_engine(engine, prompt, WRITE_TOKENS, conversation=conversation).first_s
 
 
-def row(run: Run, name: str, values: Sequence[float]) -> None:
-    """Median, range and tail."""
-    run.row(name, spread(values, " s"), f"{quantile(values, 0.95):.3g} s")
-
-
 def work(run: Run) -> None:
-    """Measure both."""
-    folder = peer_folder(run)
+    """Measure both; with `--state` in as many sittings as one likes."""
     options = run.options
-    model, questions = model_file(options.model), list(stream(6 if options.quick else 48))
-    with tempfile.TemporaryDirectory(dir=model.parent) as home:
-        own = {
-            "threads": options.threads,
-            "context_tokens": CONTEXT_TOKENS,
-            "layout": options.layout,
-            "folder": Path(home),
-        }
-        with project(model, **own) as engine:
-            prompts = Prompts(engine)
-            if getattr(engine, "layout", "") != options.layout:
-                raise UnavailableError(f"the engine does not compose: {getattr(engine, 'layout_reason', '')}")
-            run.figures["compile_s_an_article"] = compile_shown(engine, prompts, questions)
-        with project(model, **own) as engine:
-            prompts = Prompts(engine)
-            contestants = {"engine": lambda number: first_s(engine, prompts.parts(questions[number]))}
-            if folder is None:
-                times = in_turns(len(questions), contestants)
-            else:
-                with Peer(folder, model, threads=options.threads, context_tokens=CONTEXT_TOKENS, slots=4) as peer:
-                    contestants["peer"] = lambda number: (
-                        peer.ask(prompts.parts(questions[number]).flat(), WRITE_TOKENS).first_s
-                    )
-                    times = in_turns(len(questions), contestants)
-            say("typing the questions")
-            ahead = [type_and_ask(engine, prompts, asked, f"c{number}") for number, asked in enumerate(questions)]
-    run.row("first text after", "median (range)", "p95")
-    for name, values in {**times, "engine, read ahead": ahead}.items():
-        row(run, name, values)
-    own_times = times["engine"]
-    run.figures |= {"p50_s": median(own_times), "p95_s": quantile(own_times, 0.95), "ahead_p50_s": median(ahead)}
-    if peers := times.get("peer"):
+    questions = list(stream(6 if options.quick else options.questions))
+    model = model_file(options.model)
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(dir=model.parent)) if options.state is None else ""
+        state = options.state or Path(scratch)
+        state.mkdir(parents=True, exist_ok=True)
+        kept = state / TIMES
+        times: dict[str, dict[str, float]] = json.loads(kept.read_text()) if kept.is_file() else {}
+        for sitting in SITTINGS if options.sitting == "all" else (options.sitting,):
+            with composing(options, model, state / "packs") as engine:
+                SITTINGS[sitting](run, engine, model, questions, times)
+            kept.write_text(json.dumps(times))
+    verdict(run, {name: list(by.values()) for name, by in times.items()})
+
+
+@contextmanager
+def composing(options: argparse.Namespace, model: Path, folder: Path) -> Iterator[Engine]:
+    """The engine as an installation has it; `UnavailableError` where it does not compose."""
+    own = {"threads": options.threads, "context_tokens": CONTEXT_TOKENS, "layout": options.layout, "folder": folder}
+    with project(model, **own) as engine:
+        if engine.layout != options.layout:
+            raise UnavailableError(f"the engine does not compose: {engine.layout_reason}")
+        yield engine
+
+
+Times = dict[str, dict[str, float]]
+"""Contestant → number of the question → seconds."""
+
+
+def compiling(_: Run, engine: Engine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+    """What an installation does."""
+    times["an article compiled"] = {"all": compile_shown(engine, Prompts(engine), questions)}
+
+
+def asked(run: Run, engine: Engine, model: Path, questions: Sequence[Asked], times: Times) -> None:
+    """Every question once; the peer, which takes long, perhaps only the first of them."""
+    prompts, threads = Prompts(engine), run.options.threads
+    count = len(questions) if run.options.peer_questions is None else run.options.peer_questions
+    folder = peer_folder(run) if count else None
+
+    def own(number: int) -> float:
+        return keep(times, "engine", number, first_s(engine, prompts.parts(questions[number])))
+
+    with ExitStack() as stack:
+        contestants = {"engine": own}
+        if folder is not None:
+            peer = stack.enter_context(Peer(folder, model, threads=threads, context_tokens=CONTEXT_TOKENS, slots=4))
+
+            def other(number: int) -> float:
+                reply = peer.ask(prompts.parts(questions[number]).flat(), WRITE_TOKENS)
+                return keep(times, "peer", number, reply.first_s)
+
+            contestants["peer"] = other
+        in_turns(count, contestants)
+    for number in range(count, len(questions)):
+        own(number)
+
+
+def typed(_: Run, engine: Engine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+    """Every question once, typed; in a second sitting only those that were not."""
+    prompts = Prompts(engine)
+    known = times.get("engine, read ahead", {})
+    left = [(number, one) for number, one in enumerate(questions) if str(number) not in known]
+    with bar("typing the questions", len(left)) as advance:
+        for number, one in left:
+            keep(times, "engine, read ahead", number, type_and_ask(engine, prompts, one, f"c{number}"))
+            advance(1)
+
+
+SITTINGS = {"compile": compiling, "asked": asked, "typed": typed}
+
+
+def keep(times: Times, name: str, number: int, seconds: float) -> float:
+    """Take down, and hand on."""
+    times.setdefault(name, {})[str(number)] = seconds
+    return seconds
+
+
+def verdict(run: Run, times: dict[str, list[float]]) -> None:
+    """The table, and the figures as far as everything was measured."""
+    run.row("first text after", "median (range)", "p95", "questions")
+    for name, values in times.items():
+        run.row(name, spread(values, " s"), f"{quantile(values, 0.95):.3g} s", str(len(values)))
+    own, ahead, peers = (times.get(name, []) for name in ("engine", "engine, read ahead", "peer"))
+    run.figures |= {"p50_s": median(own), "p95_s": quantile(own, 0.95), "ahead_p50_s": median(ahead)}
+    if peers:
         run.figures |= {
             "peer_p50_s": median(peers),
             "peer_p95_s": quantile(peers, 0.95),
-            "p50_ratio": median(peers) / median(own_times),
-            "p95_ratio": quantile(peers, 0.95) / quantile(own_times, 0.95),
+            "p50_ratio": median(peers) / median(own),
+            "p95_ratio": quantile(peers, 0.95) / quantile(own, 0.95),
             "ahead_p50_ratio": median(peers) / median(ahead),
         }
-    run.details |= {"questions": len(questions), "seconds": {**times, "ahead": ahead}, "machine_cores": os.cpu_count()}
+    run.details |= {"seconds": times, "machine_cores": os.cpu_count()}
 
 
-def layout_option(parser: argparse.ArgumentParser) -> None:
-    """How articles are put together."""
+def more_options(parser: argparse.ArgumentParser) -> None:
+    """How articles are put together; how much, and in how many sittings."""
     parser.add_argument("--layout", default="parallel", choices=["parallel", "sequential"])
+    parser.add_argument("--questions", type=int, default=48)
+    parser.add_argument("--peer-questions", type=int, help="ask the peer only the first of them (the 3b: 20 s each)")
+    parser.add_argument("--sitting", default="all", choices=["all", *SITTINGS], help="a part of the run")
+    parser.add_argument("--state", type=Path, help="keeps packs and times for the next sitting")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(begin("first_token", __doc__, BARS, layout_option), work))
+    raise SystemExit(main(begin("first_token", __doc__, BARS, more_options), work))

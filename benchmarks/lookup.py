@@ -54,7 +54,7 @@ def other(tokens: Sequence[int]) -> list[int]:
 def work(run: Run) -> None:
     """Measure with and without."""
     model, threads = model_file(run.options.model), run.options.threads
-    rounds, count = (2, 64) if run.options.quick else (12, 128)
+    rounds, count = (2, 64) if run.options.quick else (run.options.rounds or 12, 128)
     differ = 0
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         encoded = [engine.vocab.encode(text, control=False) for text in shop_texts()]

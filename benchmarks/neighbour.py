@@ -63,7 +63,7 @@ def work(run: Run) -> None:
     model, threads = model_file(run.options.model), run.options.threads
     # Everything started from here inherits it: on a larger machine the neighbours would have cores of their own.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    rounds, count = (1, 24) if run.options.quick else (5, 64)
+    rounds, count = (1, 24) if run.options.quick else (run.options.rounds or 5, 64)
     rates: dict[str, dict[str, list[float]]] = {}
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         texts = [engine.vocab.encode(text, control=False)[:48] for text in shop_texts()]

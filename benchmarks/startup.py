@@ -103,7 +103,7 @@ def work(run: Run) -> None:
     with model.open("rb") as file:
         while file.read(1 << 24):
             pass  # into the file cache
-    starts = in_turns(2 if run.options.quick else 7, contestants, say)
+    starts = in_turns(2 if run.options.quick else run.options.rounds or 7, contestants, say)
     run.row("", "start to first text, s", "memory, MB")
     for name, found in starts.items():
         run.row(name, spread([one.seconds for one in found]), spread([one.memory_bytes / 1e6 for one in found]))

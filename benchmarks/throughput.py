@@ -60,7 +60,7 @@ def work(run: Run) -> None:
     """Measure both."""
     folder = peer_folder(run)
     model, threads = model_file(run.options.model), run.options.threads
-    rounds, count = (2, 48) if run.options.quick else (5, 128)
+    rounds, count = (2, 48) if run.options.quick else (run.options.rounds or 5, 128)
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         texts = prompts(engine)
 

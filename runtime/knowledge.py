@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from runtime.settings import Settings
 
 FOLDER = "knowledge"
+TALKS = "run/turns"
 
 
 class Compiled(NamedTuple):
@@ -63,6 +64,8 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
         layout=next(layout for layout in LAYOUTS if layout == wanted),
         folder=home / FOLDER,
         pack_bytes=settings.knowledge_mib << 20,
+        talk_folder=home / TALKS if settings.conversations_mib else None,
+        talk_bytes=settings.conversations_mib << 20,
         weights=weights,
     )
 

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Questions are read while they are typed, when the engine has nothing else to do."""
     knowledge_mib: int = Field(default=8192, ge=0)
     """Disk that compiled articles may take."""
+    conversations_mib: int = Field(default=1024, ge=0)
+    """Disk that turns may take whose conversation goes on later; 0 keeps none. Emptied at every start."""
     queue_limit: int = Field(default=16, ge=1, le=1024)
     """Requests that may wait behind the running one; more are refused."""
     question_chars: int = Field(default=4000, ge=1)

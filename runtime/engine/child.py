@@ -86,8 +86,8 @@ class Child:
 def open_engine(told: dict[str, Any]) -> Engine:
     """An engine from the keywords of the first message; paths came as text."""
     adapters = {name: Path(path) for name, path in told.pop("adapters", {}).items()}
-    folder = told.pop("folder", None)
-    return Engine(Path(told.pop("model_path")), adapters=adapters, folder=Path(folder) if folder else None, **told)
+    folders: dict[str, Any] = {name: Path(path) for name in ("folder", "talk_folder") if (path := told.pop(name, None))}
+    return Engine(Path(told.pop("model_path")), adapters=adapters, **folders, **told)
 
 
 def _begin(engine: Engine, message: dict[str, Any], cancel: threading.Event) -> Generation:

@@ -24,6 +24,7 @@ from runtime.engine.plan import predict_waits
 from runtime.engine.request import Request
 from runtime.engine.runner import Runner
 from runtime.engine.sampling import Sampler, SamplingParams
+from runtime.engine.talks import Talks
 from runtime.engine.vocab import Vocab
 from runtime.errors import InputError, UnavailableError, UsageError
 from runtime.files import sha256_file
@@ -35,6 +36,8 @@ SLOTS = 4
 """Requests answered together; each adds a context of its own to the memory."""
 PACK_BYTES = 8 << 30
 """Compiled articles on disk; 800 of 90 tokens for a 3B model take as much in f16."""
+TALK_BYTES = 1 << 30
+"""Turns of conversations on disk."""
 IDLE_SEQUENCES = 28
 """Prompts kept in memory, room allowing, because a later one may begin like them."""
 
@@ -56,12 +59,15 @@ class Engine:
         layout: Layout = "exact",
         folder: Path | None = None,
         pack_bytes: int = PACK_BYTES,
+        talk_folder: Path | None = None,
+        talk_bytes: int = TALK_BYTES,
         weights: str = "",
     ) -> None:
         """Load the model.
 
         `adapters`: LoRA files by the names that requests use. `layout` other than `exact` needs a `folder`, where
-        compiled articles take at most `pack_bytes`. `weights`: SHA-256 of the model file where it is known already.
+        compiled articles take at most `pack_bytes`. `talk_folder`: for conversations' turns that have no room
+        in memory, at most `talk_bytes`; emptied at the start. `weights`: SHA-256 of the model file where it is known.
         """
         if layout not in LAYOUTS:
             raise UsageError(f"there is no layout '{layout}'", hint=f"one of {', '.join(LAYOUTS)}")
@@ -86,13 +92,15 @@ class Engine:
         self.layout: Layout = "exact"
         self.layout_reason = ""
         """Why it is not the layout that was asked for."""
-        if layout != "exact" and folder is not None:
-            store = PackStore(folder, pack_bytes)
+        if folder is not None or talk_folder is not None:
             hashes = {name: sha256_file(path) for name, path in (adapters or {}).items()}
             identify = partial(_identify, weights or sha256_file(model_path), hashes, kv_type, layout)
-            articles = Articles(self._runner.memory, layout, store, identify)
+        if layout != "exact" and folder is not None:
+            articles = Articles(self._runner.memory, layout, PackStore(folder, pack_bytes), identify)
             self._runner.articles = articles
             self.layout, self.layout_reason = articles.layout, articles.reason
+        if talk_folder is not None:
+            self._runner.talks = Talks(self._runner.memory, PackStore(talk_folder, talk_bytes), identify)
         self._waiting: deque[Request] = deque()
         self._later: deque[Request] = deque()
         """Tasks ahead of any question."""
@@ -215,6 +223,8 @@ class Engine:
             self._closing = True
             self._changed.notify()
         self._thread.join()
+        if self._runner.talks is not None:
+            self._runner.talks.close()
         self._model.close()
 
     def __enter__(self) -> Engine:

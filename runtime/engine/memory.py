@@ -24,6 +24,8 @@ class Memory:
         self._limit = limit
         self._promised = promised
         self.ledger = Sequences(model.cells, limit)
+        self.leaving: Callable[[Held], None] = lambda _: None
+        """Called with what is idle just before it is forgotten for want of room."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -37,6 +39,7 @@ class Memory:
             spare = ledger.spare()
             if spare is None:
                 return False
+            self.leaving(spare)
             self.forget(spare)
         return True
 
@@ -73,6 +76,11 @@ class Memory:
         self.model.copy(source.id, target.id)
         self.ledger.share_cells(source, target)
         self.ledger.touch(source)
+
+    def adopt(self, source: Held, target: Held) -> None:
+        """Give `target`, which has a base and no tokens, the source's tokens; the source has no base."""
+        self.add(source, target)
+        target.tokens = list(source.tokens)
 
     def cut(self, held: Held, tokens: int) -> None:
         """Keep its base and its first `tokens`."""

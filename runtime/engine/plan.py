@@ -20,6 +20,8 @@ GAP_FACTOR = 2.5
 """A step beside which somebody writes may take this many times what it takes without reading."""
 STEP_S = 1.0
 """A step in which nobody writes may take this long: whoever comes meanwhile, or cancels, waits for its end."""
+BACKGROUND_STEP_S = 0.25
+"""The same for a step in which only what nobody waits for is read."""
 LEAST_SLICE = 4
 """Tokens read in a step whatever it costs, or reading would never end."""
 _WEIGHT = 0.2
@@ -52,7 +54,7 @@ class Slice:
 
 
 def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tuple[Slice, ...]:
-    """The next batch: at most `batch_tokens`, of which at most `read_tokens` are read where somebody writes too.
+    """The next batch: at most `batch_tokens`, of which at most `read_tokens` are read.
 
     Needs `batch_tokens` above the number of writers. Empty only when there are no jobs.
     """
@@ -64,14 +66,12 @@ def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tu
     writers = [job for job in mine if not job.left]
     # One place is kept for reading, so that writers alone never fill the batch.
     spare = batch_tokens - len(writers) - 1
-    plan = []
+    plan: list[Slice] = []
     for job in writers:
         guesses = min(job.guesses, max(0, spare))
         spare -= guesses
         plan.append(Slice(job.id, 1 + guesses))
-    room = batch_tokens - sum(one.count for one in plan)
-    if writers:
-        room = min(room, read_tokens)
+    room = min(batch_tokens - sum(one.count for one in plan), read_tokens)
     readers = [job for job in mine if job.left and not job.ahead] or [job for job in mine if job.left]
     for job in sorted(readers, key=_reading_order):
         if room <= 0:
@@ -125,11 +125,12 @@ class Pace:
         """An answer has taken so long from its turn to its end."""
         self.answer_s = _mean(self.answer_s, seconds)
 
-    def read_tokens(self, *, writing: bool) -> int:
-        """How many tokens the next step may read."""
+    def read_tokens(self, *, writing: bool, waited_for: bool = True) -> int:
+        """How many tokens the next step may read; `waited_for`: whether anybody waits for what is read."""
         if not self.read_s:
             return LEAST_SLICE if writing else self.batch_tokens
-        seconds = (GAP_FACTOR - 1) * self.write_s if writing else STEP_S
+        alone = STEP_S if waited_for else BACKGROUND_STEP_S
+        seconds = (GAP_FACTOR - 1) * self.write_s if writing else alone
         return max(LEAST_SLICE, min(self.batch_tokens, int(seconds / self.read_s)))
 
     def seconds_left(self, *, to_read: int, to_write: int) -> float:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import runtime
-from runtime.engine.engine import PACK_BYTES, QUEUE_LIMIT, SLOTS
+from runtime.engine.engine import PACK_BYTES, QUEUE_LIMIT, SLOTS, TALK_BYTES
 from runtime.engine.generation import Flag, Generation, Place, Progress, Stats
 from runtime.engine.library import last_log, library
 from runtime.engine.parts import Layout, Prompt
@@ -54,6 +54,8 @@ class RemoteEngine:
         layout: Layout = "exact",
         folder: Path | None = None,
         pack_bytes: int = PACK_BYTES,
+        talk_folder: Path | None = None,
+        talk_bytes: int = TALK_BYTES,
         weights: str = "",
         growth_bytes: int = GROWTH_BYTES,
         first_pause_s: float = FIRST_PAUSE_S,
@@ -70,6 +72,8 @@ class RemoteEngine:
             "layout": layout,
             "folder": str(folder) if folder else None,
             "pack_bytes": pack_bytes,
+            "talk_folder": str(talk_folder) if talk_folder else None,
+            "talk_bytes": talk_bytes,
             "weights": weights,
         }
         self._growth_bytes = growth_bytes

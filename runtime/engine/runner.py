@@ -19,6 +19,7 @@ from runtime.engine.plan import Job, Pace, Slice, plan_step
 from runtime.engine.request import Request, Running, score
 from runtime.engine.sequences import Held
 from runtime.engine.stops import StopStrings
+from runtime.engine.talks import Talks
 from runtime.errors import EdgedeskError, ModelError, UnavailableError
 
 
@@ -33,6 +34,8 @@ class Runner:
         self.memory = Memory(model, sequences, self._promised)
         self.articles: Articles | None = None
         """None where prompts are only read plainly."""
+        self.talks: Talks | None = None
+        """None where conversations are not kept on disk."""
 
     @property
     def answering(self) -> int:
@@ -103,7 +106,8 @@ class Runner:
                 for number, run in enumerate(self.running)
             ]
             writing = any(not job.left for job in jobs)
-            read_tokens = self.pace.read_tokens(writing=writing)
+            waited_for = any(not job.ahead for job in jobs)
+            read_tokens = self.pace.read_tokens(writing=writing, waited_for=waited_for)
             plan = plan_step(jobs, read_tokens=read_tokens, batch_tokens=self.model.batch_tokens)
             self._compute([(self.running[one.id], one) for one in plan])
         except EdgedeskError as error:
@@ -138,7 +142,9 @@ class Runner:
                 if held is not None:
                     known = len(held.tokens)
                     reused = len(prompt) - len(prompt.tail) + known
-                    return Running(request, limit, held, list(prompt.tail[known:]), reused, layout=articles.layout)
+                    run = Running(request, limit, held, list(prompt.tail[known:]), reused, layout=articles.layout)
+                    self._recall(run, prompt.tail)
+                    return run
         plan = articles.pin(prompt, request.adapter)
         cells, sequences = articles.room(plan)
         if not self.memory.make_room(cells + len(prompt.tail) + limit, sequences):
@@ -156,7 +162,17 @@ class Runner:
         if held is None:
             return None
         reused = len(held.tokens)
-        return Running(request, limit, held, flat[reused:], reused, reason=reason)
+        run = Running(request, limit, held, flat[reused:], reused, reason=reason)
+        self._recall(run, flat)
+        return run
+
+    def _recall(self, run: Running, wanted: Sequence[int]) -> None:
+        """Take from disk what the conversation had read of these tokens, where memory has less."""
+        assert run.held is not None
+        if self.talks is not None and (conversation := run.request.conversation) is not None:
+            more = self.talks.recall(conversation, run.held, wanted)
+            run.reused += more
+            run.left = list(wanted[len(run.held.tokens) :])
 
     def _typed(self, conversation: str | None) -> list[Running]:
         """What is being read ahead for a conversation."""
@@ -173,6 +189,13 @@ class Runner:
         """Forget what was read for a question that has come, or has changed; what is used of it is shared already."""
         for held in list(self.memory.ledger.held.values()):
             if held.ahead and not held.busy and held.conversation == conversation:
+                self.memory.forget(held)
+
+    def _drop_older(self, newest: Held) -> None:
+        """Forget what a conversation read before with the same articles: the newest has what of it comes again."""
+        for held in list(self.memory.ledger.held.values()):
+            same = (held.key, held.conversation) == (newest.key, newest.conversation) and held is not newest
+            if same and not held.busy:
                 self.memory.forget(held)
 
     def _give_way(self) -> bool:
@@ -195,6 +218,7 @@ class Runner:
         whole = self.articles.compose(plan, run.held)
         self.articles.release(plan)
         if whole:
+            self._recall(run, plan.prompt.tail)
             return
         self.memory.forget(run.held)
         self.running.remove(run)  # what was promised to it is free for its second beginning
@@ -349,6 +373,8 @@ class Runner:
         if run.held is not None:
             run.held.pins -= 1
             run.held.ahead, run.held.conversation = run.request.task == "ahead", run.request.conversation
+            if run.held.conversation is not None and not run.held.ahead:
+                self._drop_older(run.held)
             self.memory.ledger.touch(run.held)
             if not self.model.shares_beginnings:
                 self.memory.forget(run.held)

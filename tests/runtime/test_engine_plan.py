@@ -7,7 +7,17 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.plan import GAP_FACTOR, LEAST_SLICE, PATIENCE, STEP_S, Job, Pace, plan_step, predict_waits
+from runtime.engine.plan import (
+    BACKGROUND_STEP_S,
+    GAP_FACTOR,
+    LEAST_SLICE,
+    PATIENCE,
+    STEP_S,
+    Job,
+    Pace,
+    plan_step,
+    predict_waits,
+)
 
 BATCH = 32
 
@@ -35,8 +45,7 @@ def test_a_batch_keeps_its_budget_and_holds_every_writer_of_its_adapter(found: l
     assert sum(one.count for one in plan) <= BATCH
     assert len({job.adapter for job in chosen}) <= 1
     read = sum(one.count for one in plan if by_id[one.id].left)
-    if any(not job.left for job in chosen):
-        assert read <= read_tokens
+    assert read <= read_tokens
     for one in plan:
         job = by_id[one.id]
         assert 1 <= one.count <= (job.left or 1 + job.guesses)
@@ -81,9 +90,9 @@ def test_nobody_is_starved_by_what_comes_later(
 
 
 def test_the_shortest_prompt_is_read_first_and_the_long_one_goes_on_with_what_is_left_over() -> None:
-    plan = plan_step([Job(0, 500), Job(1, 10)], read_tokens=4, batch_tokens=BATCH)
+    plan = plan_step([Job(0, 500), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(1, 10), (0, 22)]
-    plan = plan_step([Job(0, 500, passed=PATIENCE), Job(1, 10)], read_tokens=4, batch_tokens=BATCH)
+    plan = plan_step([Job(0, 500, passed=PATIENCE), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, BATCH)]
 
 
@@ -97,6 +106,7 @@ def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> N
     assert 0.06 + count * 0.01 <= GAP_FACTOR * 0.06 + 1e-9
     assert 0.06 + (count + 1) * 0.01 > GAP_FACTOR * 0.06 - 1e-9
     assert pace.read_tokens(writing=False) == int(STEP_S / 0.01)
+    assert pace.read_tokens(writing=False, waited_for=False) == int(BACKGROUND_STEP_S / 0.01)
     for _ in range(40):
         pace.stepped(writers=1, guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
     assert pace.read_tokens(writing=True) == LEAST_SLICE
