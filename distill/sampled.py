@@ -16,8 +16,8 @@ from pathlib import Path
 
 from runtime.articles import Section
 from runtime.citations import unsupported
-from runtime.desk import fit
 from runtime.facts import is_refusal
+from runtime.fitting import fit
 from runtime.prompt import PromptSpec
 from runtime.record import Record
 

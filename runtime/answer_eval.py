@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtime.answer_figures import Answered, judge
-from runtime.desk import fit
+from runtime.fitting import fit
 from runtime.policy import Policy
 from runtime.prompt import PromptSpec, Span, encode
 from runtime.record import Question, read_rows

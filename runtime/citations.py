@@ -55,6 +55,20 @@ def cite(answer: str, sections: Sequence[Section]) -> list[Section]:
     return [sections[index] for index in order[:MAX_CITED]]
 
 
+def supporting(answer: str, section: Section) -> list[str]:
+    """The sentences of a section that an answer rests on, in the section's order."""
+    said = [_Words(sentence) for sentence in sentences(answer)]
+    out = []
+    for sentence in sentences(section.text):
+        here = _Words(sentence)
+        if any(
+            one.quotes(here) or (one.weight and one.found_in(here) >= MIN_SHARE * min(one.weight, here.weight) > 0)
+            for one in said
+        ):
+            out.append(sentence)
+    return out
+
+
 def unsupported(answer: str, sections: Sequence[Section]) -> list[str]:
     """The numbers, prices, dates, times and codes of the answer that no section contains, as written, each once."""
     known = [

@@ -1,6 +1,6 @@
 """The desk: one customer question from its arrival to its answer.
 
-    store -> rules -> retrieve -> rules -> lay out the prompt -> write -> cite -> done
+    store -> understand -> rules -> retrieve -> rules -> lay out the prompt -> write -> cite -> done
 
 Promises: the question is on disk before anything is computed, the draft as it grows; a question always ends in the
 journal as complete, cancelled or failed; where the model cannot answer, the article itself is shown or a person is
@@ -12,60 +12,39 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from runtime.ahead import ReadingAhead, Typed, TypingRequest
 from runtime.articles import Section
 from runtime.citations import cite
 from runtime.claims import claims
-from runtime.conversation import entities, language, whole
+from runtime.conversation import entities, whole
 from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Reading, Stored, Token
+from runtime.fitting import fit_prompt
+from runtime.history import earlier_questions, language_of, shown
+from runtime.inbox import Inbox
 from runtime.injection import orders, recites
-from runtime.journal import FILE_NAME, Journal, State, StoredTurn, TurnKey
+from runtime.journal import FILE_NAME, Journal, State, StoredTurn
 from runtime.journal_care import Pruned
-from runtime.knowledge import compiling, encode_parts, open_engine, without_end
-from runtime.policy import NO_ARTICLE, WITHHELD, Policy, decide, mood, read_policy, retention
-from runtime.prompt import PromptSpec, Tokenizer, encode, layout
-from runtime.record import Turn
+from runtime.knowledge import compiling, open_engine, without_end
+from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, read_policy, retention
+from runtime.prompt import PromptSpec, encode, layout
+from runtime.record import Emotion
 from runtime.redact import Redactor
 from runtime.settings import Settings
 from runtime.stopping import StopStrings
 from runtime.store import current_bundle
+from runtime.turn import Work, details, done
+from runtime.understanding import sure, understand
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Engine, Flag, Prompt, RemoteEngine
-    from runtime.retrieval import Retriever
-
-
-@dataclass
-class _Work:
-    """A turn while it is answered."""
-
-    key: TurnKey
-    request: AskRequest
-    lang: str
-    policy: Policy
-    arrived: float
-    draft: str = ""
-    first: float | None = None
-    """When the answer's first piece was sent."""
-    drafted: float = 0.0
-    """When the draft was last written to the journal."""
-    reading: dict[str, Any] = field(default_factory=dict)
-    """The engine's counts, for the journal."""
-    speed: float = 0.0
-    ended: bool = False
-    emotion: str | None = None
-    lead: str = ""
-    """What is said before the answer, for the customer's mood."""
-    decided: str = ""
-    """What made the answer, see `runtime.events.Done`."""
+    from runtime.retrieval import Hit, Retriever
 
 
 @contextmanager
@@ -118,6 +97,7 @@ class Desk:
         self.engine = engine
         self.retriever = retriever
         self.journal = journal
+        self.inbox = Inbox(journal)
         self.settings = settings
         self._clock = clock
         self._ahead = ReadingAhead(engine, self._foresee)
@@ -131,6 +111,12 @@ class Desk:
         """The bundle's prompt."""
         return self.bundle.prompt
 
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """The names of intents and emotions that a person may correct to, sorted."""
+        tones = {name for policy in self._policies.values() for name in policy.tone}
+        return {"intents": [], "emotions": sorted(tones | set(get_args(Emotion)))}
+
     def admit(self, request: AskRequest) -> None:
         """`InputError` with the counts for a question too long to be answered; to be called before `ask`."""
         question = request.question
@@ -141,7 +127,7 @@ class Desk:
             )
         if not question.strip():
             raise InputError("the question is empty", hint="write a question")
-        spans = layout(self.spec, self._lang(request), (), (), question).spans()
+        spans = layout(self.spec, language_of(request, self._turns(request)), (), (), question).spans()
         if (count := len(encode(spans, self.engine.vocab))) > self._room:
             raise InputError(
                 f"the question makes a prompt of {count:,} tokens, {self._room:,} fit", hint="ask a shorter question"
@@ -155,10 +141,11 @@ class Desk:
 
     def _foresee(self, request: AskRequest) -> Prompt | None:
         """The prompt of a question whose next words are still to come; None where the model would not be asked."""
-        question, lang = request.question, self._lang(request)
+        question, before = request.question, self._turns(request)
+        lang = language_of(request, before)
         if len(question) > self.settings.question_chars:
             return None
-        policy, conversation = self._policy(lang), request.conversation
+        policy = self.policy(lang)
 
         def action(similarities: Sequence[float] | None) -> str:
             return decide(
@@ -167,15 +154,15 @@ class Desk:
 
         if action(None) != "retrieve":
             return None
-        searched = whole(question, self._earlier(request, conversation))
+        searched = whole(question, earlier_questions(request, before))
         hits = self.retriever.search(searched, lang=lang, limit=self.spec.articles)
         safe = [hit for hit in hits if not orders(hit.section.text)]
         if action([hit.similarity for hit in safe]) != "generate":
             return None
-        turns = self._history(request, conversation)
+        turns = shown(request, before, self.settings.history_turns)
         sections = [hit.section for hit in safe]
-        prompt, shown = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
-        return without_end(self.spec, self.engine.vocab, prompt) if shown else None
+        prompt, fitted = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
+        return without_end(self.spec, self.engine.vocab, prompt) if fitted else None
 
     def ask(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
         """The events of one answer, see `runtime.events`.
@@ -190,9 +177,10 @@ class Desk:
 
     def _turn(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
         arrived = self._clock()
-        lang = self._lang(request)
+        before = self._turns(request)
+        lang = language_of(request, before)
         key = self.journal.ask(request.conversation, request.question, lang)
-        work = _Work(key, request, lang, self._policy(lang), arrived, drafted=arrived)
+        work = Work(key, request, lang, self.policy(lang), before, arrived, drafted=arrived)
         self._ahead.asked(key.conversation)
         try:
             yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
@@ -207,12 +195,14 @@ class Desk:
             if not work.ended:
                 self._end(work, "cancelled" if cancel.is_set() else "failed")
 
-    def _answer(self, work: _Work, cancel: Flag) -> Iterator[Event]:
+    def _answer(self, work: Work, cancel: Flag) -> Iterator[Event]:
         question, lang, policy = work.request.question, work.lang, work.policy
-        work.emotion = mood(policy, question)
-        if work.emotion:
-            work.lead = policy.tone[work.emotion].say + ("" if lang == "zh" else " ")
-        first = decide(policy, question=question, lang=lang, languages=self.spec.languages, similarities=None)
+        work.understood = understand(policy, question)
+        yield work.understood
+        tone = policy.tone.get(work.understood.emotion or "")
+        if tone and work.understood.emotion_confidence == "high":
+            work.lead = tone.say + ("" if lang == "zh" else " ")
+        first = self._decide(work, None)
         if first.action == "hand_off":
             work.decided = f"rule:{first.reason}"
             yield from self._say(work, policy.hand_off_text(lang), (), handoff=first.reason)
@@ -220,23 +210,16 @@ class Desk:
         if first.action == "fixed":
             yield from self._say_fixed(work, first.reason or "")
             return
-        earlier = self._earlier(work.request, work.key.conversation, work.key.number)
-        hits = self.retriever.search(whole(question, earlier), lang=lang, limit=self.spec.articles)
+        earlier = earlier_questions(work.request, work.before)
+        work.query = whole(question, earlier)
+        hits = self.retriever.search(work.query, lang=lang, limit=self.spec.articles)
         if named := entities([*earlier, question]):
             work.reading |= {"entities": named}
-        scores = {hit.section.ref: hit.score for hit in hits}
+        work.found = tuple(_found(hit) for hit in hits)
         yield Found(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
         # People see a section that gives orders to the model; the model does not, and no customer is quoted it.
         safe = [hit for hit in hits if not orders(hit.section.text)]
-        decision = decide(
-            policy,
-            question=question,
-            lang=lang,
-            languages=self.spec.languages,
-            similarities=[hit.similarity for hit in safe],
-            orders=orders(question),
-            curated=self._curated[lang].nearest(question) if lang in self._curated else None,
-        )
+        decision = self._decide(work, [hit.similarity for hit in safe])
         if decision.action == "fixed":
             yield from self._say_fixed(work, decision.reason or "")
             return
@@ -246,22 +229,38 @@ class Desk:
             return
         sections = [hit.section for hit in safe]
         if decision.action == "generate":
-            turns = self._history(work.request, work.key.conversation, work.key.number)
-            prompt, shown = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
-            if shown:
+            turns = shown(work.request, work.before, self.settings.history_turns)
+            prompt, fitted = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
+            if fitted:
+                read = {section.ref for section in fitted}
+                work.found = tuple({**one, "shown": one["ref"] in read} for one in work.found)
                 yield from self._write(work, prompt, cancel)
                 if cancel.is_set():
                     return
                 if answer := work.draft.strip():
                     work.decided = "model"
-                    yield self._done(work, answer, shown, scores)
+                    yield self._done(work, answer, fitted, {hit.section.ref: hit.score for hit in hits})
                     return
         # The model may not write this language, no section fits into its context, or it had nothing to say.
         work.decided = "section"
         text = f"{policy.quote_text(lang)}\n{sections[0].text}"
         yield from self._say(work, text, sections[:1])
 
-    def _write(self, work: _Work, prompt: Prompt, cancel: Flag) -> Iterator[Event]:
+    def _decide(self, work: Work, similarities: Sequence[float] | None) -> Decision:
+        """The policy's word, before the search (`similarities` None) and after it."""
+        question, searched = work.request.question, similarities is not None
+        return decide(
+            work.policy,
+            question=question,
+            lang=work.lang,
+            languages=self.spec.languages,
+            similarities=similarities,
+            orders=searched and orders(question),
+            curated=self._curated[work.lang].nearest(question) if searched and work.lang in self._curated else None,
+            sure=sure(work.understood),
+        )
+
+    def _write(self, work: Work, prompt: Prompt, cancel: Flag) -> Iterator[Event]:
         """Let the engine write the draft."""
         from runtime.engine import Place, Progress, SamplingParams
 
@@ -303,7 +302,7 @@ class Desk:
         work.reading |= {"finish": "stop" if stop.hit else stats.finish}
         work.reading |= {"layout": stats.layout, "layout_reason": stats.layout_reason}
 
-    def _wrote(self, work: _Work, text: str) -> Token:
+    def _wrote(self, work: Work, text: str) -> Token:
         """Take down a piece of the draft, in the journal not more often than the settings say."""
         now = self._clock()
         work.first = work.first or now
@@ -314,7 +313,7 @@ class Desk:
             self.journal.draft(work.key, work.draft)
         return Token(text=text)
 
-    def _say(self, work: _Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
+    def _say(self, work: Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
         """Answer with a text that no model wrote."""
         self.engine.forget(work.key.conversation)
         text = work.lead + text
@@ -324,7 +323,7 @@ class Desk:
         citations = tuple(Citation.of(section) for section in cited)
         yield self._finish(work, text, citations, handoff=handoff)
 
-    def _say_fixed(self, work: _Work, name: str) -> Iterator[Event]:
+    def _say_fixed(self, work: Work, name: str) -> Iterator[Event]:
         """Answer as somebody wrote it."""
         work.decided = f"fixed:{name}"
         fixed = next(one for one in work.policy.answer if one.id == name)
@@ -332,15 +331,10 @@ class Desk:
 
     def _sections(self, references: Sequence[str], lang: str) -> list[Section]:
         """The sections of these references in a language; those the articles have no longer are left out."""
-        wanted = {
-            section.ref: section
-            for article in self.retriever.articles
-            for section in article.sections
-            if article.lang == lang and section.ref in references
-        }
-        return [wanted[reference] for reference in references if reference in wanted]
+        found = (self.retriever.section(reference, lang) for reference in references)
+        return [section for section in found if section and section.lang == lang]
 
-    def _done(self, work: _Work, answer: str, shown: Sequence[Section], scores: dict[str, float]) -> Done:
+    def _done(self, work: Work, answer: str, shown: Sequence[Section], scores: dict[str, float]) -> Done:
         """Check and cite what the model wrote."""
         if _says(answer, self.spec.refusal.get(work.lang, "")):
             return self._finish(work, answer, (), handoff=NO_ARTICLE)
@@ -355,83 +349,38 @@ class Desk:
 
     def _finish(
         self,
-        work: _Work,
+        work: Work,
         answer: str,
         citations: tuple[Citation, ...],
         *,
         handoff: str | None,
         marked: tuple[str, ...] = (),
     ) -> Done:
-        done = Done(
-            answer=answer,
-            citations=citations,
-            ttft_s=round((work.first or self._clock()) - work.arrived, 3),
-            tokens_per_s=round(work.speed, 1),
-            model=self.model,
-            handoff=handoff,
-            unsupported=marked,
-            decided=work.decided,
-            emotion=work.emotion,
-            finish="length" if work.reading.get("finish") == "length" else "stop",
-            prompt_tokens=work.reading.get("prompt_tokens", 0),
-            reused_tokens=work.reading.get("reused_tokens", 0),
-            answer_tokens=work.reading.get("answer_tokens", 0),
-            layout=work.reading.get("layout", ""),
-        )
+        ended = done(work, answer, citations, model=self.model, handoff=handoff, unsupported=marked, now=self._clock())
         work.draft = answer
-        self._end(work, "complete", done)
-        return done
+        self._end(work, "complete", ended)
+        return ended
 
-    def _end(self, work: _Work, state: State, done: Done | None = None) -> None:
-        details: dict[str, Any] = dict(work.reading)
-        if done:
-            details |= {"citations": [f"{one.article}#{one.section}" for one in done.citations]}
-            details |= {"decided": done.decided, "emotion": done.emotion}
-            details |= {"ttft_s": done.ttft_s, "tokens_per_s": done.tokens_per_s, "unsupported": done.unsupported}
+    def _end(self, work: Work, state: State, ended: Done | None = None) -> None:
         work.ended = True
         self.journal.end(
-            work.key, state, work.draft, handoff=done.handoff if done else None, model=self.model, details=details
+            work.key,
+            state,
+            work.draft,
+            handoff=ended.handoff if ended else None,
+            model=self.model,
+            details=details(work, ended, self._clock()),
         )
 
-    def _history(self, request: AskRequest, conversation: str | None, before: int | None = None) -> list[Turn]:
-        """Earlier questions of the conversation and the answers the model gave, oldest first."""
-        if not (count := self.settings.history_turns):
-            return []
-        if request.context:
-            return list(request.context[-2 * count :])
-        earlier = [turn for turn in self._turns(conversation, before) if turn.state == "complete" and not turn.handoff]
-        return [
-            said
-            for turn in earlier[-count:]
-            for said in (Turn(role="user", content=turn.question), Turn(role="assistant", content=turn.draft))
-        ]
+    def _turns(self, request: AskRequest) -> list[StoredTurn]:
+        return self.journal.turns(request.conversation) if request.conversation else []
 
     def _refusal(self, policy: Policy, lang: str) -> str:
         return policy.refusal.text or self.spec.refusal.get(lang) or next(iter(self.spec.refusal.values()))
 
-    def _policy(self, lang: str) -> Policy:
+    def policy(self, lang: str) -> Policy:
+        """The policy of a language, or of the bundle's first where that has none."""
         return self._policies.get(lang) or self._policies[self.spec.languages[0]]
-
-    def _lang(self, request: AskRequest) -> str:
-        """The customer's language; a question that shows none is in that of the turn before."""
-        if request.lang:
-            return request.lang
-        if request.context:
-            before = [turn.content for turn in request.context if turn.role == "user"][-1:]
-            return language(request.question, language(before[0], None) if before else None)
-        turns = self.journal.turns(request.conversation) if request.conversation else []
-        return language(request.question, turns[-1].lang if turns else None)
-
-    def _earlier(self, request: AskRequest, conversation: str | None, before: int | None = None) -> list[str]:
-        """The customer's questions before this one, oldest first."""
-        if request.context:
-            return [turn.content for turn in request.context if turn.role == "user"]
-        return [turn.question for turn in self._turns(conversation, before)]
-
-    def _turns(self, conversation: str | None, before: int | None) -> list[StoredTurn]:
-        """A conversation's turns, those before a number or all."""
-        turns = self.journal.turns(conversation) if conversation else []
-        return [turn for turn in turns if before is None or turn.key.number < before]
 
     @property
     def _room(self) -> int:
@@ -439,43 +388,8 @@ class Desk:
         return self.engine.context_tokens - self.spec.answer_tokens
 
 
-def fit(
-    spec: PromptSpec,
-    tokenizer: Tokenizer,
-    lang: str,
-    sections: Sequence[Section],
-    turns: Sequence[Turn],
-    question: str,
-    room: int,
-) -> tuple[list[int], list[Section]]:
-    """Like `fit_prompt`, as one list of tokens."""
-    prompt, shown = fit_prompt(spec, tokenizer, lang, sections, turns, question, room)
-    return prompt.flat(), shown
-
-
-def fit_prompt(
-    spec: PromptSpec,
-    tokenizer: Tokenizer,
-    lang: str,
-    sections: Sequence[Section],
-    turns: Sequence[Turn],
-    question: str,
-    room: int,
-) -> tuple[Prompt, list[Section]]:
-    """A prompt of at most `room` tokens and the sections in it, given best first.
-
-    What is dropped until it fits: the oldest exchange, again and again; then the worst section. With no section left
-    the prompt may still be too long.
-    """
-    shown, past = list(sections), list(turns)
-    while True:
-        prompt = encode_parts(layout(spec, lang, shown, past, question), tokenizer)
-        if len(prompt) <= room or not (past or shown):
-            return prompt, shown
-        if past:
-            del past[:2]
-        else:
-            shown.pop()
+def _found(hit: Hit) -> dict[str, Any]:
+    return {"ref": hit.section.ref, "score": round(hit.score, 4), "similarity": round(hit.similarity, 4)}
 
 
 def _says(answer: str, refusal: str) -> bool:

@@ -1,12 +1,13 @@
 """What the server streams while it answers: one JSON object a line (NDJSON), told apart by its `event` key.
 
-    stored    the customer's message is on disk; conversation and turn name it from here on
-    found     the sections the answer may rest on, best first
-    queued    how many requests are answered before this one; may repeat with a smaller figure
-    reading   how much of the prompt the model has read; repeats until the first token
-    token     the next piece of the answer, always whole characters
-    done      the whole answer with what it cites, and what it took
-    error     what went wrong; nothing follows
+    stored      the customer's message is on disk; conversation and turn name it from here on
+    understood  what it is about, how its writer feels, and which rule it meets
+    found       the sections the answer may rest on, best first
+    queued      how many requests are answered before this one; may repeat with a smaller figure
+    reading     how much of the prompt the model has read; repeats until the first token
+    token       the next piece of the answer, always whole characters
+    done        the whole answer with what it cites, and what it took
+    error       what went wrong; nothing follows
 
 A stream ends with `done` or `error`; one that ends without either was cut. Knows nothing of how events are carried.
 """
@@ -70,6 +71,23 @@ class Stored(_Event):
     """The language it is answered in."""
 
 
+Confidence = Literal["high", "medium", "low"]
+
+
+class Understood(_Event):
+    """What the policy's phrases and the bundle's heads make of the question; None where neither says anything."""
+
+    event: Literal["understood"] = "understood"
+    intent: str | None = None
+    intent_confidence: Confidence | None = None
+    emotion: str | None = None
+    emotion_confidence: Confidence | None = None
+    rule: str | None = None
+    """The hand-off rule with a phrase in the question."""
+    reasons: tuple[str, ...] = ()
+    """Where these come from: `hand_off.NAME`, `tone.NAME`, `intent NAME .93`, `emotion NAME .71`."""
+
+
 class Queued(_Event):
     """Requests before this one, the running one included."""
 
@@ -119,8 +137,9 @@ class Done(_Event):
     """Figures, promises (the sentence), names and addresses that no section shown to the model nor the question has."""
     decided: str = ""
     """What made it: `model`, `section` (quoted), `rule:NAME`, `fixed:ID`, or a hand-off's reason."""
+    intent: str | None = None
     emotion: str | None = None
-    """The policy's tone that the question called for."""
+    """As `understood` said."""
     finish: Literal["stop", "length"] = "stop"
     """`length` when the answer was cut at the most tokens it may have."""
     prompt_tokens: int = 0
@@ -150,7 +169,7 @@ class Failed(_Event):
         return rebuild(self.error, self.what, self.where, self.hint)
 
 
-Event = Annotated[Stored | Queued | Found | Reading | Token | Done | Failed, Field(discriminator="event")]
+Event = Annotated[Stored | Understood | Queued | Found | Reading | Token | Done | Failed, Field(discriminator="event")]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 

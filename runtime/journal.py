@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +32,6 @@ State = Literal["open", "complete", "cancelled", "failed", "partial"]
 """`open` while it is answered; `partial` when the process died before it could say how it ended."""
 Verdict = Literal["accepted", "edited", "rejected"]
 """What the agent did with a draft."""
-HandoffState = Literal["open", "taken", "closed"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,35 @@ class StoredTurn:
     """What the turn took and what it cites; shape belongs to the desk."""
     asked: str = ""
     """ISO 8601, UTC."""
+    ended: str | None = None
+    label: Label | None = None
     feedback: Feedback | None = None
+
+    @property
+    def reply(self) -> str | None:
+        """What the customer was sent; None as long as nobody sent anything."""
+        if self.feedback is None or self.feedback.verdict == "rejected":
+            return None
+        return self.feedback.reply or (self.draft if self.feedback.verdict == "accepted" else None)
+
+    @property
+    def intent(self) -> str | None:
+        """What the question was about: a person's word, else the head's."""
+        return (self.label and self.label.intent) or self.details.get("intent")
+
+    @property
+    def emotion(self) -> str | None:
+        """How its writer felt: a person's word, else the policy's or the head's."""
+        return (self.label and self.label.emotion) or self.details.get("emotion")
+
+
+@dataclass(frozen=True)
+class Label:
+    """What a person says a question's intent and emotion are, where the heads were wrong."""
+
+    intent: str | None = None
+    emotion: str | None = None
+    agent: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,17 +101,8 @@ class Feedback:
     seconds: float | None = None
     """From the draft to the reply."""
     agent: str = ""
-
-
-@dataclass(frozen=True)
-class Handoff:
-    """A turn that a person should take over."""
-
-    key: TurnKey
-    reason: str
-    opened: str
-    state: HandoffState
-    agent: str | None
+    at: str = field(default="", compare=False)
+    """When; given by the journal."""
 
 
 class Journal:
@@ -119,22 +137,31 @@ class Journal:
 
     def ask(self, conversation: str | None, question: str, lang: str) -> TurnKey:
         """Store a customer's message before anything is done about it; begins a conversation when none is named."""
-        with self._transaction():
+        with self.transaction():
             name = conversation or uuid4().hex
-            self._db.execute("INSERT OR IGNORE INTO conversation VALUES (?, ?)", (name, self._time()))
+            self._db.execute("INSERT OR IGNORE INTO conversation VALUES (?, ?)", (name, self.time()))
             (last,) = self._db.execute(
                 "SELECT coalesce(max(number), 0) FROM turn WHERE conversation = ?", (name,)
             ).fetchone()
             self._db.execute(
                 "INSERT INTO turn (conversation, number, asked, lang, question) VALUES (?, ?, ?, ?, ?)",
-                (name, last + 1, self._time(), lang, question),
+                (name, last + 1, self.time(), lang, question),
             )
             index_turn(self._db, name, last + 1)
+            # Whoever writes again is not done with.
+            self._db.execute("UPDATE meta SET status = 'open', snooze_until = NULL WHERE conversation = ?", (name,))
         return TurnKey(name, last + 1)
+
+    def note(self, conversation: str | None, message: str, lang: str) -> TurnKey:
+        """Store a customer's message that nobody drafts an answer to, such as while there is no model."""
+        with self.transaction():
+            key = self.ask(conversation, message, lang)
+            self.end(key, "complete", "", details={"decided": "agent"})
+        return key
 
     def draft(self, key: TurnKey, text: str) -> None:
         """Store the draft so far."""
-        with self._transaction():
+        with self.transaction():
             self._change(key, "draft = ?", text)
 
     def end(
@@ -149,63 +176,30 @@ class Journal:
     ) -> None:
         """Store how a turn ended, with the draft as far as it came."""
         said = json.dumps(details or {}, ensure_ascii=False)
-        with self._transaction():
+        with self.transaction():
             self._change(
                 key,
                 "draft = ?, state = ?, handoff = ?, model = ?, details = ?, ended = ?",
-                draft, state, handoff, model, said, self._time(),
+                draft, state, handoff, model, said, self.time(),
             )  # fmt: skip
             self._ended(key)
 
     def feed_back(self, key: TurnKey, feedback: Feedback) -> None:
         """Store what became of a draft; what `feedback` leaves open stays as it was."""
-        with self._transaction():
-            self._need(key)
+        with self.transaction():
+            self.need(key)
             self._db.execute(
                 "INSERT INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
                 " at = excluded.at, agent = excluded.agent, verdict = coalesce(excluded.verdict, verdict),"
                 " reply = coalesce(excluded.reply, reply), reason = coalesce(excluded.reason, reason),"
                 " rating = coalesce(excluded.rating, rating), seconds = coalesce(excluded.seconds, seconds)",
                 (
-                    key.conversation, key.number, self._time(), feedback.agent, feedback.verdict, feedback.reply,
+                    key.conversation, key.number, self.time(), feedback.agent, feedback.verdict, feedback.reply,
                     feedback.reason, feedback.rating, feedback.seconds,
                 ),
             )  # fmt: skip
-            self._enqueue(key)
+            self.enqueue(key)
             index_turn(self._db, key.conversation, key.number)
-
-    def handoffs(self, *, state: HandoffState | None = "open", limit: int = 100) -> list[Handoff]:
-        """Hand-offs, oldest first; with `state` None all of them."""
-        with self._lock, self._errors():
-            rows = self._db.execute(
-                "SELECT conversation, number, reason, opened, state, agent FROM handoff"
-                " WHERE ? IN (state, 'all') ORDER BY opened LIMIT ?",
-                (state or "all", limit),
-            ).fetchall()
-        return [Handoff(TurnKey(row[0], row[1]), *row[2:]) for row in rows]
-
-    def change_handoff(self, key: TurnKey, state: HandoffState, agent: str) -> None:
-        """Take, close or reopen a hand-off; `MissingError` when there is none."""
-        with self._transaction():
-            done = self._db.execute(
-                "UPDATE handoff SET state = ?, agent = ?, changed = ? WHERE conversation = ? AND number = ?",
-                (state, agent, self._time(), key.conversation, key.number),
-            )
-            if done.rowcount != 1:
-                raise MissingError(f"no hand-off of turn {key.number} in conversation {key.conversation}")
-
-    def conversations(self, *, limit: int = 50) -> list[dict[str, Any]]:
-        """The conversations last touched, newest first: id, started, last question, its language and its state."""
-        with self._lock, self._errors():
-            rows = self._db.execute(
-                "SELECT id, started, number, asked, lang, question, state FROM conversation JOIN turn"
-                " ON turn.conversation = id AND number ="
-                " (SELECT max(number) FROM turn AS later WHERE later.conversation = id)"
-                " ORDER BY asked DESC LIMIT ?",
-                (limit,),
-            ).fetchall()
-        names = ("conversation", "started", "turns", "asked", "lang", "question", "state")
-        return [dict(zip(names, row, strict=True)) for row in rows]
 
     def search(self, query: str, *, limit: int = 20) -> list[FoundTurn]:
         """Turns that hold every word of the query, best first (`runtime.journal_search`)."""
@@ -223,7 +217,7 @@ class Journal:
 
     def mark_sent(self, key: TurnKey, revision: int) -> None:
         """A turn has arrived at head office; one that changed since keeps waiting."""
-        with self._transaction():
+        with self.transaction():
             self._db.execute(
                 "UPDATE outbox SET state = 'sent' WHERE conversation = ? AND number = ? AND revision = ?",
                 (key.conversation, key.number, revision),
@@ -231,7 +225,7 @@ class Journal:
 
     def prune(self, *, keep_days: int, redact_after_days: int, redactor: Callable[[], Callable[[str], str]]) -> Pruned:
         """Forget what is old (`runtime.journal_care.prune`), so that no byte of it stays in the files."""
-        with self._transaction():
+        with self.transaction():
             done = prune(
                 self._db, self._now(), keep_days=keep_days, redact_after_days=redact_after_days, redactor=redactor
             )
@@ -246,9 +240,12 @@ class Journal:
         """A conversation's turns, oldest first; empty when there is no such conversation."""
         with self._lock, self._errors():
             rows = self._db.execute(
-                "SELECT conversation, number, lang, question, draft, state, handoff, model, details, asked,"
-                " at, verdict, reply, reason, rating, seconds, agent"
-                " FROM turn LEFT JOIN feedback USING (conversation, number) WHERE conversation = ? ORDER BY number",
+                "SELECT turn.conversation, turn.number, lang, question, draft, state, handoff, model, details, asked,"
+                " ended, label.at, label.intent, label.emotion, label.agent,"
+                " verdict, reply, reason, rating, seconds, feedback.agent, feedback.at"
+                " FROM turn LEFT JOIN feedback USING (conversation, number)"
+                " LEFT JOIN label USING (conversation, number)"
+                " WHERE turn.conversation = ? ORDER BY turn.number",
                 (conversation,),
             ).fetchall()
         return [
@@ -262,10 +259,51 @@ class Journal:
                 model=row[7],
                 details=json.loads(row[8]),
                 asked=row[9],
-                feedback=None if row[10] is None else Feedback(*row[11:]),
+                ended=row[10],
+                label=None if row[11] is None else Label(*row[12:15]),
+                feedback=None if row[21] is None else Feedback(*row[15:22]),
             )
             for row in rows
         ]
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, for `runtime.inbox` too; nothing else writes meanwhile."""
+        with self._lock, self._errors():
+            within = self._db.in_transaction
+            if within:  # a part of one that is under way in this thread
+                yield self._db
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """To read, while nobody writes."""
+        with self._lock, self._errors():
+            yield self._db
+
+    def enqueue(self, key: TurnKey) -> None:
+        """A turn has changed and will leave (again); inside a transaction."""
+        self._db.execute(
+            "INSERT INTO outbox VALUES (?, ?, 1, 'waiting', ?) ON CONFLICT DO UPDATE SET"
+            " revision = revision + 1, state = 'waiting', changed = excluded.changed",
+            (key.conversation, key.number, self.time()),
+        )
+
+    def need(self, key: TurnKey) -> None:
+        """`MissingError` when there is no such turn; inside a transaction."""
+        self._change(key, "number = number")
+
+    def time(self) -> str:
+        """Now, as it is stored: ISO 8601, UTC, milliseconds."""
+        return self._now().isoformat(timespec="milliseconds")
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
@@ -295,46 +333,21 @@ class Journal:
 
     def _end_cut_turns(self) -> None:
         """Turns that were open when the last process died."""
-        with self._transaction():
+        with self.transaction():
             rows = self._db.execute("SELECT conversation, number FROM turn WHERE state = 'open'").fetchall()
             for key in (TurnKey(*row) for row in rows):
-                self._change(key, "state = 'partial', ended = ?", self._time())
+                self._change(key, "state = 'partial', ended = ?", self.time())
                 self._ended(key)
 
     def _ended(self, key: TurnKey) -> None:
         """What goes into the same transaction as the end of a turn."""
-        self._enqueue(key)
+        self.enqueue(key)
         self._db.execute(
             "INSERT OR IGNORE INTO handoff SELECT conversation, number, handoff, ended, 'open', NULL, ended FROM turn"
             " WHERE conversation = ? AND number = ? AND handoff IS NOT NULL",
             (key.conversation, key.number),
         )
         index_turn(self._db, key.conversation, key.number)
-
-    def _enqueue(self, key: TurnKey) -> None:
-        self._db.execute(
-            "INSERT INTO outbox VALUES (?, ?, 1, 'waiting', ?) ON CONFLICT DO UPDATE SET"
-            " revision = revision + 1, state = 'waiting', changed = excluded.changed",
-            (key.conversation, key.number, self._time()),
-        )
-
-    def _need(self, key: TurnKey) -> None:
-        self._change(key, "number = number")
-
-    def _time(self) -> str:
-        return self._now().isoformat(timespec="milliseconds")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -6,13 +6,15 @@ in the new journal; a copy appears whole or not at all and is owner-only; what i
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from runtime.errors import IntegrityError, MissingError
@@ -23,8 +25,12 @@ from runtime.salvage import Row, salvage_rows
 
 Count = Callable[[float, float], None]
 _COPY_PAGES = 256
-_TEXTS = {"turn": ("question", "draft"), "feedback": ("reply", "reason")}
+_TEXTS: dict[str, tuple[str, ...]] = {"turn": ("question", "draft"), "feedback": ("reply", "reason")}
 """Columns with words of customers and agents."""
+_NOTES: dict[str, tuple[str, ...]] = {"meta": ("notes", "summary"), "composer": ("text",)}
+"""The same, one row a conversation."""
+_SAID = ("query", "entities", "unsupported", "error")
+"""What a turn's details quote of them."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,7 @@ def prune(
             "SELECT count(*) FROM outbox WHERE conversation = ? AND state = 'waiting'", (conversation,)
         ).fetchone()
         forget_conversation(db, conversation)
-        for table in ("outbox", "handoff", "feedback", "turn", "redacted"):
+        for table in ("outbox", "handoff", "feedback", "label", "turn", "redacted", "meta", "composer"):
             db.execute(f"DELETE FROM {table} WHERE conversation = ?", (conversation,))  # noqa: S608 - ours
         db.execute("DELETE FROM conversation WHERE id = ?", (conversation,))
         deleted += 1
@@ -202,13 +208,41 @@ def _untouched(db: sqlite3.Connection, now: datetime, days: int) -> Iterator[str
 def _redact(db: sqlite3.Connection, conversation: str, redact: Callable[[str], str]) -> None:
     numbers = db.execute("SELECT number FROM turn WHERE conversation = ? ORDER BY number", (conversation,)).fetchall()
     for (number,) in numbers:
+        key = {"conversation": conversation, "number": number}
         for table, columns in _TEXTS.items():
             for column in columns:
-                where = "WHERE conversation = ? AND number = ?"
-                key = (conversation, number)
-                row = db.execute(f"SELECT {column} FROM {table} {where}", key).fetchone()  # noqa: S608 - ours
-                if row and row[0]:
-                    said = redact(row[0])
-                    db.execute(f"UPDATE {table} SET {column} = ? {where}", (said, *key))  # noqa: S608 - ours
+                _change(db, table, column, key, redact)
+        _change(db, "turn", "details", key, lambda kept: _redact_details(kept, redact))
         index_turn(db, conversation, number)
+    for table, notes in _NOTES.items():
+        for column in notes:
+            _change(db, table, column, {"conversation": conversation}, redact)
+    _change(db, "meta", "tags", {"conversation": conversation}, lambda kept: _redact_json(kept, redact))
     db.execute("INSERT OR IGNORE INTO redacted VALUES (?)", (conversation,))
+
+
+def _change(
+    db: sqlite3.Connection, table: str, column: str, key: Mapping[str, str | int], change: Callable[[str], str]
+) -> None:
+    where = "WHERE " + " AND ".join(f"{name} = ?" for name in key)
+    row = db.execute(f"SELECT {column} FROM {table} {where}", tuple(key.values())).fetchone()  # noqa: S608 - ours
+    if row and row[0]:
+        db.execute(f"UPDATE {table} SET {column} = ? {where}", (change(row[0]), *key.values()))  # noqa: S608 - ours
+
+
+def _redact_json(kept: str, redact: Callable[[str], str]) -> str:
+    return json.dumps(_cleaned(json.loads(kept), redact), ensure_ascii=False)
+
+
+def _redact_details(kept: str, redact: Callable[[str], str]) -> str:
+    details = json.loads(kept)
+    clean = {name: _cleaned(value, redact) if name in _SAID else value for name, value in details.items()}
+    return json.dumps(clean, ensure_ascii=False)
+
+
+def _cleaned(value: Any, redact: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {name: _cleaned(one, redact) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_cleaned(one, redact) for one in value]
+    return redact(value) if isinstance(value, str) else value

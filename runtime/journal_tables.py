@@ -105,6 +105,39 @@ MIGRATIONS = (
         """,
         index_all,
     ),
+    Migration(
+        "What people say of a turn, how a conversation stands in the inbox, and what is typed and not sent yet.",
+        """
+        CREATE TABLE label (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            intent TEXT,
+            emotion TEXT,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE meta (
+            conversation TEXT PRIMARY KEY REFERENCES conversation (id),
+            changed TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('open', 'snoozed', 'closed')),
+            snooze_until TEXT,
+            assignee TEXT,
+            tags TEXT NOT NULL,
+            notes TEXT NOT NULL,
+            summary TEXT NOT NULL,
+            satisfaction INTEGER CHECK (satisfaction BETWEEN 1 AND 5)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE composer (
+            conversation TEXT PRIMARY KEY,
+            revision INTEGER NOT NULL,
+            changed TEXT NOT NULL,
+            text TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )
 
 KEPT = {
@@ -112,6 +145,9 @@ KEPT = {
     "feedback": (9, "sisstttnn"),
     "handoff": (7, "sisssts"),
     "outbox": (5, "siiss"),
+    "label": (6, "sisstt"),
+    "meta": (10, "ssssttsssn"),
+    "composer": (4, "siss"),
 }
 """Tables that are salvaged: how many columns, and their kinds.
 

@@ -3,8 +3,11 @@
     [refusal]    text            said when nothing is found; default: the sentence in the bundle's prompt.json
     [hand_off]   name = [phrases]   a phrase in the question hands the conversation to a person; the name is the reason
     [reply]      hand_off, quote    what is said on a hand-off, and before a section that is quoted; optional
-    [tone.NAME]  phrases, say       what is said first to a customer whose question holds one of the phrases
-    [[answer]]   id, text, phrases, questions, evidence   a fixed answer: for rare intents, and for what must be said so
+    [tone.NAME]  phrases, say       what is said first to a customer whose question holds one of the phrases, or whose
+                                    emotion the head is sure is NAME
+    [intent], [emotion]   high, medium, hand_off   from which probability a guess counts, and which go to a person
+    [[answer]]   id, text, phrases, questions, intents, evidence   a fixed answer: what must be said word for word
+    [[canned]]   id, title, text    a reply that agents insert
     [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
@@ -21,7 +24,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -68,8 +71,34 @@ class Tone(BaseModel):
     """What is said first to a customer in this mood."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    phrases: tuple[str, ...] = Field(min_length=1)
+    phrases: tuple[str, ...] = Field(default=(), min_length=1)
+    """Any of these in a question says so, whatever the emotion head thinks; without any, the head alone does."""
     say: str = Field(min_length=1)
+
+
+class Confident(BaseModel):
+    """From which calibrated probability a head's guess is called high or medium, and what follows from it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    high: float = Field(default=0.8, ge=0, le=1)
+    medium: float = Field(default=0.5, ge=0, le=1)
+    hand_off: tuple[str, ...] = ()
+    """Labels that go to a person when they are guessed with high confidence."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Confident:
+        if self.medium > self.high:
+            raise ValueError("medium must not be above high")
+        return self
+
+
+class Canned(BaseModel):
+    """A reply that agents insert with a key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str = Field(pattern=r"^[\w.-]{1,64}$")
+    title: str = Field(min_length=1)
+    text: str = Field(min_length=1)
 
 
 class FixedAnswer(BaseModel):
@@ -82,13 +111,15 @@ class FixedAnswer(BaseModel):
     """Any of these in a question, and the answer is given."""
     questions: tuple[str, ...] = ()
     """A question as near to one of these as `[curated]` says gets the answer."""
+    intents: tuple[str, ...] = ()
+    """A question that has one of these intents with high confidence gets it: for rare intents."""
     evidence: tuple[str, ...] = ()
     """`article#section` references that are cited with it."""
 
     @model_validator(mode="after")
     def _reachable(self) -> FixedAnswer:
-        if not (self.phrases or self.questions):
-            raise ValueError("needs phrases or questions, or nobody would ever hear it")
+        if not (self.phrases or self.questions or self.intents):
+            raise ValueError("needs phrases, questions or intents, or nobody would ever hear it")
         return self
 
 
@@ -123,6 +154,9 @@ class Policy(BaseModel):
     tone: dict[str, Tone] = Field(default_factory=dict)
     answer: tuple[FixedAnswer, ...] = ()
     curated: Curated = Curated()
+    intent: Confident = Confident()
+    emotion: Confident = Confident()
+    canned: tuple[Canned, ...] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Policy:
@@ -133,6 +167,9 @@ class Policy(BaseModel):
         names = [one.id for one in self.answer]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two answers are called '{twice}'")
+        names = [one.id for one in self.canned]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two canned replies are called '{twice}'")
         return self
 
     def hand_off_text(self, lang: str) -> str:
@@ -176,6 +213,13 @@ class Decision:
     """Of a hand-off, or the fixed answer's id."""
 
 
+class Sure(NamedTuple):
+    """What the heads are sure of."""
+
+    intent: str | None = None
+    emotion: str | None = None
+
+
 def decide(
     policy: Policy,
     *,
@@ -185,23 +229,34 @@ def decide(
     similarities: Sequence[float] | None,
     orders: bool = False,
     curated: tuple[str, float] | None = None,
+    sure: Sure | None = None,
 ) -> Decision:
     """What to do next; `similarities` are the hits' cosines, or None before the search.
 
-    `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine).
+    `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine); `sure` is what the
+    heads say with high confidence.
 
     1. a hand-off phrase: to a person, whatever else is true
     2. a fixed answer's phrase: that answer
-    3. not searched yet: search
-    4. a fixed answer's question near enough: that answer
-    5. `orders` to the model in the question: refuse and offer a person
-    6. nothing similar enough: refuse and offer a person
-    7. a language the model does not write: quote the best section
-    8. else let the model answer
+    3. an intent or an emotion that is certain and goes to a person: to a person
+    4. a certain intent with a fixed answer: that answer
+    5. not searched yet: search
+    6. a fixed answer's question near enough: that answer
+    7. `orders` to the model in the question: refuse and offer a person
+    8. nothing similar enough: refuse and offer a person
+    9. a language the model does not write: quote the best section
+    10. else let the model answer
     """
+    sure = sure or Sure()
     if rule := matching_rule(policy, question):
         return Decision("hand_off", rule)
     if fixed := next((one.id for one in policy.answer if _holds(question, one.phrases)), None):
+        return Decision("fixed", fixed)
+    if sure.intent in policy.intent.hand_off:
+        return Decision("hand_off", sure.intent)
+    if sure.emotion in policy.emotion.hand_off:
+        return Decision("hand_off", sure.emotion)
+    if fixed := next((one.id for one in policy.answer if sure.intent in one.intents), None):
         return Decision("fixed", fixed)
     if similarities is None:
         return Decision("retrieve")

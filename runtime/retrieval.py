@@ -168,6 +168,11 @@ class Retriever:
                 return article
         raise MissingError(f"no article '{identity}'", hint="ids are listed in the bundle's articles folder")
 
+    def section(self, reference: str, lang: str) -> Section | None:
+        """A section by its reference, in `lang` if it is written in it, else in any; None when it is gone."""
+        here = [section for _, section in self._rows if section.ref == reference]
+        return next((section for section in here if section.lang == lang), here[0] if here else None)
+
     def close(self) -> None:
         """Let go of the index."""
         self._index.close()

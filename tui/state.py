@@ -220,6 +220,8 @@ def _hear(state: State, heard: Heard) -> State:
     match event:
         case events.Stored():
             return replace(state, conversation=event.conversation)
+        case events.Understood():
+            return state
         case events.Queued():
             return _turn(state, replace(turn, phase=Phase.QUEUED, position=event.position))
         case events.Found():

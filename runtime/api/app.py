@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from runtime import __version__
-from runtime.api import conversations, health, knowledge, openai, typing
+from runtime.api import conversations, health, inbox, knowledge, openai, typing
 from runtime.api.bodies import OversizedError
 from runtime.api.guard import Guard
 from runtime.api.service import Service
@@ -25,7 +25,7 @@ def create_app(service: Service) -> Any:
     """The ASGI application of one server."""
     # No documentation pages: they load their scripts from the network. The document itself is /openapi.json.
     app = FastAPI(title="Edgedesk", version=__version__, docs_url=None, redoc_url=None)
-    for part in (health, knowledge, conversations, typing, openai):
+    for part in (health, knowledge, conversations, inbox, typing, openai):
         app.include_router(part.routes(service))
 
     @app.exception_handler(EdgedeskError)

@@ -1,12 +1,10 @@
-"""Asking, and what agents do with drafts: conversations, feedback, hand-offs, search in past conversations.
+"""Asking, and what agents do with drafts: turns, feedback, search in past conversations, what leaves the branch.
 
 POST /v1/ask                                       AskRequest -> NDJSON events (runtime.events); closing it cancels
-GET  /v1/conversations                             ?limit=
 GET  /v1/conversations/search                      ?q= &limit=
-GET  /v1/conversations/{conversation}              its turns, with drafts and feedback
+GET  /v1/conversations/{conversation}              its turns, with drafts, replies and feedback
+POST /v1/conversations/{conversation}/turns        {text, lang}: a customer's message that nobody drafts an answer to
 POST /v1/conversations/{conversation}/turns/{turn}/feedback
-GET  /v1/handoffs                                  ?state=open|taken|closed
-POST /v1/handoffs/{conversation}/{turn}            {state}; who takes it is who asks
 GET  /v1/outbox                                    what would leave the branch, redacted; admin
 POST /v1/outbox/sent                               {keys}: these have arrived; admin
 """
@@ -25,6 +23,7 @@ from runtime.api.access import Caller
 from runtime.api.bodies import OversizedError, documented, read_body
 from runtime.api.service import Service
 from runtime.api.streams import Answer, EventStream
+from runtime.articles import guess_language
 from runtime.errors import InputError, MissingError
 from runtime.events import AskRequest, Event
 from runtime.journal import Feedback, StoredTurn, TurnKey
@@ -48,12 +47,13 @@ class FeedbackBody(BaseModel):
     seconds: float | None = Field(default=None, ge=0, le=1e7)
 
 
-class HandoffBody(BaseModel):
-    """A hand-off is taken, closed or opened again."""
+class MessageBody(BaseModel):
+    """What a customer said, with no draft wanted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    state: Literal["open", "taken", "closed"]
+    text: str = Field(min_length=1, max_length=20_000)
+    lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
 
 
 class SentBody(BaseModel):
@@ -83,11 +83,6 @@ def routes(service: Service) -> APIRouter:
 
         return EventStream(Answer(service, desk, question), "application/x-ndjson", lines)
 
-    @router.get("/conversations")
-    def conversations(limit: Annotated[int, Query(ge=1, le=500)] = 50) -> dict[str, Any]:
-        """The conversations last touched, newest first."""
-        return {"conversations": service.ready_desk().journal.conversations(limit=limit)}
-
     @router.get("/conversations/search")
     def search(
         q: Annotated[str, Query(max_length=1000)], limit: Annotated[int, Query(ge=1, le=500)] = 20
@@ -97,11 +92,25 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/conversations/{conversation}")
     def conversation(conversation: Name) -> dict[str, Any]:
-        """A conversation's turns, oldest first."""
-        turns = service.ready_desk().journal.turns(conversation)
+        """A conversation's turns, oldest first, and how it stands."""
+        desk = service.ready_desk()
+        turns = desk.journal.turns(conversation)
         if not turns:
             raise MissingError(f"no conversation '{conversation}'", hint="GET /v1/conversations lists them")
-        return {"conversation": conversation, "turns": [_turn(turn) for turn in turns]}
+        return {
+            "conversation": conversation,
+            **asdict(desk.inbox.standing(conversation)),
+            "turns": [_turn(turn, newest=turn is turns[-1]) for turn in turns],
+        }
+
+    @router.post("/conversations/{conversation}/turns", openapi_extra=documented(MessageBody))
+    async def note(conversation: Name, request: Request) -> dict[str, Any]:
+        """Store a customer's message without a draft."""
+        desk = service.ready_desk()
+        body = await read_body(request, MessageBody, 'send {"text": "…"}')
+        lang = body.lang or guess_language(body.text)
+        key = await asyncio.to_thread(desk.journal.note, conversation, body.text, lang)
+        return {"conversation": key.conversation, "turn": key.number, "lang": lang}
 
     @router.post("/conversations/{conversation}/turns/{turn}/feedback", openapi_extra=documented(FeedbackBody))
     async def feedback(conversation: Name, turn: Number, request: Request) -> dict[str, bool]:
@@ -112,24 +121,6 @@ def routes(service: Service) -> APIRouter:
         said = Feedback(**body.model_dump(), agent=caller.name)
         await asyncio.to_thread(desk.journal.feed_back, TurnKey(conversation, turn), said)
         service.figures.feedback(body.verdict, body.rating)
-        return {"ok": True}
-
-    @router.get("/handoffs")
-    def handoffs(
-        state: Literal["open", "taken", "closed"] = "open", limit: Annotated[int, Query(ge=1, le=500)] = 100
-    ) -> dict[str, Any]:
-        """Turns a person should take over, oldest first."""
-        found = service.ready_desk().journal.handoffs(state=state, limit=limit)
-        rows = [{**asdict(one), "conversation": one.key.conversation, "turn": one.key.number} for one in found]
-        return {"handoffs": [{key: value for key, value in row.items() if key != "key"} for row in rows]}
-
-    @router.post("/handoffs/{conversation}/{turn}", openapi_extra=documented(HandoffBody))
-    async def change_handoff(conversation: Name, turn: Number, request: Request) -> dict[str, bool]:
-        """Take, close or reopen a hand-off."""
-        desk = service.ready_desk()
-        body = await read_body(request, HandoffBody, 'send {"state": "taken"}')
-        caller: Caller = request.scope["caller"]
-        await asyncio.to_thread(desk.journal.change_handoff, TurnKey(conversation, turn), body.state, caller.name)
         return {"ok": True}
 
     @router.get("/outbox")
@@ -148,16 +139,27 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _turn(turn: StoredTurn) -> dict[str, Any]:
+def _turn(turn: StoredTurn, *, newest: bool) -> dict[str, Any]:
+    feedback = turn.feedback
+    sent = (
+        feedback is not None and feedback.verdict != "rejected" and (feedback.reply or feedback.verdict == "accepted")
+    )
+    reply = (feedback.reply or turn.draft) if feedback and sent else None
     return {
         "turn": turn.key.number,
         "asked": turn.asked,
+        "ended": turn.ended,
         "lang": turn.lang,
         "question": turn.question,
         "draft": turn.draft,
+        "reply": reply,
+        "retired": reply is not None or not newest,
         "state": turn.state,
         "handoff": turn.handoff,
         "model": turn.model,
+        "intent": turn.intent,
+        "emotion": turn.emotion,
+        "label": asdict(turn.label) if turn.label else None,
         "details": turn.details,
-        "feedback": asdict(turn.feedback) if turn.feedback else None,
+        "feedback": asdict(feedback) if feedback else None,
     }

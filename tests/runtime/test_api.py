@@ -72,6 +72,7 @@ async def test_a_draft_is_judged_and_found_again(http: httpx.AsyncClient) -> Non
     assert (await http.post(place, json={"rating": 4})).status_code == 200
     (turn,) = (await http.get(f"/v1/conversations/{conversation}")).json()["turns"]
     assert (turn["question"], turn["draft"], turn["state"]) == (EN, ANSWER, "complete")
+    assert turn["feedback"].pop("at") >= turn["asked"]
     assert turn["feedback"] == {
         "verdict": "edited", "reply": "一个月", "reason": None, "rating": 4, "seconds": 3.0, "agent": "local",
     }  # fmt: skip
@@ -130,7 +131,7 @@ async def test_who_takes_a_hand_off_is_who_asks(service: Service, far: httpx.Asy
     far.headers["Authorization"] = f"Bearer {service.agents.add('ann', Role.AGENT)}"
     await ask(far, "human agent please", conversation="talk")
     await far.post("/v1/handoffs/talk/1", json={"state": "taken"})
-    assert [one.agent for one in service.ready_desk().journal.handoffs(state="taken")] == ["ann"]
+    assert [one.agent for one in service.ready_desk().inbox.handoffs(state="taken")] == ["ann"]
 
 
 async def test_nothing_personal_is_in_the_log_or_the_outbox(
@@ -329,7 +330,7 @@ async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
             "headers": [], "server": ("edgedesk", None), "scheme": "http", "root_path": "", "http_version": "1.1",
         }  # fmt: skip
         call = asyncio.create_task(create_app(service)(scope, receive, send))
-        while not (running := [one for one in desk.journal.conversations() if one["state"] == "open"]):  # noqa: ASYNC110
+        while not (running := [one for one in desk.inbox.conversations() if one["state"] == "open"]):  # noqa: ASYNC110
             await asyncio.sleep(0)
         gone.set()
         await call

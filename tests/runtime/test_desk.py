@@ -9,9 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.articles import Section
-from runtime.desk import fit, open_desk
+from runtime.desk import open_desk
 from runtime.errors import InputError, MissingError
-from runtime.events import AskRequest, Done, Event, Failed, Found, Queued, Reading, Stored, Token, parse_event, rebuild
+from runtime.events import (
+    AskRequest,
+    Done,
+    Event,
+    Failed,
+    Found,
+    Queued,
+    Reading,
+    Stored,
+    Token,
+    Understood,
+    parse_event,
+    rebuild,
+)
+from runtime.fitting import fit
 from runtime.home import hold
 from runtime.policy import Decision, Policy, decide, matching_rule, read_policy
 from runtime.prompt import PromptSpec
@@ -44,10 +58,10 @@ def test_a_turn_is_stored_found_written_and_cited_in_that_order(
     home = make_home(scripted_gguf)
     (events,) = answer(home, EN)
     kinds = [type(event) for event in events]
-    assert kinds[:3] == [Stored, Found, Queued]
+    assert kinds[:4] == [Stored, Understood, Found, Queued]
     reading = kinds.count(Reading)
     assert reading
-    assert kinds[3:-1] == [Reading] * reading + [Token] * (len(kinds) - 4 - reading)
+    assert kinds[4:-1] == [Reading] * reading + [Token] * (len(kinds) - 5 - reading)
     done = events[-1]
     assert isinstance(done, Done)
     assert done.answer == "".join(event.text for event in events if isinstance(event, Token)) == ANSWER
@@ -88,7 +102,7 @@ def test_who_asks_for_a_person_gets_one_without_search_or_model(
 ) -> None:
     english, chinese = answer(make_home(scripted_gguf), "I want a HUMAN  agent!", "请转人工")
     for events, text in ((english, "I am handing you over to a colleague."), (chinese, "我这就为您转接同事。")):
-        assert [type(event) for event in events] == [Stored, Token, Done]
+        assert [type(event) for event in events] == [Stored, Understood, Token, Done]
         done = events[-1]
         assert isinstance(done, Done)
         assert (done.answer, done.handoff, done.citations) == (text, "asks_for_person", ())

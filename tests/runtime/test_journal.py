@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import IntegrityError, MissingError
+from runtime.inbox import Inbox
 from runtime.journal import MIGRATIONS, Feedback, Journal, TurnKey
 
 HOSTILE = "退货？ NUL \x00, escape \x1b[31m, bidi \u202e, markup [/red], quote ' \" ; DROP TABLE turn; 🙂"
@@ -36,6 +37,7 @@ def test_every_commit_is_fsynced_and_one_connection_writes(tmp_path: Path) -> No
         assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+@settings(deadline=None)  # each example waits for the disk
 @given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), min_size=1))
 def test_any_text_is_stored_without_loss(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     """S10."""
@@ -144,7 +146,7 @@ def test_a_journal_of_the_first_format_goes_on_with_all_it_holds(tmp_path: Path)
     with Journal(path) as journal:
         assert [turn.draft for turn in journal.turns("talk")] == ["30天"]
         assert [found.turn for found in journal.search("退货")] == [1]
-        assert [one.reason for one in journal.handoffs()] == ["legal"]
+        assert [one.reason for one in Inbox(journal).handoffs()] == ["legal"]
         assert journal.waiting(10) == [(TurnKey("talk", 1), 1)]
 
 
@@ -174,16 +176,16 @@ def test_a_turn_and_its_outbox_row_and_hand_off_are_stored_together_or_not_at_al
         with pytest.raises(sqlite3.DatabaseError, match="full"):
             journal.end(key, "complete", "A colleague", handoff="legal")
         (turn,) = journal.turns("talk")
-        assert (turn.state, turn.draft, journal.handoffs()) == ("open", "", [])
+        assert (turn.state, turn.draft, Inbox(journal).handoffs()) == ("open", "", [])
         journal._db.execute("DROP TRIGGER full")
         journal.end(key, "complete", "A colleague", handoff="legal")
         assert journal.waiting(10) == [(key, 1)]
-        assert [(one.reason, one.state) for one in journal.handoffs()] == [("legal", "open")]
-        journal.change_handoff(key, "taken", "ann")
-        assert journal.handoffs() == []
-        assert [one.agent for one in journal.handoffs(state="taken")] == ["ann"]
+        assert [(one.reason, one.state) for one in Inbox(journal).handoffs()] == [("legal", "open")]
+        Inbox(journal).change_handoff(key, "taken", "ann")
+        assert Inbox(journal).handoffs() == []
+        assert [one.agent for one in Inbox(journal).handoffs(state="taken")] == ["ann"]
         with pytest.raises(MissingError):
-            journal.change_handoff(TurnKey("talk", 2), "taken", "ann")
+            Inbox(journal).change_handoff(TurnKey("talk", 2), "taken", "ann")
 
 
 def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite", now=lambda: datetime.fromisoformat(next(times))) as journal:
         for name, question in (("a", "first"), ("b", "第二"), ("a", "third")):
             journal.ask(name, question, "en")
-        listed = journal.conversations()
+        listed = Inbox(journal).conversations()
     assert [(one["conversation"], one["turns"], one["question"]) for one in listed] == [
         ("a", 2, "third"),
         ("b", 1, "第二"),

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import MissingError
+from runtime.inbox import Composer, Inbox, Standing
 from runtime.journal import Feedback, Journal, TurnKey
 from runtime.journal_care import backup, open_reading
 from runtime.redact import Redactor
@@ -28,12 +29,16 @@ def text(number: int) -> str:
 
 def fill(path: Path) -> None:
     with Journal(path) as journal:
+        inbox = Inbox(journal)
         for number in range(TURNS):
             key = journal.ask(f"talk-{number // 4}", text(number), "zh")
             handoff = "legal" if number % 10 == 0 else None
             journal.end(key, "complete", f"answer {number}", handoff=handoff, details={"mark": f"«{number}»"})
             if number % 3 == 0:
                 journal.feed_back(key, Feedback("edited", f"reply {number}", agent="ann", seconds=float(number)))
+                inbox.label(key, intent="returns", emotion=None, agent="ann")
+                inbox.change(key.conversation, {"notes": f"备注 {number}", "tags": ("vip",)}, "ann")
+                inbox.compose(key.conversation, f"typed {number}", inbox.composer(key.conversation).revision)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +86,11 @@ def test_a_damaged_journal_is_put_aside_and_all_that_can_be_read_goes_on(
         assert lost <= texts_on(whole, hit)
         if seed == 0:
             assert not lost
-            assert len(journal.handoffs()) == TURNS // 10
+            assert len(Inbox(journal).handoffs()) == TURNS // 10
             assert journal.salvaged.rows["feedback"] == len(range(0, TURNS, 3))
+            assert journal.salvaged.rows["label"] == len(range(0, TURNS, 3))
+            assert Inbox(journal).standing("talk-0") == Standing(tags=("vip",), notes="备注 3")
+            assert Inbox(journal).composer("talk-0") == Composer("typed 3", 2)
             turns = journal.turns("talk-0")
             assert [turn.draft for turn in turns] == [f"answer {number}" for number in range(4)]
             assert turns[3].feedback == Feedback("edited", "reply 3", seconds=3.0, agent="ann")

@@ -18,7 +18,7 @@ import pytest
 
 from runtime.client import Client, ensure_server
 from runtime.errors import BusyError, ExitCode, InputError, MissingError, UnavailableError
-from runtime.events import Citation, Done, Failed, Found, Stored, Token
+from runtime.events import Citation, Done, Failed, Found, Stored, Token, Understood
 from runtime.home import hold, reachable, socket_path
 from runtime.journal import Journal
 
@@ -93,7 +93,7 @@ def test_ask_status_articles_and_search_over_the_socket(home: Path) -> None:
     with serving(home):
         client = Client(home)
         events = list(client.ask(EN))
-        assert [type(event) for event in events[:2]] == [Stored, Found]
+        assert [type(event) for event in events[:3]] == [Stored, Understood, Found]
         done = events[-1]
         assert isinstance(done, Done)
         assert done.answer == ANSWER
