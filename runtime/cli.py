@@ -48,6 +48,7 @@ def install(
         number = store.install(bundle, where, progress=lambda _, done, total: step(done, total))
     installed = store.current_bundle(where)
     _make_index(installed, where)
+    _measure_threads(installed, where)
     info = installed.info
     if as_json:
         _print_json({"generation": number, "bundle": info.name, "version": info.version})
@@ -222,6 +223,16 @@ def _make_index(bundle: Bundle, home: Path) -> None:
 def printable(text: str) -> str:
     """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
     return "".join(" " if _steers(char) else char for char in text)
+
+
+def _measure_threads(bundle: Bundle, home: Path) -> None:
+    """Find out how many threads the model is fastest with; installing does not fail by it."""
+    from runtime.machine import measure
+
+    try:
+        _talk(f"threads: {measure(home, bundle.model_path)}")
+    except EdgedeskError as error:
+        _talk(f"threads not measured: {error}")
 
 
 def _steers(char: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import threading
@@ -42,6 +41,7 @@ def examine(home: Path) -> list[Finding]:
         ("compiler", _compiler),
         ("disk", _disk),
         ("memory", _memory),
+        ("threads", _threads),
         ("bundle", _bundle),
         ("server", _server),
         ("model", _model),
@@ -75,13 +75,14 @@ def _disk(home: Path) -> str:
 
 
 def _memory(home: Path) -> str:
+    from runtime.engine.capacity import available_bytes
     from runtime.store import current_bundle
 
     try:
         need = current_bundle(home).model_path.stat().st_size + WORK_BYTES
     except EdgedeskError:
         need = WORK_BYTES
-    free = available_memory(Path("/proc/meminfo").read_text())
+    free = available_bytes()
     if free < need:
         raise EdgedeskError(
             f"{free / 1e9:.1f} GB are free, the model needs about {need / 1e9:.1f}", hint="close other programs"
@@ -89,12 +90,14 @@ def _memory(home: Path) -> str:
     return f"{free / 1e9:.1f} GB free, about {need / 1e9:.1f} needed"
 
 
-def available_memory(meminfo: str) -> int:
-    """Bytes that can be had without swapping, from the text of /proc/meminfo."""
-    for line in meminfo.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise EdgedeskError("the kernel does not say how much memory is free", where="/proc/meminfo")
+def _threads(home: Path) -> str:
+    from runtime.machine import measured
+    from runtime.settings import load_settings
+
+    found, threads = measured(home), load_settings(home).threads
+    if found is None:
+        return f"{threads}, not measured on this machine (edgedesk install does)"
+    return str(found) if threads == found.threads else f"{threads} by setting; measured: {found}"
 
 
 def _bundle(home: Path) -> str:
@@ -120,10 +123,11 @@ def _server(home: Path) -> str:
 
 def _model(home: Path) -> str:
     from runtime.engine import Engine, SamplingParams
+    from runtime.settings import load_settings
     from runtime.store import current_bundle
 
     path = current_bundle(home).model_path
-    with Engine(path, context_tokens=256, threads=len(os.sched_getaffinity(0)), slots=1) as engine:
+    with Engine(path, context_tokens=256, threads=load_settings(home).threads, slots=1) as engine:
         tokens = engine.vocab.encode("Hello", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
         list(generation)

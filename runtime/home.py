@@ -5,8 +5,10 @@
     journal.sqlite    conversations
     install.lock      held by whoever installs
     settings.toml     settings of this branch
+    machine.json      threads, as measured at install
+    knowledge/        compiled articles
     agents.json       who may use the server over TCP
-    run/              edgedesk.sock, edgedesk.lock, token, serve.log, log.jsonl; owner-only
+    run/              edgedesk.sock, edgedesk.lock, token, serve.log, log.jsonl, turns/; owner-only
 
 Promises: the socket's path works however deep the home lies. Knows nothing of what is in the parts.
 """

@@ -67,6 +67,8 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
         talk_folder=home / TALKS if settings.conversations_mib else None,
         talk_bytes=settings.conversations_mib << 20,
         weights=weights,
+        memory_bytes=settings.memory_mib << 20 if settings.memory_mib else None,
+        nice=settings.nice,
     )
 
 

@@ -80,10 +80,12 @@ class LlamaFile:
             self._decode(tokens, len(prefix), range(start, len(tokens)))
             yield self._rows(start, len(tokens))
 
-    def decode_rate(self, tokens: Sequence[int], count: int) -> float:
+    def decode_rate(self, tokens: Sequence[int], count: int, *, threads: int | None = None) -> float:
         """Tokens a second when writing `count` tokens greedily after `tokens`, one at a time: median of the steps."""
         import numpy as np
 
+        if threads is not None:
+            self._api.llama_set_n_threads(self._ctx, threads, threads)
         token = int(np.argmax(self.logits(tokens, len(tokens) - 1)[0]))
         seconds = []
         for step in range(count):

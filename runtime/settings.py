@@ -6,7 +6,6 @@ slip of the pen does not pass for a setting.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from runtime.errors import UsageError
 from runtime.files import read_text
+from runtime.machine import measured, processors
 from runtime.record import describe
 
 FILE_NAME = "settings.toml"
@@ -25,8 +25,12 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EDGEDESK_", extra="forbid", frozen=True)
 
-    threads: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, le=256)
-    """Threads the engine computes with; by default every processor this process may use."""
+    threads: int = Field(default_factory=processors, ge=1, le=256)
+    """Threads the engine computes with; by default what was measured at install, or every processor it may use."""
+    nice: int = Field(default=0, ge=0, le=19)
+    """How far the engine steps back behind other programs of the machine, as `nice` counts."""
+    memory_mib: int | None = Field(default=None, ge=1)
+    """Memory the engine may take, by default what machine and cgroup have left; fewer slots are opened to fit in."""
     slots: int = Field(default=4, ge=1, le=32)
     """Questions answered at the same time; each takes the memory of a context of its own."""
     kv_type: Literal["f16", "q8_0"] = "f16"
@@ -90,4 +94,6 @@ def load_settings(home: Path, **flags: Any) -> Settings:
         ) from None
     except ValueError as error:
         raise UsageError(f"not TOML ({error})", where=str(path), hint="write lines such as: threads = 2") from None
+    if "threads" not in settings.model_fields_set and (found := measured(home)):
+        return settings.model_copy(update={"threads": found.threads})
     return settings

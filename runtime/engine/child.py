@@ -43,7 +43,8 @@ class Child:
             self._line.send({"error": pack_error(error)})
             return
         with engine:
-            told = {"context_tokens": engine.context_tokens, "layout": engine.layout, "reason": engine.layout_reason}
+            told: dict[str, Any] = {"context_tokens": engine.context_tokens, "slots": engine.slots}
+            told |= {"layout": engine.layout, "reason": engine.layout_reason}
             self._line.send({"ready": told})
             self._serve(engine, messages)
 
@@ -85,6 +86,7 @@ class Child:
 
 def open_engine(told: dict[str, Any]) -> Engine:
     """An engine from the keywords of the first message; paths came as text."""
+    os.nice(told.pop("nice", 0))
     adapters = {name: Path(path) for name, path in told.pop("adapters", {}).items()}
     folders: dict[str, Any] = {name: Path(path) for name in ("folder", "talk_folder") if (path := told.pop(name, None))}
     return Engine(Path(told.pop("model_path")), adapters=adapters, **folders, **told)

@@ -62,8 +62,9 @@ class Engine:
         talk_folder: Path | None = None,
         talk_bytes: int = TALK_BYTES,
         weights: str = "",
+        memory_bytes: int | None = None,
     ) -> None:
-        """Load the model.
+        """Load the model; fewer slots than asked for where memory is short (`slots`).
 
         `adapters`: LoRA files by the names that requests use. `layout` other than `exact` needs a `folder`, where
         compiled articles take at most `pack_bytes`. `talk_folder`: for conversations' turns that have no room
@@ -87,8 +88,10 @@ class Engine:
             batch_tokens=batch_tokens,
             kv_type=kv_type,
             adapters=adapters,
+            memory_bytes=memory_bytes,
         )
-        self._runner = Runner(self._model, slots=slots, sequences=slots + IDLE_SEQUENCES)
+        self.slots = self._model.slots
+        self._runner = Runner(self._model, slots=self.slots, sequences=slots + IDLE_SEQUENCES)
         self.layout: Layout = "exact"
         self.layout_reason = ""
         """Why it is not the layout that was asked for."""

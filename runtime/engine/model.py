@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.engine.capacity import Needs, available_bytes, fit_slots
 from runtime.engine.library import last_log, library
 from runtime.engine.parts import Layout
 from runtime.engine.vocab import Vocab
@@ -48,7 +49,9 @@ class Model:
         batch_tokens: int,
         kv_type: str = "f16",
         adapters: Mapping[str, Path] | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
+        """`memory_bytes`: what it may take, by default what can be had; so many slots are opened as fit into it."""
         _check_header(path)
         self.path = path
         self.lib = lib = library()
@@ -68,8 +71,15 @@ class Model:
         self._adapters = {name: self._load_adapter(adapter) for name, adapter in (adapters or {}).items()}
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
         self.kv_type = kv_type
+        self.slots = fit_slots(
+            self._needs(max(batch_tokens, sequences)),
+            context_tokens=self.context_tokens,
+            slots=slots,
+            available=available_bytes() if memory_bytes is None else memory_bytes,
+            where=str(path),
+        )
         settings = lib.llama_context_default_params()
-        settings.n_ctx = self.context_tokens * slots
+        settings.n_ctx = self.context_tokens * self.slots
         settings.n_batch = settings.n_ubatch = max(batch_tokens, sequences)  # fewer than sequences aborts the process
         settings.n_threads = settings.n_threads_batch = threads
         settings.n_seq_max = sequences
@@ -86,6 +96,22 @@ class Model:
         self.cells = int(lib.llama_n_ctx(self.context))
         self.memory = lib.llama_get_memory(self.context)
         self._batch = lib.llama_batch_init(settings.n_batch, 0, 1)
+
+    def _needs(self, batch_tokens: int) -> Needs:
+        """Memory, from the file's header; keys and values of heads of different sizes are taken as of the largest."""
+        lib, kind = self.lib, self.metadata("general.architecture")
+        hidden, heads = int(lib.llama_model_n_embd(self._model)), max(1, int(lib.llama_model_n_head(self._model)))
+
+        def size(name: str) -> int:
+            text = self.metadata(f"{kind}.attention.{name}")
+            return int(text) if text.isdigit() else hidden // heads
+
+        head_sizes = size("key_length") + size("value_length")
+        values = lib.llama_model_n_layer(self._model) * lib.llama_model_n_head_kv(self._model) * head_sizes
+        per_token = values * 34 // 32 if self.kv_type == "q8_0" else values * 2
+        # As quantize/plan.py has it: some vectors of the hidden size for every row of a batch, and the logits.
+        buffers = batch_tokens * 4 * (24 * hidden + self.vocab.size)
+        return Needs(int(lib.llama_model_size(self._model)), int(per_token), int(buffers))
 
     @property
     def shares_beginnings(self) -> bool:

@@ -57,10 +57,12 @@ class RemoteEngine:
         talk_folder: Path | None = None,
         talk_bytes: int = TALK_BYTES,
         weights: str = "",
+        memory_bytes: int | None = None,
+        nice: int = 0,
         growth_bytes: int = GROWTH_BYTES,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """Keywords as of `Engine`, and `growth_bytes`, past which the process is replaced."""
+        """Keywords as of `Engine`; `nice` of the process, and `growth_bytes`, past which it is replaced."""
         self._told: dict[str, Any] = {
             "model_path": str(model_path),
             "context_tokens": context_tokens,
@@ -75,6 +77,8 @@ class RemoteEngine:
             "talk_folder": str(talk_folder) if talk_folder else None,
             "talk_bytes": talk_bytes,
             "weights": weights,
+            "memory_bytes": memory_bytes,
+            "nice": nice,
         }
         self._growth_bytes = growth_bytes
         self._first_pause_s = first_pause_s
@@ -198,6 +202,8 @@ class RemoteEngine:
             )
         told = first["ready"]
         self.context_tokens: int = told["context_tokens"]
+        self.slots: int = told["slots"]
+        """Those that fit into memory."""
         self.layout: Layout = told["layout"]
         self.layout_reason: str = told["reason"]
         self._at_first = anonymous_bytes(self.pid)

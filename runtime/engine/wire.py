@@ -4,7 +4,7 @@
     →  {"do": "generate", "id", "prompt", "params", "deadline_s", "conversation"}
     →  {"do": "prepare", "id", "prompt", "conversation", "adapter"}   {"do": "compile", "id", "prompt", "adapter"}
     →  {"do": "cancel", "id"}   {"do": "forget", "conversation"}
-    ←  {"ready": {context_tokens, layout, reason}}   or   {"error"}       first, once
+    ←  {"ready": {context_tokens, slots, layout, reason}}   or   {"error"}       first, once
     ←  {"id", "place": [position, wait_s]}   {"id", "progress": [done, total]}   {"id", "piece": {text, scored}}
     ←  {"id", "stats"}   or   {"id", "error"}                             last for an id
 

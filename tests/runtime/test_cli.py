@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runtime.cli import printable
 from runtime.client import ensure_server
-from runtime.doctor import available_memory
+from runtime.engine.capacity import available_memory
 from runtime.errors import ExitCode
 from runtime.home import find_home, hold
 
@@ -107,7 +107,7 @@ def test_install_generations_and_rollback(home: Path, make_bundle: Callable[...,
 def test_doctor_finds_a_whole_branch_well_and_names_what_is_wrong(home: Path) -> None:
     well = json.loads(run("doctor", "--json").stdout)
     names = [one["name"] for one in well["checks"]]
-    assert names == ["python", "compiler", "disk", "memory", "bundle", "server", "model"]
+    assert names == ["python", "compiler", "disk", "memory", "threads", "bundle", "server", "model"]
     assert well["ok"], well
     (home / "current" / "policy.toml").write_text("changed")
     ill = run("doctor")

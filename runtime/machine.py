@@ -1,0 +1,114 @@
+"""How many threads the model writes fastest with on this machine: measured once, when a bundle is installed.
+
+`machine.json` in the home keeps the choice and what it rests on; the setting `threads` goes before it. It counts as
+long as there are as many processors as there were. Measured in a process of its own: a broken model may bring it down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from runtime.errors import ModelError
+from runtime.files import write_atomic
+
+FILE_NAME = "machine.json"
+ENOUGH = 0.97
+"""The fewest threads are chosen that reach this share of the fastest: the others are the tills'."""
+STEPS = 24
+"""Tokens written for each number of threads."""
+PROMPT = tuple(range(100, 108))
+MEASURE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The choice, and what it rests on."""
+
+    threads: int
+    processors: int
+    model: str
+    tokens_per_s: dict[str, float]
+    """Threads, as text, to speed."""
+
+    def __str__(self) -> str:
+        rates = ", ".join(f"{count}: {rate:.1f}" for count, rate in self.tokens_per_s.items())
+        return f"{self.threads} (tokens a second by threads: {rates})"
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def candidates(count: int) -> list[int]:
+    """Numbers of threads worth trying on so many processors: all up to four, then halves of what there is."""
+    tried = {number for number in range(1, count + 1) if number <= 4} | {count}
+    while count > 4:
+        count //= 2
+        tried.add(count)
+    return sorted(tried)
+
+
+def choose(rates: Mapping[int, float]) -> int:
+    """The fewest threads that are nearly as fast as the fastest."""
+    best = max(rates.values())
+    return min(count for count, rate in rates.items() if rate >= ENOUGH * best)
+
+
+def measure(home: Path, model: Path) -> Measured:
+    """Measure and keep the choice; `ModelError` when the model cannot be run."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "runtime.machine", str(model)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            timeout=MEASURE_S,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_path()])},
+        )
+    except subprocess.TimeoutExpired:
+        raise ModelError(f"it wrote nothing within {MEASURE_S:.0f} s", where=str(model)) from None
+    try:
+        rates = {int(count): float(rate) for count, rate in json.loads(done.stdout).items()}
+        found = Measured(
+            choose(rates), processors(), model.name, {str(count): round(rate, 2) for count, rate in rates.items()}
+        )
+    except (ValueError, AttributeError):
+        raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor") from None
+    write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n")
+    return found
+
+
+def measured(home: Path) -> Measured | None:
+    """What was measured on this machine; None when nothing was, or it has another number of processors now."""
+    try:
+        found = Measured(**json.loads((home / FILE_NAME).read_text(encoding="utf-8")))
+        usable = found.processors == processors() and 1 <= found.threads <= found.processors
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if usable else None
+
+
+def _path() -> list[str]:
+    return list(filter(None, [os.environ.get("PYTHONPATH")]))
+
+
+def main() -> None:
+    """`python -m runtime.machine MODEL` prints {threads: tokens a second}."""
+    from runtime.llama_file import LlamaFile
+
+    counts = candidates(processors())
+    with LlamaFile(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
+        model.decode_rate(PROMPT, 2)  # pages in
+        rates = {count: model.decode_rate(PROMPT, STEPS, threads=count) for count in counts}
+    sys.stdout.write(json.dumps(rates))
+
+
+if __name__ == "__main__":
+    main()
