@@ -23,7 +23,7 @@ from runtime.errors import EdgedeskError
 from runtime.events import AskRequest
 
 if TYPE_CHECKING:
-    from runtime.engine import Engine, Generation, Prompt, RemoteEngine
+    from runtime.engine import Generation, Prompt, TextEngine
 
 KEPT_S = 120.0
 """What nobody went on typing for so long is dropped, when somebody types the next time."""
@@ -67,7 +67,7 @@ class ReadingAhead:
 
     def __init__(
         self,
-        engine: Engine | RemoteEngine,
+        engine: TextEngine,
         lay_out: Callable[[AskRequest], Prompt | None],
         *,
         clock: Callable[[], float] = time.monotonic,

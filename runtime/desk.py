@@ -43,7 +43,7 @@ from runtime.understanding import sure, understand
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Engine, Flag, Prompt, RemoteEngine
+    from runtime.engine import Flag, Prompt, TextEngine
     from runtime.retrieval import Hit, Retriever
 
 
@@ -86,7 +86,7 @@ class Desk:
     def __init__(
         self,
         bundle: Bundle,
-        engine: Engine | RemoteEngine,
+        engine: TextEngine,
         retriever: Retriever,
         journal: Journal,
         settings: Settings,

@@ -20,7 +20,7 @@ from runtime.prompt import Tokenizer, layout
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Flag, Prompt, RemoteEngine
+    from runtime.engine import Flag, Prompt, RemoteEngine, TextEngine
     from runtime.prompt import PromptParts, PromptSpec
     from runtime.settings import Settings
 
@@ -101,7 +101,7 @@ def without_end(spec: PromptSpec, tokenizer: Tokenizer, prompt: Prompt) -> Promp
 
 
 def compile_articles(
-    engine: RemoteEngine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
+    engine: TextEngine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> Compiled:
     """Compile what is not on disk yet; `progress(done, all)` counts sections."""
     wanted = list(prompts(bundle, engine.vocab))
@@ -128,7 +128,7 @@ def compile_articles(
 
 
 @contextmanager
-def compiling(engine: RemoteEngine, bundle: Bundle) -> Iterator[None]:
+def compiling(engine: TextEngine, bundle: Bundle) -> Iterator[None]:
     """Compile in the background while the block runs: only when the engine has nothing else to do."""
     stop = threading.Event()
 

@@ -11,6 +11,7 @@ import ipaddress
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,13 +22,18 @@ import uvicorn
 from runtime.api.access import master_token
 from runtime.api.app import create_app
 from runtime.api.service import Service
-from runtime.desk import forget, open_desk
+from runtime.desk import Desk, forget, open_desk
 from runtime.errors import MissingError, UsageError
 from runtime.home import hold, reachable, run_folder, socket_path
 from runtime.settings import Settings
+from runtime.store import rollback
 
 STOP_TIMEOUT_S = 5
 """How long a stopping server waits for connections to end."""
+LOOK_EVERY_S = 0.5
+"""How often it is looked whether the engine keeps crashing."""
+MOST_CRASHES = 3
+"""Of the engine without a whole answer between them; then the generation before is tried."""
 FORGET_EVERY_S = 6 * 3600
 """How often the journal is looked through for what may not be kept longer."""
 
@@ -134,7 +140,10 @@ class _Server(uvicorn.Server):
 
 
 class _Loader(threading.Thread):
-    """Opens the desk beside the listening server, keeps it open until the end, and closes it in the same thread."""
+    """Opens the desk beside the listening server, keeps it open until the end, and closes it in the same thread.
+
+    An engine that crashes again and again is given up with its bundle: the generation before becomes the current one.
+    """
 
     def __init__(
         self, service: Service, home: Path, settings: Settings, servers: _Servers, say: Callable[[str], None]
@@ -147,19 +156,39 @@ class _Loader(threading.Thread):
     def run(self) -> None:
         service, home, settings, servers, say = self._parts
         try:
-            with open_desk(home, settings) as desk:
-                service.desk = desk
-                if desk.journal.salvaged:
-                    service.log.info("salvaged", **desk.journal.salvaged.rows)
-                    say(str(desk.journal.salvaged))
-                say(f"ready: {desk.model}")
-                while not self._done.wait(FORGET_EVERY_S):
-                    service.log.info("pruned", **forget(desk.journal, desk.bundle).as_dict())
-                service.desk = None
-                service.drain()
+            while not self._done.is_set():
+                with open_desk(home, settings) as desk:
+                    service.desk = desk
+                    if desk.journal.salvaged:
+                        service.log.info("salvaged", **desk.journal.salvaged.rows)
+                        say(str(desk.journal.salvaged))
+                    say(f"ready: {desk.model}")
+                    self._keep(desk)
+                    service.desk = None
+                    service.drain()
+                service.reload()
         except BaseException as error:
             self.error = error
             servers.stop()
+
+    def _keep(self, desk: Desk) -> None:
+        """Until the end, or until another generation is to be opened."""
+        service, home, _, _, say = self._parts
+        forgotten, tried = time.monotonic(), False
+        while not self._done.wait(LOOK_EVERY_S):
+            if desk.engine.deaths >= MOST_CRASHES and not tried:
+                tried = True
+                try:
+                    number = rollback(home)
+                except MissingError:
+                    service.log.info("crashing", deaths=desk.engine.deaths, generation=None)
+                    continue  # nothing to go back to: the engine goes on being started again
+                service.log.info("crashing", deaths=desk.engine.deaths, generation=number)
+                say(f"the engine crashed {desk.engine.deaths} times: back to generation {number}")
+                return
+            if time.monotonic() - forgotten >= FORGET_EVERY_S:
+                forgotten = time.monotonic()
+                service.log.info("pruned", **forget(desk.journal, desk.bundle).as_dict())
 
     def end(self) -> None:
         """Close the desk; answers in work were cancelled and end within a step."""

@@ -72,6 +72,7 @@ def routes(service: Service) -> APIRouter:
     async def ask(request: Request) -> EventStream:
         """Answer a question; the events of `runtime.events`, one JSON object a line."""
         desk = service.ready_desk()
+        service.need_place()
         question = await read_body(request, AskRequest, 'send {"question": "…"}')
         try:
             await asyncio.to_thread(desk.admit, question)

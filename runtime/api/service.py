@@ -47,6 +47,11 @@ class Service:
         """What the company publishes itself."""
         return self.bundle.public_text()
 
+    def reload(self) -> None:
+        """Another generation has become the current one."""
+        self.bundle = current_bundle(self.home)
+        self.__dict__.pop("public_text", None)
+
     @property
     def active(self) -> int:
         """Answers in work."""
@@ -61,12 +66,16 @@ class Service:
     def begin(self) -> threading.Event:
         """A place for one more answer; the event cancels it. `UnavailableError` when all are taken."""
         with self._changed:
-            if len(self._active) > self.settings.queue_limit:
-                self.figures.refused += 1
-                raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
+            self.need_place()
             cancel = threading.Event()
             self._active.add(cancel)
             return cancel
+
+    def need_place(self) -> None:
+        """`UnavailableError` when all places are taken; asked before anything is spent on a question."""
+        if len(self._active) > self.settings.queue_limit:
+            self.figures.refused += 1
+            raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
 
     def finish(self, cancel: threading.Event) -> None:
         """Give the place back."""

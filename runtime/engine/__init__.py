@@ -6,6 +6,7 @@ Knows nothing of how prompts are worded, of articles and policies; it continues 
 from __future__ import annotations
 
 from runtime.engine.engine import Engine
+from runtime.engine.face import TextEngine
 from runtime.engine.generation import Flag, Generation, Piece, Place, Progress, Stats
 from runtime.engine.parts import LAYOUTS, Layout, Prompt
 from runtime.engine.remote import RemoteEngine
@@ -26,6 +27,7 @@ __all__ = [
     "SamplingParams",
     "Scored",
     "Stats",
+    "TextEngine",
     "TextStream",
     "Vocab",
 ]

@@ -92,6 +92,8 @@ class Engine:
         )
         self.slots = self._model.slots
         self._runner = Runner(self._model, slots=self.slots, sequences=slots + IDLE_SEQUENCES)
+        self.deaths = 0
+        """None: it has no process of its own (`runtime.engine.face`)."""
         self.layout: Layout = "exact"
         self.layout_reason = ""
         """Why it is not the layout that was asked for."""
