@@ -1,69 +1,50 @@
 """The console: it holds the state, hears the server, and lets the screens show what changed.
 
-Promises: nothing blocks, and however fast events come the screen is painted once a turn of the event loop; a server
-that is absent, starting, stopping or gone is looked for again and again and said in words; what the agent typed is
-never lost; quitting ends the draft under way and a server that was started here. Decides nothing itself: `tui.state`.
+Promises: nothing blocks, and however fast events come the screen is painted once a turn of the event loop; what the
+agent typed is never lost; quitting ends the draft under way and a server that was started here. Decides nothing itself:
+`tui.state`. What the acts do is in `tui.doing`, what goes on by itself in `tui.keeping`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from textual.app import App, SystemCommand
 from textual.command import CommandPalette
 from textual.screen import Screen
-from textual.theme import Theme
 from textual.widgets import TextArea
 
 from runtime.errors import EdgedeskError
-from runtime.events import Citation, Failed
-from tui.desk import Desk, linked
-from tui.keys import ACTS, bindings
+from runtime.events import Failed
+from tui import clipboard
+from tui.desk import Desk
+from tui.doing import Doing
+from tui.keeping import Keeping
+from tui.keys import bindings, moved, shown
+from tui.practice import Practice
 from tui.screens.article import ArticleScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpScreen
-from tui.state import (
-    Asked,
-    Cancelled,
-    Event,
-    Heard,
-    Link,
-    Linked,
-    NewConversation,
-    Notice,
-    Remarked,
-    State,
-    Typed,
-    reduce,
-)
+from tui.screens.page import PageScreen
+from tui.settings import ConsoleSettings
+from tui.state import Event, Heard, Linked, Notice, Remarked, State, Typed, reduce
 from tui.text import wrap_chinese
+from tui.themes import CONTRAST, THEMES
 from tui.widgets.citations import CitationLine
 from tui.widgets.composer import Composer
-from tui.widgets.transcript import Transcript
+from tui.widgets.inbox import InboxPane
 from tui.words import Words
 
-CONTRAST = Theme(
-    name="edgedesk-contrast",
-    primary="#ffff00",
-    secondary="#00ffff",
-    warning="#ffff00",
-    error="#ff8080",
-    success="#00ff00",
-    accent="#00ffff",
-    foreground="#ffffff",
-    background="#000000",
-    surface="#000000",
-    panel="#202020",
-    dark=True,
-)
-THEMES = ("textual-dark", "textual-light", CONTRAST.name)
 POLL_S = 2.0
-"""How often the server is asked how it is."""
+"""How often the server is asked how it is, and what is new."""
 RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is gone; the last one repeats."""
 TICK_S = 0.5
@@ -82,23 +63,31 @@ class Console(App[None]):
         desk: Desk,
         words: Words,
         *,
-        theme: str = "textual-dark",
+        settings: ConsoleSettings | None = None,
+        folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         poll_s: float = POLL_S,
         retry_s: tuple[float, ...] = RETRY_S,
     ) -> None:
+        """`folder` is where it may write: what it remembers, copies and exports; without one it writes nothing."""
         wrap_chinese()
         super().__init__()
+        self.settings = settings or ConsoleSettings()
+        self.acts = moved(self.settings.keys)
         self.register_theme(CONTRAST)
-        self.theme = theme
+        self.theme = THEMES[self.settings.theme]
+        self.set_keymap(self.settings.keys)
         self.desk = desk
         self.words = words
+        self.folder = folder
         self.state = State()
-        self.chat = ChatScreen()
-        self._clock = clock
-        self._poll_s = poll_s
-        self._retry_s = retry_s
-        self._look_now = asyncio.Event()
+        self.chat = ChatScreen(self.acts)
+        self.clock = clock
+        self.today = today
+        self.doing = Doing(self)
+        self.keeping = Keeping(self, poll_s, retry_s)
+        self.practice = Practice(self)
         self._paint_due = False
 
     def get_default_screen(self) -> Screen[Any]:
@@ -110,17 +99,19 @@ class Console(App[None]):
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(ValueError, RuntimeError):  # Only the main thread may set them.
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
+        self.keeping.restore()
         self.set_interval(TICK_S, self._tick)
-        self.run_worker(self._watch(), group="watch")
-        self._repaint()
+        self.run_worker(self.keeping.watch(), group="watch")
+        self.repaint()
 
     async def on_unmount(self) -> None:
-        """Let go of the server."""
+        """Remember, and let go of the server."""
         self.workers.cancel_all()
+        await self.keeping.remember()
         await self.desk.close()
 
     def dispatch(self, event: Event) -> None:
-        """Take an event into the state and have it painted. What stands in the question field is taken in first."""
+        """Take an event into the state and have it painted. What stands in the field is taken in first."""
         if not self.is_running:
             return  # Quitting: the screens are being taken down.
         composer = self.chat.query_one(Composer)
@@ -128,13 +119,19 @@ class Console(App[None]):
         after = reduce(before, event)
         if after.composer != composer.text:
             composer.set_text(after.composer)
-            if after.composer:
-                self.chat.set_focus(composer)  # A question that came back is at hand to be changed and sent again.
+            if after.composer and not isinstance(event, Linked) and self.screen is self.chat:
+                self.chat.set_focus(composer)  # What came back is at hand to be changed and sent again.
         if after is not self.state:
             self.state = after
-            self._repaint()
+            self.keeping.changed()
+            self.repaint()
 
-    def _repaint(self) -> None:
+    def say(self, name: str, *, number: int = 0, text: str = "") -> None:
+        """A remark to the agent, by its name in the catalogue."""
+        self.dispatch(Remarked(Notice(name, number, text)))
+
+    def repaint(self) -> None:
+        """Paint once more before the event loop goes round."""
         if not self._paint_due:
             self._paint_due = True
             self.call_next(self._paint)
@@ -143,111 +140,105 @@ class Console(App[None]):
         self._paint_due = False
         if not self.is_running:
             return
-        await self.chat.show(self.state, self.words, self._clock())
+        await self.chat.show(self.state, self.words, self.clock(), self.today())
 
     def _tick(self) -> None:
         if self.state.busy:
-            self._repaint()
-
-    async def _watch(self) -> None:
-        """Ask the server how it is; start one if that is ours to do; say what is known."""
-        while True:
-            wait = self._poll_s
-            try:
-                self.dispatch(linked(await self.desk.status()))
-                if self.state.link is not Link.READY:
-                    wait = self._retry_s[0]
-            except EdgedeskError as error:
-                wait = await self._revive(error)
-            await self._wait(wait)
-
-    async def _revive(self, error: EdgedeskError) -> float:
-        """What to do about a server that does not answer; seconds until the next look."""
-        if self.state.link is not Link.LOOKING:
-            self.dispatch(Linked(Link.GONE, why=error.what))
-            await self._wait(self._retry_s[min(self.state.retry, len(self._retry_s)) - 1])
-        try:
-            if await self.desk.start():
-                self.dispatch(Linked(Link.STARTING))
-                return self._retry_s[0]
-        except EdgedeskError as failure:
-            error = failure
-        if self.state.link is Link.LOOKING:
-            self.dispatch(Linked(Link.GONE, why=error.what))
-        return 0.0
-
-    async def _wait(self, seconds: float) -> None:
-        """That long, or until somebody has reason to look sooner."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._look_now.wait(), seconds)
-        self._look_now.clear()
+            self.repaint()
 
     def on_text_area_changed(self, message: TextArea.Changed) -> None:
         """The agent typed."""
-        self.dispatch(Typed(message.text_area.text))
+        if isinstance(message.text_area, Composer):
+            self.dispatch(Typed(message.text_area.text))
+            self.keeping.typed()
 
     def on_composer_sent(self) -> None:
-        """Send the question, or say why not."""
-        before = self.state.asked
-        self.dispatch(Asked(self._clock()))
-        turn = self.state.current
-        if turn is None or turn.number == before:
-            return
-        self.chat.set_focus(self.chat.query_one(Transcript))
-        self.run_worker(self._ask(turn.number, turn.question, self.state.conversation), group="ask", exclusive=True)
+        """Send the message or the reply, or say why not."""
+        self.doing.send()
+
+    def on_composer_canned(self) -> None:
+        """A slash in the empty field."""
+        self.doing.do("canned")
+
+    def on_chat_screen_wanted(self, message: ChatScreen.Wanted) -> None:
+        """An act by its name."""
+        self.doing.do(message.act)
+
+    def on_inbox_pane_chosen(self, message: InboxPane.Chosen) -> None:
+        """Turn to another conversation."""
+        self.doing.open_conversation(message.conversation)
+
+    def on_chat_screen_open(self, message: ChatScreen.Open) -> None:
+        """Open a source by its key."""
+        self.doing.open_source(message.citations, message.number)
+
+    def on_citation_line_opened(self, message: CitationLine.Opened) -> None:
+        """Open a source by a click."""
+        self.doing.open_source(message.citations, message.number)
+
+    def on_page_screen_copy(self, message: PageScreen.Copy) -> None:
+        """Copy or save a page."""
+        said = self.save(f"{message.name}.txt", message.text) if message.name else self.copy(message.text)
+        if isinstance(self.screen, PageScreen):
+            self.screen.note(said)
+
+    def ask(self, thread: int, number: int, question: str, conversation: str | None) -> None:
+        """Stream an answer; a newer message of the same conversation takes its place."""
+        self.run_worker(self._ask(number, question, conversation), group=f"ask-{thread}", exclusive=True)
 
     async def _ask(self, number: int, question: str, conversation: str | None) -> None:
         try:
             async with aclosing(self.desk.ask(question, conversation)) as stream:
                 async for event in stream:
-                    self.dispatch(Heard(number, self._clock(), event))
+                    self.dispatch(Heard(number, self.clock(), event))
         except EdgedeskError as error:
-            self.dispatch(Heard(number, self._clock(), Failed.of(error)))
-            self._look_now.set()
+            self.dispatch(Heard(number, self.clock(), Failed.of(error)))
+        self.keeping.look_now()
 
-    def on_chat_screen_cancel(self) -> None:
-        """Stop the draft; its question comes back into the field."""
-        self.dispatch(Cancelled())
-        self.workers.cancel_group(self, "ask")
+    def copy(self, text: str) -> str:
+        """Into the terminal's clipboard, and into a file; what to say about it."""
+        if self._driver is not None and (told := clipboard.sequence(text, os.environ)):
+            self._driver.write(told)
+        try:
+            path = clipboard.keep(text, self.folder) if self.folder else ""
+        except (OSError, EdgedeskError) as error:
+            return self.words("copy.no_file", why=str(error))
+        return self.words("copy.done", count=len(text), path=path)
 
-    def on_chat_screen_new(self) -> None:
-        """Begin with the next customer, unless a draft is under way."""
-        self.dispatch(NewConversation())
+    def save(self, name: str, text: str) -> str:
+        """Into a file of the exports; what to say about it."""
+        from runtime.files import write_atomic
 
-    def on_chat_screen_open(self, message: ChatScreen.Open) -> None:
-        """Open a source by its key."""
-        self._open(message.citations, message.number)
-
-    def on_citation_line_opened(self, message: CitationLine.Opened) -> None:
-        """Open a source by a click."""
-        self._open(message.citations, message.number)
-
-    def _open(self, citations: tuple[Citation, ...], number: int) -> None:
-        if number > len(citations):
-            self.dispatch(Remarked(Notice("no_source", number)))
-            return
-        self.push_screen(ArticleScreen(citations, number, self.words, self.desk.article))
+        if self.folder is None:
+            return self.words("save.nowhere")
+        path = self.folder / "exports" / name
+        try:
+            write_atomic(path, [text.encode("utf-8", "replace")], mode=0o600)
+        except (OSError, EdgedeskError) as error:
+            return self.words("copy.no_file", why=str(error))
+        return self.words("save.done", path=path)
 
     def action_help(self) -> None:
         """Show the key table."""
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.words))
+            self.push_screen(HelpScreen(self.words, self.acts))
 
     def action_help_quit(self) -> None:
         """Ctrl+C is copy in a terminal program; say how to leave."""
-        self.dispatch(Remarked(Notice("quit")))
+        self.say("quit")
 
     def action_language(self) -> None:
         """Switch the interface to the other language, everywhere."""
         self.words = self.words.other()
         for screen in self.screen_stack:
-            if isinstance(screen, ArticleScreen | HelpScreen):
-                screen.relabel(self.words)
-        self._repaint()
+            if relabel := getattr(screen, "relabel", None):
+                relabel(self.words)
+        self.repaint()
 
     def action_theme(self) -> None:
         """Dark, light, high contrast, and so on."""
-        self.theme = THEMES[(THEMES.index(self.theme) + 1) % len(THEMES)] if self.theme in THEMES else THEMES[0]
+        names = list(THEMES.values())
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
     def action_command_palette(self) -> None:
         """Every command by name, in the interface's language."""
@@ -256,9 +247,13 @@ class Console(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The acts that need no argument, on the screen they belong to."""
-        places = {"app": self, "chat": self.chat} if screen is self.chat else {"app": self, "article": screen}
-        for act in ACTS:
-            place = places.get(act.where)
-            if place is not None and "(" not in act.action and act.id != "commands":
-                run = getattr(place, f"action_{act.action}")
-                yield SystemCommand(self.words(f"help.{act.id}"), act.shown, run)
+        for act in self.acts:
+            if act.keys == "1" or act.id == "commands":
+                continue
+            name, about = self.words(f"help.{act.id}"), shown(act)
+            if act.where == "app":
+                yield SystemCommand(name, about, getattr(self, f"action_{act.action}"))
+            elif act.where == "chat" and screen is self.chat and act.action.startswith("do("):
+                yield SystemCommand(name, about, lambda act=act.id: self.chat.action_do(act))
+            elif act.where == "article" and isinstance(screen, ArticleScreen):
+                yield SystemCommand(name, about, getattr(screen, f"action_{act.action}"))

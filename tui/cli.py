@@ -22,14 +22,21 @@ def console(
     ] = None,
     socket: Annotated[Path | None, typer.Option(help="Talk to the server on this socket; never start one.")] = None,
     lang: Annotated[str, typer.Option(help=f"Interface language: {', '.join(LANGUAGES)}.")] = "",
-    theme: Annotated[str, typer.Option(help="dark, light or contrast.")] = "dark",
+    theme: Annotated[str, typer.Option(help="dark, light or contrast.")] = "",
+    settings: Annotated[
+        Path | None, typer.Option(help="Your console.toml: theme, language, keys.", show_default="the user's own")
+    ] = None,
     start: Annotated[bool, typer.Option(help="Start a server when none runs; it stops with the console.")] = True,
 ) -> None:
     """Open the agents' console in this terminal."""
-    names = {"dark": "textual-dark", "light": "textual-light", "contrast": "edgedesk-contrast"}
-    if theme not in names:
-        raise UsageError(f"no theme '{theme}'", where="--theme", hint=f"use one of {', '.join(names)}")
-    words = Words(lang or system_language())
+    from tui.settings import read_settings
+
+    chosen = read_settings(settings)
+    if theme and theme not in ("dark", "light", "contrast"):
+        raise UsageError(f"no theme '{theme}'", where="--theme", hint="use one of dark, light, contrast")
+    if theme:
+        chosen = chosen.model_copy(update={"theme": theme})
+    words = Words(lang or chosen.lang or system_language())
     if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError("the console needs a terminal", where="console", hint='in a script use: edgedesk ask "…"')
 
@@ -37,4 +44,5 @@ def console(
     from tui.app import Console
     from tui.desk import ServerDesk
 
-    Console(ServerDesk(find_home(home), socket=socket, may_start=start), words, theme=names[theme]).run()
+    folder = find_home(home)
+    Console(ServerDesk(folder, socket=socket, may_start=start), words, settings=chosen, folder=folder).run()

@@ -1,11 +1,12 @@
-"""Every key of the console, in one table: what it does, where it counts, and what it is called.
+"""Every key of the console, in one table: what it does and where it counts.
 
-The bindings, the key bar, the help screen and the key table in the docs are made from it; a key can be moved by its
-`id` (`App.set_keymap`). Knows nothing of what the acts do.
+The bindings, the key bar, the help screen, the command palette and docs/reference/keys.md are made from it; an agent
+moves a key by its `id` in `console.toml` (`tui.settings`). Knows nothing of what the acts do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from textual.binding import Binding, BindingType
@@ -16,35 +17,101 @@ class Act(NamedTuple):
 
     id: str
     keys: str
-    """As Textual writes them, separated by commas."""
+    """As Textual writes them, separated by commas; empty = found by name in the command palette."""
     action: str
-    shown: str
-    """As a person reads them."""
     where: str
-    """`app`, `chat` or `article`."""
+    """`app`, `chat`, `composer`, `article`, `page`, `finder` or `form`."""
     priority: bool = False
+    """Whether the key counts even where the cursor is in a text field that knows it too."""
 
 
 DIGITS: Final = "123456789"
 
 ACTS: Final = (
-    Act("send", "enter", "send", "Enter", "composer"),
-    Act("newline", "ctrl+j,shift+enter", "newline", "Ctrl+J", "composer"),
-    Act("cancel", "escape", "cancel", "Esc", "chat"),
-    Act("cite", "1", "cite(1)", "1-9", "chat"),
-    Act("write", "tab,slash", "write", "Tab", "chat"),
-    Act("scroll_up", "pageup", "scroll(-1)", "PgUp", "chat", True),
-    Act("scroll_down", "pagedown", "scroll(1)", "PgDn", "chat", True),
-    Act("new", "ctrl+n", "new", "Ctrl+N", "chat", True),
-    Act("back", "escape,backspace,q", "back", "Esc", "article"),
-    Act("other", "1", "cite(1)", "1-9", "article"),
-    Act("whole", "a", "whole", "A", "article"),
-    Act("help", "f1", "help", "F1", "app", True),
-    Act("quit", "ctrl+q", "quit", "Ctrl+Q", "app", True),
-    Act("language", "f2", "language", "F2", "app", True),
-    Act("theme", "f3", "theme", "F3", "app", True),
-    Act("commands", "ctrl+p", "command_palette", "Ctrl+P", "app", True),
+    Act("send", "enter", "send", "composer"),
+    Act("newline", "ctrl+j,shift+enter", "newline", "composer"),
+    Act("canned", "slash", "do('canned')", "chat"),
+    Act("accept", "f5", "do('accept')", "chat", True),
+    Act("edit", "f6", "do('edit')", "chat", True),
+    Act("reject", "f7", "do('reject')", "chat", True),
+    Act("cancel", "escape", "do('cancel')", "chat"),
+    Act("cite", "1", "cite(1)", "chat"),
+    Act("write", "tab", "write", "chat"),
+    Act("handoff", "f8", "do('handoff')", "chat", True),
+    Act("labels", "f9", "do('labels')", "chat", True),
+    Act("why", "ctrl+g", "do('why')", "chat", True),
+    Act("copy", "ctrl+y", "do('copy')", "chat", True),
+    Act("again", "ctrl+r", "do('again')", "chat", True),
+    Act("knowledge", "ctrl+k", "do('knowledge')", "chat", True),
+    Act("past", "ctrl+f", "do('past')", "chat", True),
+    Act("pane", "f4", "pane", "chat", True),
+    Act("scroll_up", "pageup", "scroll(-1)", "chat", True),
+    Act("scroll_down", "pagedown", "scroll(1)", "chat", True),
+    Act("new", "ctrl+n", "do('new')", "chat", True),
+    Act("wrap", "f12", "do('wrap')", "chat", True),
+    Act("snooze", "", "do('snooze')", "chat"),
+    Act("export", "", "do('export')", "chat"),
+    Act("lens", "ctrl+l", "do('lens')", "chat", True),
+    Act("queue", "ctrl+t", "do('queue')", "chat", True),
+    Act("gaps", "", "do('gaps')", "chat"),
+    Act("shift", "", "do('shift')", "chat"),
+    Act("supervisor", "", "do('supervisor')", "chat"),
+    Act("practice", "", "do('practice')", "chat"),
+    Act("ahead", "", "do('ahead')", "chat"),
+    Act("back", "escape,backspace,q", "back", "article"),
+    Act("other", "1", "cite(1)", "article"),
+    Act("whole", "a", "whole", "article"),
+    Act("quote", "c", "quote", "article"),
+    Act("close", "escape,q", "close", "page"),
+    Act("copy_page", "c,ctrl+y", "copy_page", "page"),
+    Act("save_page", "s", "save_page", "page"),
+    Act("choose", "enter", "choose", "finder"),
+    Act("leave", "escape", "leave", "finder", True),
+    Act("submit", "ctrl+s", "submit", "form", True),
+    Act("drop", "escape", "drop", "form", True),
+    Act("help", "f1", "help", "app", True),
+    Act("commands", "ctrl+p", "command_palette", "app", True),
+    Act("language", "f2", "language", "app", True),
+    Act("theme", "f3", "theme", "app", True),
+    Act("quit", "ctrl+q", "quit", "app", True),
 )
+_NAMES: Final = {
+    "escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "slash": "/", "backspace": "Bksp", "space": "Space",
+}  # fmt: skip
+
+
+def moved(keys: Mapping[str, str]) -> tuple[Act, ...]:
+    """The table with an agent's own keys in it."""
+    return tuple(act._replace(keys=keys.get(act.id, act.keys)) for act in ACTS)
+
+
+def shown(act: Act) -> str:
+    """The act's first key as a person reads it; empty where it has none."""
+    if act.keys == "1":
+        return "1-9"
+    return key_name(act.keys.split(",")[0]) if act.keys else ""
+
+
+def key_name(key: str) -> str:
+    """`ctrl+n` as `Ctrl+N`."""
+    *modifiers, last = key.strip().split("+")
+    name = _NAMES.get(last, last.upper() if len(last) == 1 or last[1:].isdigit() else last.capitalize())
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
+
+
+def clashes(acts: Iterable[Act]) -> list[tuple[str, str, str]]:
+    """(key, id, id) where two acts that count at the same time have the same key."""
+    out = []
+    seen: dict[tuple[str, str], str] = {}
+    for act in acts:
+        for key in (one.strip() for one in act.keys.split(",") if one.strip()):
+            here = "chat" if act.where == "composer" else act.where
+            places = ("app", "chat", "article", "page", "finder", "form") if here == "app" else (here, "app")
+            taken = next((seen[place, key] for place in places if (place, key) in seen), None)
+            if taken:
+                out.append((key, taken, act.id))
+            seen[here, key] = act.id
+    return out
 
 
 def bindings(where: str) -> list[BindingType]:
@@ -54,7 +121,7 @@ def bindings(where: str) -> list[BindingType]:
     """
     out: list[BindingType] = []
     for act in ACTS:
-        if act.where != where:
+        if act.where != where or not act.keys:
             continue
         if act.keys == "1":
             out += [Binding(digit, f"cite({digit})", show=False, id=f"{act.id}_{digit}") for digit in DIGITS]

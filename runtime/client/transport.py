@@ -33,6 +33,10 @@ class Transport:
         self.home = home
         self.socket = socket_path(home)
 
+    async def call_async(self, method: str, path: str, body: Any = None, **params: Any) -> dict[str, Any]:
+        """Any endpoint of docs/reference/api.md, for an event loop."""
+        return await self._send_async(method, path, body, **params)
+
     @contextmanager
     def _http(self) -> Iterator[httpx.Client]:
         with _reach(self.socket, self.home) as uds:

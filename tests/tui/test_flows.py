@@ -22,9 +22,11 @@ async def test_ask_stream_open_a_citation_go_back_and_quit(sit: Any, desk: FakeD
         await seat.ask("How long?")
         await seat.phase("sending")
         desk.release(2)
-        await seat.sees("in the queue, 2 before you")
-        desk.release()
         await seat.sees("reading 2 sources")
+        desk.release()
+        await seat.sees("in the queue, 2 before you · about 3 s to wait")
+        desk.release()
+        await seat.sees("reading 300 of 812 tokens")
         await seat.sees("[1] Returns > How long you have")
         await seat.sees("[2] Goodwill > How far you may go (internal, do not quote)")
         desk.release()
@@ -64,7 +66,7 @@ async def test_escape_cancels_and_gives_the_text_back(sit: Any, desk: FakeDesk) 
     desk.hold()
     async with sit(desk) as seat:
         await seat.ask("How long?")
-        desk.release(4)
+        desk.release(5)
         await seat.sees("You may")
         await seat.press("escape")
         await seat.sees("cancelled")
@@ -80,15 +82,22 @@ async def test_escape_cancels_and_gives_the_text_back(sit: Any, desk: FakeDesk) 
     assert [question for question, _ in desk.asked] == ["How long?", "How long?"]
 
 
-async def test_enter_during_a_draft_keeps_the_text_and_says_why(sit: Any, desk: FakeDesk) -> None:
+async def test_a_newer_message_retires_the_draft_that_is_being_written(sit: Any, desk: FakeDesk) -> None:
+    """Must-have 4."""
     desk.hold()
     async with sit(desk) as seat:
         await seat.ask("How long?")
-        await seat.phase("sending")
+        desk.release(5)
+        await seat.sees("You may")
         await seat.ask("And then?")
+        await seat.sees("Draft · retired: a newer message came")
+        await seat.until(lambda: desk.cancelled == 1)
+        await seat.press("f5")
         await seat.sees("A draft is being written. Esc cancels it.")
-        assert seat.app.chat.query_one(Composer).text == "And then?"
-    assert len(desk.asked) == 1
+        desk.release(20)
+        await seat.phase("done")
+        assert [turn.retired for turn in seat.app.state.turns] == ["newer", ""]
+    assert [question for question, _ in desk.asked] == ["How long?", "And then?"]
 
 
 async def test_a_digit_in_the_question_field_is_a_digit_and_beside_it_a_source(sit: Any, desk: FakeDesk) -> None:
@@ -224,7 +233,7 @@ async def test_the_screen_follows_the_end_until_somebody_scrolls_up(sit: Any) ->
     desk.hold()
     async with sit(desk) as seat:
         await seat.ask("Long?")
-        desk.release(3 + 30)
+        desk.release(4 + 30)
         await seat.sees("line 29")
         await seat.press("pageup", "pageup")
         top = seat.app.chat.query_one(Transcript).scroll_y

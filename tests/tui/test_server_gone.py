@@ -14,7 +14,7 @@ async def test_a_server_that_dies_in_the_middle_is_said_and_the_question_comes_b
     desk.hold()
     async with sit(desk) as seat:
         await seat.ask("How long?")
-        desk.release(4)
+        desk.release(5)
         await seat.sees("You may")
         desk.down = True
         desk.release()

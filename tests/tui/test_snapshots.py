@@ -55,7 +55,7 @@ def test_draft_under_way(
     snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str
 ) -> None:
     script(desk, lang).hold()
-    run = shown(question(lang), "writing", releases=4)
+    run = shown(question(lang), "writing", releases=5)
     assert snap_compare(make_console(desk, lang), terminal_size=size, run_before=run)
 
 

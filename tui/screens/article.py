@@ -1,7 +1,8 @@
 """A cited section, or its whole article.
 
-Promises: the section is shown at once from what came with the draft; the whole article is fetched only when asked for,
-and its absence is said in words. Internal articles carry a warning. Knows nothing of sockets: it is given a function.
+Promises: the section is shown at once from what came with the draft; the whole article is fetched only when asked for
+(or when its words did not come with the draft), and its absence is said in words. An internal article carries a
+warning, and is quoted only when asked for twice. Knows nothing of sockets: it is given a function.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tui.words import Words
 Load = Callable[[str, str], Awaitable[dict[str, Any]]]
 
 
-class ArticleScreen(Screen[None]):
+class ArticleScreen(Screen[str | None]):
     """One source of a draft."""
 
     BINDINGS = bindings("article")
@@ -38,6 +39,7 @@ class ArticleScreen(Screen[None]):
         self._load = load
         self._whole: dict[str, Any] | None = None
         self._note = ""
+        self._warned = False
 
     def compose(self) -> ComposeResult:
         """Title, warning, text, keys."""
@@ -52,6 +54,8 @@ class ArticleScreen(Screen[None]):
         """Show the section."""
         self.query_one("#article-text").focus()
         self.relabel(self.words)
+        if not self.citation.text:
+            self.action_whole()
 
     @property
     def citation(self) -> Citation:
@@ -86,9 +90,21 @@ class ArticleScreen(Screen[None]):
         if number > len(self.citations):
             self._put("#article-note", self.words("notice.no_source", number=number))
             return
-        self.number, self._whole, self._note = number, None, ""
+        self.number, self._whole, self._note, self._warned = number, None, "", False
         self.query_one("#article-text").scroll_home(animate=False)
         self.relabel(self.words)
+        if not self.citation.text:
+            self.action_whole()
+
+    def action_quote(self) -> None:
+        """Put the section into the reply and go back to it; an internal one only when asked for twice."""
+        if not self.citation.text:
+            return
+        if self.citation.audience == "internal" and not self._warned:
+            self._warned = True
+            self._put("#article-note", self.words("article.quote_internal"))
+            return
+        self.dismiss(inert(self.citation.text))
 
     def action_whole(self) -> None:
         """The whole article, or the section alone again."""
@@ -104,9 +120,19 @@ class ArticleScreen(Screen[None]):
         try:
             self._whole = await self._load(cited.article, cited.lang)
             self._note = ""
+            if not cited.text:
+                self._take(cited)
         except EdgedeskError as error:
             self._note = self.words("article.failed", why=one_line(str(error)))
         self.relabel(self.words)
+
+    def _take(self, cited: Citation) -> None:
+        """A source of which only the name was known gets its words."""
+        sections = [Citation.model_validate(item) for item in (self._whole or {}).get("sections", ())]
+        found = next((one for one in sections if one.section == cited.section), None)
+        if found is not None:
+            self.citations = tuple(found if one is cited else one for one in self.citations)
+            self._whole = None
 
     def _put(self, selector: str, text: str | Content) -> None:
         self.query_one(selector, Line).put(text)

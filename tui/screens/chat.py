@@ -1,20 +1,26 @@
-"""The main screen: the conversation, the question field under it, and a line of words above and below.
+"""The main screen: inbox, conversation, and what helps with it; one pane at a time where there is no room for more.
 
-Promises: it shows the state it is given and sends what the agent does to the app; it decides nothing. After a question
-is sent, digits open the draft's sources and any other letter starts the next question. Knows nothing of sockets.
+Promises: it shows the state it is given and tells the app what the agent wants; it decides nothing. After a message is
+sent, digits open the draft's sources and any other letter starts the next message. Knows nothing of sockets.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from textual import events
 from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.screen import Screen
 
 from runtime.events import Citation
-from tui.keys import ACTS, Act, bindings
-from tui.state import State
+from tui.keys import Act, bindings
+from tui.panes import PANES, after, visible
+from tui.state import Mode, State
+from tui.widgets.assist import AssistPane, doubt_lines
 from tui.widgets.composer import Composer
+from tui.widgets.inbox import InboxPane
 from tui.widgets.keybar import KeyBar
 from tui.widgets.line import Line
 from tui.widgets.status import LinkLine, StatusLine
@@ -23,18 +29,19 @@ from tui.words import Words
 
 
 class ChatScreen(Screen[None]):
-    """The conversation with one customer."""
+    """The conversation with one customer, and the others beside it."""
 
     BINDINGS = bindings("chat")
 
     class Ready(Message):
         """The screen stands; before this nothing can be shown on it."""
 
-    class Cancel(Message):
-        """The agent pressed the key that stops a draft."""
+    class Wanted(Message):
+        """The agent wants something done: an act's id."""
 
-    class New(Message):
-        """The agent turns to the next customer."""
+        def __init__(self, act: str) -> None:
+            super().__init__()
+            self.act = act
 
     class Open(Message):
         """The agent pressed the key of a source of the newest draft."""
@@ -44,54 +51,94 @@ class ChatScreen(Screen[None]):
             self.citations = citations
             self.number = number
 
-    def __init__(self) -> None:
+    def __init__(self, acts: tuple[Act, ...]) -> None:
         super().__init__()
         self.state = State()
+        self.acts = acts
+        self.pane = "talk"
 
     def compose(self) -> ComposeResult:
-        """From top to bottom; the question field is not the last."""
+        """From top to bottom; the field is not the last."""
         yield LinkLine()
-        yield Line(id="empty")
-        yield Transcript()
-        yield Composer()
+        with Horizontal(id="panes"):
+            yield InboxPane()
+            with Vertical(id="talk"):
+                yield Line(id="empty")
+                yield Transcript()
+                yield Line(id="doubts")
+                yield Composer()
+            yield AssistPane()
         yield StatusLine()
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin with the question field."""
-        self.set_focus(self.query_one(Composer))
+        """Begin with the field."""
+        composer = self.query_one(Composer)
+        send = next(act for act in self.acts if act.id == "send")
+        composer.enter_sends = "enter" in send.keys.split(",")
+        self._arrange()
+        self.set_focus(composer)
         self.post_message(self.Ready())
 
-    async def show(self, state: State, words: Words, now: float) -> None:
+    def on_resize(self, _: events.Resize) -> None:
+        """More room, or less."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        shown = visible(self.app.size.width, self.pane)
+        for name in PANES:
+            self.query_one(f"#{name}").display = name in shown
+        self.query_one("#panes").set_class("assist" in shown and len(shown) > 1, "assisted")
+
+    async def show(self, state: State, words: Words, now: float, today: datetime) -> None:
         """Paint a state. Only what changed is touched."""
         self.state = state
         self.query_one(LinkLine).show(state, words)
         self.query_one(StatusLine).show(state, words, now)
-        self.query_one(Composer).label(words)
-        welcome = "" if state.turns else f"{words('empty.title')}\n\n{words('empty.body')}"
-        self.query_one("#empty", Line).put(welcome)
+        self.query_one(Composer).label(words, state.mode)
+        self.query_one("#empty", Line).put(_welcome(state, words))
         transcript = self.query_one(Transcript)
         transcript.display = bool(state.turns)
         await transcript.show(state, words)
-        self.query_one(KeyBar).show(self._acts(), words)
+        self.query_one("#doubts", Line).put("\n".join(doubt_lines(state.doubts, words)))
+        self.query_one(InboxPane).show(state, words, today)
+        await self.query_one(AssistPane).show(state, words, now)
+        self.query_one(KeyBar).show(self._wanted(), words)
 
-    def _acts(self) -> list[Act]:
-        current = self.state.current
+    def _wanted(self) -> list[Act]:
+        """The acts that count now, the most wanted first."""
+        turn, by_id = self.state.current, {act.id: act for act in self.acts}
         writing = isinstance(self.focused, Composer)
-        sources = current is not None and bool(current.citations)
-        wanted = {
-            "cancel": self.state.busy,
-            "send": writing and not self.state.busy,
-            "cite": sources and not writing,
-            "write": sources or not writing,
-        }
-        hidden = {"newline", "scroll_up", "scroll_down", "theme"}
-        acts = [act for act in ACTS if act.where != "article" and act.id not in hidden and wanted.get(act.id, True)]
-        # From the question field the same key leads back to the draft and its sources.
+        offered = turn is not None and turn.offered
+        sources = turn is not None and bool(turn.citations)
+        order = [
+            ("cancel", self.state.busy or self.state.mode is Mode.REPLY),
+            ("send", writing and bool(self.state.composer.strip() or not self.state.turns)),
+            ("accept", offered),
+            ("edit", turn is not None and not turn.busy and not turn.verdict and self.state.mode is Mode.CUSTOMER),
+            ("reject", offered),
+            ("cite", sources and not writing),
+            ("write", sources or not writing),
+            ("why", offered),
+            ("copy", turn is not None and not turn.busy),
+            ("handoff", turn is not None),
+            ("new", bool(self.state.turns)),
+            ("canned", writing and not self.state.composer),
+            ("past", True),
+            ("knowledge", True),
+            ("pane", True),
+            ("wrap", turn is not None),
+            ("help", True),
+            ("commands", True),
+            ("language", True),
+            ("quit", True),
+        ]
+        acts = [by_id[name] for name, wanted in order if wanted]
+        # From the field the same key leads back to the draft and its sources.
         return [act._replace(id="read") if act.id == "write" and writing else act for act in acts]
 
     def on_key(self, event: events.Key) -> None:
-        """Carry a letter typed outside the question field into it; digits and the slash have their own meaning."""
+        """Carry a letter typed outside the field into it; digits and the slash have their own meaning."""
         composer = self.query_one(Composer)
         if not event.is_printable or event.character is None:
             return
@@ -101,30 +148,46 @@ class ChatScreen(Screen[None]):
             return
         event.stop()
         event.prevent_default()
-        self.set_focus(composer)
+        self.go("talk")
         composer.insert(event.character)
 
     async def on_paste(self, event: events.Paste) -> None:
-        """What is pasted outside the question field belongs into it too."""
-        composer = self.query_one(Composer)
-        self.set_focus(composer)
-        await composer._on_paste(event)
+        """What is pasted outside the field belongs into it too."""
+        self.go("talk")
+        await self.query_one(Composer)._on_paste(event)
 
-    def action_cancel(self) -> None:
-        """Stop the draft, or go back to the question field when there is none."""
-        self.set_focus(self.query_one(Composer))
-        self.post_message(self.Cancel())
+    def go(self, pane: str) -> None:
+        """Bring a pane on screen and put the cursor into it."""
+        self.pane = pane
+        self._arrange()
+        self.set_focus(self.query_one({"inbox": "#inbox-list", "talk": "Composer", "assist": "#assist-blocks"}[pane]))
+        if self.is_mounted and hasattr(self.app, "repaint"):
+            self.app.repaint()
+
+    def read(self) -> None:
+        """The cursor into the conversation, where digits open sources."""
+        self.set_focus(self.query_one(Transcript))
+
+    def action_pane(self) -> None:
+        """The next pane."""
+        self.go(after(self.pane))
+
+    def action_do(self, act: str) -> None:
+        """Tell the app; Esc first leads back from the other panes."""
+        if act == "cancel" and self.pane != "talk":
+            self.go("talk")
+            return
+        if act == "cancel":
+            self.set_focus(self.query_one(Composer))
+        self.post_message(self.Wanted(act))
 
     def action_write(self) -> None:
-        """Go to the question field, or from there to the conversation."""
+        """Go to the field, or from there to the conversation."""
         composer = self.query_one(Composer)
-        target = self.query_one(Transcript) if self.focused is composer else composer
-        self.set_focus(target)
-
-    def action_new(self) -> None:
-        """Begin with the next customer."""
-        self.set_focus(self.query_one(Composer))
-        self.post_message(self.New())
+        if self.pane != "talk":
+            self.go("talk")
+            return
+        self.set_focus(self.query_one(Transcript) if self.focused is composer else composer)
 
     def action_cite(self, number: int) -> None:
         """Open a source of the newest draft."""
@@ -134,3 +197,11 @@ class ChatScreen(Screen[None]):
     def action_scroll(self, direction: int) -> None:
         """Turn a page of the conversation, wherever the cursor is."""
         self.query_one(Transcript).turn_page(direction)
+
+
+def _welcome(state: State, words: Words) -> str:
+    if state.turns:
+        return ""
+    if state.thread.loading:
+        return words("empty.loading")
+    return f"{words('empty.title')}\n\n{words('empty.body')}"

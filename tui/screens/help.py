@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,9 +11,11 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from tui.keys import ACTS
+from tui.keys import Act, shown
 from tui.widgets.line import Line
 from tui.words import Words
+
+WHERES: Final = (("composer", "chat"), ("app",), ("article",), ("page",), ("finder",), ("form",))
 
 
 class HelpScreen(ModalScreen[None]):
@@ -20,9 +23,10 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", show=False)]
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: Words, acts: Sequence[Act]) -> None:
         super().__init__()
         self.words = words
+        self.acts = acts
 
     def compose(self) -> ComposeResult:
         """One scrolling text."""
@@ -39,11 +43,14 @@ class HelpScreen(ModalScreen[None]):
         self.words = words
         box = self.query_one("#help")
         box.border_title = Content(words("help.title"))
-        box.border_subtitle = Content(words("help.close"))
-        self.query_one("#help-text", Line).put("\n".join(key_table(words)))
+        box.border_subtitle = Content(words("help.esc"))
+        self.query_one("#help-text", Line).put("\n".join(key_table(self.acts, words)))
 
 
-def key_table(words: Words) -> list[str]:
-    """Lines of the table: the key in eight columns, then what it does."""
-    lines = [f"{act.shown:<8}{words('help.' + act.id)}" for act in ACTS]
+def key_table(acts: Sequence[Act], words: Words) -> list[str]:
+    """Lines of the table: the key in eight columns, then what it does; acts of one place together."""
+    lines: list[str] = []
+    for where in WHERES:
+        rows = [f"{shown(act) or '':<8}{words('help.' + act.id)}" for act in acts if act.where in where]
+        lines += [*([""] if lines else []), words(f"where.{where[0]}"), *rows]
     return [*lines, "", words("help.typing")]

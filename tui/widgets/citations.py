@@ -39,8 +39,9 @@ class CitationLine(Static):
 class CitationList(Vertical):
     """All sources of one draft, best first."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, titled: bool = True) -> None:
         super().__init__()
+        self._titled = titled
         self._shown: tuple[tuple[Citation, ...], str] = ((), "")
 
     async def show(self, citations: tuple[Citation, ...], words: Words) -> None:
@@ -50,9 +51,9 @@ class CitationList(Vertical):
         self._shown = (citations, words.lang)
         with self.app.batch_update():
             await self.remove_children()
+            head = [Static(Content(words("turn.sources")), markup=False, classes="label")] if self._titled else []
             if citations:
-                head = Static(Content(words("turn.sources")), markup=False, classes="label")
-                await self.mount(head, *(CitationLine(citations, n + 1, words) for n in range(len(citations))))
+                await self.mount(*head, *(CitationLine(citations, n + 1, words) for n in range(len(citations))))
 
 
 def citation_label(citation: Citation, number: int, words: Words) -> Content:
@@ -60,4 +61,4 @@ def citation_label(citation: Citation, number: int, words: Words) -> Content:
     title, heading = one_line(citation.title), one_line(citation.heading)
     name = title if heading in ("", title) else f"{title} > {heading}"
     mark = f" ({words('turn.internal')})" if citation.audience == "internal" else ""
-    return Content(f"[{number}] {name}{mark}")
+    return Content.assemble(Content.styled(f"[{number}]", "bold"), f" {name}", Content.styled(mark, "bold"))

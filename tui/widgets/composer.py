@@ -1,7 +1,9 @@
-"""The question field. Enter sends, Ctrl+J begins a new line, the rest is typing.
+"""The field for the customer's message or the agent's reply.
 
-Promises: what is pasted is made inert and keeps its lines; the field is never the bottom row of the screen, where an
-input method's box would cover it (`console.tcss`). Knows nothing of what is done with the text.
+Enter sends, Ctrl+J begins a new line, `/` in an empty field brings the canned replies; the rest is typing.
+Promises: what is pasted is made inert and keeps its lines; where another key sends, Enter begins a new line; the field
+is never the bottom row of the screen, where an input method's box would cover it (`console.tcss`). Knows nothing of
+what is done with the text.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from tui.keys import bindings
+from tui.state import Mode
 from tui.text import inert
 from tui.words import Words
 
@@ -24,17 +27,22 @@ class Composer(TextArea):
     class Sent(Message):
         """The agent pressed the send key."""
 
+    class Canned(Message):
+        """The agent typed a slash into the empty field."""
+
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, tab_behavior="focus", show_line_numbers=False, highlight_cursor_line=False)
         self.cursor_blink = False
-        self._lang = ""
+        self.enter_sends = True
+        self._labelled: tuple[str, Mode] | None = None
 
-    def label(self, words: Words) -> None:
+    def label(self, words: Words, mode: Mode) -> None:
         """Name the field in this language."""
-        if self._lang != words.lang:
-            self._lang = words.lang
-            self.placeholder = Content(words("composer.hint"))
-            self.border_title = Content(words("composer.title"))
+        if self._labelled != (words.lang, mode):
+            self._labelled = (words.lang, mode)
+            self.placeholder = Content(words(f"composer.hint_{mode.value}"))
+            self.border_title = Content(words(f"composer.title_{mode.value}"))
+            self.set_class(mode is Mode.REPLY, "reply-mode")
 
     def set_text(self, text: str) -> None:
         """Replace the text, the cursor behind it."""
@@ -50,9 +58,14 @@ class Composer(TextArea):
         self.post_message(self.Sent())
 
     async def _on_key(self, event: events.Key) -> None:
-        if event.key == "enter":
+        if event.key == "enter" and self.enter_sends:
             # The base class would write a line break; as an unhandled key it reaches the `send` binding.
             event.prevent_default()
+            return
+        if event.character == "/" and not self.text:
+            event.prevent_default()
+            event.stop()
+            self.post_message(self.Canned())
             return
         await super()._on_key(event)
 

@@ -1,32 +1,65 @@
 """The bottom line: the keys that count now, each of them also a button for the mouse.
 
-Knows nothing of what the acts do; it is given their list.
+Knows nothing of what the acts do; it is given their list, the most wanted first. What does not fit is left out, but for
+help and quitting, which keep their place at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from rich.cells import cell_len
+from textual import events
 from textual.content import Content
 from textual.style import Style
 
-from tui.keys import Act
+from tui.keys import Act, shown
 from tui.widgets.line import Line
 from tui.words import Words
 
+GAP = 2
+
 
 class KeyBar(Line):
-    """Keys and their names, as many as fit, most wanted first."""
+    """Keys and their names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._acts: tuple[Act, ...] = ()
+        self._words: Words | None = None
 
     def show(self, acts: Iterable[Act], words: Words) -> None:
         """Show these acts."""
-        parts = [_button(act, words) for act in acts]
-        self.put(Content("  ").join(parts))
+        self._acts, self._words = tuple(acts), words
+        width = self.content_size.width or self.app.size.width - 2
+        self.put(Content(" " * GAP).join(_button(act, words) for act in fitting(self._acts, words, width)))
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Fit again."""
+        if self._words is not None:
+            self.show(self._acts, self._words)
+
+
+def fitting(acts: Sequence[Act], words: Words, width: int) -> list[Act]:
+    """As many as fit into so many cells, in order; acts of the app itself come first in the deal."""
+    kept: list[Act] = []
+    left = width
+    for act in sorted(acts, key=lambda act: act.id not in ("help", "quit")):
+        room = cell_len(_name(act, words)) + (GAP if kept else 0)
+        if room <= left and act.keys:
+            kept.append(act)
+            left -= room
+    return [act for act in acts if act in kept]
+
+
+def _name(act: Act, words: Words) -> str:
+    return f"{shown(act)} {words('key.' + act.id)}"
 
 
 def _button(act: Act, words: Words) -> Content:
-    name = f"{act.shown} {words('key.' + act.id)}"
     space = {"app": "app.", "composer": ""}.get(act.where, "screen.")
-    if act.where == "composer" or "(" in act.action:
-        return Content.styled(name, Style(bold=True))
-    return Content.styled(name, Style(bold=True) + Style.from_meta({"@click": space + act.action}))
+    key = Content.styled(shown(act), Style(bold=True))
+    name = Content(f" {words('key.' + act.id)}")
+    if act.where == "composer" or act.keys == "1":
+        return Content.assemble(key, name)
+    return Content.assemble(key, name).stylize(Style.from_meta({"@click": space + act.action}))

@@ -23,16 +23,20 @@ class Transcript(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="turns")
         self._follow = True
+        self._views: dict[int, TurnView] = {}
 
     async def show(self, state: State, words: Words) -> None:
         """Show these turns; only what changed is touched."""
-        views = {view.number: view for view in self.query(TurnView)}
+        views = self._views
         for number in views.keys() - {turn.number for turn in state.turns}:
-            await views[number].remove()
-        for turn in state.turns:
+            await views.pop(number).remove()
+        for place, turn in enumerate(state.turns):
             if turn.number not in views:
+                after = views.get(state.turns[place - 1].number) if place else None
                 views[turn.number] = TurnView(turn.number)
-                await self.mount(views[turn.number])
+                await self.mount(
+                    views[turn.number], before=0 if after is None and len(views) > 1 else None, after=after
+                )
                 self._follow = True
             await views[turn.number].show(turn, words)
         if self._follow:

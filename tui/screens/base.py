@@ -1,0 +1,41 @@
+"""What the screens over the conversation share: they stand in a box, and are painted again in another language."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from textual.content import Content
+from textual.screen import ModalScreen
+
+from tui.keys import Act, moved
+from tui.widgets.keybar import KeyBar
+from tui.words import Words
+
+Result = TypeVar("Result")
+
+
+class BoxScreen(ModalScreen[Result]):
+    """A box with a title, and its keys in the last line."""
+
+    WHERE = "page"
+
+    def __init__(self, words: Words, title: str) -> None:
+        """`title` is a name in the catalogue."""
+        super().__init__()
+        self.words = words
+        self.title_key = title
+
+    def relabel(self, words: Words) -> None:
+        """Paint in this language."""
+        self.words = words
+        self.query_one("#box").border_title = Content(words(self.title_key))
+        self.query_one(KeyBar).show(self.acts(), words)
+
+    def acts(self) -> list[Act]:
+        """The keys that count here."""
+        return [act for act in moved(self._own_keys()) if act.where == self.WHERE]
+
+    def _own_keys(self) -> dict[str, str]:
+        app: Any = self.app
+        keys: dict[str, str] = getattr(getattr(app, "settings", None), "keys", {})
+        return keys

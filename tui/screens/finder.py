@@ -1,0 +1,156 @@
+"""A list to choose from, narrowed by typing: canned replies, articles, past conversations, labels, hand-offs.
+
+Promises: the list is asked for again while one types, the newest word wins, and an error is said in words; whatever is
+listed is inert. Knows nothing of sockets: it is given a function.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, OptionList
+from textual.widgets.option_list import Option
+
+from runtime.errors import EdgedeskError
+from tui.keys import bindings
+from tui.screens.base import BoxScreen
+from tui.text import inert, one_line
+from tui.widgets.keybar import KeyBar
+from tui.widgets.line import Line
+from tui.words import Words
+
+PAUSE_S = 0.12
+"""After a key before the list is asked for."""
+PREVIEW_CHARS = 600
+
+
+class Found(NamedTuple):
+    """One thing to choose."""
+
+    title: str
+    value: Any
+    detail: str = ""
+    """Beside the title, dim."""
+    preview: str = ""
+    """Below the list while it is marked."""
+
+
+Find = Callable[[str], Awaitable[Sequence[Found]]]
+
+
+class FinderScreen(BoxScreen[Found | None]):
+    """A field, a list, a preview."""
+
+    WHERE = "finder"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings("finder"),
+        *(Binding(key, f"mark({step})", show=False, priority=True) for key, step in (("down", 1), ("up", -1))),
+    ]
+
+    def __init__(
+        self, words: Words, title: str, find: Find, hint: str = "finder.hint", pause_s: float = PAUSE_S
+    ) -> None:
+        super().__init__(words, title)
+        self._find = find
+        self._hint = hint
+        self._pause_s = pause_s
+        self.found: list[Found] = []
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom; the field is not the last."""
+        with Vertical(id="box"):
+            yield Input(id="finder-field", select_on_focus=False)
+            yield Line(id="finder-note")
+            yield OptionList(id="finder-list", markup=False)
+            yield Line(id="finder-preview")
+            yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin with everything."""
+        field = self.query_one(Input)
+        field.cursor_blink = False
+        field.focus()
+        self.relabel(self.words)
+        self.run_worker(self._look("", 0.0), exclusive=True)
+
+    def relabel(self, words: Words) -> None:
+        """Paint in this language."""
+        super().relabel(words)
+        self.query_one(Input).placeholder = words(self._hint)
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Look again once the typing pauses."""
+        self.run_worker(self._look(message.value, self._pause_s), exclusive=True)
+
+    async def _look(self, text: str, pause_s: float) -> None:
+        await asyncio.sleep(pause_s)
+        note = self.query_one("#finder-note", Line)
+        note.put(self.words("finder.looking"))
+        try:
+            self.found = list(await self._find(text.strip()))
+            note.put("" if self.found else self.words("finder.nothing"))
+        except EdgedeskError as error:
+            self.found = []
+            note.put(self.words("page.failed", why=one_line(str(error))))
+        options = self.query_one(OptionList)
+        options.set_options([Option(_row(one)) for one in self.found])
+        options.highlighted = 0 if self.found else None
+        self._preview()
+
+    def on_option_list_option_highlighted(self, _: OptionList.OptionHighlighted) -> None:
+        """Show what is marked."""
+        self._preview()
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """By the mouse."""
+        self.dismiss(self.found[message.option_index])
+
+    def on_input_submitted(self, _: Input.Submitted) -> None:
+        """Enter."""
+        self.action_choose()
+
+    def _preview(self) -> None:
+        place = self.query_one(OptionList).highlighted
+        text = self.found[place].preview if place is not None and place < len(self.found) else ""
+        self.query_one("#finder-preview", Line).put(inert(text[:PREVIEW_CHARS]))
+
+    def action_mark(self, step: int) -> None:
+        """Move the mark while the cursor stays in the field."""
+        options = self.query_one(OptionList)
+        (options.action_cursor_down if step > 0 else options.action_cursor_up)()
+
+    def action_choose(self) -> None:
+        """Take what is marked."""
+        place = self.query_one(OptionList).highlighted
+        if place is not None and place < len(self.found):
+            self.dismiss(self.found[place])
+
+    def action_leave(self) -> None:
+        """Take nothing."""
+        self.dismiss(None)
+
+    async def _on_key(self, event: events.Key) -> None:
+        if event.is_printable and not isinstance(self.focused, Input):
+            self.query_one(Input).focus()
+
+
+def _row(one: Found) -> Content:
+    title = Content(one_line(one.title) or " ")
+    return Content.assemble(title, Content.styled(f"  {one_line(one.detail)}", "dim")) if one.detail else title
+
+
+def among(choices: Sequence[Found]) -> Find:
+    """A fixed list, narrowed to what holds every word that is typed."""
+
+    async def find(text: str) -> list[Found]:
+        wanted = text.casefold().split()
+        return [one for one in choices if all(word in f"{one.title} {one.detail}".casefold() for word in wanted)]
+
+    return find

@@ -1,0 +1,93 @@
+"""Rejecting a draft: why, and what would have been right. Both are kept; the right answer teaches the next model.
+
+Promises: one key opens it, a digit or a click names the reason, the right answer may stay empty. Knows nothing of where
+the words go.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList, TextArea
+from textual.widgets.option_list import Option
+
+from tui.keys import bindings
+from tui.screens.base import BoxScreen
+from tui.text import inert
+from tui.widgets.keybar import KeyBar
+from tui.widgets.line import Line
+from tui.words import Words
+
+REASONS: Final = ("wrong_fact", "other_question", "incomplete", "tone", "outdated", "language", "other")
+"""Names in the catalogue (`reason.<name>`), and what is stored."""
+
+
+class Rejection(NamedTuple):
+    """What the agent said."""
+
+    reason: str
+    right: str
+
+
+class RejectScreen(BoxScreen[Rejection | None]):
+    """A list of reasons and a field."""
+
+    WHERE = "form"
+    BINDINGS = bindings("form")
+
+    def __init__(self, words: Words, draft: str) -> None:
+        super().__init__(words, "reject.title")
+        self.draft = draft
+
+    def compose(self) -> ComposeResult:
+        """Draft, reasons, right answer, keys."""
+        with Vertical(id="box"):
+            yield Line(id="form-draft")
+            yield Line(classes="label", id="reject-why")
+            yield OptionList(id="reject-reasons", markup=False)
+            yield Line(classes="label", id="reject-right")
+            field = TextArea(soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, id="reject-answer")
+            field.cursor_blink = False
+            yield field
+            yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin with the reason."""
+        self.relabel(self.words)
+        self.query_one(OptionList).focus()
+
+    def relabel(self, words: Words) -> None:
+        """Paint in this language."""
+        super().relabel(words)
+        self.query_one("#form-draft", Line).put(Content.styled(inert(self.draft), "dim"))
+        self.query_one("#reject-why", Line).put(words("reject.why"))
+        self.query_one("#reject-right", Line).put(words("reject.right"))
+        options = self.query_one(OptionList)
+        marked = options.highlighted or 0
+        rows = [Option(Content(f"{n}  {words('reason.' + name)}")) for n, name in enumerate(REASONS, start=1)]
+        options.set_options(rows)
+        options.highlighted = marked
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit names the reason and leads on to the right answer."""
+        if event.character in tuple("1234567") and isinstance(self.focused, OptionList):
+            event.stop()
+            self.query_one(OptionList).highlighted = int(event.character or 1) - 1
+            self.query_one(TextArea).focus()
+
+    def on_option_list_option_selected(self, _: OptionList.OptionSelected) -> None:
+        """The reason is chosen; on to the right answer."""
+        self.query_one(TextArea).focus()
+
+    def action_submit(self) -> None:
+        """Done."""
+        place = self.query_one(OptionList).highlighted or 0
+        self.dismiss(Rejection(REASONS[place], self.query_one(TextArea).text.strip()))
+
+    def action_drop(self) -> None:
+        """Keep the draft after all."""
+        self.dismiss(None)

@@ -1,0 +1,91 @@
+"""Wrapping up a conversation: what the customer thought, tags, a note for colleagues, and whether it is closed.
+
+Promises: what is left as it was is not sent. Knows nothing of where the words go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, TextArea
+
+from tui.keys import bindings
+from tui.screens.base import BoxScreen
+from tui.state import Meta
+from tui.text import inert
+from tui.widgets.keybar import KeyBar
+from tui.widgets.line import Line
+from tui.words import Words
+
+
+class WrapScreen(BoxScreen[dict[str, Any] | None]):
+    """A short form. Its result is the body of `PATCH /v1/conversations/{id}`."""
+
+    WHERE = "form"
+    BINDINGS = bindings("form")
+
+    def __init__(self, words: Words, meta: Meta, summary: str) -> None:
+        super().__init__(words, "wrap.title")
+        self.meta = meta
+        self.summary = summary
+
+    def compose(self) -> ComposeResult:
+        """Summary, satisfaction, tags, note, keys."""
+        with Vertical(id="box"):
+            yield Line(id="form-draft")
+            yield Line(classes="label", id="wrap-satisfaction-label")
+            known = "" if self.meta.satisfaction is None else str(self.meta.satisfaction)
+            yield Input(known, restrict="[1-5]?", id="wrap-satisfaction")
+            yield Line(classes="label", id="wrap-tags-label")
+            yield Input(", ".join(self.meta.tags), id="wrap-tags")
+            yield Line(classes="label", id="wrap-notes-label")
+            yield TextArea(
+                inert(self.meta.notes),
+                soft_wrap=True,
+                show_line_numbers=False,
+                highlight_cursor_line=False,
+                id="wrap-notes",
+            )
+            yield Line(classes="label", id="wrap-close-label")
+            yield Input("1", restrict="[01]?", id="wrap-close")
+            yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin with the satisfaction."""
+        for field in self.query(Input):
+            field.cursor_blink = False
+        self.query_one(TextArea).cursor_blink = False
+        self.relabel(self.words)
+        self.query_one("#wrap-satisfaction").focus()
+
+    def relabel(self, words: Words) -> None:
+        """Paint in this language."""
+        super().relabel(words)
+        self.query_one("#form-draft", Line).put(Content.styled(inert(self.summary), "dim"))
+        for name in ("satisfaction", "tags", "notes", "close"):
+            self.query_one(f"#wrap-{name}-label", Line).put(words(f"wrap.{name}"))
+
+    def action_submit(self) -> None:
+        """Send what changed."""
+        out: dict[str, Any] = {}
+        stars = self.query_one("#wrap-satisfaction", Input).value
+        if stars and int(stars) != self.meta.satisfaction:
+            out["satisfaction"] = int(stars)
+        tags = [tag.strip() for tag in self.query_one("#wrap-tags", Input).value.replace("，", ",").split(",")]
+        if (kept := list(dict.fromkeys(tag for tag in tags if tag))) != list(self.meta.tags):
+            out["tags"] = kept
+        if (notes := self.query_one(TextArea).text.strip()) != self.meta.notes:
+            out["notes"] = notes
+        status = "closed" if self.query_one("#wrap-close", Input).value == "1" else "open"
+        if status != self.meta.status:
+            out["status"] = status
+        if status == "closed" and self.summary:
+            out["summary"] = self.summary
+        self.dismiss(out)
+
+    def action_drop(self) -> None:
+        """Change nothing."""
+        self.dismiss(None)

@@ -1,0 +1,91 @@
+"""What the console knows, as one value, and how each event changes it: `reduce(state, event) -> state`.
+
+    turn.py     one message of a customer, its draft, and what became of it
+    thread.py   one conversation: turns, what is typed, whether a message or a reply
+    inbox.py    the list of conversations
+    link.py     the server, and what else the branch is up to
+    events.py   everything that can happen
+    state.py    the whole, and `reduce`
+
+Promises: pure; the clock comes in with the events (`at`, seconds of a monotonic clock). Knows nothing of Textual,
+sockets, files and languages.
+"""
+
+from __future__ import annotations
+
+from tui.state.events import (
+    Accepted,
+    Asked,
+    Cancelled,
+    Decided,
+    Doubted,
+    Editing,
+    Event,
+    HandedOff,
+    Heard,
+    Inserted,
+    Labelled,
+    LeftReply,
+    Linked,
+    Listed,
+    Loaded,
+    NewConversation,
+    Notice,
+    Opened,
+    ReadAhead,
+    Rejected,
+    Remarked,
+    Replied,
+    Restored,
+    Saved,
+    Sourced,
+    Synced,
+    Typed,
+)
+from tui.state.inbox import Row
+from tui.state.link import Health, Link
+from tui.state.state import State, reduce
+from tui.state.thread import MAX_TURNS, Meta, Mode, Thread
+from tui.state.turn import Labels, Phase, Turn
+
+__all__ = [
+    "MAX_TURNS",
+    "Accepted",
+    "Asked",
+    "Cancelled",
+    "Decided",
+    "Doubted",
+    "Editing",
+    "Event",
+    "HandedOff",
+    "Health",
+    "Heard",
+    "Inserted",
+    "Labelled",
+    "Labels",
+    "LeftReply",
+    "Link",
+    "Linked",
+    "Listed",
+    "Loaded",
+    "Meta",
+    "Mode",
+    "NewConversation",
+    "Notice",
+    "Opened",
+    "Phase",
+    "ReadAhead",
+    "Rejected",
+    "Remarked",
+    "Replied",
+    "Restored",
+    "Row",
+    "Saved",
+    "Sourced",
+    "State",
+    "Synced",
+    "Thread",
+    "Turn",
+    "Typed",
+    "reduce",
+]

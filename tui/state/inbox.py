@@ -1,0 +1,75 @@
+"""The list of conversations: one row each, in the order an agent should see them.
+
+Promises: pure; a snoozed conversation comes back by itself when its time has come. Knows nothing of widgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One conversation of the inbox."""
+
+    conversation: str
+    asked: str
+    """When its newest message came: ISO 8601, UTC."""
+    question: str
+    lang: str = ""
+    turns: int = 0
+    state: str = ""
+    """Of its newest turn, as the journal says it."""
+    status: str = "open"
+    """`open`, `snoozed` or `closed`."""
+    snooze_until: str = ""
+    tags: tuple[str, ...] = ()
+    notes: bool = False
+    handoff: str = ""
+    waiting: bool = True
+    """Whether nobody has answered the newest message yet."""
+
+    @property
+    def waits(self) -> str:
+        """What it waits for, as a name in the catalogue (`inbox.<name>`)."""
+        if self.status in ("closed", "snoozed"):
+            return self.status
+        if self.handoff:
+            return "handoff"
+        if not self.waiting:
+            return "answered"
+        return {"open": "writing", "complete": "draft", "failed": "failed"}.get(self.state, "cut")
+
+
+def read_row(said: dict[str, Any]) -> Row:
+    """A row of `GET /v1/conversations`; what an older server does not say stays empty."""
+    return Row(
+        conversation=str(said["conversation"]),
+        asked=str(said.get("asked") or ""),
+        question=str(said.get("question") or ""),
+        lang=str(said.get("lang") or ""),
+        turns=int(said.get("turns") or 0),
+        state=str(said.get("state") or ""),
+        status=str(said.get("status") or "open"),
+        snooze_until=str(said.get("snooze_until") or ""),
+        tags=tuple(str(tag) for tag in said.get("tags") or ()),
+        notes=bool(said.get("notes")),
+        handoff=str(said.get("handoff") or ""),
+        waiting=bool(said.get("waiting", True)),
+    )
+
+
+def arrange(rows: Iterable[Row], now: str) -> tuple[Row, ...]:
+    """Open ones first, newest first; then snoozed ones by when they wake, then closed ones. `now` as `Row.asked`."""
+    awake = [_woken(row, now) for row in rows]
+    order = {"open": 0, "snoozed": 1, "closed": 2}
+    snoozed = sorted((row for row in awake if row.status == "snoozed"), key=lambda row: row.snooze_until)
+    rest = sorted((row for row in awake if row.status != "snoozed"), key=lambda row: row.asked, reverse=True)
+    return tuple(sorted([*rest, *snoozed], key=lambda row: order.get(row.status, 0)))
+
+
+def _woken(row: Row, now: str) -> Row:
+    due = row.status == "snoozed" and row.snooze_until and row.snooze_until <= now
+    return replace(row, status="open") if due else row

@@ -1,0 +1,233 @@
+"""One message of a customer, the draft it brought, and what the agent made of it.
+
+Promises: pure; a figure the server gave wins over one the console took itself. A draft is `offered` only while nothing
+newer was said: a newer message and a sent reply retire it. Knows nothing of other turns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from runtime import events
+from runtime.events import Citation
+
+
+class Phase(StrEnum):
+    """Where a turn is."""
+
+    SENDING = "sending"
+    QUEUED = "queued"
+    READING = "reading"
+    WRITING = "writing"
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the customer wants and how they feel, each with `high`, `medium` or `low`; empty where nobody knows."""
+
+    intent: str = ""
+    intent_confidence: str = ""
+    emotion: str = ""
+    emotion_confidence: str = ""
+    corrected: bool = False
+    """Whether an agent said so."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message and its draft."""
+
+    number: int
+    """Counted through the console's life; `stored` is the journal's number."""
+    question: str
+    asked_at: float
+    phase: Phase = Phase.SENDING
+    stored: int = 0
+    """Its number in the conversation; 0 until the server has it on disk."""
+    lang: str = ""
+    asked: str = ""
+    """When, ISO 8601 UTC, where it came from the journal."""
+    position: int = 0
+    """Questions before this one in the queue."""
+    predicted_s: float = 0.0
+    """How long the server thinks it waits there."""
+    read: tuple[int, int] = (0, 0)
+    """Prompt tokens read, of how many."""
+    draft: str = ""
+    citations: tuple[Citation, ...] = ()
+    labels: Labels = Labels()
+    tokens: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+    model: str = ""
+    decided: str = ""
+    layout: str = ""
+    handoff: str = ""
+    """Why a person must answer; empty = no hand-off."""
+    handoff_state: str = ""
+    unsupported: tuple[str, ...] = ()
+    """What the draft claims that neither a section nor the question holds."""
+    problem: str = ""
+    hint: str = ""
+    verdict: str = ""
+    """`accepted`, `edited`, `rejected`; `replied` where the draft was no use; empty until the agent decides."""
+    reply: str = ""
+    reason: str = ""
+    edited: str = ""
+    """The reply while the agent still writes it."""
+    saved: bool = True
+    """Whether the server has the verdict."""
+    retired: str = ""
+    """Why the draft is offered no longer: `newer`, `sent`, `elsewhere`; empty = it is, or never was whole."""
+    decided_s: float | None = None
+    """Seconds from the draft to the verdict."""
+    entities: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server still works on it."""
+        return self.phase in (Phase.SENDING, Phase.QUEUED, Phase.READING, Phase.WRITING)
+
+    @property
+    def offered(self) -> bool:
+        """Whether the draft can be accepted."""
+        return self.phase is Phase.DONE and bool(self.draft.strip()) and not self.verdict and not self.retired
+
+    @property
+    def wait_s(self) -> float | None:
+        """Seconds to the first token: the server's figure once it is known, before that the console's own."""
+        if self.ttft_s is not None:
+            return self.ttft_s
+        return None if self.first_at is None else self.first_at - self.asked_at
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens a second: the server's figure once it is known, before that the console's own.
+
+        None where nothing was measured, as when no model wrote.
+        """
+        if self.tokens_per_s is not None:
+            return self.tokens_per_s or None
+        if self.first_at is None or self.last_at is None or self.last_at <= self.first_at:
+            return None
+        return (self.tokens - 1) / (self.last_at - self.first_at)
+
+
+def hear(turn: Turn, event: events.Event, at: float) -> Turn:
+    """The turn after an event of its answer; `Failed` is the thread's affair, since it gives the text back."""
+    match event:
+        case events.Stored():
+            return replace(turn, stored=event.turn, lang=event.lang)
+        case events.Queued():
+            return replace(turn, phase=Phase.QUEUED, position=event.position, predicted_s=event.wait_s)
+        case events.Reading():
+            return replace(turn, phase=Phase.READING, read=(event.done, event.total))
+        case events.Found():
+            return replace(turn, phase=Phase.READING, citations=event.citations)
+        case events.Token():
+            first = at if turn.first_at is None else turn.first_at
+            draft = turn.draft + event.text
+            return replace(turn, phase=Phase.WRITING, draft=draft, tokens=turn.tokens + 1, first_at=first, last_at=at)
+        case events.Done():
+            return finish(turn, event)
+    return turn
+
+
+def finish(turn: Turn, event: events.Done) -> Turn:
+    """The whole answer, as the server checked it."""
+    return replace(
+        turn,
+        phase=Phase.DONE,
+        draft=event.answer,
+        citations=event.citations or turn.citations,
+        ttft_s=event.ttft_s,
+        tokens_per_s=event.tokens_per_s,
+        model=event.model,
+        decided=event.decided,
+        layout=event.layout,
+        handoff=event.handoff or "",
+        handoff_state="open" if event.handoff else "",
+        unsupported=event.unsupported,
+    )
+
+
+def decide(turn: Turn, verdict: str, reply: str, at: float, reason: str = "") -> Turn:
+    """The agent's verdict; the draft is offered no longer, and the server does not know yet."""
+    since = turn.last_at if turn.last_at is not None else turn.asked_at
+    return replace(
+        turn,
+        verdict=verdict,
+        reply=reply,
+        reason=reason,
+        edited="",
+        retired="sent",
+        saved=False,
+        decided_s=round(max(0.0, at - since), 1),
+    )
+
+
+def retire(turn: Turn, why: str) -> Turn:
+    """Offer the draft no longer; one still being written ends where it is."""
+    if turn.busy:
+        return replace(turn, phase=Phase.CANCELLED, retired=why)
+    return replace(turn, retired=why) if turn.offered else turn
+
+
+def stored_turn(number: int, row: dict[str, Any]) -> Turn:
+    """A turn as `GET /v1/conversations/{id}` has it."""
+    details, feedback = row.get("details") or {}, row.get("feedback") or {}
+    verdict = str(feedback.get("verdict") or ("replied" if feedback.get("reply") else ""))
+    phase = {"complete": Phase.DONE, "failed": Phase.FAILED, "open": Phase.WRITING}.get(
+        str(row["state"]), Phase.CANCELLED
+    )
+    entities = details.get("entities")
+    return Turn(
+        number=number,
+        question=str(row["question"]),
+        asked_at=0.0,
+        phase=phase,
+        stored=int(row["turn"]),
+        lang=str(row.get("lang") or ""),
+        asked=str(row.get("asked") or ""),
+        draft=str(row.get("draft") or ""),
+        citations=tuple(_reference(str(one), str(row.get("lang") or "")) for one in details.get("citations") or ()),
+        labels=read_labels(row),
+        ttft_s=details.get("ttft_s"),
+        tokens_per_s=details.get("tokens_per_s"),
+        model=str(row.get("model") or ""),
+        decided=str(details.get("decided") or ""),
+        layout=str(details.get("layout") or ""),
+        handoff=str(row.get("handoff") or ""),
+        handoff_state="open" if row.get("handoff") else "",
+        unsupported=tuple(details.get("unsupported") or ()),
+        verdict=verdict,
+        reply=str(feedback.get("reply") or (row.get("draft") if verdict == "accepted" else "") or ""),
+        reason=str(feedback.get("reason") or ""),
+        retired="sent" if verdict else "",
+        entities=entities if isinstance(entities, dict) else {},
+    )
+
+
+def read_labels(row: dict[str, Any]) -> Labels:
+    """Intent and emotion of a turn as the server has it: a person's word, where one was said."""
+    details, said = row.get("details") or {}, row.get("label") or {}
+    return Labels(
+        intent=str(row.get("intent") or details.get("intent") or ""),
+        intent_confidence="" if said.get("intent") else str(details.get("intent_confidence") or ""),
+        emotion=str(row.get("emotion") or details.get("emotion") or ""),
+        emotion_confidence="" if said.get("emotion") else str(details.get("emotion_confidence") or ""),
+        corrected=bool(said.get("intent") or said.get("emotion")),
+    )
+
+
+def _reference(reference: str, lang: str) -> Citation:
+    """A source of which only the name is kept; its text is fetched when somebody opens it."""
+    article, _, section = reference.partition("#")
+    return Citation(article=article, section=section, title=article, heading=section, text="", lang=lang)

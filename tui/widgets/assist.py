@@ -1,0 +1,121 @@
+"""Beside the conversation: what the customer wants and feels, what to watch out for, the sources, where the time went.
+
+Promises: nothing is said by colour alone; what is internal says so. Knows nothing of sockets; it is given the state.
+"""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+
+from tui.state import Labels, Meta, State, Turn
+from tui.text import inert, one_line
+from tui.widgets.citations import CitationList
+from tui.widgets.line import Line
+from tui.widgets.status import progress
+from tui.words import Words
+
+
+class AssistPane(Vertical):
+    """Blocks about the newest turn, and about the conversation."""
+
+    BLOCKS = ("labels", "warnings", "sources", "time", "customer", "notes")
+
+    def __init__(self) -> None:
+        super().__init__(id="assist")
+
+    def compose(self) -> ComposeResult:
+        """A heading and a line for each block."""
+        yield Line(classes="pane-title", id="assist-title")
+        with VerticalScroll(id="assist-blocks"):
+            for name in self.BLOCKS:
+                yield Line(classes="label", id=f"assist-{name}-label")
+                yield CitationList(titled=False) if name == "sources" else Line(classes="block", id=f"assist-{name}")
+
+    async def show(self, state: State, words: Words, now: float) -> None:
+        """Show what is known."""
+        turn = state.current
+        self.query_one("#assist-title", Line).put(words("assist.title"))
+        doubts = doubt_lines(state.doubts, words)
+        self._put("labels", words, chips(turn.labels, words) if turn else Content(""))
+        self._put("warnings", words, "\n".join([*doubts, *(warnings(turn, words) if turn else [])]))
+        self._put("time", words, "\n".join(progress(turn, words, now)) if turn else "")
+        self._put("customer", words, _customer(state, words))
+        self._put("notes", words, _notes(state.thread.meta, words))
+        sources = turn.citations if turn else ()
+        self.query_one("#assist-sources-label", Line).put(words("assist.sources") if sources else "")
+        await self.query_one(CitationList).show(sources, words)
+        if turn is None:
+            self._put("time", words, words("assist.empty"))
+
+    def _put(self, name: str, words: Words, text: str | Content) -> None:
+        content = Content(text) if isinstance(text, str) else text
+        self.query_one(f"#assist-{name}", Line).put(content)
+        self.query_one(f"#assist-{name}-label", Line).put(words(f"assist.{name}") if content else "")
+
+
+def chips(labels: Labels, words: Words) -> Content:
+    """`intent delivery inquiry (high) · emotion angry (low)`; empty where nothing is known."""
+    parts = []
+    for kind in ("intent", "emotion"):
+        name, confidence = getattr(labels, kind), getattr(labels, f"{kind}_confidence")
+        if name:
+            sure = (
+                words(f"confidence.{confidence}")
+                if confidence
+                else words("confidence.said" if labels.corrected else "confidence.none")
+            )
+            chip = Content.styled(f" {label_name(kind, name, words)} ", "reverse")
+            parts.append(Content.assemble(f"{words('label.' + kind)} ", chip, f" {sure}"))
+    return Content("\n").join(parts)
+
+
+def label_name(kind: str, name: str, words: Words) -> str:
+    """A label in the interface's language where it knows it, else as head office called it."""
+    return words.get(f"{kind}.{name}") or one_line(name).replace("_", " ")
+
+
+def warnings(turn: Turn, words: Words) -> list[str]:
+    """What the agent must know before using the draft."""
+    out = []
+    if turn.handoff:
+        known = words.get(f"handoff.{turn.handoff}")
+        state = words.get(f"handoff_state.{turn.handoff_state}")
+        why = known or one_line(turn.handoff)
+        out.append(words("turn.handoff", why=f"{why} ({state})" if state else why))
+    if turn.unsupported and not turn.verdict:
+        out.append(words("turn.unsupported", items=", ".join(one_line(item) for item in turn.unsupported)))
+    if turn.offered and any(one.audience == "internal" for one in turn.citations):
+        out.append(words("turn.rests_internal"))
+    return out
+
+
+def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Words) -> list[str]:
+    """What must be looked at before the reply is sent, one line a kind."""
+    out = []
+    for kind in ("unsupported", "internal"):
+        if items := [one_line(what) for name, what in doubts if name == kind]:
+            out.append(words(f"doubt.{kind}", items=", ".join(items)))
+    return out
+
+
+def _customer(state: State, words: Words) -> str:
+    turn = state.current
+    if turn is None:
+        return ""
+    lines = [f"{one_line(str(name))}: {one_line(str(value))}" for name, value in sorted(turn.entities.items())]
+    if turn.lang:
+        lines.insert(0, words("assist.language", lang=words.get(f"lang.{turn.lang}") or one_line(turn.lang)))
+    return "\n".join(lines)
+
+
+def _notes(meta: Meta, words: Words) -> str:
+    lines = [inert(meta.notes)] if meta.notes else []
+    if meta.tags:
+        lines.append(" ".join(f"#{one_line(tag)}" for tag in meta.tags))
+    if meta.satisfaction:
+        lines.append(words("assist.satisfaction", stars=meta.satisfaction))
+    if meta.status != "open":
+        lines.append(words(f"inbox.{meta.status}", until=one_line(meta.snooze_until[:16])))
+    return "\n".join(lines)

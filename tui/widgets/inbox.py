@@ -1,0 +1,90 @@
+"""The list of conversations. Enter or a click opens one.
+
+Promises: a list that has not changed is not built again; what a row waits for is said in words. Knows nothing of where
+the rows come from.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from tui.state import Row, State
+from tui.text import one_line
+from tui.widgets.line import Line
+from tui.words import Words
+
+MAX_TAGS = 3
+QUESTION_CHARS = 200
+
+
+class InboxPane(Vertical):
+    """A heading and the list."""
+
+    class Chosen(Message):
+        """The agent turns to this conversation."""
+
+        def __init__(self, conversation: str) -> None:
+            super().__init__()
+            self.conversation = conversation
+
+    def __init__(self) -> None:
+        super().__init__(id="inbox")
+        self._shown: tuple[object, ...] = ()
+        self._rows: tuple[Row, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        """Both."""
+        yield Line(classes="pane-title", id="inbox-title")
+        yield OptionList(id="inbox-list", markup=False)
+
+    def show(self, state: State, words: Words, today: datetime) -> None:
+        """Show the rows; the open one is marked."""
+        shown = (state.inbox, state.conversation, words.lang, today.date())
+        if self._shown and all(one is other or one == other for one, other in zip(shown, self._shown, strict=True)):
+            return
+        rebuilt = not self._shown or self._shown[0] is not state.inbox or self._shown[2:] != shown[2:]
+        moved = not self._shown or self._shown[1] != state.conversation
+        self._shown = shown
+        waiting = sum(row.waiting and row.status == "open" for row in state.inbox)
+        self.query_one("#inbox-title", Line).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
+        options = self.query_one(OptionList)
+        marked = options.highlighted_option.id if options.highlighted_option is not None else None
+        if rebuilt:
+            self._rows = state.inbox
+            options.set_options([Option(row_text(row, words, today), id=row.conversation) for row in state.inbox])
+        wanted = state.conversation if moved else marked
+        place = next((n for n, row in enumerate(self._rows) if row.conversation == wanted), None)
+        if place is not None and options.highlighted != place:
+            options.highlighted = place
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        """Open it."""
+        message.stop()
+        self.post_message(self.Chosen(message.option.id or ""))
+
+
+def row_text(row: Row, words: Words, today: datetime) -> Content:
+    """Two lines: when, what it waits for, tags; and the newest message."""
+    head = [clock(row.asked, today), words(f"inbox.{row.waits}", until=clock(row.snooze_until, today))]
+    if row.notes:
+        head.append(words("inbox.noted"))
+    head += [f"#{one_line(tag)}" for tag in row.tags[:MAX_TAGS]]
+    style = "bold" if row.waiting and row.status == "open" else ""
+    first = Content.styled(" · ".join(part for part in head if part), "dim")
+    return Content("\n").join([first, Content.styled(one_line(row.question[:QUESTION_CHARS]) or " ", style)])
+
+
+def clock(moment: str, today: datetime) -> str:
+    """A time of the journal as people of this time zone read it: the hour today, the day before that."""
+    try:
+        then = datetime.fromisoformat(moment).astimezone(today.tzinfo)
+    except ValueError:
+        return ""
+    return then.strftime("%H:%M") if then.date() == today.date() else then.strftime("%Y-%m-%d")
