@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from tui.state import Row
@@ -18,49 +19,53 @@ Blocks = list[tuple[str, list[str]]]
 
 def why_page(said: Said, words: Words) -> Blocks:
     """How a draft came about: `GET …/turns/{n}/why`."""
-    decided = str(said.get("decided") or "")
-    labels = []
-    for kind in ("intent", "emotion"):
-        one = said.get(kind) or {}
-        if isinstance(one, Mapping) and one.get("name"):
-            sure = words.get(f"confidence.{one.get('confidence')}") or (
-                words("confidence.said") if one.get("corrected") else ""
-            )
-            labels.append(f"{words('label.' + kind)} {one['name']} {sure}".strip())
-    labels += [str(reason) for reason in said.get("reasons") or ()]
-    sections = [_section(one, words) for one in said.get("sections") or ()]
     cited = [
         line
         for one in said.get("cited") or ()
         for line in [str(one.get("ref")), *(f"  “{sentence}”" for sentence in one.get("sentences") or ())]
     ]
+    return _full(
+        [
+            (words("why.decided"), [_decided(str(said.get("decided") or ""), words)]),
+            (words("why.understood"), _understood(said, words)),
+            (words("why.query"), [str(said.get("query") or "")]),
+            (words("why.sections"), [_section(one, words) for one in said.get("sections") or ()]),
+            (words("why.cited"), cited),
+            (words("why.unsupported"), [str(item) for item in said.get("unsupported") or ()]),
+            (words("why.read"), _took(said, words)),
+            (words("why.model"), [str(said.get("model") or "")]),
+        ]
+    )
+
+
+def _decided(decided: str, words: Words) -> str:
+    """`rule:legal` in words."""
+    kind, _, name = decided.partition(":")
+    known = words.get(f"decided.{kind}")
+    return f"{known} {name}".strip() if known else decided
+
+
+def _understood(said: Said, words: Words) -> list[str]:
+    out = []
+    for kind in ("intent", "emotion"):
+        one = said.get(kind)
+        if isinstance(one, Mapping) and one.get("name"):
+            sure = "said" if one.get("corrected") else one.get("confidence")
+            out.append(f"{words('label.' + kind)} {one['name']} {words.get(f'confidence.{sure}')}".strip())
+    return out + [str(reason) for reason in said.get("reasons") or ()]
+
+
+def _took(said: Said, words: Words) -> list[str]:
+    """How the prompt was read, and where the time went."""
     times = said.get("times") or {}
-    figures = [
-        words("why.tokens", prompt=said.get("prompt_tokens") or 0, reused=said.get("reused_tokens") or 0,
-              computed=said.get("computed_tokens") or 0, written=said.get("answer_tokens") or 0),
-        *(words(f"why.{name}", seconds=float(times[name])) for name in ("queued_s", "ttft_s", "took_s") if times.get(name)),
-    ]  # fmt: skip
-    if times.get("tokens_per_s"):
-        figures.append(words("figure.speed", speed=float(times["tokens_per_s"])))
-    layout = " · ".join(str(said[key]) for key in ("layout", "layout_reason") if said.get(key))
-    blocks = [
-        (
-            words("why.decided"),
-            [
-                words.get(f"decided.{decided.split(':')[0]}")
-                + (f" {decided.partition(':')[2]}" if ":" in decided else "")
-                or decided
-            ],
-        ),
-        (words("why.understood"), labels),
-        (words("why.query"), [str(said.get("query") or "")]),
-        (words("why.sections"), sections),
-        (words("why.cited"), cited),
-        (words("why.unsupported"), [str(item) for item in said.get("unsupported") or ()]),
-        (words("why.read"), [layout, *figures]),
-        (words("why.model"), [str(said.get("model") or "")]),
+    counts = {name: int(said.get(f"{name}_tokens") or 0) for name in ("prompt", "reused", "computed", "answer")}
+    spent = [name for name in ("queued_s", "ttft_s", "took_s") if times.get(name)]
+    return [
+        " · ".join(str(said[key]) for key in ("layout", "layout_reason") if said.get(key)),
+        words("why.tokens", **counts) if counts["prompt"] else "",
+        *(words(f"why.{name}", seconds=float(times[name])) for name in spent),
+        words("figure.speed", speed=float(times["tokens_per_s"])) if times.get("tokens_per_s") else "",
     ]
-    return _full(blocks)
 
 
 def _section(one: Said, words: Words) -> str:
@@ -135,31 +140,28 @@ def supervisor_page(
     rows: Sequence[Row], handoffs: Mapping[str, Sequence[Said]], turns: Sequence[Said], words: Words
 ) -> Blocks:
     """The branch at a glance. `turns` are recent ones as `GET /v1/conversations/{id}` has them."""
-    states = Counter(row.waits for row in rows)
-    verdicts = Counter(str((turn.get("feedback") or {}).get("verdict") or "none") for turn in turns)
-    seconds = sorted(float(said["seconds"]) for turn in turns if (said := turn.get("feedback") or {}).get("seconds"))
-    first = sorted(float(said["ttft_s"]) for turn in turns if (said := turn.get("details") or {}).get("ttft_s"))
+    queue = Counter(row.waits for row in rows)
+    said = [turn.get("feedback") or {} for turn in turns]
+    verdicts = Counter(str(one.get("verdict")) for one in said if one.get("verdict"))
+    seconds = [float(one["seconds"]) for one in said if one.get("seconds")]
+    first = [float(turn["details"]["ttft_s"]) for turn in turns if (turn.get("details") or {}).get("ttft_s")]
     reasons = Counter(str(one.get("reason")) for kind in handoffs.values() for one in kind)
-    decided = sum(verdicts[name] for name in ("accepted", "edited", "rejected"))
     shares = [
-        f"{words('verdict.' + name)}: {verdicts[name]}"
-        + (f" ({100 * verdicts[name] / decided:.0f} %)" if decided else "")
-        for name in ("accepted", "edited", "rejected")
+        f"{words('verdict.' + name)}: {count} ({100 * count / verdicts.total():.0f} %)"
+        for name, count in verdicts.most_common()
     ]
-    times = [words("supervisor.reply", seconds=seconds[len(seconds) // 2])] if seconds else []
-    times += [words("supervisor.first", seconds=first[len(first) // 2])] if first else []
+    times = [words("supervisor.reply", seconds=median(seconds))] if seconds else []
+    times += [words("supervisor.first", seconds=median(first))] if first else []
+    handed = [f"{words('handoff_state.' + state)}: {len(kind)}" for state, kind in handoffs.items()]
+    handed += [f"{words.get('handoff.' + name) or name}: {count}" for name, count in reasons.most_common()]
     return _full(
         [
-            (words("supervisor.queue"), [f"{words('inbox.' + name, until='')}: {count}" for name, count in states.most_common()]),
+            (words("supervisor.queue"), [f"{words('waits.' + name)}: {count}" for name, count in queue.most_common()]),
             (words("supervisor.drafts", count=len(turns)), shares),
             (words("supervisor.times"), times),
-            (
-                words("supervisor.handoffs"),
-                [f"{words('handoff_state.' + state)}: {len(kind)}" for state, kind in handoffs.items()]
-                + [f"{words.get('handoff.' + name) or name}: {count}" for name, count in reasons.most_common()],
-            ),
+            (words("supervisor.handoffs"), handed),
         ]
-    )  # fmt: skip
+    )
 
 
 def _line(row: Row) -> str:

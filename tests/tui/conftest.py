@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from tui.app import Console
 from tui.fake import FakeDesk, answer, citation
+from tui.settings import ConsoleSettings
 from tui.words import Words
 
 RETURNS = citation(
@@ -33,6 +37,7 @@ CHINESE_ANSWER = answer(["加急包裹晚于承诺时间送达的，", "我们�
 
 
 PATIENCE_S = 10.0
+NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
 
 
 class Seat:
@@ -80,8 +85,17 @@ def desk() -> FakeDesk:
 
 @pytest.fixture
 def make_console() -> Callable[..., Console]:
-    def make(desk: FakeDesk, lang: str = "en") -> Console:
-        return Console(desk, Words(lang), clock=lambda: 0.0, poll_s=0.01, retry_s=(0.01,))
+    def make(desk: FakeDesk, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
+        return Console(
+            desk,
+            Words(lang),
+            settings=ConsoleSettings(**{"read_ahead": False} | settings),
+            folder=folder,
+            clock=lambda: 0.0,
+            today=lambda: NOW,
+            poll_s=0.05,
+            retry_s=(0.01,),
+        )
 
     return make
 
@@ -92,9 +106,9 @@ def sit(make_console: Callable[..., Console]) -> Sit:
 
     @asynccontextmanager
     async def open_seat(
-        desk: FakeDesk, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True
+        desk: FakeDesk, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True, **more: Any
     ) -> AsyncIterator[Seat]:
-        app = make_console(desk, lang)
+        app = make_console(desk, lang, **more)
         async with app.run_test(size=size) as pilot:
             seat = Seat(app, desk, pilot)
             if wait:

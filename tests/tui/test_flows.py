@@ -11,7 +11,6 @@ from textual.geometry import Offset
 from tui.fake import FakeDesk, answer
 from tui.screens.article import ArticleScreen
 from tui.screens.help import HelpScreen
-from tui.widgets.citations import CitationLine
 from tui.widgets.composer import Composer
 from tui.widgets.transcript import Transcript
 
@@ -132,7 +131,7 @@ async def test_the_mouse_opens_a_source_and_the_key_bar_works(sit: Any, desk: Fa
     async with sit(desk) as seat:
         await seat.ask("How long?")
         await seat.sees("[2] Goodwill")
-        assert await seat.pilot.click(seat.app.chat.query(CitationLine).last())
+        assert await seat.pilot.click(seat.app.chat.query("TurnView CitationLine").last())
         await seat.sees("Up to 20 euros")
         row = seat.text().splitlines()[-1]
         await seat.pilot.click(offset=Offset(row.index("Back"), 23))
@@ -140,7 +139,7 @@ async def test_the_mouse_opens_a_source_and_the_key_bar_works(sit: Any, desk: Fa
 
 
 async def test_the_whole_article_is_one_key_away(sit: Any, desk: FakeDesk) -> None:
-    cited = desk.scripts[0][2].citations[0]
+    cited = desk.scripts[0][1].citations[0]
     other = cited.model_copy(update={"section": "costs", "heading": "What it costs", "text": "Nothing."})
     desk.page = {
         "article": "returns",
@@ -177,9 +176,9 @@ async def test_the_interface_language_changes_without_a_restart(sit: Any, desk: 
         assert "Draft" not in seat.text()
         await seat.press("f1")
         await seat.until(lambda: isinstance(seat.app.screen, HelpScreen))
-        await seat.sees("取消草稿，问题放回输入框")
+        await seat.sees("取消草稿，消息放回输入框")
         await seat.press("f2")
-        await seat.sees("Cancel the draft; the question comes back")
+        await seat.sees("Cancel the draft, the message comes back")
 
 
 async def test_every_command_is_found_by_name(sit: Any, desk: FakeDesk) -> None:
@@ -202,7 +201,7 @@ async def test_a_new_conversation_clears_the_screen_and_the_thread(sit: Any, des
         await seat.ask("How long?")
         await seat.phase("done")
         await seat.press("ctrl+n")
-        await seat.sees("Type the customer's question")
+        await seat.sees("Type what the customer says")
         await seat.ask("Next?")
         await seat.phase("done")
     assert desk.asked[1] == ("Next?", None)

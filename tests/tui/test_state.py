@@ -70,9 +70,18 @@ def run(events_: list[Event], state: State = READY) -> State:
         ("failure gives the text back", [*FIRST, FAILED], {"phase": Phase.FAILED, "composer": "怎么退货?"}),
         ("failure says why", [*FIRST, FAILED], {"problem": "gone", "hint": "wait"}),
         ("cancel after the end changes nothing", [*FIRST, DONE, Cancelled()], {"phase": Phase.DONE, "composer": ""}),
-        ("one draft at a time", [*FIRST, Typed("next"), Asked(11.0)], {"composer": "next", "asked": 1}),
+        (
+            "a newer message retires the draft",
+            [*FIRST, *TOKENS, Typed("next"), Asked(11.0)],
+            {"composer": "", "asked": 2},
+        ),
+        ("a blank one retires nothing", [*FIRST, *TOKENS, Typed(" "), Asked(11.0)], {"asked": 1, "draft": "可以退货"}),
         ("next customer", [*FIRST, STORED, DONE, NewConversation()], {"phase": None, "conversation": None}),
-        ("no next customer during a draft", [*FIRST, STORED, NewConversation()], {"conversation": "c"}),
+        (
+            "a draft goes on behind the next customer",
+            [*FIRST, STORED, NewConversation()],
+            {"conversation": None, "busy": False},
+        ),
         (
             "an event of an older turn changes nothing",
             [*FIRST, DONE, Typed("b"), Asked(20.0), *TOKENS],

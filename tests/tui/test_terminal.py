@@ -74,7 +74,7 @@ class Terminal:
 
     def sees(self, text: str) -> None:
         """The text stands on a row, or a Chinese run of it goes over from one row to the next."""
-        self.until(lambda: text in self.text() or text in "".join(map(str.strip, self.text().splitlines())))
+        self.until(lambda: text in self.text() or text in "".join(row.strip(" ▎│") for row in self.text().splitlines()))
 
     def quit(self) -> None:
         """Leave by the key, and see that the terminal is the shell's again."""
@@ -151,7 +151,7 @@ def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
     terminal.press("Enter")
     terminal.sees("正在撰写")
     terminal.press("Escape")
-    terminal.sees("已取消，问题已放回下方")
+    terminal.sees("已取消，消息已放回下方")
     client = Client(home)
     terminal.until(lambda: client.status()["active"] == 0)
     server = os.pidfd_open(server_process(home))

@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime import events
 from tui.state.inbox import Row
-from tui.state.link import Health, Link
+from tui.state.link import WELL, Health, Link
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Linked:
     why: str = ""
     bundle: str = ""
     model: str = ""
-    health: Health = Health()
+    health: Health = WELL
 
 
 Decided = Accepted | Replied | Rejected

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Link(StrEnum):
@@ -43,3 +44,7 @@ class Health:
             "newer": bool(self.newer),
         }
         return [name for name, true in wrong.items() if true]
+
+
+WELL: Final = Health()
+"""Nothing is out of order."""

@@ -14,7 +14,7 @@ from tui.state import events as e
 from tui.state import thread as t
 from tui.state.events import Event, Linked, Notice
 from tui.state.inbox import Row
-from tui.state.link import Health, Link
+from tui.state.link import WELL, Health, Link
 from tui.state.thread import Mode, Thread
 from tui.state.turn import Labels, Phase, Turn
 
@@ -33,7 +33,7 @@ class State:
     """How many times in a row the server was looked for and not found."""
     bundle: str = ""
     model: str = ""
-    health: Health = Health()
+    health: Health = WELL
     threads: tuple[Thread, ...] = (Thread(1),)
     open: int = 1
     """The key of the thread on screen."""
@@ -214,6 +214,8 @@ def _relabel(labels: Labels, intent: str, emotion: str) -> Labels:
 
 def _ahead(state: State, said: str, tokens: int, conversation: str | None) -> State:
     thread = state.thread
+    if thread.busy:
+        return state  # It is asked by now.
     if conversation and thread.conversation is None:
         state = _put(state, replace(thread, conversation=conversation))
     return state if state.ahead == (said, tokens) else replace(state, ahead=(said, tokens))

@@ -125,6 +125,11 @@ def hear(turn: Turn, event: events.Event, at: float) -> Turn:
     match event:
         case events.Stored():
             return replace(turn, stored=event.turn, lang=event.lang)
+        case events.Understood():
+            labels = Labels(
+                event.intent or "", event.intent_confidence or "", event.emotion or "", event.emotion_confidence or ""
+            )
+            return replace(turn, labels=labels)
         case events.Queued():
             return replace(turn, phase=Phase.QUEUED, position=event.position, predicted_s=event.wait_s)
         case events.Reading():

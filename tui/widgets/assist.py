@@ -93,11 +93,10 @@ def warnings(turn: Turn, words: Words) -> list[str]:
 
 def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Words) -> list[str]:
     """What must be looked at before the reply is sent, one line a kind."""
-    out = []
-    for kind in ("unsupported", "internal"):
-        if items := [one_line(what) for name, what in doubts if name == kind]:
-            out.append(words(f"doubt.{kind}", items=", ".join(items)))
-    return out
+    kinds: dict[str, list[str]] = {}
+    for kind, what in doubts:
+        kinds.setdefault(kind, []).append(one_line(what))
+    return [words(f"doubt.{kind}", items=", ".join(items)) for kind, items in kinds.items()]
 
 
 def _customer(state: State, words: Words) -> str:

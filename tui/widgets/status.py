@@ -46,12 +46,17 @@ class StatusLine(Line):
             text = words(f"notice.{notice.name}", number=notice.number, text=one_line(notice.text))
         elif state.mode is Mode.REPLY:
             text = words("phase.reply")
-        elif state.composer.strip() and not state.busy and state.ahead[0] in ("reading", "ready"):
+        elif _is_read_ahead(state):
             text = words(f"ahead.{state.ahead[0]}", tokens=state.ahead[1])
         else:
             text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
         self.set_class(state.notice is not None, "notice")
         self.put(text)
+
+
+def _is_read_ahead(state: State) -> bool:
+    over = state.current is None or state.current.phase is Phase.DONE  # else it is said how the draft ended
+    return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
 
 
 def progress(turn: Turn, words: Words, now: float) -> list[str]:
