@@ -185,6 +185,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
         teacher=folder / ("corrected" if "corrected" in stages else "teacher") / TEACHER_GGUF,
         asked=loaded.evaluate.questions,
+        layout_keeps=loaded.evaluate.layout_keeps,
     )
     again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later
     result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again)
@@ -199,6 +200,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         "embedder": result.embedder.model_dump(),
         "retrieval": result.answers["retrieval"],
         "answers": result.answers["models"],
+        "layout": result.answers["layout"],
         "stages": {
             name: {"seconds": manifest.figures["seconds"], "peak_mb": manifest.figures["peak_mb"]}
             for name, manifest in {**stages, **result.manifests}.items()
@@ -243,6 +245,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     measured = [key for key in next(iter(asked.values()), {}) if any(row[key] is not None for row in asked.values())]
     rows = [{"model": name, **{key: row[key] for key in measured}} for name, row in asked.items()]
     table("Answers to held-out questions", rows)
+    if (layout := figures["layout"])["wanted"] != "exact":
+        console.print(f"layout: {layout['used']} ({layout['wanted']} keeps {layout['kept']} of the facts found exact)")
     console.print(f"bundle: {figures['bundle']}", soft_wrap=True)
 
 

@@ -124,6 +124,8 @@ def _schema(vocabulary: int) -> Any:
             ("prefix", pa.int32()),
             ("branches", pa.list_(pa.int32())),
             ("records", pa.list_(pa.string())),
+            ("articles", pa.list_(pa.int32())),
+            ("layout", pa.string()),
             ("index", pa.list_(pa.int32())),
             ("ids", pa.list_(pa.uint16() if vocabulary <= 1 << 16 else pa.int32())),
             ("logprobs", pa.list_(pa.float16())),
@@ -150,6 +152,8 @@ def _captured_row(
         "prefix": pack.prefix,
         "branches": [edge for branch in pack.branches for edge in branch],
         "records": list(pack.records),
+        "articles": list(pack.articles),
+        "layout": pack.layout,
         "index": index,
         "ids": ids.flatten().numpy().astype(schema.field("ids").type.value_type.to_pandas_dtype()),
         "logprobs": logprobs.flatten().numpy().astype(np.float16),
@@ -200,6 +204,8 @@ def _captured(row: dict[str, Any]) -> Captured:
         row["prefix"].as_py(),
         tuple(zip(edges[0::3], edges[1::3], edges[2::3], strict=True)),
         tuple(row["records"].as_py()),
+        tuple(row["articles"].as_py()),
+        row["layout"].as_py(),
     )
     return Captured(
         pack,

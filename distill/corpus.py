@@ -74,6 +74,7 @@ def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
         articles=recipe.prompt.articles,
         context_tokens=recipe.prompt.context_tokens,
         answer_tokens=recipe.prompt.answer_tokens,
+        layout=recipe.layout,
     )
 
 

@@ -4,7 +4,15 @@
 
 Every question sees the shared prefix and itself, at the positions it would have alone, so the logits are those of
 separate prompts while the articles, most of any prompt, are read once (4-D mask and position ids; the idea of
-Block-Attention, arXiv:2409.15355, turned to training). Knows nothing of models.
+Block-Attention, arXiv:2409.15355, turned to training). How the articles stand to each other is the pack's layout, the
+same as `runtime.engine.articles` puts compiled ones together in:
+
+    exact       each sees those before it
+    parallel    each sees the system text and itself, right behind the system text; questions follow the longest
+    sequential  each sees the system text and itself, and is then moved behind the one before
+
+An article that is moved was read right behind the system text, which no position ids of one sequence can say. So in
+`sequential` each article but the first is read behind a copy of the system text of its own. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -12,16 +20,20 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, cycle
+from typing import TYPE_CHECKING, Literal
 
 from runtime.articles import Section
+from runtime.engine.parts import LAYOUTS, Layout
 from runtime.prompt import PromptSpec, Tokenizer, encode, layout
 from runtime.record import Record
 
 if TYPE_CHECKING:
     import torch
 
+Layouts = Layout | Literal["mixed"]
+"""What a recipe may ask for: one of them, or all in turn."""
 MAX_CONTEXT_TURNS = 4
 """Earlier messages a training prompt keeps: the desk trims to about as many."""
 
@@ -37,12 +49,36 @@ class Pack:
     """(start, start of the reply, end) of each record's tokens, in order, without gaps."""
     records: tuple[str, ...] = field(default=())
     """Ids of the records, one a branch."""
+    articles: tuple[int, ...] = ()
+    """Tokens of each article at the end of the prefix; what stands before them is the system text."""
+    layout: Layout = "exact"
+
+    @property
+    def system(self) -> int:
+        """Tokens of the system text."""
+        return self.prefix - sum(self.articles)
+
+    @property
+    def copies(self) -> int:
+        """Copies of the system text that are read besides: one for each article that is moved away from it."""
+        return max(0, len(self.articles) - 1) if self.layout == "sequential" else 0
+
+    def read(self) -> list[int]:
+        """What a model reads: the tokens, and behind them the copies of the system text."""
+        return [*self.tokens, *(self.tokens[: self.system] * self.copies)]
 
     def positions(self) -> list[int]:
-        """Position id of every token: each branch goes on where the prefix ends."""
-        out = list(range(self.prefix))
+        """Position id of everything read: each branch goes on where the prefix, as it is laid out, ends."""
+        system, side_by_side = self.system, self.layout == "parallel"
+        places = [system] * len(self.articles) if side_by_side else list(accumulate(self.articles, initial=system))
+        out = list(range(system))
+        for place, length in zip(places, self.articles, strict=False):
+            out += range(place, place + length)
+        behind = system + max(self.articles, default=0) if side_by_side else self.prefix
         for start, _, end in self.branches:
-            out += range(self.prefix, self.prefix + end - start)
+            out += range(behind, behind + end - start)
+        for place in places[1 : 1 + self.copies]:
+            out += range(place - system, place)
         return out
 
     def reply_targets(self) -> list[int]:
@@ -53,13 +89,20 @@ class Pack:
         """Bool mask [1, 1, query, key], True = may attend; for `attn_implementation="sdpa"`."""
         import torch
 
-        n = len(self.tokens)
-        owner = torch.zeros(n, dtype=torch.long)
-        for index, (start, _, end) in enumerate(self.branches, start=1):
-            owner[start:end] = index
-        causal = torch.ones(n, n, dtype=torch.bool).tril()
-        allowed = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
-        return (causal & allowed)[None, None]
+        lengths = [self.system, *self.articles, *(end - start for start, _, end in self.branches)]
+        lengths += [self.system] * self.copies
+        articles = range(1, 1 + len(self.articles))
+        branches = range(articles.stop, articles.stop + len(self.branches))
+        sees = torch.eye(len(lengths), dtype=torch.bool)
+        for article in articles:
+            if self.layout == "exact":
+                sees[article, :article] = True
+            else:
+                sees[article, branches.stop + article - 2 if self.copies and article > 1 else 0] = True
+        sees[branches.start : branches.stop, : branches.start] = True
+        owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
+        places = torch.tensor(self.positions())
+        return (sees[owner][:, owner] & (places[None, :] <= places[:, None]))[None, None]
 
 
 @dataclass(frozen=True)
@@ -128,6 +171,12 @@ def pack_records(
     return packs
 
 
+def lay_out(packs: Iterable[Pack], layout: Layouts) -> list[Pack]:
+    """The same packs, their articles laid out for a student; `mixed` takes the layouts in turn."""
+    turns: Iterable[Layout] = cycle(LAYOUTS if layout == "mixed" else (layout,))
+    return [replace(pack, layout=one) for pack, one in zip(packs, turns, strict=False)]
+
+
 def cover_first(packs: Iterable[Pack], evidence: Mapping[str, Sequence[str]]) -> list[Pack]:
     """Order packs so that the first of them rest on as many different sections as they can; otherwise as they come.
 
@@ -173,12 +222,14 @@ def encode_pack(
     branches: list[tuple[int, int, int]] = []
     used: list[str] = []
     left: list[Record] = []
+    articles: list[list[int]] = []
     prefix = 0
     close = tokenizer.encode(spec.pieces.assistant_close, control=True)
     for record in records:
         parts = layout(spec, record.lang, sections, record.context[-MAX_CONTEXT_TURNS:], record.query)
         if not tokens:
-            tokens = encode([*parts.system, *(span for article in parts.articles for span in article)], tokenizer)
+            articles = [encode(article, tokenizer) for article in parts.articles]
+            tokens = encode(parts.system, tokenizer) + [token for article in articles for token in article]
             prefix = len(tokens)
         question = encode(parts.tail, tokenizer)
         reply = tokenizer.encode(record.response, control=False) + close[:1]
@@ -191,4 +242,4 @@ def encode_pack(
         used.append(record.id)
     if not branches:
         return None, left
-    return Pack(tuple(tokens), prefix, tuple(branches), tuple(used)), left
+    return Pack(tuple(tokens), prefix, tuple(branches), tuple(used), tuple(map(len, articles))), left

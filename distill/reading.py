@@ -39,11 +39,12 @@ def inputs(pack: Pack) -> Inputs:
     """A pack's tokens, mask and positions, each branch blind to the others."""
     import torch
 
-    count = len(pack.tokens)
+    read = pack.read()
+    count = len(read)
     extra = -count % ROUND
     mask = torch.eye(count + extra, dtype=torch.bool)[None, None]
     mask[..., :count, :count] = pack.attention()
-    ids = torch.tensor([[*pack.tokens, *[0] * extra]])
+    ids = torch.tensor([[*read, *[0] * extra]])
     return Inputs(ids, mask, torch.tensor([[*pack.positions(), *[0] * extra]]))
 
 

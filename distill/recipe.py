@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distill.models import CATALOGUE
-from distill.packs import PackLimits
+from distill.packs import Layouts, PackLimits
 from distill.train import DistillSettings, LoraSettings
+from runtime.engine.parts import Layout
 from runtime.errors import MissingError, UsageError
 from runtime.files import read_text
 
@@ -71,6 +72,8 @@ class Prompt(_Part):
     articles: int = Field(default=3, ge=1, le=16)
     context_tokens: int = Field(default=2048, ge=256)
     answer_tokens: int = Field(default=96, ge=8)
+    layout: Layout | None = None
+    """How branches read articles, if the gate lets them; none = as the student is trained, `exact` where mixed."""
 
 
 class Packing(_Part):
@@ -79,6 +82,8 @@ class Packing(_Part):
     records: int = Field(default=10, ge=2)
     tokens: int = Field(default=1200, ge=128)
     refusals: int = Field(default=2, ge=0)
+    layout: Layouts = "exact"
+    """How a student reads the articles of a pack: `exact`, or compiled; `mixed` takes all three in turn."""
 
     def limits(self) -> PackLimits:
         """The form `distill.packs` takes."""
@@ -97,6 +102,8 @@ class Capture(_Part):
     """Replies of its own that the teacher is asked for, a record; those the articles bear out are captured too."""
     temperature: float = Field(default=0.7, gt=0, le=2)
     """At which they are drawn."""
+    layout: Literal["exact", "packing"] = "exact"
+    """How the teacher reads articles: plainly, as well as it can, or as its student will."""
 
 
 class Student(_Part):
@@ -148,6 +155,8 @@ class Evaluate(_Part):
     """Held-out packs for KL and top-1 of student and teacher."""
     questions: int = Field(default=48, ge=0)
     """Held-out questions each model answers in the build; `edgedesk evaluate answers` asks them all."""
+    layout_keeps: float = Field(default=0.98, ge=0)
+    """Share of `exact`'s facts found that answers in a compiled layout must keep; with less the bundle says `exact`."""
 
 
 class Gate(_Part):
@@ -187,6 +196,12 @@ class Recipe(_Part):
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+
+    @property
+    def layout(self) -> Layout:
+        """How branches are to read articles."""
+        trained = self.packing.layout
+        return self.prompt.layout or ("exact" if trained == "mixed" else trained)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distill.corpus import copy_policies, make_prompt, neighbour_finder, read_split, sections_by_ref
+from distill.packs import lay_out
 from distill.parts import Parts
 from distill.recipe import Tuning
 from distill.tokenizer import chat_pieces
@@ -101,6 +103,8 @@ def capture_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[st
     packs = work.packs("train", limit=work.recipe.capture.packs, skip=work.shares()[1])
     if inputs.get("sampled") and (work.folder / "sampled" / SAMPLED).stat().st_size:
         packs += work.packs("train", limit=work.recipe.capture.samples * len(packs), among=work.folder / "sampled")
+    if work.recipe.capture.layout == "packing":
+        packs = lay_out(packs, work.recipe.packing.layout)
     # Outside the stage's folder, which a run that ends early takes with it.
     parts = Parts(work.folder / PARTS, inputs)
     tokens = sum(len(pack.tokens) for pack in packs)
@@ -160,6 +164,9 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
     from distill.train import distill
 
     captured = list(read_capture(work.folder / "capture" / "capture.parquet"))
+    # However its teacher read them, a student reads articles as it will in a branch.
+    laid_out = lay_out((row.pack for row in captured), work.recipe.packing.layout)
+    captured = [replace(row, pack=pack) for row, pack in zip(captured, laid_out, strict=True)]
     student = work.load(work.student.checkpoint if work.student else work.folder / "pruned")
     tokens = sum(len(row.pack.tokens) for row in captured) * work.recipe.kd.epochs
     with (
@@ -167,7 +174,7 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
         work.checkpoints("student", inputs, work.recipe.kd) as scratch,
     ):
         trained = distill(student, captured, work.recipe.kd, scratch, advance, vocabulary=work.vocabulary)
-    after = compare(student, work.held_out(), work.folder / "capture" / HELD_OUT)
+    after = compare(student, work.held_out(work.recipe.layout), work.folder / "capture" / HELD_OUT)
     save(student, work.released.checkpoint, out)
     say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
     return {"held_out": after, "training": trained}
@@ -180,9 +187,10 @@ def tune_checkpoint(
     from distill.merge import merge
     from distill.train import tune
 
-    packs = work.packs("train", limit=settings.packs)
+    teaches = name == "corrected"
+    packs = work.packs("train", limit=settings.packs, layout="exact" if teaches else work.recipe.packing.layout)
     tokens = sum(len(pack.tokens) for pack in packs) * settings.epochs
-    what = "correcting the teacher" if name == "corrected" else "tuning with LoRA"
+    what = "correcting the teacher" if teaches else "tuning with LoRA"
     with (
         bar(what, tokens, unit="tokens") as advance,
         work.checkpoints(name, inputs, settings) as scratch,

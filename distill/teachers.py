@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from distill.device import autocast
 from distill.packs import Pack
 from distill.reading import chunks, forward
+from runtime.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -69,9 +70,15 @@ class GgufTeacher:
         self.vocabulary = int(file.vocab.size)
 
     def read(self, pack: Pack) -> tuple[Iterator[torch.Tensor], None]:
-        """A branch at a time."""
+        """A branch at a time; `UsageError` for articles that are not laid out `exact`."""
         import torch
 
+        if pack.layout != "exact":
+            raise UsageError(
+                f"a GGUF cannot teach in the layout '{pack.layout}'",
+                where="capture.layout",
+                hint='leave it "exact": the student still learns to read compiled articles',
+            )
         # The token before a reply predicts its first one; the last token of a reply predicts nothing that is asked.
         branches = [(pack.tokens[start : end - 1], reply - 1 - start) for start, reply, end in pack.branches]
         return (torch.from_numpy(rows) for rows in self._file.branches(pack.tokens[: pack.prefix], branches)), None

@@ -19,7 +19,7 @@ from typing import Any
 
 from distill.corpus import neighbour_finder, read_split, sections_by_ref
 from distill.models import Base
-from distill.packs import Pack, cover_first, pack_records
+from distill.packs import Layouts, Pack, cover_first, lay_out, pack_records
 from distill.parts import Parts
 from distill.recipe import Recipe
 from distill.train import TrainSettings
@@ -75,11 +75,13 @@ class Work:
         """The checkpoint's tokenizer."""
         return JsonTokenizer(self.base.checkpoint)
 
-    def packs(self, split: str, *, limit: int, skip: int = 0, among: Path | None = None) -> list[Pack]:
+    def packs(
+        self, split: str, *, limit: int, skip: int = 0, among: Path | None = None, layout: Layouts = "exact"
+    ) -> list[Pack]:
         """Up to `limit` packs of a split, the languages mixed, those first that rest on different sections.
 
         Stages `skip` what others have taken; behind the last pack it goes on with the first. The records are those of
-        the folder `among`, else all that were made.
+        the folder `among`, else all that were made. Teachers read `exact`, students as the recipe's packing says.
         """
         packs: list[Pack] = []
         evidence: dict[str, Sequence[str]] = {}
@@ -105,16 +107,16 @@ class Work:
             )
         packs = cover_first(packs, evidence)
         start = skip % len(packs)
-        return [*packs[start:], *packs[:start]][:limit]
+        return lay_out([*packs[start:], *packs[:start]][:limit], layout)
 
     def shares(self) -> tuple[int, int]:
         """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
         corrected = self.recipe.teacher.packs if self.recipe.teacher else 0
         return corrected, corrected + self.recipe.student.repair_packs
 
-    def held_out(self) -> list[Pack]:
+    def held_out(self, layout: Layouts = "exact") -> list[Pack]:
         """The test packs that student and teacher are compared on."""
-        return self.packs("test", limit=self.recipe.evaluate.packs)
+        return self.packs("test", limit=self.recipe.evaluate.packs, layout=layout)
 
     @property
     def teaching(self) -> Path:

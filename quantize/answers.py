@@ -1,7 +1,7 @@
 """What each file answers to the company's own held-out questions, beside the teacher, with the articles a branch finds.
 
-Promises: retrieval is measured on every question, answers on an even sample of them. Knows nothing of how the
-files were made.
+Promises: retrieval is measured on every question, answers on an even sample of them; a layout of compiled articles is
+kept only where it keeps the facts that plain reading finds. Knows nothing of how the files were made.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.answer_eval import answer_questions, load_questions, sample
-from runtime.answer_figures import evaluation
+from runtime.answer_figures import Answered, evaluation, summary
 from runtime.answer_report import render
 from runtime.articles import load_articles
 from runtime.asked import Asked
@@ -27,6 +27,11 @@ from runtime.retrieval_eval import evaluate, from_questions
 
 REPORT = "answers.json"
 PAGE = "answers.html"
+PROMPT = "prompt.json"
+"""The build's prompt, with the layout that a branch is to use."""
+TEACHER = "teacher"
+"""Its name among the models; it reads plainly, never having learned anything else."""
+EXACT = "exact"
 
 
 def measure_answers(
@@ -39,14 +44,19 @@ def measure_answers(
     articles: Path,
     asked: Sequence[Asked],
     spec: PromptSpec,
+    default: str,
+    layout_keeps: float,
     policies: Mapping[str, Policy],
     title: str,
     out: Path,
     threads: int,
 ) -> dict[str, Any]:
-    """Ask `count` questions of every GGUF; writes `out/answers.json`, `out/answers.html` and returns the figures.
+    """Ask `count` questions of every GGUF; writes answers.json, answers.html and prompt.json, returns the figures.
 
-    {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}}; both empty without questions.
+    {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used}};
+    the first two are empty without questions. All but the teacher read articles in the layout of `spec`, and the model
+    `default` `exact` as well: prompt.json names the layout in which it keeps `layout_keeps` of those facts, and
+    the row `default` is the one of that layout.
     """
     loaded = load_articles(articles)
     languages = sorted({article.lang for article in loaded})
@@ -63,12 +73,34 @@ def measure_answers(
             if queries := from_questions([q for q in questions if q.lang == lang]):
                 retrieval[lang] = evaluate(retriever, queries)
         chosen = sample([q for q in questions if q.lang in spec.languages], count)
-        for name, path in models.items() if chosen else ():
+
+        def ask(name: str, asked: PromptSpec) -> list[Answered]:
             with bar(f"asking {name}", len(chosen), unit="questions") as advance:
-                answers[name] = answer_questions(
-                    path, chosen, retriever, spec, policies=policies, threads=threads, advance=advance
+                return answer_questions(
+                    models[name], chosen, retriever, asked, policies=policies, threads=threads, advance=advance
                 )
-    whole = {"retrieval": retrieval, **evaluation(answers)}
+
+        plain = spec.model_copy(update={"layout": EXACT})
+        for name in models if chosen else ():
+            answers[name] = ask(name, plain if name == TEACHER else spec)
+        beside = ask(default, plain) if chosen and spec.layout != EXACT else None
+    layout = choose_layout(spec.layout, answers.get(default, ()), beside, layout_keeps)
+    if beside is not None:
+        if layout["used"] == EXACT:
+            answers[default], beside = beside, answers[default]
+        answers[f"{default} {spec.layout if layout['used'] == EXACT else EXACT}"] = beside
+    whole = {"retrieval": retrieval, "layout": layout, **evaluation(answers)}
     write_atomic(out / REPORT, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
     write_atomic(out / PAGE, render(title, whole))
-    return {"retrieval": retrieval, "models": whole["models"]}
+    chosen_spec = spec.model_copy(update={"layout": layout["used"]})
+    write_atomic(out / PROMPT, chosen_spec.model_dump_json(indent=1) + "\n")
+    return {"retrieval": retrieval, "models": whole["models"], "layout": layout}
+
+
+def choose_layout(
+    wanted: str, composed: Sequence[Answered], exact: Sequence[Answered] | None, keeps: float
+) -> dict[str, Any]:
+    """{"wanted", "kept": facts found over those found `exact`, "used"} (pure); what was not measured is not used."""
+    ours, plain = (summary(answers)["facts_found"] if answers else None for answers in (composed, exact))
+    kept = round(ours / plain, 4) if ours is not None and plain else None
+    return {"wanted": wanted, "kept": kept, "used": wanted if kept is not None and kept >= keeps else EXACT}

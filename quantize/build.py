@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantize.answers import PAGE, REPORT, measure_answers
+from quantize.answers import PAGE, PROMPT, REPORT, TEACHER, measure_answers
 from quantize.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.checkpoint import fingerprint
 from quantize.embedder import EmbedderMeasure, build_embedder
@@ -72,6 +72,8 @@ class QuantizeSettings(BaseModel):
     """A GGUF that is asked the same questions, for comparison."""
     asked: int = Field(default=48, ge=0)
     """Questions each file answers in the build."""
+    layout_keeps: float = Field(default=0.98, ge=0)
+    """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
     threads: int = Field(default=2, ge=1)
 
 
@@ -127,7 +129,7 @@ def build(
         models={kind: candidates[kind] for kind in settings.formats},
         default=settings.default,
         embedder=out / "embedder",
-        prompt=work / "prompt" / "prompt.json",
+        prompt=out / "answers" / PROMPT,
         policies=sorted((work / "prompt").glob("policy*.toml")),
         articles=work / "articles",
         reports=(out / "answers" / REPORT, out / "answers" / PAGE),
@@ -211,7 +213,7 @@ def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates
 def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> dict[str, Any]:
     """The teacher, the tuned student as f16, and every format, asked the same questions."""
     out = work / "quantized"
-    models = {"teacher": settings.teacher} if settings.teacher else {}
+    models = {TEACHER: settings.teacher} if settings.teacher else {}
     models["student f16"] = out / "f16" / GGUF
     models |= {kind: candidates[kind] for kind in settings.formats}
     policies = sorted((work / "prompt").glob("policy.*.toml"))
@@ -227,6 +229,8 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
             articles=work / "articles",
             asked=read_asked(work / "records"),
             spec=read_prompt(work / "prompt" / "prompt.json"),
+            default=settings.default,
+            layout_keeps=settings.layout_keeps,
             policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
             title=f"{settings.name} {settings.version}",
             out=folder,
@@ -243,9 +247,10 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
         "prompt": sha256_file(work / "prompt" / "prompt.json"),
         "policies": [sha256_file(path) for path in policies],
         "title": [settings.name, settings.version],
+        "layout": [settings.default, settings.layout_keeps],
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "models")}
+    return {key: figures[key] for key in ("retrieval", "models", "layout")}
 
 
 def _asked(work: Path) -> Path | None:

@@ -8,13 +8,15 @@ was made.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from runtime.answer_figures import Answered, judge
-from runtime.fitting import fit
+from runtime.errors import ModelError
+from runtime.fitting import fit_prompt
 from runtime.policy import Policy
 from runtime.prompt import PromptSpec, Span, encode
 from runtime.record import Question, read_rows
@@ -56,25 +58,43 @@ def answer_questions(
 ) -> list[Answered]:
     """Let the model in `gguf` answer each question from the sections retrieval finds, greedily.
 
-    `policies` by language tell which questions the desk hands to a person before any model is asked. Where questions
-    bring a reference reply, the model is also asked how likely it finds it.
+    Articles are read in the layout of `spec`, as a branch would; `ModelError` where this model cannot. `policies` by
+    language tell which questions the desk hands to a person before any model is asked. Where questions bring a
+    reference reply, the model is also asked how likely it finds it.
     """
-    from runtime.engine import Engine, SamplingParams
+    from runtime.engine import LAYOUTS, Engine, Layout, SamplingParams
 
     never = threading.Event()
     out: list[Answered] = []
     prompts: list[list[int]] = []
-    with Engine(gguf, context_tokens=spec.context_tokens, threads=threads, slots=1) as engine:
+    wanted: Layout = next((layout for layout in LAYOUTS if layout == spec.layout), "exact")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Engine(
+            gguf,
+            context_tokens=spec.context_tokens,
+            threads=threads,
+            slots=1,
+            layout=wanted,
+            folder=Path(folder),
+        ) as engine,
+    ):
+        if engine.layout != wanted:
+            raise ModelError(
+                f"articles cannot be read '{wanted}': {engine.layout_reason}",
+                where=str(gguf),
+                hint='ask with the layout "exact" in prompt.json',
+            )
         stop = frozenset(engine.vocab.control_token(text) for text in spec.pieces.stop)
         params = SamplingParams(max_tokens=spec.answer_tokens, stop=stop)
         room = engine.context_tokens - spec.answer_tokens
         for question in questions:
             hits = retriever.search(question.question, lang=question.lang, limit=spec.articles)
             sections = [hit.section for hit in hits]
-            tokens, shown = fit(spec, engine.vocab, question.lang, sections, (), question.question, room)
-            answer = "".join(piece.text for piece in engine.generate(tokens, params, never)).strip()
+            prompt, shown = fit_prompt(spec, engine.vocab, question.lang, sections, (), question.question, room)
+            answer = "".join(piece.text for piece in engine.generate(prompt, params, never)).strip()
             out.append(judge(question, answer, shown, spec, (policies or {}).get(question.lang)))
-            prompts.append(tokens)
+            prompts.append(prompt.flat())
             advance(1)
     if any(question.reference for question in questions):
         return _surprised(gguf, out, prompts, spec, threads)

@@ -291,6 +291,37 @@ def test_a_student_may_be_narrower_as_well_as_shorter(run: Callable[..., list[st
     assert figures["held_out"]["kl"] < figures["held_out_before"]["kl"]
 
 
+def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
+    run: Callable[..., list[str]], work: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distill import train
+    from distill.capture import read_capture
+
+    read: dict[str, set[str]] = {}
+    for name in ("distill", "tune"):
+        real = getattr(train, name)
+
+        def watch(model: Any, rows: Any, *given: Any, real: Any = real, name: str = name, **more: Any) -> Any:
+            layouts = {getattr(row, "pack", row).layout for row in rows}
+            read[name] = read.get(name, set()) | layouts
+            return real(model, rows, *given, **more)
+
+        monkeypatch.setattr(train, name, watch)
+    packing = recipe.packing.model_copy(update={"layout": "parallel"})
+    run(packing=packing, teacher=None)
+    assert read == {"distill": {"parallel"}, "tune": {"parallel"}}
+    rows = list(read_capture(work / "capture" / "capture.parquet"))
+    assert {row.pack.layout for row in rows} == {"exact"}
+    assert all(row.pack.articles for row in rows)
+    assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "parallel"
+    mixed = recipe.packing.model_copy(update={"layout": "mixed"})
+    read.clear()
+    run(packing=mixed, prompt=Prompt(articles=2, layout="sequential"), capture=Capture(packs=2, k=8, layout="packing"))
+    assert read["distill"] == {"exact", "parallel"}  # two packs take two turns
+    assert {row.pack.layout for row in read_capture(work / "capture" / "capture.parquet")} == {"exact", "parallel"}
+    assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "sequential"
+
+
 def test_another_checkpoint_may_be_the_student_padding_rows_and_all(
     run: Callable[..., list[str]], work: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_after_kill_9_the_capture_goes_on_where_it_was_and_is_the_same(
 ) -> None:
     assert len(packs) >= 3
     out, parts = tmp_path / "c.parquet", tmp_path / "parts"
-    rows = repr([(pack.tokens, pack.prefix, pack.branches, pack.records) for pack in packs])
+    rows = repr([astuple(pack) for pack in packs])
     command = [sys.executable, "-c", KILLED, str(tiny_llama), str(out), str(parts), repr(INPUTS)]
     done = subprocess.run(command, input=rows, text=True, capture_output=True, cwd=Path(__file__).parents[2])
     assert done.returncode == -signal.SIGKILL, done.stderr

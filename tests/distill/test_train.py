@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -300,7 +300,7 @@ def run(
     script.write_text(RUN)
     many = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
     rows = folder.parent / "rows.txt"
-    rows.write_text(repr((settings, [(pack.tokens, pack.prefix, pack.branches, pack.records) for pack in packs])))
+    rows.write_text(repr((settings, [astuple(pack) for pack in packs])))
     words = [*(many if processes > 1 else []), str(script), str(folder), str(checkpoint), str(kill), str(rows)]
     return subprocess.run(
         [sys.executable, *words],

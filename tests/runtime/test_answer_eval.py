@@ -3,12 +3,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runtime.answer_eval import answer_questions, load_questions, sample
 from runtime.articles import load_articles
 from runtime.embedder import Embedder
+from runtime.engine import Engine
+from runtime.engine.model import Model
+from runtime.errors import ModelError
 from runtime.policy import Policy
 from runtime.prompt import PromptSpec
 from runtime.record import Question
@@ -63,6 +67,33 @@ def test_a_model_is_asked_with_the_articles_found_and_how_likely_it_finds_the_re
     assert unlikely is not None
     assert said[2].surprise is None
     assert 0 < likely[0] / likely[1] < unlikely[0] / unlikely[1] < math.inf
+
+
+@pytest.mark.parametrize("layout", ["parallel", "sequential"])
+def test_articles_are_read_in_the_layout_of_the_prompt_and_a_model_that_cannot_is_named(
+    layout: str, scripted_gguf: Path, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = PromptSpec.model_validate({**SPEC.model_dump(), "pieces": PIECES, "layout": layout})
+    asked = [Question(id="1", lang="en", question="How long can I return it? 多久？", facts=(("30 days",),))]
+    read: list[str] = []
+    real = Engine.generate
+
+    def watch(engine: Engine, *given: Any, **more: Any) -> Any:
+        generation = real(engine, *given, **more)
+        return _watched(generation, read)
+
+    monkeypatch.setattr(Engine, "generate", watch)
+    (said,) = answer_questions(scripted_gguf, asked, retriever, spec, threads=1)
+    assert said.answer == ANSWER
+    assert read == [layout]
+    monkeypatch.setattr(Model, "cannot_compose", lambda *_: "a sliding window hides the articles")
+    with pytest.raises(ModelError, match="sliding window"):
+        answer_questions(scripted_gguf, asked, retriever, spec, threads=1)
+
+
+def _watched(generation: Any, read: list[str]) -> Iterator[Any]:
+    yield from generation
+    read.append(generation.stats.layout)
 
 
 def test_a_sample_keeps_the_share_of_unanswerable_questions_and_is_always_the_same() -> None:
