@@ -58,10 +58,12 @@ class Build(Work):
         packing = {
             "articles": _made(done["articles"]),
             "records": _made(done["records"]),
-            "prompt": _made(done["prompt"]),
+            # A teacher reads plainly whatever its student will do: another layout costs no second capture.
+            "prompt": digest(self.spec.model_dump(exclude={"layout"})),
             "teacher": self.base.fingerprint,
-            "packing": recipe.packing.model_dump(),
+            "packing": recipe.packing.model_dump(exclude={"layout"}),
         }
+        layouts = [recipe.packing.layout, recipe.layout]
         if recipe.student.learns:
             if (correction := recipe.teacher) is not None:
                 corrects = {**packing, "correction": correction.model_dump()}
@@ -80,6 +82,7 @@ class Build(Work):
                 self._stage(done, "sampled", asked, lambda out: sample_teacher(self, out))
                 captured |= {"sampled": _made(done["sampled"])}
             captured |= {} if vocabulary is None else {"vocabulary": vocabulary}
+            captured |= {"layout": layouts[0]} if recipe.capture.layout == "packing" else {}
             if self.forced("capture"):
                 shutil.rmtree(self.folder / PARTS, ignore_errors=True)
             self._stage(done, "capture", captured, lambda out: capture_teacher(self, out, captured))
@@ -91,12 +94,13 @@ class Build(Work):
                     lambda out: prune_teacher(self, out, layers),
                 )
             source = {"pruned": _made(done["pruned"])} if "pruned" in done else {"model": self.released.fingerprint}
-            learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump()}
+            learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump(), "layouts": layouts}
             self._stage(done, "student", learns, lambda out: distil_student(self, out, learns))
         tuned = {
             **packing,
             "student": _made(done["student"]) if "student" in done else None,
             "lora": recipe.lora.model_dump(),
+            "layouts": layouts,
         }
         self._stage(
             done,
@@ -149,7 +153,7 @@ class Build(Work):
             {
                 "base": self.base.fingerprint,
                 "data": data,
-                "prompt": recipe.prompt.model_dump(),
+                "prompt": {**recipe.prompt.model_dump(), "layout": recipe.layout},
                 "to": recipe.languages,
                 **({"student": self.student.fingerprint} if self.student else {}),
             },

@@ -315,6 +315,7 @@ def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
     assert all(row.pack.articles for row in rows)
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "parallel"
     mixed = recipe.packing.model_copy(update={"layout": "mixed"})
+    assert run(packing=mixed, teacher=None) == ["prompt", "student", "merged"]  # nothing is captured again
     read.clear()
     run(packing=mixed, prompt=Prompt(articles=2, layout="sequential"), capture=Capture(packs=2, k=8, layout="packing"))
     assert read["distill"] == {"exact", "parallel"}  # two packs take two turns
