@@ -54,6 +54,11 @@ class Bundle:
         return self.root / self.info.model
 
     @property
+    def onnx_path(self) -> Path:
+        """The folder of the ONNX student; bundles have it where their recipe says `onnx_in_bundle`."""
+        return self.root / "onnx"
+
+    @property
     def embedder_path(self) -> Path:
         """The embedder's folder."""
         return self.root / self.info.embedder

@@ -104,7 +104,8 @@ class Desk:
         self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
         self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
         self._curated = {lang: Nearest.of(policy, retriever.embedder) for lang, policy in self._policies.items()}
-        self.model = f"{bundle.info.name}-{bundle.info.version}/{bundle.model_path.stem}"
+        file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
+        self.model = f"{bundle.info.name}-{bundle.info.version}/{file.stem}"
 
     @property
     def spec(self) -> PromptSpec:

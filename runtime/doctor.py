@@ -6,6 +6,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -123,11 +124,19 @@ def _server(home: Path) -> str:
 
 def _model(home: Path) -> str:
     from runtime.engine import Engine, SamplingParams
+    from runtime.engine.onnx import OnnxEngine
     from runtime.settings import load_settings
     from runtime.store import current_bundle
 
-    path = current_bundle(home).model_path
-    with Engine(path, context_tokens=256, threads=load_settings(home).threads, slots=1) as engine:
+    settings, bundle = load_settings(home), current_bundle(home)
+    with ExitStack() as stack:
+        engine: Engine | OnnxEngine
+        if settings.runtime == "onnx":
+            path = bundle.onnx_path
+            engine = stack.enter_context(OnnxEngine(path, context_tokens=256, threads=settings.threads))
+        else:
+            path = bundle.model_path
+            engine = stack.enter_context(Engine(path, context_tokens=256, threads=settings.threads, slots=1))
         tokens = engine.vocab.encode("Hello", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
         list(generation)

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.articles import load_articles
-from runtime.errors import EdgedeskError, InputError
+from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.manifest import read_manifest
 from runtime.prompt import Tokenizer, layout
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
-    from runtime.engine import Flag, Prompt, RemoteEngine, TextEngine
+    from runtime.engine import Flag, Layout, Prompt, RemoteEngine, TextEngine
+    from runtime.engine.onnx import OnnxEngine
     from runtime.prompt import PromptParts, PromptSpec
     from runtime.settings import Settings
 
@@ -41,17 +42,21 @@ class Compiled(NamedTuple):
     """Why nothing is compiled; empty when everything is in order."""
 
 
-def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
-    """The engine for an installed bundle, in a process of its own, with its layout and the home's knowledge packs."""
-    from runtime.engine import LAYOUTS, RemoteEngine
+@contextmanager
+def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Iterator[TextEngine]:
+    """The engine for an installed bundle: what the setting `runtime` names, closed at the end."""
+    wanted, onnx = _layout(bundle), settings.runtime == "onnx"
+    engine = _open_onnx(bundle, settings, wanted) if onnx else _open(bundle, home, settings, wanted)
+    try:
+        yield engine
+    finally:
+        engine.close()
 
-    wanted = bundle.prompt.layout
-    if wanted not in LAYOUTS:
-        raise InputError(
-            f"layout '{wanted}' is not known",
-            where=str(bundle.root / "prompt.json"),
-            hint=f"one of {', '.join(LAYOUTS)}",
-        )
+
+def _open(bundle: Bundle, home: Path, settings: Settings, wanted: Layout) -> RemoteEngine:
+    """llama.cpp in a process of its own, with the bundle's layout and the home's knowledge packs."""
+    from runtime.engine import RemoteEngine
+
     entries = read_manifest(bundle.root).files
     weights = next((entry.sha256 for entry in entries if bundle.root / entry.path == bundle.model_path), "")
     return RemoteEngine(
@@ -61,7 +66,7 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
         slots=settings.slots,
         queue_limit=settings.queue_limit,
         kv_type=settings.kv_type,
-        layout=next(layout for layout in LAYOUTS if layout == wanted),
+        layout=wanted,
         folder=home / FOLDER,
         pack_bytes=settings.knowledge_mib << 20,
         talk_folder=home / TALKS if settings.conversations_mib else None,
@@ -69,6 +74,37 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> RemoteEngine:
         weights=weights,
         memory_bytes=settings.memory_mib << 20 if settings.memory_mib else None,
         nice=settings.nice,
+    )
+
+
+def _open_onnx(bundle: Bundle, settings: Settings, wanted: Layout) -> OnnxEngine:
+    from runtime.engine.onnx import OnnxEngine
+
+    if not bundle.onnx_path.is_dir():
+        raise MissingError(
+            "the bundle has no ONNX student",
+            where=str(bundle.root),
+            hint='set runtime = "llama", or build with onnx_in_bundle = true',
+        )
+    return OnnxEngine(
+        bundle.onnx_path,
+        context_tokens=bundle.prompt.context_tokens,
+        threads=settings.threads,
+        queue_limit=settings.queue_limit,
+        layout=wanted,
+    )
+
+
+def _layout(bundle: Bundle) -> Layout:
+    from runtime.engine import LAYOUTS
+
+    for known in LAYOUTS:
+        if known == bundle.prompt.layout:
+            return known
+    raise InputError(
+        f"layout '{bundle.prompt.layout}' is not known",
+        where=str(bundle.root / "prompt.json"),
+        hint=f"one of {', '.join(LAYOUTS)}",
     )
 
 

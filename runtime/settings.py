@@ -25,6 +25,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="EDGEDESK_", extra="forbid", frozen=True)
 
+    runtime: Literal["llama", "onnx"] = "llama"
+    """What writes: llama.cpp, or onnxruntime with the ONNX student, where the bundle carries one."""
     threads: int = Field(default_factory=processors, ge=1, le=256)
     """Threads the engine computes with; by default what was measured at install, or every processor it may use."""
     nice: int = Field(default=0, ge=0, le=19)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import runtime
-from runtime.engine.engine import PACK_BYTES, QUEUE_LIMIT, SLOTS, TALK_BYTES
+from runtime.engine.engine import PACK_BYTES, SLOTS, TALK_BYTES
 from runtime.engine.generation import Flag, Generation, Place, Progress, Stats
 from runtime.engine.library import last_log, library
+from runtime.engine.line import QUEUE_LIMIT
 from runtime.engine.parts import Layout, Prompt
 from runtime.engine.sampling import SamplingParams
 from runtime.engine.vocab import Vocab

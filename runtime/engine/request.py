@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.engine.articles import Plan
-from runtime.engine.generation import Generation, Progress
+from runtime.engine.generation import Finish, Generation, Piece, Progress, Stats
 from runtime.engine.lookup import Lookup
 from runtime.engine.parts import Layout, Prompt
-from runtime.engine.sampling import Sampler, Scored
+from runtime.engine.sampling import NextToken, Scored
 from runtime.engine.sequences import Held
 from runtime.engine.stops import StopStrings
 from runtime.engine.vocab import TextStream
@@ -25,6 +25,18 @@ TOLD_S = 0.1
 Task = Literal["answer", "compile", "ahead"]
 
 
+class Pieces(Protocol):
+    """What a vocabulary says of its tokens."""
+
+    def piece(self, token: int) -> bytes:
+        """A token's bytes; control tokens have none."""
+        ...
+
+    def ends(self, token: int) -> bool:
+        """Whether the model itself says that this token ends an answer."""
+        ...
+
+
 @dataclass(frozen=True)
 class Request:
     """What is asked of the engine."""
@@ -32,7 +44,7 @@ class Request:
     generation: Generation
     prompt: Prompt
     task: Task = "answer"
-    sampler: Sampler | None = None
+    sampler: NextToken | None = None
     """None where nothing is written."""
     conversation: str | None = None
     """Whose question it is; what was read ahead for it is dropped when its question comes."""
@@ -91,6 +103,50 @@ class Running:
     def promised(self) -> int:
         """Cells it may yet take, besides those of articles being read."""
         return self.copies + len(self.left) + self.limit - self.written
+
+    def take(self, token: int, words: Pieces, logits: Callable[[], NDArray[np.float32]]) -> Finish | None:
+        """A token was chosen: show it; how the answer ends by it, if it does. `logits`: those it was chosen by."""
+        params = self.request.generation.params
+        self.next, self.last = token, time.monotonic()
+        self.first = self.first or self.last
+        if token in params.stop or words.ends(token):
+            return "stop"
+        self.written += 1
+        if self.lookup is not None:
+            self.lookup.add(token)
+        if params.logprobs is not None:
+            self.scored.append(score(token, logits(), params.logprobs, words.piece))
+        self.show(self.stops.feed(self.stream.feed(words.piece(token))))
+        if self.stops.found:
+            return "stop"
+        return "length" if self.written >= self.limit else None
+
+    def show(self, text: str) -> None:
+        """Hand text over, if there is any."""
+        if text:
+            self.request.generation.put(Piece(text, tuple(self.scored)))
+            self.scored.clear()
+
+    def end(self, finish: Finish) -> float:
+        """Show what is left and say what it took; returns the seconds it was at work."""
+        self.show(self.stops.rest())
+        generation = self.request.generation
+        if self.scored:
+            generation.put(Piece("", tuple(self.scored)))
+        generation.put(
+            Stats(
+                prompt_tokens=len(generation.tokens),
+                reused_tokens=self.reused,
+                answer_tokens=self.written,
+                queued_s=self.started - generation.submitted,
+                ttft_s=self.first - generation.submitted if self.first else 0.0,
+                tokens_per_s=(self.written - 1) / (self.last - self.first) if self.written > 1 else 0.0,
+                finish=finish,
+                layout=self.layout,
+                layout_reason=self.reason,
+            )
+        )
+        return time.monotonic() - self.started
 
     def tell_reading(self) -> None:
         """Say how much of the prompt is read: at its beginning and end, and every `TOLD_S` in between."""

@@ -11,12 +11,13 @@ import time
 from collections.abc import Sequence
 
 from runtime.engine.articles import Articles, Build, Plan
-from runtime.engine.generation import Finish, Piece, Stats
+from runtime.engine.generation import Finish
 from runtime.engine.lookup import Lookup
 from runtime.engine.memory import Memory
 from runtime.engine.model import Model, Row
 from runtime.engine.plan import Job, Pace, Slice, plan_step
-from runtime.engine.request import Request, Running, score
+from runtime.engine.request import Request, Running
+from runtime.engine.sampling import Sampler
 from runtime.engine.sequences import Held
 from runtime.engine.stops import StopStrings
 from runtime.engine.talks import Talks
@@ -316,53 +317,18 @@ class Runner:
 
     def _choose(self, run: Running, row: int) -> bool:
         """Choose the token behind a row and show it; whether the answer goes on."""
-        assert run.request.sampler is not None
-        token = run.request.sampler.next(self.model.context, row)
-        run.next, run.last = token, time.monotonic()
-        run.first = run.first or run.last
-        vocab, params = self.model.vocab, run.request.generation.params
-        if token in params.stop or vocab.ends(token):
-            self._end(run, "stop")
-            return False
-        run.written += 1
-        if run.lookup is not None:
-            run.lookup.add(token)
-        if params.logprobs is not None:
-            run.scored.append(score(token, self.model.logits(row), params.logprobs, vocab.piece))
-        self._show(run, run.stops.feed(run.stream.feed(vocab.piece(token))))
-        if run.stops.found:
-            self._end(run, "stop")
-        elif run.written >= run.limit:
-            self._end(run, "length")
+        sampler = run.request.sampler
+        assert isinstance(sampler, Sampler)
+        token = sampler.next(self.model.context, row)
+        if finish := run.take(token, self.model.vocab, lambda: self.model.logits(row)):
+            self._end(run, finish)
         return run in self.running
 
-    def _show(self, run: Running, text: str) -> None:
-        if text:
-            run.request.generation.put(Piece(text, tuple(run.scored)))
-            run.scored.clear()
-
     def _end(self, run: Running, finish: Finish) -> None:
-        self._show(run, run.stops.rest())
-        generation = run.request.generation
-        if run.scored:
-            generation.put(Piece("", tuple(run.scored)))
         self._finish(run)
-        now = time.monotonic()
+        seconds = run.end(finish)
         if not run.request.ahead:
-            self.pace.answered(now - run.started)
-        generation.put(
-            Stats(
-                prompt_tokens=len(generation.tokens),
-                reused_tokens=run.reused,
-                answer_tokens=run.written,
-                queued_s=run.started - generation.submitted,
-                ttft_s=run.first - generation.submitted if run.first else 0.0,
-                tokens_per_s=(run.written - 1) / (run.last - run.first) if run.written > 1 else 0.0,
-                finish=finish,
-                layout=run.layout,
-                layout_reason=run.reason,
-            )
-        )
+            self.pace.answered(seconds)
 
     def _finish(self, run: Running) -> None:
         """Take a request out of work; what was read of it stays while there is room."""

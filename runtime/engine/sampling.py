@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from runtime.engine.library import last_log, library
 from runtime.engine.vocab import Vocab
@@ -55,6 +55,14 @@ class Scored:
     logprob: float
     top: tuple[tuple[int, bytes, float], ...]
     """(token, its bytes, its log-probability) of the likeliest, best first."""
+
+
+class NextToken(Protocol):
+    """What chooses an answer's tokens; each engine knows its own."""
+
+    def close(self) -> None:
+        """The answer has ended."""
+        ...
 
 
 class Sampler:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from quantize.measure import TorchDecoder
 from quantize.onnx_decoder import OnnxDecoder, export_onnx_decoder
+from runtime.engine import SamplingParams
+from runtime.engine.onnx import OnnxEngine
 from runtime.errors import MissingError
 
 from .conftest import variant
@@ -25,6 +28,16 @@ def test_the_eight_bit_decoder_follows_f32_with_and_without_a_past(
         assert onnx.decode_rate(tokens, 4) > 0
     assert np.corrcoef(wanted.ravel(), got.ravel())[0, 1] > 0.99
     assert {path.name for path in (tmp_path / "an onnx").iterdir()} == {"model.onnx", "tokenizer.json"}
+    # The branch's second runtime writes what the export's own logits say.
+    asked, written = list(range(40, 60)), list(range(40, 60))
+    with OnnxDecoder(tmp_path / "an onnx") as onnx:
+        for _ in range(12):
+            written.append(int(np.argmax(onnx.logits(written, len(written) - 1)[0])))
+    with OnnxEngine(tmp_path / "an onnx", context_tokens=256, threads=1) as engine:
+        generation = engine.generate(asked, SamplingParams(max_tokens=12), threading.Event())
+        said = "".join(piece.text for piece in generation)
+        assert said == b"".join(map(engine.vocab.piece, written[20:])).decode("utf-8", "ignore")
+        assert generation.stats.answer_tokens == 12
 
 
 def test_a_folder_without_a_model_is_missing_not_a_traceback(tmp_path: Path) -> None:

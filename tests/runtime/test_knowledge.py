@@ -99,8 +99,11 @@ def test_a_layout_nobody_knows_is_named_and_a_running_server_is_not_disturbed(
     make_home: Callable[..., Path], random_gguf: Path
 ) -> None:
     home = make_home(random_gguf, layout="diagonal")
-    with pytest.raises(InputError, match="layout 'diagonal' is not known"):
-        open_engine(current_bundle(home), home, Settings(threads=1))
+    with (
+        pytest.raises(InputError, match="layout 'diagonal' is not known"),
+        open_engine(current_bundle(home), home, Settings(threads=1)),
+    ):
+        pass
     with hold(home, "serve"), pytest.raises(BusyError):
         compile_(home=home)
 

@@ -1,0 +1,48 @@
+"""onnxruntime's engine: the 8-bit student, one request at a time, behind the same line and face as llama.cpp's.
+
+Promises besides the line's: prompts are read `exact` whatever was asked for, and the answers say so; adapters,
+grammars and schemas are refused. Runs in this process: onnxruntime raises where llama.cpp would abort.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.engine.line import QUEUE_LIMIT, Line
+from runtime.engine.onnx.draw import Draw
+from runtime.engine.onnx.model import OnnxModel
+from runtime.engine.onnx.runner import OnnxRunner
+from runtime.engine.onnx.words import JsonWords
+from runtime.engine.parts import Layout
+from runtime.engine.sampling import SamplingParams
+
+
+class OnnxEngine(Line):
+    """Loads `model.onnx` and `tokenizer.json` of a folder and answers requests until it is closed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        context_tokens: int,
+        threads: int,
+        queue_limit: int = QUEUE_LIMIT,
+        layout: Layout = "exact",
+    ) -> None:
+        """`layout`: what the bundle was made for; any but `exact` is read `exact` all the same."""
+        self._words = JsonWords(folder)
+        self._model = OnnxModel(folder, threads=threads)
+        self.layout_reason = "" if layout == "exact" else "onnxruntime reads prompts exactly"
+        runner = OnnxRunner(self._model, self._words, context_tokens=context_tokens, reason=self.layout_reason)
+        super().__init__(runner, context_tokens=context_tokens, queue_limit=queue_limit)
+
+    @property
+    def vocab(self) -> JsonWords:
+        """The student's own vocabulary; no GGUF is needed."""
+        return self._words
+
+    def _sampler(self, params: SamplingParams) -> Draw:
+        return Draw(params)
+
+    def _free(self) -> None:
+        self._model.close()
