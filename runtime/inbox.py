@@ -187,6 +187,21 @@ class Inbox:
             raise _no_handoff(key)
         return _handoff(row)
 
+    def hand_off(self, key: TurnKey, reason: str, agent: str) -> None:
+        """A person hands a turn over; where it was handed over already it is open again, with its first reason."""
+        with self._journal.transaction() as db:
+            self._journal.need(key)
+            db.execute(
+                "INSERT INTO handoff VALUES (?, ?, ?, ?, 'open', NULL, ?) ON CONFLICT DO UPDATE SET"
+                " state = 'open', agent = ?, changed = excluded.changed",
+                (key.conversation, key.number, reason, self._journal.time(), self._journal.time(), agent),
+            )
+            db.execute(
+                "UPDATE turn SET handoff = coalesce(handoff, ?) WHERE conversation = ? AND number = ?",
+                (reason, key.conversation, key.number),
+            )
+            self._journal.enqueue(key)
+
     def change_handoff(self, key: TurnKey, state: HandoffState, agent: str) -> None:
         """Take, close or reopen a hand-off; `MissingError` when there is none."""
         with self._journal.transaction() as db:

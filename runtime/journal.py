@@ -34,6 +34,10 @@ Verdict = Literal["accepted", "edited", "rejected"]
 """What the agent did with a draft."""
 
 
+PRACTICE = "practice-"
+"""How the name of a conversation begins that an agent practises in: it never leaves the branch."""
+
+
 @dataclass(frozen=True)
 class TurnKey:
     """Names a turn."""
@@ -215,6 +219,12 @@ class Journal:
             ).fetchall()
         return [(TurnKey(row[0], row[1]), row[2]) for row in rows]
 
+    def count_waiting(self) -> int:
+        """How many turns have yet to leave the branch."""
+        with self._lock, self._errors():
+            (count,) = self._db.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
+        return int(count)
+
     def mark_sent(self, key: TurnKey, revision: int) -> None:
         """A turn has arrived at head office; one that changed since keeps waiting."""
         with self.transaction():
@@ -290,7 +300,9 @@ class Journal:
             yield self._db
 
     def enqueue(self, key: TurnKey) -> None:
-        """A turn has changed and will leave (again); inside a transaction."""
+        """A turn has changed and will leave (again), unless it is practice; inside a transaction."""
+        if key.conversation.startswith(PRACTICE):
+            return
         self._db.execute(
             "INSERT INTO outbox VALUES (?, ?, 1, 'waiting', ?) ON CONFLICT DO UPDATE SET"
             " revision = revision + 1, state = 'waiting', changed = excluded.changed",

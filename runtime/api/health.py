@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -28,7 +29,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/v1/status")
     async def status() -> dict[str, Any]:
         """What runs here."""
-        return service.status()
+        return await asyncio.to_thread(service.status)  # it looks into the journal, which may be writing
 
     @router.get("/metrics", response_class=Response)
     def metrics() -> Response:

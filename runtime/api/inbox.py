@@ -9,7 +9,7 @@ GET   /v1/conversations/{conversation}/turns/{turn}/why    how the draft came ab
 GET   /v1/labels                                           the names of intents and emotions
 GET   /v1/canned                                           ?lang=
 GET   /v1/handoffs                                         ?state=open|taken|closed
-POST  /v1/handoffs/{conversation}/{turn}                   {state}; who takes it is who asks
+POST  /v1/handoffs/{conversation}/{turn}                   {state, reason?}; who takes it is who asks
 GET   /v1/handoffs/{conversation}/{turn}/card
 """
 
@@ -90,6 +90,8 @@ class HandoffBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     state: Literal["open", "taken", "closed"]
+    reason: str | None = Field(default=None, pattern=r"^\w{1,64}$")
+    """With the state `open`: hands over a turn that nobody had to answer so far."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -174,7 +176,11 @@ def routes(service: Service) -> APIRouter:
         desk = service.ready_desk()
         body = await read_body(request, HandoffBody, 'send {"state": "taken"}')
         caller: Caller = request.scope["caller"]
-        await asyncio.to_thread(desk.inbox.change_handoff, TurnKey(conversation, turn), body.state, caller.name)
+        key = TurnKey(conversation, turn)
+        if body.reason and body.state == "open":
+            await asyncio.to_thread(desk.inbox.hand_off, key, body.reason, caller.name)
+        else:
+            await asyncio.to_thread(desk.inbox.change_handoff, key, body.state, caller.name)
         return {"ok": True}
 
     @router.get("/handoffs/{conversation}/{turn}/card")

@@ -104,4 +104,6 @@ class Service:
             "model": Path(info.model).stem,
             "languages": list(self.bundle.prompt.languages),
             "active": self.active,
+            "engine": "ready" if self.desk is None or getattr(self.desk.engine, "ready", True) else "restarting",
+            "waiting": self.desk.journal.count_waiting() if self.desk else 0,
         }

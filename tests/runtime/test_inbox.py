@@ -213,6 +213,27 @@ async def test_a_hand_off_has_a_card_and_a_draft_an_account(http: httpx.AsyncCli
     await got(http, "GET", "conversations/talk/turns/3/why", status=404)
 
 
+async def test_an_agent_hands_over_a_turn_that_no_rule_did(http: httpx.AsyncClient) -> None:
+    await http.post("/v1/ask", json={"question": EN, "conversation": "talk"})
+    await got(http, "POST", "handoffs/talk/1", {"state": "taken"}, 404)
+    await got(http, "POST", "handoffs/talk/1", {"state": "open", "reason": "complaint"})
+    assert (await got(http, "GET", "handoffs/talk/1/card"))["reason"] == "complaint"
+    await got(http, "POST", "handoffs/talk/1", {"state": "closed"})
+    await got(http, "POST", "handoffs/talk/1", {"state": "open", "reason": "legal"})
+    card = await got(http, "GET", "handoffs/talk/1/card")
+    assert (card["reason"], card["state"]) == ("complaint", "open")
+    await got(http, "POST", "handoffs/talk/9", {"state": "open", "reason": "legal"}, 404)
+
+
+async def test_practice_never_leaves_the_branch(http: httpx.AsyncClient) -> None:
+    await http.post("/v1/ask", json={"question": EN, "conversation": "practice-1"})
+    await got(http, "POST", "conversations/practice-1/turns/1/feedback", {"verdict": "accepted"})
+    assert (await got(http, "GET", "outbox"))["rows"] == []
+    assert (await got(http, "GET", "status"))["waiting"] == 0
+    await http.post("/v1/ask", json={"question": ZH, "conversation": "talk"})
+    assert (await got(http, "GET", "status"))["waiting"] == 1
+
+
 async def test_messages_go_on_without_a_draft_and_a_reply_retires_one(http: httpx.AsyncClient) -> None:
     await http.post("/v1/ask", json={"question": EN, "conversation": "talk"})
     first = (await got(http, "GET", "conversations/talk"))["turns"]
