@@ -62,6 +62,7 @@ class FinderScreen(BoxScreen[Found | None]):
         self._hint = hint
         self._pause_s = pause_s
         self.found: list[Found] = []
+        self._looked = ""
 
     def compose(self) -> ComposeResult:
         """From top to bottom; the field is not the last."""
@@ -91,6 +92,7 @@ class FinderScreen(BoxScreen[Found | None]):
 
     async def _look(self, text: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
+        self._looked = text
         note = self.query_one("#finder-note", Line)
         note.put(self.words("finder.looking"))
         try:
@@ -112,9 +114,9 @@ class FinderScreen(BoxScreen[Found | None]):
         """By the mouse."""
         self.dismiss(self.found[message.option_index])
 
-    def on_input_submitted(self, _: Input.Submitted) -> None:
+    async def on_input_submitted(self, _: Input.Submitted) -> None:
         """Enter."""
-        self.action_choose()
+        await self.action_choose()
 
     def _preview(self) -> None:
         place = self.query_one(OptionList).highlighted
@@ -126,8 +128,11 @@ class FinderScreen(BoxScreen[Found | None]):
         options = self.query_one(OptionList)
         (options.action_cursor_down if step > 0 else options.action_cursor_up)()
 
-    def action_choose(self) -> None:
-        """Take what is marked."""
+    async def action_choose(self) -> None:
+        """Take what is marked; whoever types faster than the list follows gets what they typed."""
+        if (text := self.query_one(Input).value) != self._looked:
+            self.workers.cancel_node(self)
+            await self._look(text, 0.0)
         place = self.query_one(OptionList).highlighted
         if place is not None and place < len(self.found):
             self.dismiss(self.found[place])
