@@ -30,7 +30,7 @@ from runtime.inbox import Inbox
 from runtime.injection import orders, recites
 from runtime.journal import FILE_NAME, Journal, State, StoredTurn
 from runtime.journal_care import Pruned
-from runtime.knowledge import compiling, open_engine, without_end
+from runtime.knowledge import all_sections, chosen, cited, compiling, open_engine, without_end
 from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, read_policy, retention
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Emotion
@@ -63,7 +63,8 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
             Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)
         )
         engine = stack.enter_context(open_engine(bundle, home, settings))
-        stack.enter_context(compiling(engine, bundle))
+        wanted = chosen(all_sections(bundle), settings.compile, cited(journal))
+        stack.enter_context(compiling(engine, bundle, wanted))
         yield Desk(bundle, engine, retriever, journal, settings)
 
 

@@ -7,13 +7,14 @@ at any time and goes on where it was. Knows nothing of llama.cpp.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.articles import load_articles
+from runtime.articles import Section, load_articles
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.manifest import read_manifest
 from runtime.prompt import Tokenizer, layout
@@ -22,11 +23,14 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Flag, Layout, Prompt, RemoteEngine, TextEngine
     from runtime.engine.onnx import OnnxEngine
+    from runtime.journal import Journal
     from runtime.prompt import PromptParts, PromptSpec
-    from runtime.settings import Settings
+    from runtime.settings import IdleCompile, Settings
 
 FOLDER = "knowledge"
 TALKS = "run/turns"
+RETRY_S = 60.0
+"""After which compiling is tried again when the engine has failed."""
 
 
 class Compiled(NamedTuple):
@@ -108,12 +112,36 @@ def _layout(bundle: Bundle) -> Layout:
     )
 
 
-def prompts(bundle: Bundle, tokenizer: Tokenizer) -> Iterator[Prompt]:
-    """A prompt without tail for every section of every article, as a question would show it."""
-    for article in load_articles(bundle.articles_path):
-        for section in article.sections:
-            parts = layout(bundle.prompt, section.lang, [section], (), "")
-            yield encode_parts(parts._replace(tail=[]), tokenizer)
+def chosen(sections: Sequence[Section], policy: IdleCompile, cited: Mapping[str, int]) -> list[Section]:
+    """What is compiled ahead of questions, in this order; `cited`: reference of a section to how often.
+
+    `idle`: everything, what answers cited most before the rest. `cited`: only what answers cited. `off`: nothing.
+    """
+    often = sorted(sections, key=lambda section: -cited.get(section.ref, 0))
+    if policy == "idle":
+        return often
+    return [section for section in often if cited.get(section.ref)] if policy == "cited" else []
+
+
+def cited(journal: Journal) -> Counter[str]:
+    """How often the branch's answers cited each section."""
+    with journal.reading() as db:
+        rows = db.execute(
+            "SELECT value, count(*) FROM turn, json_each(turn.details, '$.citations') GROUP BY value"
+        ).fetchall()
+    return Counter(dict(rows))
+
+
+def all_sections(bundle: Bundle) -> list[Section]:
+    """Every section of every article, in both languages."""
+    return [section for article in load_articles(bundle.articles_path) for section in article.sections]
+
+
+def prompts(bundle: Bundle, tokenizer: Tokenizer, sections: Sequence[Section]) -> Iterator[Prompt]:
+    """A prompt without tail for every section, as a question would show it."""
+    for section in sections:
+        parts = layout(bundle.prompt, section.lang, [section], (), "")
+        yield encode_parts(parts._replace(tail=[]), tokenizer)
 
 
 def encode_parts(parts: PromptParts, tokenizer: Tokenizer) -> Prompt:
@@ -137,10 +165,14 @@ def without_end(spec: PromptSpec, tokenizer: Tokenizer, prompt: Prompt) -> Promp
 
 
 def compile_articles(
-    engine: TextEngine, bundle: Bundle, cancel: Flag, progress: Callable[[int, int], None] = lambda _done, _all: None
+    engine: TextEngine,
+    bundle: Bundle,
+    cancel: Flag,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    sections: Sequence[Section] | None = None,
 ) -> Compiled:
-    """Compile what is not on disk yet; `progress(done, all)` counts sections."""
-    wanted = list(prompts(bundle, engine.vocab))
+    """Compile what of the sections, by default all, is not on disk yet; `progress(done, all)` counts them."""
+    wanted = list(prompts(bundle, engine.vocab, all_sections(bundle) if sections is None else sections))
     built = there = too_long = 0
     if engine.layout == "exact":
         return Compiled(len(wanted), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
@@ -164,15 +196,20 @@ def compile_articles(
 
 
 @contextmanager
-def compiling(engine: TextEngine, bundle: Bundle) -> Iterator[None]:
-    """Compile in the background while the block runs: only when the engine has nothing else to do."""
+def compiling(engine: TextEngine, bundle: Bundle, sections: Sequence[Section] | None = None) -> Iterator[None]:
+    """Compile in the background while the block runs: only when the engine has nothing else to do.
+
+    One that failed in the midst of it, and is started again, goes on with it later.
+    """
     stop = threading.Event()
 
     def work() -> None:
-        try:
-            compile_articles(engine, bundle, stop)
-        except EdgedeskError:
-            return  # the engine is closing, or has failed: whoever asks something hears of it
+        while not stop.is_set():
+            try:
+                compile_articles(engine, bundle, stop, sections=sections)
+                return
+            except EdgedeskError:
+                stop.wait(RETRY_S)
 
     thread = threading.Thread(target=work, name="compiling", daemon=True)
     thread.start()

@@ -18,6 +18,7 @@ from runtime.machine import measured, processors
 from runtime.record import describe
 
 FILE_NAME = "settings.toml"
+IdleCompile = Literal["idle", "cited", "off"]
 
 
 class Settings(BaseSettings):
@@ -39,6 +40,8 @@ class Settings(BaseSettings):
     """How the model's memory is kept; q8_0 halves it, and cannot be used with the layout `sequential`."""
     read_ahead: bool = True
     """Questions are read while they are typed, when the engine has nothing else to do."""
+    compile: IdleCompile = "idle"
+    """What is compiled when nobody asks: `idle` everything, `cited` what answers cited before, `off` nothing."""
     knowledge_mib: int = Field(default=8192, ge=0)
     """Disk that compiled articles may take."""
     conversations_mib: int = Field(default=1024, ge=0)

@@ -94,8 +94,12 @@ class Articles:
         return sum(len(build.left) for build in self._building.values())
 
     def key(self, prompt: Prompt, adapter: str) -> Hashable:
-        """What the keys and values of a prompt's tail depend on besides its tokens."""
-        return ("composed", self.layout, adapter, prompt.system, prompt.articles)
+        """What the keys and values of a prompt's tail depend on besides its tokens.
+
+        Beside each other articles have no order: the same ones found in another order while a question was typed count.
+        """
+        articles = tuple(sorted(prompt.articles)) if self.layout == "parallel" else prompt.articles
+        return ("composed", self.layout, adapter, prompt.system, articles)
 
     def pin(self, prompt: Prompt, adapter: str) -> Plan:
         """Hold on to what is in memory of a prompt; follow up with `begin` or `release`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from runtime.errors import BusyError, InputError
 from runtime.events import AskRequest, Done
 from runtime.home import hold
 from runtime.journal import Journal
-from runtime.knowledge import FOLDER, compile_articles, encode_parts, open_engine
+from runtime.knowledge import FOLDER, all_sections, chosen, cited, compile_articles, encode_parts, open_engine
 from runtime.prompt import encode, layout
 from runtime.settings import Settings
 from runtime.store import current_bundle
@@ -93,6 +94,30 @@ def test_a_bundle_that_reads_exactly_compiles_nothing_and_says_why(
     found = json.loads(run("compile", "--json"))
     assert (found["layout"], found["built"]) == ("exact", 0)
     assert found["reason"] == "the bundle reads its prompts exactly"
+
+
+def test_what_is_compiled_ahead_is_what_the_setting_says_and_what_was_cited_comes_first(
+    make_home: Callable[..., Path], random_gguf: Path
+) -> None:
+    home = make_home(random_gguf, layout="parallel")
+    sections = all_sections(current_bundle(home))
+    with Journal(home / "journal.sqlite") as journal:
+        for references in (["returns-window#christmas"], ["delivery-standard#price", "returns-window#christmas"]):
+            key = journal.ask(None, EN, "en")
+            journal.end(key, "complete", "Yes.", details={"citations": references})
+        journal.end(journal.ask(None, ZH, "zh"), "failed", "")
+        counts = cited(journal)
+    assert counts == {"returns-window#christmas": 2, "delivery-standard#price": 1}
+    everything = chosen(sections, "idle", counts)
+    assert set(everything) == set(sections)
+    before = [section.ref for section in everything[:4]]  # in both languages
+    assert before == ["returns-window#christmas"] * 2 + ["delivery-standard#price"] * 2
+    assert chosen(sections, "cited", counts) == everything[:4]
+    assert chosen(sections, "off", counts) == []
+    with hold(home, "test"), open_desk(home, Settings(threads=1, compile="cited")):
+        while len(list((home / FOLDER).glob("*.pack"))) < 4:
+            os.sched_yield()
+    assert len(list((home / FOLDER).glob("*.pack"))) == 4
 
 
 def test_a_layout_nobody_knows_is_named_and_a_running_server_is_not_disturbed(
