@@ -25,8 +25,12 @@ _FALLBACK: Mapping[str, str] = {"q4_k": "q5_0", "q6_k": "q8_0", "q5_0": "f16", "
 """What llama.cpp takes instead where a row does not fill a block."""
 _VOCABULARY_BYTES_PER_TOKEN = 36
 """Token text, type and merges in a GGUF; measured on SmolLM2's 49,152 tokens."""
+_BATCH_TOKENS = 128
+"""What the engine computes in one step (`runtime.engine`)."""
 _ACTIVATIONS = 24
-"""llama.cpp's compute buffers for a micro-batch of 512 tokens, in vectors of the hidden size, besides the logits."""
+"""llama.cpp's compute buffers for each token of a batch, in vectors of the hidden size, besides the logits."""
+_PROCESS_BYTES = 56_000_000
+"""Python, numpy and llama.cpp themselves; measured."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class FormatPlan:
     file_bytes: int
     """On disk."""
     memory_bytes: int
-    """In a running server: weights, f16 keys and values of one context, compute buffers."""
+    """In the engine's process: weights, f16 keys and values of one context, compute buffers, the process itself."""
     build_bytes: int
     """Memory at the peak of making it."""
 
@@ -52,7 +56,8 @@ def predict(shape: ModelShape, context_tokens: int = 2048) -> list[FormatPlan]:
     total = sum(rows * columns for _, _, rows, columns in weights)
     largest = max(rows * columns for _, _, rows, columns in weights)
     extra = shape.vocab * _VOCABULARY_BYTES_PER_TOKEN
-    running = context_tokens * shape.kv_bytes_per_token + 512 * 4 * (_ACTIVATIONS * shape.hidden + shape.vocab)
+    buffers = _BATCH_TOKENS * 4 * (_ACTIVATIONS * shape.hidden + shape.vocab)
+    running = context_tokens * shape.kv_bytes_per_token + buffers + _PROCESS_BYTES
     plans = []
     for name, choose in _FORMATS.items():
         size = extra + sum(

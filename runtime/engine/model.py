@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.engine.capacity import Needs, available_bytes, fit_slots
 from runtime.engine.library import last_log, library
+from runtime.engine.mapped import give_back
 from runtime.engine.parts import Layout
 from runtime.engine.vocab import Vocab
 from runtime.errors import MissingError, ModelError
@@ -93,6 +94,7 @@ class Model:
         if not self.context:
             self.close()
             raise ModelError(f"no context of {settings.n_ctx} tokens can be made", where=str(path), hint=last_log())
+        give_back(path)
         self.cells = int(lib.llama_n_ctx(self.context))
         self.memory = lib.llama_get_memory(self.context)
         self._batch = lib.llama_batch_init(settings.n_batch, 0, 1)
