@@ -68,6 +68,14 @@ class DistillSettings(TrainSettings):
     alpha: int = Field(default=32, ge=1)
     modules: tuple[str, ...] = ()
     """With a rank: names of the linear layers that get adapters, empty = all of the decoder."""
+    frozen: Literal["f32", "bf16"] = "f32"
+    """With a rank: what the weights that do not learn are kept in; bf16 halves them, and rounds them for good."""
+
+    @model_validator(mode="after")
+    def _only_frozen_weights_are_rounded(self) -> Self:
+        if self.frozen == "bf16" and not self.rank:
+            raise ValueError('frozen = "bf16" needs a rank: weights that learn stay in f32')
+        return self
 
 
 class LoraSettings(TrainSettings):
@@ -79,6 +87,8 @@ class LoraSettings(TrainSettings):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     modules: tuple[str, ...] = ()
     """Names of the linear layers that get adapters, such as `q_proj`; empty = all of the decoder."""
+    frozen: Literal["f32", "bf16"] = "f32"
+    """What the weights that do not learn are kept in; bf16 halves their memory, and rounds them for good."""
 
 
 Advance = Callable[[int], None]
@@ -145,6 +155,7 @@ def distill(
     wrapped = _adapters(student, settings, dropout=0.0)
     core = wrapped.get_base_model()
     figures = _run(wrapped, list(captured), lambda _, row: loss(core, row), settings, scratch, advance)
+    wrapped.float()  # sums are taken in f32, whatever the weights were kept in
     wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
     return figures
 
@@ -166,7 +177,7 @@ def tune(
         return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[torch.tensor(index) + 1])
 
     figures = _run(wrapped, list(packs), loss, settings, scratch, advance)
-    return wrapped, figures
+    return wrapped.float(), figures
 
 
 def _adapters(student: Any, settings: LoraSettings | DistillSettings, *, dropout: float) -> Any:

@@ -137,13 +137,14 @@ class Work:
         ) as teacher:
             yield teacher
 
-    def load(self, folder: Path) -> Any:
-        """A checkpoint in f32; masks are boolean, which only `sdpa` reads right."""
+    def load(self, folder: Path, kept: str = "f32") -> Any:
+        """A checkpoint in f32, or bf16; masks are boolean, which only `sdpa` reads right."""
         import torch
         from transformers import AutoModelForCausalLM
 
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[kept]
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
 
     @contextmanager

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from runtime.answer_figures import Answered, judge
 from runtime.errors import ModelError
@@ -20,7 +21,15 @@ from runtime.fitting import fit_prompt
 from runtime.policy import Policy
 from runtime.prompt import PromptSpec, Span, encode
 from runtime.record import Question, read_rows
-from runtime.retrieval import Retriever
+from runtime.retrieval import Hit
+
+
+class Finder(Protocol):
+    """What finds the sections of a prompt; a `Retriever` does."""
+
+    def search(self, question: str, *, lang: str | None, limit: int) -> Sequence[Hit]:
+        """The best sections, best first."""
+        ...
 
 
 def load_questions(patterns: Iterable[str], languages: Sequence[str]) -> list[Question]:
@@ -49,7 +58,7 @@ def sample(questions: Sequence[Question], count: int) -> list[Question]:
 def answer_questions(
     gguf: Path,
     questions: Sequence[Question],
-    retriever: Retriever,
+    retriever: Finder,
     spec: PromptSpec,
     *,
     policies: Mapping[str, Policy] | None = None,

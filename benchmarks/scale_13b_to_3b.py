@@ -1,0 +1,126 @@
+"""Claim: a 13B teacher at four bits and a 3B student meet on a machine of 24 GB without a GPU.
+
+Random weights at true shapes, since memory and speed do not depend on what weights say: a Llama-2-13B-shaped Q4_K_M
+GGUF (`shape13b.py`) is captured through llama.cpp and leaves memory; then a 3B-shaped student (OpenLLaMA 3B, the same
+32,000 tokens) takes steps of distillation through LoRA adapters, its frozen weights in bf16. Capture and training are
+the project's own (`distill.capture`, `distill.train`). Prints the peak of memory and the speed of both; the student's
+peak is that of merging the adapters, which is done in f32.
+
+    python benchmarks/scale_13b_to_3b.py [--steps 2] [--tokens 192] [--threads 2] [--json]
+
+Needs 8 GB of disk for the teacher, which stays in the cache. `--quick` takes one step.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from _harness import Bar, Run, begin, main
+from shape13b import VOCAB, shape13b
+
+from distill.capture import capture, read_capture
+from distill.device import bf16_is_faster, offline
+from distill.packs import Pack
+from distill.teachers import gguf_teacher
+from distill.train import DistillSettings, distill
+from runtime.peak import give_back, watch_memory
+from runtime.progress import say
+
+MACHINE_GB = 24.0
+BARS = {"capture, peak GB": Bar(most=MACHINE_GB), "student, peak GB": Bar(most=MACHINE_GB)}
+STUDENT = {"num_hidden_layers": 26, "hidden_size": 3200, "intermediate_size": 8640, "num_attention_heads": 32}
+"""OpenLLaMA 3B's config.json: 3.4 billion weights."""
+BRANCHES = 3
+
+
+def make_packs(count: int, tokens: int) -> list[Pack]:
+    """Packs of noise: half of each is the shared prefix, half of every branch its reply."""
+    rng = random.Random(7)  # noqa: S311 - noise, no secret
+    prefix = tokens // 2
+    length = (tokens - prefix) // BRANCHES
+    edges = [
+        (prefix + n * length, prefix + n * length + length // 2, prefix + (n + 1) * length) for n in range(BRANCHES)
+    ]
+    names = tuple(map(str, range(BRANCHES)))
+    end = edges[-1][2]
+    return [Pack(tuple(rng.choices(range(300, VOCAB), k=end)), prefix, tuple(edges), names) for _ in range(count)]
+
+
+def make_student() -> Any:
+    """A student of 3 billion random weights in bf16."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.modeling_utils import no_init_weights
+
+    config = LlamaConfig(vocab_size=VOCAB, tie_word_embeddings=False, attn_implementation="sdpa", **STUDENT)
+    kept = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with no_init_weights():
+            model = LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(kept)
+    drawn = torch.empty(1 << 22).normal_(std=0.02).bfloat16()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                flat = weight.view(-1)
+                for start in range(0, len(flat), len(drawn)):
+                    flat[start : start + len(drawn)] = drawn[: len(flat) - start]
+            else:
+                weight.fill_(1.0)
+    return model
+
+
+def work(run: Run) -> None:
+    """Capture, then learn."""
+    import torch
+
+    options = run.options
+    torch.set_num_threads(options.threads)
+    steps = 1 if options.quick else options.steps
+    packs = make_packs(steps + 1, options.tokens)
+    teacher_file = shape13b()
+    run.details |= {"teacher bytes": teacher_file.stat().st_size, "tokens a step": options.tokens, "steps": steps}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "capture.parquet"
+        say("capturing")
+        with (
+            watch_memory() as peak,
+            gguf_teacher(teacher_file, context=options.tokens, threads=options.threads) as teacher,
+        ):
+            began = time.monotonic()
+            figures = capture(teacher, packs, out)
+            seconds = time.monotonic() - began
+        give_back()
+        run.figures["capture, peak GB"] = round(peak.megabytes / 1024, 2)
+        run.figures["capture, tokens/s"] = round(figures["tokens"] / seconds, 2)
+        run.figures["capture, bytes a position"] = figures["bytes_a_position"]
+        captured = list(read_capture(out))
+        ends: list[float] = []
+        say("learning")
+        with watch_memory() as peak:
+            student = make_student()
+            run.details["student weights"] = sum(weight.numel() for weight in student.parameters())
+            settings = DistillSettings(rank=16, frozen="bf16", learning_rate=1e-4)
+            learned = distill(student, captured, settings, Path(folder), lambda _tokens: ends.append(time.monotonic()))
+    run.figures["student, peak GB"] = round(peak.megabytes / 1024, 2)
+    run.figures["student, s/step"] = round((ends[-1] - ends[0]) / (len(ends) - 1), 2)
+    run.details |= {"bf16": bf16_is_faster(), "loss": learned["loss_last_quarter"]}
+
+
+def options(parser: ArgumentParser) -> None:
+    """Options of its own."""
+    parser.add_argument("--steps", type=int, default=2, help="steps that are timed")
+    parser.add_argument("--tokens", type=int, default=192, help="tokens of a step's pack")
+
+
+if __name__ == "__main__":
+    offline()
+    sys.exit(main(begin("scale_13b_to_3b", __doc__, BARS, options), work))
