@@ -172,6 +172,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
     chain = open_build(loaded, folder, base=base, force_from=from_stage if from_stage in STAGES else None)
     embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
     stages = chain.run(write_gguf)
+    taught = "corrected" if "corrected" in stages else "teacher"
     settings = QuantizeSettings(
         name=loaded.name,
         version=loaded.version,
@@ -183,7 +184,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         base=chain.released.name,
         licence=chain.released.licence,
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
-        teacher=folder / ("corrected" if "corrected" in stages else "teacher") / TEACHER_GGUF,
+        teacher=None if chain.base.endpoint else folder / taught / TEACHER_GGUF,
         asked=loaded.evaluate.questions,
         layout_keeps=loaded.evaluate.layout_keeps,
     )

@@ -79,7 +79,7 @@ def make_packs(checkpoint: Path, steps: int) -> tuple[list[Pack], list[Pack]]:
         refusal={"en": ""},
         languages=("en",),
     )
-    near = list(sections)
+    refs = list(sections)
     records = [
         Record(
             id=f"{ref}/{n}", conversation=ref, turn=0, lang="en", query=f"{ask} {section.heading}?",
@@ -89,12 +89,13 @@ def make_packs(checkpoint: Path, steps: int) -> tuple[list[Pack], list[Pack]]:
         for n, ask in enumerate(("What about", "Please tell me about", "I would like to know about"))
     ]  # fmt: skip
 
+    def following(ref: str) -> list[str]:
+        return refs[refs.index(ref) + 1 :][:4]
+
     def packs(count: int) -> list[Pack]:
         limits = PackLimits(records=count, tokens=1200, refusals=0)
-        made = pack_records(
-            records, sections, spec, JsonTokenizer(checkpoint), neighbours=lambda _: near, limits=limits
-        )
-        return [pack for pack in made if len(pack.records) == count][:steps]
+        made = pack_records(records, sections, spec, JsonTokenizer(checkpoint), neighbours=following, limits=limits)
+        return [pack for pack in made if len(pack.records) >= count // 2 + 1][:steps]
 
     return packs(1), packs(8)
 

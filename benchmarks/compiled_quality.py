@@ -14,55 +14,28 @@ there, in `compiled-LAYOUT`. With `mixed` the student reads `parallel`. `--quick
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from _harness import SHOP, Bar, Run, begin, main
+from _students import ROOT, Shown, ask, facts, gguf_of, interval, questions_for, resampled
 
 from distill.build import open_build
-from distill.corpus import neighbour_finder, sections_by_ref
+from distill.corpus import sections_by_ref
 from distill.device import offline
 from distill.recipe import load_recipe
 from quantize.gguf_writer import write_gguf
-from runtime.answer_eval import answer_questions, load_questions, sample
 from runtime.answer_figures import Answered
-from runtime.articles import Section
 from runtime.errors import MissingError
 from runtime.files import read_text
-from runtime.progress import bar
 from runtime.prompt import PromptSpec
-from runtime.record import Question
-from runtime.retrieval import Hit
 
-ROOT = Path(__file__).parents[1]
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98)}
 SHARED = ("articles", "teacher", "records", "corrected", "capture", "pruned")
 """Stages that a layout changes nothing of."""
-RESAMPLES = 2000
-
-
-class Shown:
-    """Finds for every question the section that answers it, among others of its kind; in a place drawn by chance."""
-
-    def __init__(self, questions: Sequence[Question], sections: Mapping[str, Section], *, same_topic: bool) -> None:
-        near = neighbour_finder(sections)
-        self._found: dict[str, list[Section]] = {}
-        for question in questions:
-            rng = random.Random(question.id)  # noqa: S311 - a draw, no secret
-            gold = question.evidence[0]
-            others = near(gold)[:2] if same_topic else rng.sample([ref for ref in sections if ref != gold], 2)
-            refs = [gold, *others]
-            rng.shuffle(refs)
-            self._found[question.question] = [sections[ref] for ref in refs]
-
-    def search(self, question: str, *, lang: str | None, limit: int) -> list[Hit]:
-        """The sections drawn for the question."""
-        del lang
-        return [Hit(section, 0.0, 0.0) for section in self._found[question][:limit]]
 
 
 def second_student(work: Path, layout: str) -> Path:
@@ -77,23 +50,14 @@ def second_student(work: Path, layout: str) -> Path:
     return folder / "merged"
 
 
-def gguf_of(merged: Path) -> Path:
-    """The checkpoint as an f16 GGUF beside it, newer than the checkpoint."""
-    out = merged.parent / "compiled-quality.gguf"
-    if not out.is_file() or out.stat().st_mtime < (merged / "config.json").stat().st_mtime:
-        write_gguf(merged, out)
-    return out
-
-
 def kept(composed: Sequence[Answered], exact: Sequence[Answered]) -> tuple[float, float, float]:
     """Facts found over those found exactly, and the 95 % interval of a paired bootstrap."""
     import numpy as np
 
-    ours, plain = (np.array([answered.facts for answered in answers]) for answers in (composed, exact))
-    draws = np.random.default_rng(7).integers(0, len(ours), (RESAMPLES, len(ours)))
-    ratios = ours[draws].mean(1) / np.maximum(plain[draws].mean(1), 1e-9)
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(ours.mean() / max(plain.mean(), 1e-9)), float(low), float(high)
+    ours, plain = facts(composed), facts(exact)
+    drawn, of = resampled(ours, plain)
+    low, high = interval(drawn / np.maximum(of, 1e-9))
+    return float(ours.mean() / max(plain.mean(), 1e-9)), low, high
 
 
 def work(run: Run) -> None:
@@ -107,22 +71,10 @@ def work(run: Run) -> None:
     plain, compiled = gguf_of(folder / "merged"), gguf_of(second_student(folder, trained))
     spec = PromptSpec.model_validate_json(read_text(folder / "prompt" / "prompt.json"))
     sections = sections_by_ref(folder / "articles", "en")
-    asked = load_questions([str(SHOP / "en" / "questions-*.jsonl")], ["en"])
-    asked = [question for question in asked if question.answerable and question.evidence[0] in sections]
-    asked = sample(asked, 24 if options.quick else options.count)
+    questions = str(SHOP / "en" / "questions-*.jsonl")
+    asked = questions_for([questions], sections, "en", 24 if options.quick else options.count)
+    finds = {topic: Shown(asked, sections, same_topic=topic == "same topic") for topic in ("random", "same topic")}
     run.details |= {"questions": len(asked), "layout": layout, "trained": trained}
-
-    def ask(what: str, gguf: Path, read: str, topic: str) -> list[Answered]:
-        found = Shown(asked, sections, same_topic=topic == "same topic")
-        with bar(f"{what}, {topic}", len(asked), unit="questions") as advance:
-            return answer_questions(
-                gguf,
-                asked,
-                found,
-                spec.model_copy(update={"layout": read}),
-                threads=options.threads,
-                advance=advance,
-            )
 
     run.row("facts found", "random", "same topic")
     rows: dict[str, dict[str, list[Answered]]] = {}
@@ -132,12 +84,15 @@ def work(run: Run) -> None:
         (f"trained {trained}, read {layout}", compiled, layout),
         (f"trained {trained}, read exact", compiled, "exact"),
     ):
-        rows[what] = {topic: ask(what, gguf, read, topic) for topic in ("random", "same topic")}
+        reads = spec.model_copy(update={"layout": read})
+        rows[what] = {
+            topic: ask(f"{what}, {topic}", gguf, asked, shown, reads, options.threads) for topic, shown in finds.items()
+        }
         means = {topic: sum(a.facts for a in answers) / len(answers) for topic, answers in rows[what].items()}
         run.details[what] = means
         run.row(what, *(f"{mean:.3f}" for mean in means.values()))
     base, _, ours, same = rows.values()
-    for topic in ("random", "same topic"):
+    for topic in finds:
         ratio, low, high = kept(ours[topic], base[topic])
         run.figures[f"kept, {topic}"] = round(ratio, 4)
         own, own_low, own_high = kept(ours[topic], same[topic])

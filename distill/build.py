@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.corpus import data_key, gather_articles, make_records
-from distill.models import open_base, open_gguf_teacher
+from distill.endpoint import is_endpoint
+from distill.models import Base, open_base, open_endpoint_teacher, open_gguf_teacher
 from distill.recipe import Recipe
 from distill.stages import (
     PARTS,
@@ -191,14 +192,25 @@ def _made(manifest: Manifest) -> str:
     return digest([entry.model_dump() for entry in manifest.files])
 
 
+def _open_teacher(name: str, student: Base | None) -> Base:
+    if is_endpoint(name):
+        if student is None:
+            raise UsageError("a server teaches another checkpoint", where="student.model", hint="name its student")
+        return open_endpoint_teacher(name, student)
+    return open_gguf_teacher(Path(name), student) if student and _is_gguf(name) else open_base(name, say)
+
+
 def open_build(recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None) -> Build:
     """Open the base (fetching it when need be) and make the work folder; `UsageError` for a stage there is not."""
     if force_from is not None and force_from not in STAGES:
         raise UsageError(f"no stage '{force_from}'", where="--from", hint=f"one of {', '.join(STAGES)}")
     student = open_base(recipe.student.model, say) if recipe.student.model else None
     teacher = base or recipe.base.model
-    opened = open_gguf_teacher(Path(teacher), student) if student and _is_gguf(teacher) else open_base(teacher, say)
-    if student and opened.gguf and recipe.teacher:
-        raise UsageError("a GGUF cannot be corrected", where="[teacher]", hint="leave it out, or give a checkpoint")
+    opened = _open_teacher(teacher, student)
+    if student and (opened.gguf or opened.endpoint) and recipe.teacher:
+        what = "a GGUF" if opened.gguf else "a server's model"
+        raise UsageError(f"{what} cannot be corrected", where="[teacher]", hint="leave it out, or give a checkpoint")
+    if opened.endpoint and recipe.capture.samples:
+        raise UsageError("a server is not asked for replies", where="capture.samples", hint="leave it out")
     work.mkdir(parents=True, exist_ok=True)
     return Build(recipe, work, opened, force_from, student)

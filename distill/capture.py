@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.packs import Pack
 from distill.parts import Parts
-from distill.teachers import CheckpointTeacher, GgufTeacher, Teacher
+from distill.teachers import CheckpointTeacher, Teacher
 from runtime.errors import IntegrityError, ModelError, UsageError
 from runtime.files import full_disk_is_an_error, need_space
 
@@ -57,18 +57,18 @@ def capture(
 ) -> dict[str, float]:
     """Write `out` (Parquet) and return figures: tokens, positions, mean captured mass, bytes a position.
 
-    `teacher` is a model of transformers or a `GgufTeacher`. `states` keeps the last hidden states as well, two bytes a
-    number: for students of the teacher's width. Probabilities are over the first `vocabulary` ids, those the student
-    shares, or over all. With `parts` what an earlier run finished is taken up; `IntegrityError` when a part holds other
-    packs than these.
+    `teacher` is a model of transformers or any other `Teacher`. `states` keeps the last hidden states as well, two
+    bytes a number: for students of the teacher's width. Probabilities are over the first `vocabulary` ids, those the
+    student shares, or over all. With `parts` what an earlier run finished is taken up; `IntegrityError` when a part
+    holds other packs than these.
     """
     import pyarrow.parquet as pq
 
     tokens = sum(len(pack.tokens) for pack in packs)
     positions = sum(len(pack.reply_targets()) for pack in packs)
-    reader: Teacher = teacher if isinstance(teacher, GgufTeacher) else CheckpointTeacher(teacher, precision)
+    reader: Teacher = teacher if hasattr(teacher, "read") else CheckpointTeacher(teacher, precision)
     if states and not reader.hidden:
-        raise UsageError("a GGUF gives no hidden states", where="capture.states", hint="leave it out")
+        raise UsageError("this teacher gives no hidden states", where="capture.states", hint="leave it out")
     if vocabulary is not None and vocabulary > reader.vocabulary:
         raise ModelError(
             f"the teacher has {reader.vocabulary} tokens, its student {vocabulary}", hint="take a student of its family"

@@ -13,19 +13,18 @@ from distill.device import autocast
 from distill.losses import full_kl
 from distill.packs import Pack
 from distill.reading import forward, target_states
-from distill.teachers import GgufTeacher
 
 
 def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str = "auto") -> None:
     """Write what the teacher says at the packs' reply tokens (safetensors).
 
-    Of a model of transformers its output layer and its last hidden states; of a `GgufTeacher` the logits themselves, in
-    half precision.
+    Of a model of transformers its output layer and its last hidden states; of any other `Teacher` the logits
+    themselves, in half precision.
     """
     import torch
     from safetensors.torch import save_file
 
-    if isinstance(teacher, GgufTeacher):
+    if hasattr(teacher, "read"):
         read = (teacher.read(pack)[0] for pack in packs)
         save_file({f"logits.{number}": torch.cat(list(rows)).half() for number, rows in enumerate(read)}, out)
         return

@@ -67,6 +67,8 @@ class Base:
     fingerprint: str
     """What identifies its weights: a SHA-256."""
     licence: str
+    endpoint: str = ""
+    """Address of the server that teaches in its place."""
 
 
 def cache_folder() -> Path:
@@ -141,6 +143,16 @@ def open_gguf_teacher(gguf: Path, student: Base) -> Base:
     That both cut text alike is proven before anything is captured (`runtime.parity`).
     """
     return Base(gguf.stem, student.checkpoint, gguf, sha256_file(gguf), "as the file's author says")
+
+
+def open_endpoint_teacher(url: str, student: Base) -> Base:
+    """A server that only teaches, with its student's tokenizer and template; what it serves is asked for once."""
+    from distill.endpoint import open_endpoint
+    from runtime.manifest import digest
+
+    with open_endpoint(url) as endpoint:
+        name = endpoint.model
+    return Base(name, student.checkpoint, None, digest([url, name]), "as the served model's author says", url)
 
 
 def _from_gguf(name: str, gguf: Path, licence: str, say: Say) -> Base:

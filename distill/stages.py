@@ -39,13 +39,18 @@ HELD_OUT = "held_out.safetensors"
 def prove_teacher(work: Work, out: Path, write_gguf: WriteGguf) -> dict[str, Any]:
     """Tokenizer parity with llama.cpp comes before anything is learned."""
     gguf = out / TEACHER_GGUF
+    texts = [s.text for article in load_articles(work.folder / "articles") for s in article.sections]
+    proven = {"base": work.base.name, "licence": work.base.licence, "parity_misses": 0}
+    if work.base.endpoint:
+        from distill.endpoint import open_endpoint, prove_same_tokens
+
+        with open_endpoint(work.base.endpoint) as endpoint:
+            return {**proven, "parity_strings": prove_same_tokens(work.tokenizer, endpoint, parity_strings(texts))}
     if work.base.gguf:
         shutil.copyfile(work.base.gguf, gguf)
     else:
         write_gguf(work.base.checkpoint, gguf)
-    texts = [s.text for article in load_articles(work.folder / "articles") for s in article.sections]
-    strings = prove_parity(work.tokenizer, gguf, parity_strings(texts))
-    return {"base": work.base.name, "licence": work.base.licence, "parity_strings": strings, "parity_misses": 0}
+    return {**proven, "parity_strings": prove_parity(work.tokenizer, gguf, parity_strings(texts))}
 
 
 def write_prompt(work: Work, out: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ else. Knows nothing of the order of stages.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -125,7 +126,14 @@ class Work:
 
     @contextmanager
     def teacher_open(self, checkpoint: Path | None = None) -> Iterator[Any]:
-        """The teacher: its checkpoint, or the GGUF itself where a checkpoint of its size would not fit."""
+        """The teacher: its checkpoint, its server, or the GGUF itself where a checkpoint of its size would not fit."""
+        if self.base.endpoint:
+            from distill.endpoint import EndpointTeacher, open_endpoint
+
+            rows = int(json.loads(read_text(self.base.checkpoint / "config.json"))["vocab_size"])
+            with open_endpoint(self.base.endpoint) as endpoint:
+                yield EndpointTeacher(endpoint, rows, self.recipe.capture.k)
+            return
         if not self.teaches_as_gguf:
             yield self.load(checkpoint or self.teaching)
             return

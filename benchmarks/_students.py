@@ -1,0 +1,94 @@
+"""What the benchmarks of distillation share: the sections a question is shown, checkpoints as GGUF, answers by models.
+
+Questions are asked through the engine with the section that answers among two others, so that what is measured is the
+model and not retrieval. Knows nothing of what is claimed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distill.corpus import neighbour_finder
+from quantize.gguf_writer import write_gguf
+from runtime.answer_eval import answer_questions, load_questions, sample
+from runtime.answer_figures import Answered
+from runtime.articles import Section
+from runtime.progress import bar
+from runtime.prompt import PromptSpec
+from runtime.record import Question
+from runtime.retrieval import Hit
+
+ROOT = Path(__file__).parents[1]
+BESIDE = 2
+"""Sections shown beside the one that answers."""
+RESAMPLES = 2000
+
+
+class Shown:
+    """Finds for every question the section that answers it, among others; in a place drawn by chance."""
+
+    def __init__(self, questions: Sequence[Question], sections: Mapping[str, Section], *, same_topic: bool) -> None:
+        """`same_topic`: the others are those most like it, which retrieval shows; else any."""
+        near = neighbour_finder(sections)
+        self._found: dict[str, list[Section]] = {}
+        for question in questions:
+            rng = random.Random(question.id)  # noqa: S311 - a draw, no secret
+            gold = question.evidence[0]
+            rest = [ref for ref in sections if ref != gold]
+            others = near(gold)[:BESIDE] if same_topic else rng.sample(rest, min(BESIDE, len(rest)))
+            refs = [gold, *others]
+            rng.shuffle(refs)
+            self._found[question.question] = [sections[ref] for ref in refs]
+
+    def search(self, question: str, *, lang: str | None, limit: int) -> list[Hit]:
+        """The sections drawn for the question."""
+        del lang
+        return [Hit(section, 0.0, 0.0) for section in self._found[question][:limit]]
+
+
+def questions_for(patterns: Sequence[str], sections: Mapping[str, Section], lang: str, count: int) -> list[Question]:
+    """Up to `count` answerable questions of one language that rest on these sections."""
+    asked = load_questions(patterns, [lang])
+    return sample([q for q in asked if q.answerable and q.evidence and q.evidence[0] in sections], count)
+
+
+def ask(
+    what: str, gguf: Path, asked: Sequence[Question], shown: Shown, spec: PromptSpec, threads: int
+) -> list[Answered]:
+    """A model's answers, its articles read in the layout of `spec`."""
+    with bar(f"asking {what}", len(asked), unit="questions") as advance:
+        return answer_questions(gguf, asked, shown, spec, threads=threads, advance=advance)
+
+
+def gguf_of(checkpoint: Path) -> Path:
+    """A checkpoint as an f16 GGUF beside its folder; made when there is none as new."""
+    out = checkpoint.parent / f"{checkpoint.name}-f16.gguf"
+    if not out.is_file() or out.stat().st_mtime < (checkpoint / "config.json").stat().st_mtime:
+        write_gguf(checkpoint, out)
+    return out
+
+
+def facts(answers: Sequence[Answered]) -> Any:
+    """Facts found in each answer, as an array."""
+    import numpy as np
+
+    return np.array([answered.facts for answered in answers])
+
+
+def resampled(*rows: Any) -> list[Any]:
+    """Means of the rows in each of `RESAMPLES` paired bootstrap draws."""
+    import numpy as np
+
+    draws = np.random.default_rng(7).integers(0, len(rows[0]), (RESAMPLES, len(rows[0])))
+    return [row[draws].mean(1) for row in rows]
+
+
+def interval(values: Any) -> tuple[float, float]:
+    """The middle 95 %."""
+    import numpy as np
+
+    low, high = np.quantile(values, (0.025, 0.975))
+    return round(float(low), 4), round(float(high), 4)
