@@ -217,16 +217,16 @@ def verdict(run: Run, times: dict[str, list[float]]) -> None:
     run.row("first text after", "median (range)", "p95", "questions")
     for name, values in times.items():
         run.row(name, spread(values, " s"), f"{quantile(values, 0.95):.3g} s", str(len(values)))
-    own, ahead, peers = (times.get(name, []) for name in ("engine", "engine, read ahead", "peer"))
-    run.figures |= {"p50_s": median(own), "p95_s": quantile(own, 0.95), "ahead_p50_s": median(ahead)}
-    if peers:
-        run.figures |= {
-            "peer_p50_s": median(peers),
-            "peer_p95_s": quantile(peers, 0.95),
-            "p50_ratio": median(peers) / median(own),
-            "p95_ratio": quantile(peers, 0.95) / quantile(own, 0.95),
-            "ahead_p50_ratio": median(peers) / median(ahead),
-        }
+    measured = {name: (median(values), quantile(values, 0.95)) for name, values in times.items() if values}
+    for name, figure in (("engine", ""), ("peer", "peer_"), ("engine, read ahead", "ahead_")):
+        if name in measured:
+            run.figures[f"{figure}p50_s"], run.figures[f"{figure}p95_s"] = measured[name]
+    if "peer" in measured:
+        (peer_p50, peer_p95), missing = measured["peer"], (float("nan"), float("nan"))
+        p50, p95 = measured.get("engine", missing)
+        ahead = measured.get("engine, read ahead", missing)[0]
+        ratios = {"p50_ratio": peer_p50 / p50, "p95_ratio": peer_p95 / p95, "ahead_p50_ratio": peer_p50 / ahead}
+        run.figures |= {name: ratio for name, ratio in ratios.items() if ratio == ratio}
     run.details |= {"seconds": times, "machine_cores": os.cpu_count()}
 
 

@@ -111,6 +111,28 @@ def test_what_is_absent_or_missed_does_not_hold(
     assert last == {"name": "lookup", "figures": {"ratio": value}, "bar": {"ratio": {"least": 1.0}}, "holds": holds}
 
 
+def test_what_was_measured_in_one_sitting_counts_in_the_next(
+    harness: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import first_token  # type: ignore[import-not-found]
+
+    times: dict[str, dict[str, float]] = {}
+    run = harness.Run("first_token", first_token.BARS, argparse.Namespace(json=True))
+    for number, seconds in ((0, 1.0), (1, 3.0)):
+        first_token.keep(times, "engine", number, seconds)
+        first_token.keep(times, "peer", number, 30 * seconds)
+    first_token.verdict(run, {name: list(by.values()) for name, by in times.items()})
+    assert (run.figures["p50_ratio"], run.figures["p50_s"]) == (30.0, 2.0)
+    assert "ahead_p50_ratio" not in run.figures  # not measured yet: the claim does not hold
+    assert run.end() == 1
+    first_token.keep(times, "engine, read ahead", 0, 0.5)
+    first_token.verdict(run, {name: list(by.values()) for name, by in times.items()})
+    assert run.figures["ahead_p50_ratio"] == 120.0
+    assert run.end() == 0
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("[!_]*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_states_its_claim_and_the_command_that_runs_it(path: Path) -> None:
     import ast

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from runtime.engine import Engine, Layout, Prompt, SamplingParams, Stats
+from runtime.engine import Engine, Layout, Prompt, SamplingParams, Scored, Stats
 
 NEVER = threading.Event()
+NOISE = 0.02
+"""What the order of additions makes of a logit (docs/reference/engine.md)."""
 SYSTEM, ARTICLE, OTHER = "Rules of the shop.\n\n", "退货\n30天内可以退货。\n\n", "Delivery\nIt costs 4.90.\n\n"
 FIRST = "How long may I keep what I bought before I bring it back to the branch? 我买了一台电视。\n"
 
@@ -109,3 +113,50 @@ def test_a_conversation_holds_its_newest_turns_once(random_gguf: Path, tmp_path:
         assert stats.reused_tokens >= stats.prompt_tokens - len(engine.vocab.encode(f"{said}\nAnd?\n", control=False))
         held = [one for one in engine._runner.memory.ledger.held.values() if one.conversation == "talk"]
         assert len(held) == 1
+
+
+def score(engine: Engine, asked: Prompt, conversation: str | None = None) -> list[Scored]:
+    params = SamplingParams(max_tokens=8, logprobs=2)
+    generation = engine.generate(asked, params, NEVER, conversation=conversation)
+    return [one for piece in generation for one in piece.scored]
+
+
+@pytest.mark.parametrize("layout", ["exact", "parallel", "sequential"])
+def test_however_conversations_come_and_go_each_goes_on_as_if_it_were_alone(
+    random_gguf: Path, tmp_path: Path, layout: Layout
+) -> None:
+    chance, tails, asked, recalled = random.Random(7), dict.fromkeys("abcdefgh", ""), [], 0
+    articles = (ARTICLE, OTHER)
+    with opened(random_gguf, tmp_path, layout, context_tokens=256, slots=2) as engine:
+        talks = engine._runner.talks
+        assert talks is not None
+        recall = talks.recall
+
+        def counted(*given: Any) -> int:
+            nonlocal recalled
+            found = recall(*given)
+            recalled += found > 0
+            return found
+
+        talks.recall = counted  # type: ignore[method-assign]
+        for number in range(60):
+            name = chance.choice(list(tails))
+            tails[name] += f"{number} 为什么?\n" * (1 + 4 * (not tails[name]))
+            if len(tails[name].encode()) > 170:
+                tails[name] = f"{number} 为什么?\n" * 5
+            one = prompt(engine, tails[name], articles[ord(name) % 2])
+            if chance.random() < 0.3:
+                typed = Prompt(one.system, one.articles, one.tail[:-3])
+                list(engine.prepare(typed, NEVER, conversation=name))
+            talks._writer.submit(int).result()  # what is still being written counts as absent
+            found = score(engine, one, name)
+            asked.append((one, found))
+            tails[name] += b"".join(token.text for token in found).decode("utf-8", "ignore") + "\n"
+    assert recalled
+    with opened(random_gguf, tmp_path / "plain", layout, context_tokens=256, talk_folder=None) as engine:
+        for one, found in asked:
+            for ours, plain in zip(found, score(engine, one), strict=False):
+                if ours.token != plain.token:  # two as likely as each other, to the last digits
+                    assert plain.top[0][2] - plain.top[1][2] < NOISE
+                    break
+                assert abs(ours.logprob - plain.logprob) < NOISE
