@@ -171,8 +171,8 @@ class Runner:
         """Take from disk what the conversation had read of these tokens, where memory has less."""
         assert run.held is not None
         if self.talks is not None and (conversation := run.request.conversation) is not None:
-            more = self.talks.recall(conversation, run.held, wanted)
-            run.reused += more
+            promised = run.promised if run in self.running else 0
+            run.reused += self.talks.recall(conversation, run.held, wanted, limit=run.limit, promised=promised)
             run.left = list(wanted[len(run.held.tokens) :])
 
     def _typed(self, conversation: str | None) -> list[Running]:

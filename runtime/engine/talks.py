@@ -50,10 +50,11 @@ class Talks:
         tokens = np.asarray([len(held.tokens), *held.tokens], dtype="<i4").view(np.uint8)
         self._writer.submit(self._store.write, key, np.concatenate([tokens, payload]))
 
-    def recall(self, conversation: str, held: Held, wanted: Sequence[int]) -> int:
+    def recall(self, conversation: str, held: Held, wanted: Sequence[int], *, limit: int, promised: int) -> int:
         """Fill a sequence that is being begun with what the conversation had read of the wanted tokens.
 
-        Returns how many tokens more than before it now holds. The last one wanted is always left to be read.
+        Returns how many tokens more than before it now holds. The last one wanted is always left to be read. `limit`:
+        tokens to be written behind them; `promised`: cells that the ledger has set apart for all this already.
         """
         data = self._store.read(self._key(conversation, held.key))
         if data is None:
@@ -64,8 +65,9 @@ class Talks:
         shared = min(common_prefix(tokens, wanted), len(wanted) - 1)
         if shared < before + LEAST_TOKENS:
             return 0
-        # The cells of what is wanted are promised to the request already; what lies behind them is cut off again.
-        if not self._memory.make_room(max(0, len(tokens) - len(wanted)), 1):
+        # What it shared with another sequence until now is in cells of its own afterwards; what is loaded beyond
+        # what is wanted is cut off again.
+        if not self._memory.make_room(max(len(tokens), len(wanted) + limit) - promised, 1):
             return 0
         return shared - before if self._fill(held, data[4 * (count + 1) :], tokens, shared) else 0
 

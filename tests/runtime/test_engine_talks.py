@@ -132,9 +132,9 @@ def test_however_conversations_come_and_go_each_goes_on_as_if_it_were_alone(
         assert talks is not None
         recall = talks.recall
 
-        def counted(*given: Any) -> int:
+        def counted(*given: Any, **more: int) -> int:
             nonlocal recalled
-            found = recall(*given)
+            found = recall(*given, **more)
             recalled += found > 0
             return found
 
