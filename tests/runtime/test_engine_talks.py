@@ -13,8 +13,8 @@ import pytest
 from runtime.engine import Engine, Layout, Prompt, SamplingParams, Scored, Stats
 
 NEVER = threading.Event()
-NOISE = 0.02
-"""What the order of additions makes of a logit (docs/reference/engine.md)."""
+NOISE = 0.05
+"""What the order of additions makes of a log-probability, with random weights."""
 SYSTEM, ARTICLE, OTHER = "Rules of the shop.\n\n", "退货\n30天内可以退货。\n\n", "Delivery\nIt costs 4.90.\n\n"
 FIRST = "How long may I keep what I bought before I bring it back to the branch? 我买了一台电视。\n"
 
