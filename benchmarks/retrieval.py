@@ -77,7 +77,7 @@ def searchers(
         return [int(number) for number in np.argsort(-lexical.scores(question), kind="stable")]
 
     def by_vector(question: str) -> list[int]:
-        return [number for number, _ in index.nearest(embedder.queries([question])[0], min(100, len(texts)))]
+        return [near.group for near in index.nearest(embedder.queries([question])[0], min(100, len(texts)))]
 
     def fused(question: str) -> list[int]:
         score: dict[int, float] = {}

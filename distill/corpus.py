@@ -75,6 +75,7 @@ def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
         context_tokens=recipe.prompt.context_tokens,
         answer_tokens=recipe.prompt.answer_tokens,
         layout=recipe.layout,
+        min_agreement=recipe.prompt.min_agreement,
     )
 
 

@@ -74,6 +74,8 @@ class Prompt(_Part):
     answer_tokens: int = Field(default=96, ge=8)
     layout: Layout | None = None
     """How branches read articles, if the gate lets them; none = as the student is trained, `exact` where mixed."""
+    min_agreement: float = Field(default=0.0, ge=0, le=1)
+    """For a model too small to be trusted: below this share of agreement the articles' own sentences are shown."""
 
 
 class Packing(_Part):

@@ -12,11 +12,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from runtime.answer_figures import Answered, judge
+from runtime.articles import guess_language
 from runtime.errors import ModelError
+from runtime.extract import instead_of, quoted
+from runtime.facts import is_refusal
 from runtime.fitting import fit_prompt
 from runtime.policy import Policy
 from runtime.prompt import PromptSpec, Span, encode
@@ -31,14 +35,24 @@ class Finder(Protocol):
         """The best sections, best first."""
         ...
 
+    def cosines(self, question: str, texts: Sequence[str]) -> Sequence[float]:
+        """How near each of any texts is to a question."""
+        ...
 
-def load_questions(patterns: Iterable[str], languages: Sequence[str]) -> list[Question]:
-    """Held-out questions of all files that match, in those languages, sorted by id."""
+
+def load_questions(patterns: Iterable[str], languages: Sequence[str] | None = None) -> list[Question]:
+    """Held-out questions of all files that match, in those languages or in any, sorted by id."""
     import glob
 
     paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})  # noqa: PTH207 - absolute patterns
-    rows = [row for path in paths for row in read_rows(Question, Path(path))]
-    return sorted((row for row in rows if row.lang in languages), key=lambda row: row.id)
+    rows = [
+        row.model_copy(
+            update={"id": row.id or f"{Path(path).stem}-{place}", "lang": row.lang or guess_language(row.question)}
+        )
+        for path in paths
+        for place, row in enumerate(read_rows(Question, Path(path)), start=1)
+    ]
+    return sorted((row for row in rows if languages is None or row.lang in languages), key=lambda row: row.id)
 
 
 def sample(questions: Sequence[Question], count: int) -> list[Question]:
@@ -98,16 +112,30 @@ def answer_questions(
         params = SamplingParams(max_tokens=spec.answer_tokens, stop=stop)
         room = engine.context_tokens - spec.answer_tokens
         for question in questions:
+            policy = (policies or {}).get(question.lang)
             hits = retriever.search(question.question, lang=question.lang, limit=spec.articles)
             sections = [hit.section for hit in hits]
             prompt, shown = fit_prompt(spec, engine.vocab, question.lang, sections, (), question.question, room)
-            answer = "".join(piece.text for piece in engine.generate(prompt, params, never)).strip()
-            out.append(judge(question, answer, shown, spec, (policies or {}).get(question.lang)))
+            if question.lang in spec.languages:
+                written = "".join(piece.text for piece in engine.generate(prompt, params, never)).strip()
+                read = [hit for hit in hits if hit.section in shown]
+                served = _served(question, written, read, retriever, spec)
+            else:  # the desk shows the section itself
+                written, served = "", sections[0].text if sections else ""
+            out.append(judge(question, served, shown, spec, policy, written=written))
             prompts.append(prompt.flat())
             advance(1)
     if any(question.reference for question in questions):
         return _surprised(gguf, out, prompts, spec, threads)
     return out
+
+
+def _served(question: Question, written: str, read: Sequence[Hit], retriever: Finder, spec: PromptSpec) -> str:
+    """What the desk shows of an answer: the articles' own sentences where the model is not to be trusted."""
+    if is_refusal(written, spec.refusal.get(question.lang, "")):
+        return written
+    lines = instead_of(written, read, partial(retriever.cosines, question.question), spec.min_agreement)
+    return quoted(lines) if lines else written
 
 
 def _surprised(

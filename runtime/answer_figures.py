@@ -50,6 +50,8 @@ class Answered:
     """Whether a person takes over: a rule of the policy says so, or the model refused."""
     unsupported: tuple[str, ...] = ()
     """Numbers, prices, dates, times and codes that neither the sections shown nor the question contain."""
+    written_facts: float | None = None
+    """Of an answerable question, the facts in what the model itself wrote; None where it was not asked."""
     surprise: tuple[float, int] | None = None
     """Negative log-likelihood (nats) of the reference reply under the model, and its tokens, where there is one."""
 
@@ -62,9 +64,18 @@ class Answered:
 
 
 def judge(
-    question: Question, answer: str, shown: Sequence[Section], spec: PromptSpec, policy: Policy | None = None
+    question: Question,
+    answer: str,
+    shown: Sequence[Section],
+    spec: PromptSpec,
+    policy: Policy | None = None,
+    *,
+    written: str | None = None,
 ) -> Answered:
-    """Compare one answer with what was expected; `shown` are the sections that stood in its prompt."""
+    """Compare one answer with what was expected; `shown` are the sections that stood in its prompt.
+
+    `written` is the model's own text where the desk shows another; empty where no model was asked.
+    """
     refused = is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
     ruled = policy is not None and matching_rule(policy, question.question) is not None
     said = Section("", "", "", "", question.question, question.lang)  # what the customer said may be repeated
@@ -74,7 +85,8 @@ def judge(
         found = bool({section.ref for section in shown} & set(question.evidence))
     else:
         facts, found = float(refused), False
-    return Answered(question, answer, found, facts, refused, ruled or refused, claims)
+    own = facts if written in (None, answer) else facts_found(written or "", question.facts) if written else None
+    return Answered(question, answer, found, facts, refused, ruled or refused, claims, own)
 
 
 @dataclass(frozen=True)
@@ -122,6 +134,15 @@ FIGURES = (
         "facts_found",
         "expected facts that stand in the answer",
         _share(lambda a: a.facts, lambda a: _answerable(a) and bool(a.question.facts)),
+        _ratio,
+    ),
+    Figure(
+        "facts_written",
+        "the same, in what the model itself wrote",
+        _share(
+            lambda a: a.written_facts or 0.0,
+            lambda a: _answerable(a) and bool(a.question.facts) and a.written_facts is not None,
+        ),
         _ratio,
     ),
     Figure(

@@ -1,8 +1,9 @@
-"""Questions that customers asked before, with the sections that answered them: `asked.jsonl` of a bundle.
+"""Questions that customers asked before, with what answered them: `asked.jsonl` of a bundle.
 
 Customers do not write as articles do; a question finds its section through an earlier question far more often than
-through the article's own words. Promises: taken from training records only, so held-out questions stay unseen; no
-section has more than its share. Knows nothing of how they are searched.
+through the article's own words, and what was replied then tells which of its sentences answers. Promises: taken from
+training records only, so held-out questions stay unseen; no section has more than its share. Knows nothing of how they
+are searched.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Asked(BaseModel):
     lang: str = Field(pattern=r"^[a-z]{2}$")
     evidence: tuple[str, ...] = Field(min_length=1)
     """`article#section` references that answered it."""
+    reply: str = ""
+    """What was answered; empty in bundles that do not carry it."""
 
 
 def select_asked(records: Iterable[Record], *, most: int = MAX_PER_SECTION) -> list[Asked]:
@@ -48,7 +51,7 @@ def select_asked(records: Iterable[Record], *, most: int = MAX_PER_SECTION) -> l
             continue
         seen.add(key)
         counts.update(sections)
-        out.append(Asked(text=record.query, lang=record.lang, evidence=record.evidence))
+        out.append(Asked(text=record.query, lang=record.lang, evidence=record.evidence, reply=record.response))
     return out
 
 

@@ -80,6 +80,12 @@ def unsupported(answer: str, sections: Sequence[Section]) -> list[str]:
     return list(dict.fromkeys(missing))
 
 
+def share(text: str, source: str) -> float:
+    """How much of a text's content words and figures stand in a source, 0 to 1; 0 for a text without any."""
+    said = _Words(text)
+    return min(1.0, said.found_in(_Words(source)) / said.weight) if said.weight else 0.0
+
+
 class _Words:
     """A text as what can be shared with another: terms in order, content terms, figures."""
 

@@ -42,14 +42,12 @@ def evaluate_answers(
     from runtime.retrieval import Retriever
 
     opened = _open(bundle)
-    asked = load_questions([str(Path(pattern).absolute()) for pattern in questions], opened.prompt.languages)
+    asked = load_questions([str(Path(pattern).absolute()) for pattern in questions])
     if not asked:
-        raise MissingError(
-            "no question in a language the model writes", where=", ".join(questions), hint="check the path"
-        )
+        raise MissingError("no question there", where=", ".join(questions), hint="check the path")
     asked = sample(asked, count) if count else asked
     paths = {name: _model_path(opened, name) for name in model or ()} or {opened.model_path.stem: opened.model_path}
-    policies = {lang: read_policy(opened.policy_path(lang)) for lang in opened.prompt.languages}
+    policies = {lang: read_policy(opened.policy_path(lang)) for lang in {one.lang for one in asked}}
     answers = {}
     # An index of its own: a running server may hold the branch's, and Chroma's client is not safe for two processes.
     with tempfile.TemporaryDirectory() as index, Retriever.open(opened, Path(index)) as retriever:

@@ -10,8 +10,9 @@ offered, and it is said why. Knows nothing of sockets and screens.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
@@ -24,6 +25,7 @@ from runtime.conversation import entities, whole
 from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Reading, Stored, Token
+from runtime.extract import instead_of, quoted
 from runtime.fitting import fit_prompt
 from runtime.history import earlier_questions, language_of, shown
 from runtime.inbox import Inbox
@@ -241,7 +243,7 @@ class Desk:
                     return
                 if answer := work.draft.strip():
                     work.decided = "model"
-                    yield self._done(work, answer, fitted, {hit.section.ref: hit.score for hit in hits})
+                    yield self._done(work, answer, [hit for hit in safe if hit.section.ref in read])
                     return
         # The model may not write this language, no section fits into its context, or it had nothing to say.
         work.decided = "section"
@@ -336,14 +338,21 @@ class Desk:
         found = (self.retriever.section(reference, lang) for reference in references)
         return [section for section in found if section and section.lang == lang]
 
-    def _done(self, work: Work, answer: str, shown: Sequence[Section], scores: dict[str, float]) -> Done:
-        """Check and cite what the model wrote."""
+    def _done(self, work: Work, answer: str, read: Sequence[Hit]) -> Done:
+        """Check and cite what the model wrote from the sections it read."""
         if _says(answer, self.spec.refusal.get(work.lang, "")):
             return self._finish(work, answer, (), handoff=NO_ARTICLE)
-        citations = tuple(Citation.of(section, scores[section.ref]) for section in cite(answer, shown))
+        shown, scores = [hit.section for hit in read], {hit.section.ref: hit.score for hit in read}
         if recites(answer, self.spec.system.get(work.lang, ""), shown):
             work.decided = WITHHELD
             return self._finish(work, self._refusal(work.policy, work.lang), (), handoff=WITHHELD)
+        cosines = partial(self.retriever.cosines, work.query)
+        if lines := instead_of(answer, read, cosines, self.spec.min_agreement):
+            work.decided = "lines"
+            quote = f"{work.policy.quote_text(work.lang)}\n{quoted(lines)}"
+            rests = list(dict.fromkeys(line.section for line in lines))
+            return self._finish(work, work.lead + quote, _citations(rests, scores), handoff=None)
+        citations = _citations(cite(answer, shown), scores)
         # What the customer said may be repeated: an order number, a date.
         said = Section("", "", "", "", work.request.question, work.lang)
         marked = tuple(claims(answer, [*shown, said]))
@@ -388,6 +397,10 @@ class Desk:
     def _room(self) -> int:
         """Tokens a prompt may have, so that a whole answer fits behind it."""
         return self.engine.context_tokens - self.spec.answer_tokens
+
+
+def _citations(sections: Sequence[Section], scores: Mapping[str, float]) -> tuple[Citation, ...]:
+    return tuple(Citation.of(section, scores[section.ref]) for section in sections)
 
 
 def _found(hit: Hit) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import IntegrityError
 from runtime.files import full_disk_is_an_error
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 _COLLECTION = "pieces"
 _EF_SEARCH = 400
 """How many neighbours HNSW looks at: twice what is asked for, so that hardly any is missed."""
+
+
+class Near(NamedTuple):
+    """A piece found: its row, its group, and its cosine to what was searched for."""
+
+    row: int
+    group: int
+    cosine: float
 
 
 class VectorIndex:
@@ -62,18 +70,16 @@ class VectorIndex:
                 except IntegrityError:
                     return cls(_checked_copy(folder, inputs, work, force=True))
 
-    def nearest(
-        self, vector: NDArray[np.float32], count: int, groups: Sequence[int] | None = None
-    ) -> list[tuple[int, float]]:
-        """(group, cosine) of the `count` nearest pieces, nearest first, among `groups` if given."""
+    def nearest(self, vector: NDArray[np.float32], count: int, groups: Sequence[int] | None = None) -> list[Near]:
+        """The `count` nearest pieces, nearest first, among `groups` if given."""
         found = self._collection.query(
             query_embeddings=vector[None],
             n_results=count,
             where=None if groups is None else {"group": {"$in": list(groups)}},
             include=["distances", "metadatas"],
         )
-        rows = zip(found["metadatas"][0], found["distances"][0], strict=True)
-        return [(int(meta["group"]), 1.0 - float(distance)) for meta, distance in rows]
+        rows = zip(found["ids"][0], found["metadatas"][0], found["distances"][0], strict=True)
+        return [Near(int(row), int(meta["group"]), 1.0 - float(distance)) for row, meta, distance in rows]
 
     def cosines(self, vector: NDArray[np.float32], groups: Sequence[int]) -> list[tuple[int, float]]:
         """(group, cosine) of every piece of `groups`."""

@@ -50,6 +50,9 @@ class PromptSpec(BaseModel):
     """How many sections a prompt holds."""
     context_tokens: int = Field(default=2048, ge=256)
     answer_tokens: int = Field(default=160, ge=8)
+    min_agreement: float = Field(default=0.0, ge=0, le=1)
+    """Of an answer's words and figures, the share that must stand in the sentences that answer best; those are shown
+    instead of an answer below it (`runtime.extract`). 0: the model is trusted."""
     layout: str = "exact"
     """How the runtime reads articles: `exact`, or compiled as `parallel` or `sequential` (docs/reference/engine.md)."""
 

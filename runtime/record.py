@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from runtime.errors import InputError
 from runtime.files import read_lines, write_atomic
@@ -53,18 +53,24 @@ class Record(BaseModel):
     split: Split
 
 
+def _spellings(fact: object) -> object:
+    return (fact,) if isinstance(fact, str) else fact
+
+
 class Question(BaseModel):
     """A held-out question: its evidence, and the facts a right answer must contain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    id: str = Field(min_length=1)
-    lang: str = Field(pattern=r"^[a-z]{2}$")
+    id: str = ""
+    """Empty in a file: its name and the question's place in it."""
+    lang: str = Field(default="", pattern=r"^([a-z]{2})?$")
+    """Empty in a file: as the question's script says."""
     question: str = Field(min_length=1)
     article: str | None = None
     evidence: tuple[str, ...] = ()
-    facts: tuple[tuple[str, ...], ...] = ()
-    """Each fact is a list of accepted spellings."""
+    facts: tuple[Annotated[tuple[str, ...], BeforeValidator(_spellings)], ...] = ()
+    """Each fact is a list of accepted spellings, or one spelling."""
     answerable: bool = True
     intent: str | None = None
     hand_off: bool = False

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +21,7 @@ from runtime.articles import Article, Section, guess_language, load_articles
 from runtime.asked import Asked, read_asked
 from runtime.embedder import Embedder, Progress
 from runtime.errors import MissingError
-from runtime.index import VectorIndex
+from runtime.index import Near, VectorIndex
 from runtime.lexical import BM25
 from runtime.manifest import digest
 from runtime.sentences import pieces
@@ -46,6 +46,13 @@ ASKED_CANDIDATES = 200
 """Earlier questions looked at; a section with none among them gets the least similarity of these."""
 
 
+class Earlier(NamedTuple):
+    """What was replied to an earlier question, and that question's cosine to the one searched for."""
+
+    reply: str
+    similarity: float
+
+
 @dataclass(frozen=True)
 class Hit:
     """A section found: `score` ranks within one search, `similarity` (cosine, -1 to 1) compares between searches."""
@@ -53,6 +60,8 @@ class Hit:
     section: Section
     score: float
     similarity: float
+    earlier: tuple[Earlier, ...] = ()
+    """How the section answered the nearest questions before, nearest first."""
 
 
 class Retriever:
@@ -70,7 +79,9 @@ class Retriever:
         self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
         pairs = list(_answered(asked, [section for _, section in self._rows]))
         self._asked_rows = [number for number, _ in pairs]
-        self._asked_lexical = BM25([text for _, text in pairs])
+        self._asked_lexical = BM25([one.text for _, one in pairs])
+        self._replies = [one.reply for _, one in pairs]
+        self._section_pieces = len(cut.groups) - len(pairs)
         self._counts = Counter(cut.groups)
         self._index = index
 
@@ -142,7 +153,8 @@ class Retriever:
             return []
         words = self._lexical.scores(question)
         vector = self.embedder.queries([question])[0]
-        before = self._asked_before(vector, allowed)
+        nearest = self._asked_before(vector, allowed)
+        before = _best([(near.group, near.cosine) for near in nearest])
         similarity = self._similarities(vector, allowed, words, before)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
@@ -157,7 +169,15 @@ class Retriever:
         for index in np.lexsort((numbers, -score)):
             section = self._rows[numbers[index]][1]
             hits.setdefault(section.ref, Hit(section, float(score[index]), float(cosine[index])))
-        return spread(list(hits.values()), limit)
+        return [self._with_replies(hit, nearest) for hit in spread(list(hits.values()), limit)]
+
+    def _with_replies(self, hit: Hit, nearest: Sequence[Near]) -> Hit:
+        replies = [
+            Earlier(reply, near.cosine)
+            for near in nearest
+            if self._rows[near.group][1] == hit.section and (reply := self._replies[near.row])
+        ]
+        return replace(hit, earlier=tuple(replies))
 
     def article(self, identity: str, lang: str | None = None) -> Article:
         """An article by its id, in `lang` if it is written in it, else in any language; `MissingError` if unknown."""
@@ -173,6 +193,10 @@ class Retriever:
         here = [section for _, section in self._rows if section.ref == reference]
         return next((section for section in here if section.lang == lang), here[0] if here else None)
 
+    def cosines(self, question: str, texts: Sequence[str]) -> list[float]:
+        """How near each of any texts is to a question."""
+        return [float(value) for value in self.embedder.passages(texts) @ self.embedder.queries([question])[0]]
+
     def close(self) -> None:
         """Let go of the index."""
         self._index.close()
@@ -187,18 +211,21 @@ class Retriever:
         self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32], before: Iterable[int]
     ) -> dict[int, float]:
         """Cosine of the best piece, for the sections nearest by vector, by words, and by the questions `before`."""
-        found = self._nearest(vector, allowed, CANDIDATES)
+        found = [(near.group, near.cosine) for near in self._nearest(vector, allowed, CANDIDATES)]
         seen = {number for number, _ in found}
         by_words = sorted((number for number in allowed if words[number] > 0), key=lambda number: -words[number])
         if missing := [number for number in dict.fromkeys((*by_words[:CANDIDATES], *before)) if number not in seen]:
             found += self._index.cosines(vector, missing)
         return _best(found)
 
-    def _asked_before(self, vector: NDArray[np.float32], allowed: list[int]) -> dict[int, float]:
-        """Cosine of the nearest earlier question, for the sections that answered one of the nearest."""
+    def _asked_before(self, vector: NDArray[np.float32], allowed: list[int]) -> list[Near]:
+        """The nearest earlier questions, nearest first: their rows among these, and the sections that answered them."""
         shift = len(self._rows)
         groups = [number + shift for number in allowed if self._counts[number + shift]]
-        return _best([(group - shift, cosine) for group, cosine in self._nearest(vector, groups, ASKED_CANDIDATES)])
+        return [
+            Near(near.row - self._section_pieces, near.group - shift, near.cosine)
+            for near in self._nearest(vector, groups, ASKED_CANDIDATES)
+        ]
 
     def _asked_words(self, question: str) -> NDArray[np.float64]:
         """BM25 of the earlier question that shares most words with this one, for every section."""
@@ -209,7 +236,7 @@ class Retriever:
             np.maximum.at(best, self._asked_rows, self._asked_lexical.scores(question))
         return best
 
-    def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[tuple[int, float]]:
+    def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[Near]:
         count = min(most, sum(self._counts[group] for group in groups))
         return self._index.nearest(vector, count, groups) if count else []
 
@@ -266,16 +293,16 @@ def _cut(sections: Sequence[Section], asked: Sequence[Asked]) -> _Cut:
         for piece in pieces(section.text, PIECE_TERMS):
             cut.groups.append(number)
             cut.texts.append(f"{head}\n{piece}" if head else piece)
-    for number, text in _answered(asked, sections):
+    for number, question in _answered(asked, sections):
         cut.groups.append(len(sections) + number)
-        cut.texts.append(text)
+        cut.texts.append(question.text)
     return cut
 
 
-def _answered(asked: Sequence[Asked], sections: Sequence[Section]) -> Iterator[tuple[int, str]]:
+def _answered(asked: Sequence[Asked], sections: Sequence[Section]) -> Iterator[tuple[int, Asked]]:
     """(number of a section, a question it answered), for the sections that are there."""
     where = {(section.lang, section.ref): number for number, section in enumerate(sections)}
     for question in asked:
         for ref in question.evidence:
             if (question.lang, ref) in where:
-                yield where[question.lang, ref], question.text
+                yield where[question.lang, ref], question

@@ -111,3 +111,27 @@ def test_the_shops_questions_load_by_language(shop: Path) -> None:
     assert len([q for q in english if q.answerable]) >= 120
     assert len([q for q in english if not q.answerable]) >= 30
     assert {q.lang for q in load_questions(patterns, ["zh"])} == {"zh"}
+
+
+def test_a_companys_own_file_needs_only_questions_evidence_and_facts(tmp_path: Path) -> None:
+    rows = ['{"question": "How long?", "evidence": ["returns#how-long"], "facts": ["30 days"]}']
+    rows += ['{"question": "多久可以退货？", "facts": [["30天", "三十天"]]}']
+    (tmp_path / "own.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    first, second = load_questions([str(tmp_path / "own.jsonl")])
+    assert (first.id, first.lang, first.facts) == ("own-1", "en", (("30 days",),))
+    assert (second.id, second.lang, second.facts) == ("own-2", "zh", (("30天", "三十天"),))
+
+
+def test_an_answer_that_leaves_the_articles_is_counted_as_the_desk_shows_it(
+    scripted_gguf: Path, retriever: Retriever
+) -> None:
+    spec = PromptSpec.model_validate({**SPEC.model_dump(), "pieces": PIECES, "min_agreement": 0.5})
+    question = "What does standard delivery of a parcel cost?"
+    asked = Question(id="1", lang="en", question=question, facts=(("€4.90",),))
+    (said,) = answer_questions(scripted_gguf, [asked], retriever, spec, threads=1)
+    assert said.answer.startswith("Standard delivery costs €4.90")
+    assert (said.facts, said.written_facts) == (1.0, 0.0)
+    chinese = Question(id="2", lang="zh", question="标准配送费是多少？", facts=(("4.90欧元",),))
+    only_english = spec.model_copy(update={"languages": ("en",)})
+    (quoted,) = answer_questions(scripted_gguf, [chinese], retriever, only_english, threads=1)
+    assert (quoted.facts, quoted.written_facts) == (1.0, None)

@@ -83,6 +83,7 @@ def test_the_summary_counts_each_kind_apart() -> None:
     assert figures == {
         "questions": 4,
         "facts_found": 0.5,
+        "facts_written": 0.5,
         "evidence_in_prompt": 0.6667,
         "grounded": 0.5,
         "refused_wrongly": 0.3333,

@@ -26,7 +26,7 @@ def test_only_first_questions_of_training_records_with_evidence_are_taken() -> N
         record("那要多久？", context=(Turn(role="user", content="能退吗？"),)),
         record("no evidence", evidence=()),
     ]
-    assert select_asked(records) == [Asked(text="能退吗？", lang="zh", evidence=("returns#how-long",))]
+    assert select_asked(records) == [Asked(text="能退吗？", lang="zh", evidence=("returns#how-long",), reply="好。")]
 
 
 def test_a_question_is_taken_once_and_a_section_has_no_more_than_its_share() -> None:

@@ -137,6 +137,23 @@ def test_figures_no_section_contains_are_named(make_home: Callable[..., Path], s
     assert events[-1].unsupported == ()
 
 
+def test_an_answer_the_articles_do_not_bear_out_gives_way_to_their_own_sentences(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    asked = "What does standard delivery of a parcel cost?"
+    (kept,) = answer(make_home(scripted_gguf, "trusting"), asked)
+    assert isinstance(kept[-1], Done)
+    assert kept[-1].answer == ANSWER
+    (events,) = answer(make_home(scripted_gguf, "checking", min_agreement=0.5), asked)
+    ended = events[-1]
+    assert isinstance(ended, Done)
+    assert ended.decided == "lines"
+    assert ended.answer.splitlines()[1:] == [
+        "Standard delivery costs €4.90 and is free from €60. A parcel takes 2 to 4 working days."
+    ]
+    assert [one.article for one in ended.citations] == ["delivery-standard"]
+
+
 def test_a_conversation_goes_on_and_its_turns_reach_the_model(
     make_home: Callable[..., Path], scripted_gguf: Path
 ) -> None:
