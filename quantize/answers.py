@@ -101,6 +101,6 @@ def choose_layout(
     wanted: str, composed: Sequence[Answered], exact: Sequence[Answered] | None, keeps: float
 ) -> dict[str, Any]:
     """{"wanted", "kept": facts found over those found `exact`, "used"} (pure); what was not measured is not used."""
-    ours, plain = (summary(answers)["facts_found"] if answers else None for answers in (composed, exact))
+    ours, plain = (summary(answers)["facts_written"] if answers else None for answers in (composed, exact))
     kept = round(ours / plain, 4) if ours is not None and plain else None
     return {"wanted": wanted, "kept": kept, "used": wanted if kept is not None and kept >= keeps else EXACT}

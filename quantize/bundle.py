@@ -35,7 +35,7 @@ way, not who made it.
 """
 
 
-_ON_CARD = ("facts_found", "grounded", "refused_rightly", "refused_wrongly", "hand_off_recall")
+_ON_CARD = ("facts_found", "facts_written", "grounded", "refused_rightly", "refused_wrongly", "hand_off_recall")
 
 
 @dataclass(frozen=True)

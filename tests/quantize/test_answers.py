@@ -15,7 +15,7 @@ ZH = Question(id="2", lang="zh", question="多久？", facts=(("30天",),), evid
 
 
 def answers(*facts: float) -> list[Answered]:
-    return [Answered((EN, ZH)[n % 2], "", True, value, False) for n, value in enumerate(facts)]
+    return [Answered((EN, ZH)[n % 2], "", True, value, False, written_facts=value) for n, value in enumerate(facts)]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_the_page_is_whole_and_has_a_plot_for_every_figure_that_was_measured() -
     tags = Tags()
     tags.feed(page())
     assert tags.open == []
-    assert tags.seen.count("svg") == 6
+    assert tags.seen.count("svg") == 7
     for words in ("facts found", "运费多少？", "worst first", "Difference to teacher", "hit@1"):
         assert words in page()
 
