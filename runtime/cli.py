@@ -230,7 +230,9 @@ def _measure_threads(bundle: Bundle, home: Path) -> None:
     from runtime.machine import measure
 
     try:
-        _talk(f"threads: {measure(home, bundle.model_path)}")
+        with counter("measuring threads") as step:
+            found = measure(home, bundle.model_path, step)
+        _talk(f"threads: {found}")
     except EdgedeskError as error:
         _talk(f"threads not measured: {error}")
 

@@ -10,7 +10,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ STEPS = 24
 """Tokens written for each number of threads."""
 PROMPT = tuple(range(100, 108))
 MEASURE_S = 120.0
+"""A child that takes longer is ended."""
 
 
 @dataclass(frozen=True)
@@ -61,28 +63,44 @@ def choose(rates: Mapping[int, float]) -> int:
     return min(count for count, rate in rates.items() if rate >= ENOUGH * best)
 
 
-def measure(home: Path, model: Path) -> Measured:
-    """Measure and keep the choice; `ModelError` when the model cannot be run."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "runtime.machine", str(model)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-            timeout=MEASURE_S,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *_path()])},
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(f"it wrote nothing within {MEASURE_S:.0f} s", where=str(model)) from None
-    try:
-        rates = {int(count): float(rate) for count, rate in json.loads(done.stdout).items()}
-        found = Measured(
-            choose(rates), processors(), model.name, {str(count): round(rate, 2) for count, rate in rates.items()}
-        )
-    except (ValueError, AttributeError):
-        raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor") from None
+def measure(home: Path, model: Path, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Measured:
+    """Measure and keep the choice; `ModelError` when the model cannot be run. `progress(done, all)` counts trials."""
+    rates: dict[int, float] = {}
+    count = len(candidates(processors()))
+    progress(0, count)
+    for line in _lines([sys.executable, "-m", "runtime.machine", str(model)]):
+        threads, _, rate = line.partition(" ")
+        rates[int(threads)] = float(rate)
+        progress(len(rates), count)
+    if len(rates) < count:
+        raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor")
+    shown = {str(threads): round(rate, 2) for threads, rate in rates.items()}
+    found = Measured(choose(rates), processors(), model.name, shown)
     write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n")
     return found
+
+
+def _lines(command: Sequence[str]) -> Iterator[str]:
+    """What a child process prints, until it ends or its time is over."""
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )
+    timer = threading.Timer(MEASURE_S, child.kill)
+    timer.start()
+    try:
+        assert child.stdout is not None
+        with child.stdout as lines:
+            yield from lines
+    finally:
+        timer.cancel()
+        child.kill()
+        child.wait()
 
 
 def measured(home: Path) -> Measured | None:
@@ -95,19 +113,16 @@ def measured(home: Path) -> Measured | None:
     return found if usable else None
 
 
-def _path() -> list[str]:
-    return list(filter(None, [os.environ.get("PYTHONPATH")]))
-
-
 def main() -> None:
-    """`python -m runtime.machine MODEL` prints {threads: tokens a second}."""
+    """`python -m runtime.machine MODEL` prints a line for each number of threads: it, and tokens a second."""
     from runtime.llama_file import LlamaFile
 
     counts = candidates(processors())
     with LlamaFile(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
-        rates = {count: model.decode_rate(PROMPT, STEPS, threads=count) for count in counts}
-    sys.stdout.write(json.dumps(rates))
+        for count in counts:
+            sys.stdout.write(f"{count} {model.decode_rate(PROMPT, STEPS, threads=count)}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from runtime.api.access import master_token
 from runtime.api.app import create_app
 from runtime.api.service import Service
 from runtime.desk import Desk, forget, open_desk
-from runtime.errors import MissingError, UsageError
+from runtime.errors import BusyError, MissingError, UsageError
 from runtime.home import hold, reachable, run_folder, socket_path
 from runtime.settings import Settings
 from runtime.store import rollback
@@ -177,10 +177,12 @@ class _Loader(threading.Thread):
         forgotten, tried = time.monotonic(), False
         while not self._done.wait(LOOK_EVERY_S):
             if desk.engine.deaths >= MOST_CRASHES and not tried:
-                tried = True
                 try:
                     number = rollback(home)
+                except BusyError:
+                    continue  # somebody installs just now, and may mend it
                 except MissingError:
+                    tried = True
                     service.log.info("crashing", deaths=desk.engine.deaths, generation=None)
                     continue  # nothing to go back to: the engine goes on being started again
                 service.log.info("crashing", deaths=desk.engine.deaths, generation=number)
