@@ -38,6 +38,7 @@ COMMANDS = {
     "build": Entry("edgedesk", "head office: build a bundle from a recipe, every stage that is stale"),
     "models": Entry("distill.cli_models", "head office: list and fetch base models", whole=True),
     "data": Entry("distill.cli_data", "head office: prepare records, show what they hold", whole=True),
+    "heads": Entry("distill.cli_heads", "head office: how well intents or emotions of a file are told", whole=True),
     "quantize": Entry("quantize.cli", "head office: quantize a checkpoint, plan sizes, compare files", whole=True),
     "evaluate": Entry("runtime.cli_evaluate", "head office: measure retrieval and answers", whole=True),
     "install": Entry("runtime.cli", "branch: check a bundle and make it the one this branch runs"),
@@ -158,6 +159,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
     """Distill, then quantize, then measure; returns the figures of every stage."""
     from distill.build import open_build
     from distill.corpus import HELD_OUT
+    from distill.heads import train_heads
     from distill.models import CATALOGUE, fetch
     from distill.stages import TEACHER_GGUF
     from distill.work import STAGES
@@ -189,7 +191,7 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
         layout_keeps=loaded.evaluate.layout_keeps,
     )
     again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later
-    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again)
+    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again, train_heads=train_heads)
     return {
         "recipe": loaded.name,
         "bundle": str(result.bundle),

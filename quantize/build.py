@@ -43,6 +43,10 @@ _EMBEDDER_TEXTS = 64
 """Section texts the INT8 embedder is compared with f32 on."""
 
 
+TrainHeads = Callable[[Path, Path, Path, int], Mapping[str, Any]]
+"""(records folder, embedder folder, folder to fill, threads) -> figures by head."""
+
+
 class QuantizeSettings(BaseModel):
     """What is made and how it is measured."""
 
@@ -92,7 +96,17 @@ class QuantizeResult:
 
 def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
     """The stages of a build with these formats, in the order they run in."""
-    return ("f16", *formats, *(("onnx",) if onnx else ()), "embedder", "vectors", "measured", "answers", "bundle")
+    return (
+        "f16",
+        *formats,
+        *(("onnx",) if onnx else ()),
+        "embedder",
+        "vectors",
+        "heads",
+        "measured",
+        "answers",
+        "bundle",
+    )
 
 
 def build(
@@ -102,8 +116,11 @@ def build(
     now: datetime,
     say: Callable[[str], None] = lambda _: None,
     force: Sequence[str] = (),
+    train_heads: TrainHeads | None = None,
 ) -> QuantizeResult:
     """Run every stage that is not up to date; `force` names stages to run anyway (`f16`, a format, `onnx` …).
+
+    `train_heads` belongs to distill, as the records do; the front door passes it in: neither imports the other.
 
     Raises whatever a stage raises; `MissingError` or `UsageError` before the first when a part or setting is wrong.
     """
@@ -123,6 +140,7 @@ def build(
         candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
     embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
     _vectors(stages, work, settings)
+    heads = _heads(stages, work, settings, train_heads)
     measures = _measured(stages, work, settings, candidates)
     answers = _answers(stages, work, settings, candidates)
     parts = BundleParts(
@@ -137,6 +155,7 @@ def build(
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
         asked=_asked(work),
         vectors=out / "vectors" / VECTORS_FILE,
+        heads=heads,
     )
     _bundle(stages, work, settings, parts, measures, embedder, answers, now)
     open_bundle(work / "bundle", verify=True)
@@ -181,6 +200,20 @@ def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
         "asked": sha256_file(asked) if (asked := _asked(work)) else None,
     }
     stages.run("vectors", work / "quantized" / "vectors", "vectors", inputs, make)
+
+
+def _heads(stages: Stages, work: Path, settings: QuantizeSettings, train: TrainHeads | None) -> Path | None:
+    """Intent and emotion heads on the embedder's vectors; None where nobody trains them."""
+    if train is None:
+        return None
+    out = work / "quantized" / "heads"
+
+    def make(folder: Path) -> dict[str, Any]:
+        return dict(train(work / "records", work / "quantized" / "embedder", folder, settings.threads))
+
+    inputs = {"embedder": files_digest(stages.manifests["embedder"]), "records": fingerprint(work / "records")}
+    stages.run("heads", out, "heads", inputs, make)
+    return out
 
 
 def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> list[Measure]:

@@ -1,7 +1,7 @@
 """The parts of a build → a bundle folder that `runtime.bundle.open_bundle` accepts.
 
     bundle.json  prompt.json  policy*.toml  card.md  model/*.gguf  embedder/  articles/<lang>/*.md  report/*.json
-    licences/  signatures/README  asked.jsonl  vectors.npy  and, where the recipe says so, onnx/
+    licences/  signatures/README  asked.jsonl  vectors.npy  heads/*.npz  and, where the recipe says so, onnx/
 
 Promises: every part is there before the first byte is copied. The manifest with the SHA-256s is written by
 `runtime.manifest.stage`, which calls this. Knows nothing of how the parts were made.
@@ -23,6 +23,7 @@ from runtime.asked import ASKED_FILE
 from runtime.bundle import BundleInfo
 from runtime.errors import InputError, MissingError
 from runtime.files import need_space, read_text, write_atomic
+from runtime.heads import FOLDER as HEADS
 from runtime.manifest import MANIFEST
 from runtime.prompt import PromptSpec
 from runtime.record import describe
@@ -58,6 +59,8 @@ class BundleParts:
     """Questions of training records with the sections that answered them, for retrieval."""
     vectors: Path | None = None
     """Vectors of everything retrieval embeds."""
+    heads: Path | None = None
+    """Intent and emotion heads (`runtime.heads`)."""
 
 
 def write_bundle(folder: Path, parts: BundleParts, info: BundleInfo, card: str) -> None:
@@ -183,7 +186,12 @@ def _copies(parts: BundleParts) -> Iterable[tuple[str, Path]]:
     """(name in the bundle, file) of everything copied."""
     for kind, path in parts.models.items():
         yield f"model/{kind}.gguf", path
-    for name, folder in (("embedder", parts.embedder), ("articles", parts.articles), ("onnx", parts.onnx)):
+    for name, folder in (
+        ("embedder", parts.embedder),
+        ("articles", parts.articles),
+        ("onnx", parts.onnx),
+        (HEADS, parts.heads),
+    ):
         if folder is None:
             continue
         for path in sorted(folder.rglob("*")):

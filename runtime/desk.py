@@ -24,9 +24,11 @@ from runtime.claims import claims
 from runtime.conversation import entities, whole
 from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
-from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Queued, Reading, Stored, Token
+from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Stored, Token
 from runtime.extract import instead_of, quoted
 from runtime.fitting import fit_prompt
+from runtime.heads import FOLDER as HEADS
+from runtime.heads import KINDS, Guess, load_heads
 from runtime.history import earlier_questions, language_of, shown
 from runtime.inbox import Inbox
 from runtime.injection import orders, recites
@@ -38,10 +40,10 @@ from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Emotion
 from runtime.redact import Redactor
 from runtime.settings import Settings
-from runtime.stopping import StopStrings
 from runtime.store import current_bundle
 from runtime.turn import Work, details, done
 from runtime.understanding import sure, understand
+from runtime.writing import write
 
 if TYPE_CHECKING:
     from runtime.bundle import Bundle
@@ -108,6 +110,7 @@ class Desk:
         self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
         self._curated = {lang: Nearest.of(policy, retriever.embedder) for lang, policy in self._policies.items()}
         file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
+        self.heads = load_heads(bundle.root / HEADS)
         self.model = f"{bundle.info.name}-{bundle.info.version}/{file.stem}"
 
     @property
@@ -119,7 +122,9 @@ class Desk:
     def labels(self) -> dict[str, list[str]]:
         """The names of intents and emotions that a person may correct to, sorted."""
         tones = {name for policy in self._policies.values() for name in policy.tone}
-        return {"intents": [], "emotions": sorted(tones | set(get_args(Emotion)))}
+        known = {kind: set(head.labels) for kind, head in self.heads.items()}
+        emotions = tones | set(get_args(Emotion)) | known.get("emotion", set())
+        return {"intents": sorted(known.get("intent", set())), "emotions": sorted(emotions)}
 
     def admit(self, request: AskRequest) -> None:
         """`InputError` with the counts for a question too long to be answered; to be called before `ask`."""
@@ -201,7 +206,7 @@ class Desk:
 
     def _answer(self, work: Work, cancel: Flag) -> Iterator[Event]:
         question, lang, policy = work.request.question, work.lang, work.policy
-        work.understood = understand(policy, question)
+        work.understood = understand(policy, question, *self._guesses(question))
         yield work.understood
         tone = policy.tone.get(work.understood.emotion or "")
         if tone and work.understood.emotion_confidence == "high":
@@ -238,7 +243,10 @@ class Desk:
             if fitted:
                 read = {section.ref for section in fitted}
                 work.found = tuple({**one, "shown": one["ref"] in read} for one in work.found)
-                yield from self._write(work, prompt, cancel)
+                yield from write(
+                    work, prompt, cancel, self.engine, self.journal, self.settings,
+                    most=self.spec.answer_tokens, stop_tokens=self._stop, clock=self._clock,
+                )  # fmt: skip
                 if cancel.is_set():
                     return
                 if answer := work.draft.strip():
@@ -249,6 +257,14 @@ class Desk:
         work.decided = "section"
         text = f"{policy.quote_text(lang)}\n{sections[0].text}"
         yield from self._say(work, text, sections[:1])
+
+    def _guesses(self, question: str) -> tuple[Guess | None, Guess | None]:
+        """What the bundle's heads say of a question: intent, emotion; None where it has no such head."""
+        if not self.heads:
+            return None, None
+        vector = self.retriever.embedder.queries([question])[0]
+        intent, emotion = (head.guess(question, vector) if (head := self.heads.get(kind)) else None for kind in KINDS)
+        return intent, emotion
 
     def _decide(self, work: Work, similarities: Sequence[float] | None) -> Decision:
         """The policy's word, before the search (`similarities` None) and after it."""
@@ -263,59 +279,6 @@ class Desk:
             curated=self._curated[work.lang].nearest(question) if searched and work.lang in self._curated else None,
             sure=sure(work.understood),
         )
-
-    def _write(self, work: Work, prompt: Prompt, cancel: Flag) -> Iterator[Event]:
-        """Let the engine write the draft."""
-        from runtime.engine import Place, Progress, SamplingParams
-
-        request, settings = work.request, self.settings
-        params = SamplingParams(
-            max_tokens=min(self.spec.answer_tokens, request.max_tokens or self.spec.answer_tokens),
-            temperature=settings.temperature if request.temperature is None else request.temperature,
-            top_p=settings.top_p if request.top_p is None else request.top_p,
-            seed=request.seed or 0,
-            stop=self._stop,
-        )
-        generation = self.engine.generate(prompt, params, cancel, conversation=work.key.conversation)
-        place = None
-        stop = StopStrings(request.stop)
-        try:
-            for update in generation.updates():
-                if isinstance(update, Place):
-                    if update.position != place:
-                        place = update.position
-                        yield Queued(position=place, wait_s=round(update.wait_s, 1))
-                    continue
-                if isinstance(update, Progress):
-                    yield Reading(done=update.done, total=update.total)
-                    continue
-                # The prompt ends right where the answer starts; what a model writes before its first word is no text.
-                text = stop.feed(update.text if work.draft else update.text.lstrip())
-                if text:
-                    yield self._wrote(work, text)
-                if stop.hit:
-                    generation.close()
-            if text := stop.rest():
-                yield self._wrote(work, text)
-        finally:
-            generation.close()
-        stats = generation.stats
-        work.speed = stats.tokens_per_s
-        work.reading = {"prompt_tokens": stats.prompt_tokens, "reused_tokens": stats.reused_tokens}
-        work.reading |= {"answer_tokens": stats.answer_tokens, "queued_s": round(stats.queued_s, 3)}
-        work.reading |= {"finish": "stop" if stop.hit else stats.finish}
-        work.reading |= {"layout": stats.layout, "layout_reason": stats.layout_reason}
-
-    def _wrote(self, work: Work, text: str) -> Token:
-        """Take down a piece of the draft, in the journal not more often than the settings say."""
-        now = self._clock()
-        work.first = work.first or now
-        text = text if work.draft else work.lead + text
-        work.draft += text
-        if now - work.drafted >= self.settings.draft_every_s:
-            work.drafted = now
-            self.journal.draft(work.key, work.draft)
-        return Token(text=text)
 
     def _say(self, work: Work, text: str, cited: Sequence[Section], *, handoff: str | None = None) -> Iterator[Event]:
         """Answer with a text that no model wrote."""

@@ -6,17 +6,9 @@ thresholds. Knows nothing of vectors and models.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from runtime.events import Confidence, Understood
+from runtime.heads import Guess
 from runtime.policy import Confident, Policy, Sure, matching_rule, mood
-
-
-class Guess(NamedTuple):
-    """A head's best label and its calibrated probability."""
-
-    label: str
-    probability: float
 
 
 def understand(policy: Policy, question: str, intent: Guess | None = None, emotion: Guess | None = None) -> Understood:

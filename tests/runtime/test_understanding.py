@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from runtime.events import Understood
+from runtime.heads import Guess
 from runtime.policy import Decision, Policy, Sure, decide
-from runtime.understanding import Guess, sure, understand
+from runtime.understanding import sure, understand
 
 RULES = Policy.model_validate(
     {

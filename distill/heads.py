@@ -1,0 +1,279 @@
+"""Trains the heads of `runtime.heads`: intent and emotion on the vectors of the bundle's own encoder.
+
+    texts with labels  ->  vectors  ->  kernel regression (closed form) + logistic regression (L-BFGS)  ->  calibrated
+
+A part is held back: on one half of it the mixture and the temperature are chosen, on the other accuracy, macro-F1 and
+the expected calibration error are measured; then both views are fitted again on everything. Promises: the same
+examples give the same head. Knows nothing of records and bundles but their texts and labels.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import InputError
+from runtime.heads import KINDS, Head, hashed, log_softmax, save_head, spread, weigh
+from runtime.progress import bar, say
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MAX_CENTERS = 8192
+"""Known questions the kernel looks at; the square of it is what the fit needs in memory."""
+RIDGE = 0.2
+GAMMA = 2.0
+GRAM_SCALE = 10.0
+"""n-gram vectors have unit length; this is how fast their weights may grow under the penalty."""
+HELD_BACK = 0.2
+MAX_BUILD_EXAMPLES = 4000
+"""That a build embeds for each head: half a minute on two cores."""
+MIN_EXAMPLES = 2
+"""Of a label; a rarer one cannot be told apart and is left out."""
+_STEPS = 60
+_BINS = 15
+
+
+@dataclass(frozen=True)
+class Example:
+    """A question with its label."""
+
+    text: str
+    label: str
+
+
+def train_head(
+    examples: Sequence[Example], embed: Callable[[Sequence[str]], NDArray[np.float32]], *, seed: int = 7
+) -> tuple[Head, dict[str, Any]]:
+    """A head and its figures on examples it was not fitted on; `embed` gives unit vectors [n, d] of questions.
+
+    `InputError` when there are not two labels with examples enough.
+    """
+    import numpy as np
+
+    common = {name for name, count in Counter(one.label for one in examples).items() if count >= MIN_EXAMPLES}
+    kept = [one for one in examples if one.label in common]
+    labels = tuple(sorted(common))
+    if len(labels) < 2:
+        raise InputError("a head needs two labels with two examples each", hint="label more questions")
+    texts = [one.text for one in kept]
+    vectors = embed(texts)
+    gold = np.array([labels.index(one.label) for one in kept])
+    back = _held_back(gold, seed)
+    fit, choose, test = np.flatnonzero(~back), np.flatnonzero(back)[::2], np.flatnonzero(back)[1::2]
+
+    def part(where: NDArray[np.int64]) -> tuple[list[str], NDArray[np.float32], NDArray[np.int64]]:
+        return [texts[index] for index in where], vectors[where], gold[where]
+
+    head = _calibrated(_fit(*part(fit), labels, seed), *part(choose))
+    figures = {"labels": len(labels), "examples": len(kept), **measure(head, *part(test))}
+    everything = _fit(texts, vectors, gold, labels, seed)
+    return replace(everything, sharpness=head.sharpness, mix=head.mix, temperature=head.temperature), figures
+
+
+def fifth(
+    examples: Sequence[Example], embed: Callable[[Sequence[str]], NDArray[np.float32]], *, seed: int = 1
+) -> dict[str, Any]:
+    """Figures on a stratified fifth of the examples, of a head trained on the others alone."""
+    import numpy as np
+
+    labels = {one.label for one in examples}
+    names = sorted(labels)
+    back = _held_back(np.array([names.index(one.label) for one in examples]), seed)
+    rest = [one for one, held in zip(examples, back, strict=True) if not held]
+    head, _ = train_head(rest, embed)
+    tested = [one for one, held in zip(examples, back, strict=True) if held and one.label in head.labels]
+    texts = [one.text for one in tested]
+    gold = np.array([head.labels.index(one.label) for one in tested])
+    return {"labels": len(head.labels), "trained": len(rest), **measure(head, texts, embed(texts), gold)}
+
+
+def train_heads(records: Path, embedder: Path, out: Path, threads: int) -> dict[str, Any]:
+    """Heads for every kind of label that a folder of records has, into folder `out`; returns figures by kind."""
+    from runtime.embedder import Embedder
+    from runtime.record import Record, read_rows
+
+    rows = [row for path in (records / "train.jsonl",) if path.is_file() for row in read_rows(Record, path)]
+    encoder = Embedder(embedder, threads=threads)
+    figures: dict[str, Any] = {}
+    with bar("training heads", len(KINDS), unit="heads") as advance:
+        for kind in KINDS:
+            labelled = [Example(row.query, label) for row in rows if (label := getattr(row, kind))]
+            chosen = sample(labelled, MAX_BUILD_EXAMPLES)
+            # A company that labels nothing has no heads; the desk does without them.
+            if len({one.label for one in chosen}) >= 2:
+                head, figures[kind] = train_head(chosen, encoder.queries)
+                save_head(head, out / f"{kind}.npz")
+                say(f"{kind} head: {figures[kind]}")
+            advance(1)
+    return figures
+
+
+def measure(head: Head, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]) -> dict[str, Any]:
+    """`{tested, accuracy, macro_f1, ece}` on examples, `gold` as places in the head's labels."""
+    import numpy as np
+
+    chances = head.probabilities(texts, vectors)
+    said = chances.argmax(axis=1)
+    scores = []
+    for label in np.unique(gold):
+        hit = int(((said == label) & (gold == label)).sum())
+        scores.append(2 * hit / max(int((said == label).sum() + (gold == label).sum()), 1))
+    return {
+        "tested": len(gold),
+        "accuracy": round(float((said == gold).mean()), 4),
+        "macro_f1": round(float(np.mean(scores)), 4),
+        "ece": round(calibration_error(chances.max(axis=1), said == gold), 4),
+    }
+
+
+def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error: the gap between confidence and accuracy, over 15 bins of equal width."""
+    import numpy as np
+
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = (abs(confidence[bins == one].sum() - right[bins == one].sum()) for one in range(_BINS))
+    return float(sum(gaps) / max(len(confidence), 1))
+
+
+def sample(examples: Sequence[Example], most: int, *, seed: int = 7) -> list[Example]:
+    """At most so many examples, each text once, the rare labels whole before the common ones are filled up."""
+    by_label: Mapping[str, list[Example]] = defaultdict(list)
+    for one in {(one.text, one.label): one for one in examples}.values():
+        by_label[one.label].append(one)
+    rng = random.Random(seed)  # noqa: S311 - a choice, no secret
+    for rows in by_label.values():
+        rng.shuffle(rows)
+    kept: list[Example] = []
+    left = most
+    for waiting, rows in zip(
+        range(len(by_label), 0, -1), sorted(by_label.values(), key=lambda rows: (len(rows), rows[0].label)), strict=True
+    ):
+        take = rows[: left // waiting]
+        kept += take
+        left -= len(take)
+    return kept
+
+
+def _held_back(gold: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """A fifth of every label, at least one of two."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    back = np.zeros(len(gold), dtype=bool)
+    for label in np.unique(gold):
+        rows = rng.permutation(np.flatnonzero(gold == label))
+        back[rows[: max(1, round(HELD_BACK * len(rows)))]] = True
+    return back
+
+
+def _fit(
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+    gold: NDArray[np.int64],
+    labels: tuple[str, ...],
+    seed: int,
+) -> Head:
+    import numpy as np
+
+    mean, scale = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
+    chosen = np.arange(len(gold))
+    if len(chosen) > MAX_CENTERS:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAX_CENTERS, replace=False))
+    centers = spread(vectors[chosen], mean, scale)
+    buckets, rarity, grams, bias = _fit_grams(texts, gold, len(labels))
+    return Head(
+        labels=labels,
+        mean=mean,
+        scale=scale,
+        centers=centers,
+        weights=_fit_kernel(centers, gold[chosen], len(labels)),
+        gamma=GAMMA,
+        buckets=buckets,
+        rarity=rarity,
+        grams=grams,
+        bias=bias,
+        sharpness=10.0,
+        mix=0.5,
+        temperature=1.0,
+    )
+
+
+def _fit_kernel(centers: NDArray[np.float32], gold: NDArray[np.int64], kinds: int) -> NDArray[np.float32]:
+    """Ridge regression onto the labels in the kernel's space: solve (K + RIDGE·I) w = targets."""
+    import numpy as np
+
+    near = np.exp(GAMMA * (centers @ centers.T - 1))
+    near[np.diag_indices(len(near))] += RIDGE
+    targets = np.full((len(gold), kinds), -1 / (kinds - 1), dtype=np.float32)
+    targets[np.arange(len(gold)), gold] = 1
+    weights: NDArray[np.float32] = np.linalg.solve(near, targets).astype(np.float32)
+    return weights
+
+
+def _fit_grams(
+    texts: Sequence[str], gold: NDArray[np.int64], kinds: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Multinomial logistic regression over hashed n-grams: (buckets, rarity, weights, bias)."""
+    import numpy as np
+    import torch
+
+    counts = [hashed(text) for text in texts]
+    often = Counter(bucket for one in counts for bucket in one)
+    buckets = np.array(sorted(bucket for bucket, times in often.items() if times > 1), dtype=np.int64)
+    seen = np.array([often[int(bucket)] for bucket in buckets], dtype=np.float32)
+    rarity = (np.log((1 + len(texts)) / (1 + seen)) + 1).astype(np.float32)
+    rows = [weigh(one, buckets, rarity) for one in counts]
+    down = np.repeat(np.arange(len(rows)), [len(where) for where, _ in rows])
+    across = np.concatenate([where for where, _ in rows])
+    values = torch.from_numpy(np.concatenate([weight for _, weight in rows]) * np.float32(GRAM_SCALE))
+    size = (len(texts), len(buckets))
+    given = torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack([down, across])), values, size, check_invariants=True
+    ).coalesce()
+    turned = given.t().coalesce()
+    weights = torch.zeros(len(buckets), kinds, requires_grad=True)
+    bias = torch.zeros(kinds, requires_grad=True)
+    target = torch.from_numpy(gold)
+    each = torch.arange(len(texts))
+    steps = torch.optim.LBFGS([weights, bias], max_iter=_STEPS, history_size=6, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        with torch.no_grad():
+            logs = torch.log_softmax(torch.sparse.mm(given, weights) + bias, dim=1)
+            off = logs.exp()
+            off[each, target] -= 1
+            off /= len(texts)
+            weights.grad = torch.sparse.mm(turned, off) + weights / len(texts)
+            bias.grad = off.sum(dim=0)
+            return -logs[each, target].mean() + (weights**2).sum() / (2 * len(texts))
+
+    steps.step(loss)  # type: ignore[no-untyped-call]
+    scaled = weights.detach().numpy() * np.float32(GRAM_SCALE)
+    return buckets, rarity, scaled, bias.detach().numpy()
+
+
+def _calibrated(head: Head, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]) -> Head:
+    """The head with the mixture that is right most often and the temperature under which these are likeliest."""
+    import numpy as np
+
+    meant, written = head.kernel(vectors), log_softmax(head.letters(texts))
+    each = np.arange(len(gold))
+
+    def likelihood(logs: NDArray[Any]) -> float:
+        return float(log_softmax(logs.astype(np.float32))[each, gold].mean())
+
+    best: tuple[float, float, float, float] | None = None
+    for sharpness in (4.0, 7.0, 10.0, 15.0):
+        for mix in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+            logs = mix * log_softmax(sharpness * meant) + (1 - mix) * written
+            heat = max((0.05 * step for step in range(4, 41)), key=lambda heat: likelihood(logs / heat))
+            found = (likelihood(logs / heat), sharpness, mix, heat)
+            best = max(best, found) if best else found
+    assert best is not None
+    return replace(head, sharpness=best[1], mix=best[2], temperature=best[3])
