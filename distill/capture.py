@@ -145,7 +145,7 @@ def _captured_row(
     index = pack.reply_targets()
     logits, every = teacher.read(pack)
     top = [top_logprobs(rows[:, :vocabulary], k) for rows in logits]
-    logprobs, ids = (torch.cat(column) for column in zip(*top, strict=True))
+    logprobs, ids = (torch.cat(column).cpu() for column in zip(*top, strict=True))
     kept = every if states else None
     row = {
         "tokens": list(pack.tokens),
@@ -157,7 +157,7 @@ def _captured_row(
         "index": index,
         "ids": ids.flatten().numpy().astype(schema.field("ids").type.value_type.to_pandas_dtype()),
         "logprobs": logprobs.flatten().numpy().astype(np.float16),
-        "states": None if kept is None else kept.flatten().float().numpy().astype(np.float16),
+        "states": None if kept is None else kept.flatten().float().cpu().numpy().astype(np.float16),
     }
     table = pa.table({name: pa.array([row[name]], schema.field(name).type) for name in row}, schema)
     return table, float(logprobs.exp().sum())

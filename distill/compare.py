@@ -34,8 +34,8 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
         for number, pack in enumerate(packs):
             index = pack.reply_targets()
             tensors[f"pack.{number}"] = forward(teacher, pack)[index]
-    states = {name: tensor.float().contiguous() for name, tensor in tensors.items()}
-    save_file({**states, "lm_head": teacher.lm_head.weight.detach().clone()}, out)
+    states = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file({**states, "lm_head": teacher.lm_head.weight.detach().cpu().clone()}, out)
 
 
 def compare(student: Any, packs: Sequence[Pack], held_out: Path, *, precision: str = "auto") -> dict[str, float]:
@@ -54,9 +54,9 @@ def compare(student: Any, packs: Sequence[Pack], held_out: Path, *, precision: s
         for number, pack in enumerate(packs):
             teacher = theirs[f"logits.{number}" if head is None else f"pack.{number}"]
             for start, ours in target_states(student, pack):
-                said = teacher[start : start + len(ours)]
+                said = teacher[start : start + len(ours)].to(ours.device)
                 left = student.lm_head(ours)[: len(said)].float()
-                right = (said if head is None else torch.nn.functional.linear(said, head)).float()
+                right = (said if head is None else torch.nn.functional.linear(said, head.to(said.device))).float()
                 both = min(left.shape[-1], right.shape[-1])
                 left, right = left[:, :both], right[:, :both]
                 kl += float(full_kl(left, right).sum())

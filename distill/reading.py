@@ -50,8 +50,13 @@ def inputs(pack: Pack) -> Inputs:
 
 def forward(model: Any, pack: Pack) -> torch.Tensor:
     """Last hidden states [token, hidden] of a pack."""
-    given = inputs(pack)
-    out = model.model(input_ids=given.ids, attention_mask=given.mask, position_ids=given.positions, use_cache=False)
+    given, device = inputs(pack), model.device
+    out = model.model(
+        input_ids=given.ids.to(device),
+        attention_mask=given.mask.to(device),
+        position_ids=given.positions.to(device),
+        use_cache=False,
+    )
     hidden: torch.Tensor = out.last_hidden_state[0, : len(pack.tokens)]
     return hidden
 

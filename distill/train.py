@@ -126,8 +126,9 @@ def distill(
     student.model.embed_tokens.weight.requires_grad_(False)
 
     def loss(model: Any, row: Captured) -> torch.Tensor:
-        targets = torch.tensor(row.pack.tokens)[torch.from_numpy(row.index).long() + 1]
-        ids, logprobs = torch.from_numpy(row.ids).long(), torch.from_numpy(row.logprobs)
+        device = model.device
+        targets = torch.tensor(row.pack.tokens)[torch.from_numpy(row.index).long() + 1].to(device)
+        ids, logprobs = torch.from_numpy(row.ids).long().to(device), torch.from_numpy(row.logprobs).to(device)
 
         def piece(states: torch.Tensor, start: int) -> tuple[torch.Tensor, torch.Tensor]:
             place = slice(start, start + len(states))
@@ -145,7 +146,7 @@ def distill(
         kl, ce = (torch.cat(column).mean() for column in zip(*parts, strict=True))
         total: torch.Tensor = kl + settings.ce_weight * ce
         if settings.state_weight:
-            wanted = torch.from_numpy(row.states).float()
+            wanted = torch.from_numpy(row.states).float().to(device)
             error = (states.float() - wanted).square().sum(-1) / wanted.square().sum(-1)
             total = total + settings.state_weight * error.mean()
         return total
@@ -155,7 +156,6 @@ def distill(
     wrapped = _adapters(student, settings, dropout=0.0)
     core = wrapped.get_base_model()
     figures = _run(wrapped, list(captured), lambda _, row: loss(core, row), settings, scratch, advance)
-    wrapped.float()  # sums are taken in f32, whatever the weights were kept in
     wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
     return figures
 
@@ -174,7 +174,8 @@ def tune(
         logits = torch.cat(
             [core.lm_head(states)[: len(index) - start].float() for start, states in target_states(core, pack)]
         )
-        return torch.nn.functional.cross_entropy(logits, torch.tensor(pack.tokens)[torch.tensor(index) + 1])
+        words = torch.tensor(pack.tokens)[torch.tensor(index) + 1].to(logits.device)
+        return torch.nn.functional.cross_entropy(logits, words)
 
     figures = _run(wrapped, list(packs), loss, settings, scratch, advance)
     return wrapped.float(), figures

@@ -23,12 +23,15 @@ MAX_TOKENIZER_BYTES = 64 * 1024 * 1024
 """A tokenizer.json of 150,000 pieces has about 7 MB, one of 250,000 about 17 MB."""
 
 
+FAMILIES = ("llama", "qwen2", "qwen3")
+
+
 @dataclass(frozen=True)
 class ModelShape:
     """What the sizes and the layout of a decoder follow from; lengths in elements."""
 
     family: str
-    """`llama` or `qwen2`."""
+    """`llama`, `qwen2` or `qwen3`."""
     layers: int
     hidden: int
     heads: int
@@ -53,8 +56,10 @@ class ModelShape:
 def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
     """The shape named by a `config.json`; `ModelError` for architectures and options that the writers do not cover."""
     family = str(config.get("model_type", ""))
-    if family not in ("llama", "qwen2"):
-        raise ModelError(f"architecture '{family or 'unnamed'}'", where=where, hint="llama and qwen2 can be converted")
+    if family not in FAMILIES:
+        raise ModelError(
+            f"architecture '{family or 'unnamed'}'", where=where, hint=f"{', '.join(FAMILIES)} can be converted"
+        )
     if config.get("use_sliding_window"):
         raise ModelError(
             "sliding-window attention", where=where, hint="set use_sliding_window to false, or train without"

@@ -91,6 +91,8 @@ def _weights(shape: ModelShape) -> Iterator[tuple[str, int, int, int]]:
         yield "norm", layer, 2, shape.hidden
         if shape.family == "qwen2":
             yield "norm", layer, 1, queries + 2 * keys
+        if shape.family == "qwen3":
+            yield "norm", layer, 2, shape.head_dim
 
 
 def _q4_k_m(part: str, layer: int, layers: int) -> str:

@@ -99,6 +99,24 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_qwen3(tiny_qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3 checkpoint with Qwen2's tokenizer; queries and keys are normed, heads wide."""
+    from transformers import AutoModelForCausalLM, Qwen3Config
+
+    folder = shutil.copytree(tiny_qwen2, tmp_path_factory.mktemp("tiny-qwen3") / "checkpoint")
+    given = json.loads((tiny_qwen2 / "config.json").read_text())
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    config = Qwen3Config(
+        **{key: given[key] for key in (*same, "num_key_value_heads", "eos_token_id")},
+        head_dim=32,
+        max_position_embeddings=given["max_position_embeddings"],
+        tie_word_embeddings=True,
+    )
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def with_pairs() -> Callable[[Path, Path], Path]:
     """A copy of a checkpoint in which `49` is a token, which only the splitting of digits keeps from being used."""
 

@@ -151,7 +151,7 @@ def test_a_recipe_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("name", ["demo", "shop-zh", "tune-only", "qwen2.5-14b-to-3b"])
+@pytest.mark.parametrize("name", ["demo", "shop-zh", "tune-only", "qwen2.5-14b-to-3b", "qwen3-14b-to-4b"])
 def test_the_recipes_of_the_example_shop_are_good(name: str) -> None:
     assert load_recipe(ROOT / "recipes" / f"{name}.toml").data.articles.keys() == {"en", "zh"}
 

@@ -35,6 +35,8 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "llama in bf16 shards": ("tiny_llama", {"shard": "200KB", "dtype": "bfloat16"}),
     "qwen2": ("tiny_qwen2", {}),
     "qwen2 with its own output layer": ("tiny_qwen2", {"tie_word_embeddings": False, "rope_theta": 1000000.0}),
+    "qwen3": ("tiny_qwen3", {}),
+    "qwen3 with its own output layer": ("tiny_qwen3", {"tie_word_embeddings": False, "rope_theta": 1000000.0}),
 }
 
 
