@@ -3,8 +3,8 @@
 Random weights at true shapes, since memory and speed do not depend on what weights say: a Llama-2-13B-shaped Q4_K_M
 GGUF (`shape13b.py`) is captured through llama.cpp and leaves memory; then a 3B-shaped student (OpenLLaMA 3B, the same
 32,000 tokens) takes steps of distillation through LoRA adapters, its frozen weights in bf16. Capture and training are
-the project's own (`distill.capture`, `distill.train`). Prints the peak of memory and the speed of both, the teacher's pages
-of its file counted, the adapters' merging too.
+the project's own (`distill.capture`, `distill.train`). Prints the peak of memory and the speed of both; the pages of
+the teacher's file count, and so does the merging of the adapters.
 
     python benchmarks/scale_13b_to_3b.py [--steps 2] [--tokens 192] [--threads 2] [--json]
 
