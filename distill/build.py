@@ -64,7 +64,7 @@ class Build(Work):
             "teacher": self.base.fingerprint,
             "packing": recipe.packing.model_dump(exclude={"layout"}),
         }
-        layouts = [recipe.packing.layout, recipe.layout]
+        layouts = [recipe.packing.layout, recipe.layout, recipe.student.rope_factor]
         if recipe.student.learns:
             if (correction := recipe.teacher) is not None:
                 corrects = {**packing, "correction": correction.model_dump()}

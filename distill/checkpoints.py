@@ -6,14 +6,39 @@ Knows nothing of losses and packs.
 
 from __future__ import annotations
 
+import errno
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import IntegrityError
+from runtime.files import full_disk_is_an_error
 
 LEARNED = "learned.safetensors"
+_TORN = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")
+"""In what torch says when a file could not be written to its end; it keeps the reason to itself."""
 STATE = "trainer_state.json"
+
+
+@contextmanager
+def room_on_disk(path: Path) -> Iterator[None]:
+    """`SpaceError` for a disk that fills up while safetensors or torch write, who raise errors of their own."""
+    from safetensors import SafetensorError
+
+    with full_disk_is_an_error(path):
+        try:
+            yield
+        except SafetensorError as error:
+            if code := re.search(r"os error (\d+)", str(error)):
+                raise OSError(int(code[1]), str(error)) from error
+            raise
+        except RuntimeError as error:
+            if any(sign in str(error) for sign in _TORN):
+                raise OSError(errno.ENOSPC, str(error)) from error
+            raise
 
 
 def save_learned(model: Any, folder: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.checkpoints import room_on_disk
 from distill.device import autocast
 from distill.losses import full_kl
 from distill.packs import Pack
@@ -26,7 +27,8 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
 
     if hasattr(teacher, "read"):
         read = (teacher.read(pack)[0] for pack in packs)
-        save_file({f"logits.{number}": torch.cat(list(rows)).half() for number, rows in enumerate(read)}, out)
+        with room_on_disk(out):
+            save_file({f"logits.{number}": torch.cat(list(rows)).half() for number, rows in enumerate(read)}, out)
         return
     teacher.eval()
     tensors = {}
@@ -35,7 +37,8 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
             index = pack.reply_targets()
             tensors[f"pack.{number}"] = forward(teacher, pack)[index]
     states = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file({**states, "lm_head": teacher.lm_head.weight.detach().cpu().clone()}, out)
+    with room_on_disk(out):
+        save_file({**states, "lm_head": teacher.lm_head.weight.detach().cpu().clone()}, out)
 
 
 def compare(student: Any, packs: Sequence[Pack], held_out: Path, *, precision: str = "auto") -> dict[str, float]:

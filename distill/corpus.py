@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from distill.prepare import prepare
 from distill.recipe import Data, Recipe
 from distill.simulate import simulate
@@ -22,7 +24,17 @@ from runtime.files import read_text, sha256_file
 from runtime.lexical import BM25
 from runtime.policy import read_policy
 from runtime.prompt import ChatPieces, PromptSpec
-from runtime.record import Question, Record, read_rows, write_rows
+from runtime.record import Question, Record, Turn, read_rows, write_rows
+
+
+class Chat(BaseModel):
+    """A general conversation."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    messages: tuple[Turn, ...]
+    lang: str = "en"
+
 
 HELD_OUT = "questions"
 """The folder of held-out questions in the stage `records`."""
@@ -36,6 +48,8 @@ def data_key(data: Data) -> dict[str, Any]:
         folders += data.simulate.folders
     if data.faq:
         folders.append(data.faq.folder)
+    if data.replay:
+        folders.append(data.replay)
     files = sorted(
         {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
     )
@@ -162,6 +176,33 @@ def read_split(records: Path, split: str, lang: str) -> list[Record]:
     """Records of one split in one language; none when the split is empty."""
     path = records / f"{split}.jsonl"
     return [record for record in read_rows(Record, path) if record.lang == lang] if path.stat().st_size else []
+
+
+def read_replay(path: Path, languages: Sequence[str]) -> list[Record]:
+    """General conversations as records without evidence, one for every reply; `InputError` with file and line."""
+    out = []
+    for number, row in enumerate(read_rows(Chat, path), start=1):
+        if row.lang not in languages:
+            continue
+        for place, turn in enumerate(row.messages):
+            if turn.role != "assistant" or not place or row.messages[place - 1].role != "user":
+                continue
+            out.append(
+                Record(
+                    id=f"replay/{number}/{place}",
+                    conversation=f"replay/{number}",
+                    turn=place,
+                    lang=row.lang,
+                    context=row.messages[: place - 1],
+                    query=row.messages[place - 1].content,
+                    response=turn.content,
+                    source="transcript",
+                    split="train",
+                )
+            )
+    if not out:
+        raise InputError("no general conversation in it", where=str(path), hint='rows of {"messages": …, "lang": "en"}')
+    return out
 
 
 def copy_policies(recipe: Recipe, out: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.checkpoints import room_on_disk
 from distill.packs import Pack
 from distill.reading import forward
 from runtime.errors import ModelError
@@ -50,12 +51,13 @@ def merge(wrapped: Any, packs: Sequence[Pack], base: Path, out: Path) -> dict[st
 
 
 def save(model: Any, base: Path, out: Path) -> None:
-    """Write a checkpoint in f32 with the tokenizer files of `base`."""
+    """Write a checkpoint with the tokenizer files of `base`; `SpaceError` when the disk fills up."""
     model.config.use_cache = True
-    model.save_pretrained(out)
-    for name in TOKENIZER_FILES:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, out / name)
+    with room_on_disk(out):
+        model.save_pretrained(out)
+        for name in TOKENIZER_FILES:
+            if (base / name).is_file():
+                shutil.copyfile(base / name, out / name)
 
 
 def _logits(model: Any, pack: Pack) -> Any:

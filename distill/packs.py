@@ -171,6 +171,27 @@ def pack_records(
     return packs
 
 
+def pack_replay(records: Sequence[Record], spec: PromptSpec, tokenizer: Tokenizer, limits: PackLimits) -> list[Pack]:
+    """General conversations in packs without articles, the languages apart; what does not fit a pack is left out."""
+    packs = []
+    for lang in sorted({record.lang for record in records}):
+        left = [record for record in records if record.lang == lang]
+        while left:
+            pack, beyond = encode_pack(left[: limits.records], (), spec, tokenizer, limits.tokens)
+            packs += [pack] if pack else []
+            left = [*(beyond if pack else ()), *left[limits.records :]]
+    return packs
+
+
+def mix(packs: Sequence[Pack], replay: Sequence[Pack], share: float) -> list[Pack]:
+    """As many packs, a share of them replay, evenly spread; replay that is used up begins again (pure)."""
+    count = round(share * len(packs)) if replay else 0
+    out = list(packs)
+    for number in range(count):
+        out[int((number + 0.5) * len(packs) / count)] = replay[number % len(replay)]
+    return out
+
+
 def lay_out(packs: Iterable[Pack], layout: Layouts) -> list[Pack]:
     """The same packs, their articles laid out for a student; `mixed` takes the layouts in turn."""
     turns: Iterable[Layout] = cycle(LAYOUTS if layout == "mixed" else (layout,))

@@ -64,6 +64,8 @@ class Data(_Part):
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
     seed: int = 7
+    replay: Path | None = None
+    """General conversations that keep what a model knew: JSONL of {"messages": [{"role", "content"}], "lang"}."""
 
 
 class Prompt(_Part):
@@ -84,6 +86,8 @@ class Packing(_Part):
     records: int = Field(default=10, ge=2)
     tokens: int = Field(default=1200, ge=128)
     refusals: int = Field(default=2, ge=0)
+    replay: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training packs that are made of `data.replay`, where that is given."""
     layout: Layouts = "exact"
     """How a student reads the articles of a pack: `exact`, or compiled; `mixed` takes all three in turn."""
 
@@ -118,6 +122,8 @@ class Student(_Part):
     """Key-value heads a layer keeps, each with the query heads that read it."""
     feed_forward: int | None = Field(default=None, ge=1)
     """Feed-forward units a layer keeps."""
+    rope_factor: float = Field(default=1.0, ge=1, le=8)
+    """Positions are divided by it (linear scaling, arXiv:2306.15595), so that the context grows by it; 1 = as it is."""
     repair_packs: int = Field(default=24, ge=0)
     """Packs the pruned student is refitted on before it is trained (`distill.repair`); 0 leaves it as it is."""
 
@@ -256,6 +262,8 @@ def _resolve(data: Data, recipe: Path) -> Data:
     if data.simulate:
         folders = tuple(there(folder) for folder in data.simulate.folders)
         update["simulate"] = data.simulate.model_copy(update={"folders": folders})
+    if data.replay:
+        update["replay"] = there(data.replay)
     if data.faq:
         update["faq"] = Faq(folder=there(data.faq.folder))
     return data.model_copy(update=update)

@@ -172,7 +172,9 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
     # However its teacher read them, a student reads articles as it will in a branch.
     laid_out = lay_out((row.pack for row in captured), work.recipe.packing.layout)
     captured = [replace(row, pack=pack) for row, pack in zip(captured, laid_out, strict=True)]
-    student = work.load(work.student.checkpoint if work.student else work.folder / "pruned", work.recipe.kd.frozen)
+    student = work.load_student(
+        work.student.checkpoint if work.student else work.folder / "pruned", work.recipe.kd.frozen
+    )
     tokens = sum(len(row.pack.tokens) for row in captured) * work.recipe.kd.epochs
     with (
         bar("distilling", tokens, unit="tokens") as advance,
@@ -200,7 +202,8 @@ def tune_checkpoint(
         bar(what, tokens, unit="tokens") as advance,
         work.checkpoints(name, inputs, settings) as scratch,
     ):
-        wrapped, trained = tune(work.load(source, settings.frozen), packs, settings, scratch, advance)
+        load = work.load if teaches else work.load_student
+        wrapped, trained = tune(load(source, settings.frozen), packs, settings, scratch, advance)
     figures = merge(wrapped, packs, source, out)
     return {"training": trained, **figures}
 

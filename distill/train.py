@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill.capture import Captured
-from distill.checkpoints import last_checkpoint, load_learned, save_learned
+from distill.checkpoints import last_checkpoint, load_learned, room_on_disk, save_learned
 from distill.device import autocast
 from distill.losses import LOSSES
 from distill.packs import Pack
@@ -317,7 +317,10 @@ def _run(
     )
     trainer.remove_callback(PrinterCallback)  # stdout is data
     last = last_checkpoint(scratch)
-    with _memory_is_an_error(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)):
+    with (
+        room_on_disk(scratch),
+        _memory_is_an_error(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)),
+    ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     quarter = max(1, len(losses) // 4)
     figures = {

@@ -18,14 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from distill.corpus import neighbour_finder, read_split, sections_by_ref
+from distill.corpus import neighbour_finder, read_replay, read_split, sections_by_ref
 from distill.models import Base
-from distill.packs import Layouts, Pack, cover_first, lay_out, pack_records
+from distill.packs import Layouts, Pack, cover_first, lay_out, mix, pack_records, pack_replay
 from distill.parts import Parts
 from distill.recipe import Recipe
 from distill.train import TrainSettings
 from distill.vocabulary import shared_vocabulary
-from runtime.errors import InputError
+from runtime.errors import InputError, UsageError
 from runtime.files import read_text
 from runtime.prompt import PromptSpec
 from runtime.tokenizer import JsonTokenizer
@@ -108,7 +108,19 @@ class Work:
             )
         packs = cover_first(packs, evidence)
         start = skip % len(packs)
-        return lay_out([*packs[start:], *packs[:start]][:limit], layout)
+        chosen = [*packs[start:], *packs[:start]][:limit]
+        if split == "train" and self.recipe.data.replay:
+            chosen = mix(chosen, self.replay, self.recipe.packing.replay)
+        return lay_out(chosen, layout)
+
+    @cached_property
+    def replay(self) -> list[Pack]:
+        """General conversations, in packs."""
+        assert self.recipe.data.replay is not None
+        records = read_replay(self.recipe.data.replay, self.recipe.languages)
+        packs = pack_replay(records, self.spec, self.tokenizer, self.recipe.packing.limits())
+        random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
+        return packs
 
     def shares(self) -> tuple[int, int]:
         """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
@@ -147,12 +159,37 @@ class Work:
 
     def load(self, folder: Path, kept: str = "f32") -> Any:
         """A checkpoint in f32, or bf16; masks are boolean, which only `sdpa` reads right."""
+        return self._load(folder, kept, {})
+
+    def load_student(self, folder: Path, kept: str = "f32") -> Any:
+        """A checkpoint that is to learn, its positions scaled where the recipe says so and it is not done already.
+
+        Linear scaling only: positions stay relative, so compiled articles can be moved and put together.
+        """
+        from transformers import AutoConfig
+
+        factor = self.recipe.student.rope_factor
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        scaling = getattr(config, "rope_scaling", None)
+        if factor == 1 or scaling == {"rope_type": "linear", "factor": factor}:
+            return self._load(folder, kept, {})
+        if scaling:
+            raise UsageError(
+                f"this model's positions are scaled already ({scaling.get('rope_type', 'unnamed')})",
+                where="student.rope_factor",
+                hint="leave it out",
+            )
+        config.rope_scaling = {"rope_type": "linear", "factor": factor}
+        config.max_position_embeddings = int(config.max_position_embeddings * factor)
+        return self._load(folder, kept, {"config": config})
+
+    def _load(self, folder: Path, kept: str, more: Mapping[str, Any]) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[kept]
         return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **more
         )
 
     @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +177,17 @@ def packs(
     made = pack_records(records, english, spec, tokenizer, neighbours=lambda _: list(english), limits=limits, seed=3)
     assert sorted(name for pack in made for name in pack.records) == sorted(record.id for record in records)
     return made
+
+
+@contextmanager
+def disk_of(limit_bytes: int) -> Iterator[None]:
+    """Files of this process may grow to `limit_bytes`; beyond it writing fails as on a full disk (EFBIG)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

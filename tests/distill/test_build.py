@@ -22,6 +22,7 @@ from distill.work import STAGES
 from quantize.gguf_writer import write_gguf
 from runtime.errors import InputError, IntegrityError, MissingError, ModelError, SpaceError, UsageError
 from runtime.manifest import Manifest, read_manifest, verify
+from runtime.tokenizer import JsonTokenizer
 
 TEXTS = {
     "returns": ("How long you may return it: 30 days.", "Returning costs nothing."),
@@ -321,6 +322,58 @@ def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
     assert read["distill"] == {"exact", "parallel"}  # two packs take two turns
     assert {row.pack.layout for row in read_capture(work / "capture" / "capture.parquet")} == {"exact", "parallel"}
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "sequential"
+
+
+def test_general_conversations_are_replayed_in_both_languages_and_a_context_grows(
+    run: Callable[..., list[str]], work: Path, company: Path, recipe: Recipe, tiny_llama: Path
+) -> None:
+    from distill.capture import read_capture
+
+    chat = company / "chat.jsonl"
+    rows = [("en", "Tell me a joke.", "No."), ("en", "讲个笑话。", "不。"), ("fr", "Une blague ?", "Non.")]
+    chat.write_text(
+        "".join(
+            json.dumps(
+                {"lang": lang, "messages": [{"role": "user", "content": a}, {"role": "assistant", "content": b}]}
+            )
+            + "\n"
+            for lang, a, b in rows
+        )
+    )
+    data = recipe.data.model_copy(update={"replay": chat})
+    packing = recipe.packing.model_copy(update={"replay": 0.5, "layout": "sequential"})
+    run(
+        data=data,
+        packing=packing,
+        student=Student(layers=3, repair_packs=0, rope_factor=2),
+        teacher=None,
+        capture=Capture(packs=4, k=8),
+    )
+    packs = [row.pack for row in read_capture(work / "capture" / "capture.parquet")]
+    assert [bool(pack.articles) for pack in packs].count(False) == 2
+    tokenizer = JsonTokenizer(tiny_llama)
+    replayed = " ".join(tokenizer.decode(pack.tokens) for pack in packs if not pack.articles)
+    assert "joke" in replayed
+    assert "讲个笑话" in replayed
+    assert "blague" not in replayed
+    merged = json.loads((work / "merged" / "config.json").read_text())
+    assert merged["rope_scaling"]["rope_type"] == "linear"
+    assert merged["max_position_embeddings"] == 2 * 4096
+    assert read_manifest(work / "student").figures["held_out"]["kl"] > 0
+    chat.write_text(json.dumps({"lang": "fr", "messages": [{"role": "user", "content": "Une blague ?"}]}) + "\n")
+    with pytest.raises(InputError, match="no general conversation"):
+        run(data=data, packing=packing, teacher=None)
+
+
+def test_positions_that_are_scaled_already_are_not_scaled_again(
+    run: Callable[..., list[str]], tiny_llama: Path, tmp_path: Path
+) -> None:
+    scaled = shutil.copytree(tiny_llama, tmp_path / "scaled")
+    config = json.loads((scaled / "config.json").read_text())
+    scaling = {"rope_type": "linear", "factor": 4.0}
+    (scaled / "config.json").write_text(json.dumps({**config, "rope_scaling": scaling}))
+    with pytest.raises(UsageError, match="scaled already"):
+        run(base=scaled, student=Student(rope_factor=2), teacher=None)
 
 
 def test_another_checkpoint_may_be_the_student_padding_rows_and_all(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,8 @@ from runtime import files
 from runtime.errors import IntegrityError, SpaceError
 from runtime.manifest import stage
 
+from .conftest import disk_of
+
 
 @pytest.fixture(scope="module")
 def teacher(tiny_llama: Path, open_model: Callable[[Path], Any]) -> Any:
@@ -33,17 +33,6 @@ def written(teacher: Any, packs: list[Pack], tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("capture") / "capture.parquet"
     capture(teacher, packs, path, k=8, precision="f32")
     return path
-
-
-@contextmanager
-def disk_of(limit_bytes: int) -> Iterator[None]:
-    """Files of this process may grow to `limit_bytes`; beyond it writing fails as on a full disk (EFBIG)."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("vocab", [5, 64, 65, 640, 1000, 2049])

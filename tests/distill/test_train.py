@@ -17,13 +17,17 @@ from safetensors.torch import load_file
 
 from distill import reading as module
 from distill.capture import Captured, capture, read_capture
+from distill.checkpoints import last_checkpoint
 from distill.compare import compare, hold_out
 from distill.losses import topk_kl
+from distill.merge import save
 from distill.packs import Pack
 from distill.prune import drop_layers
 from distill.reading import forward
 from distill.train import DistillSettings, LoraSettings, distill, tune
-from runtime.errors import ModelError, UsageError
+from runtime.errors import ModelError, SpaceError, UsageError
+
+from .conftest import disk_of
 
 OpenModel = Callable[..., Any]
 
@@ -242,6 +246,43 @@ def test_a_pack_that_does_not_fit_into_memory_is_an_error_that_says_what_to_do(
     with pytest.raises(ModelError, match="out of memory at a pack of") as error:
         tune(student, packs, LoraSettings(precision="f32"), tmp_path, ignore)
     assert "packing.tokens" in error.value.hint
+
+
+def test_a_disk_that_fills_up_is_said_and_the_checkpoint_before_stays(
+    tiny_llama: Path, open_model: OpenModel, packs: list[Pack], tmp_path: Path
+) -> None:
+    settings = LoraSettings(precision="f32", checkpoint_every=1, rank=2)
+    tune(open_model(tiny_llama), packs[:1], settings, tmp_path / "kept", ignore)
+    there = last_checkpoint(tmp_path / "kept")
+    seen: list[int] = []
+    for limit in (4_000, 60_000):  # the weights do not fit; they do, and the optimizer's state does not
+        with disk_of(limit), pytest.raises(SpaceError, match="disk is full"):
+            tune(open_model(tiny_llama), packs, settings, tmp_path / "full", seen.append)
+    assert seen
+    assert there is not None
+    assert last_checkpoint(tmp_path / "kept") == there
+    with disk_of(4_000), pytest.raises(SpaceError, match="disk is full"):
+        save(open_model(tiny_llama), tiny_llama, tmp_path / "merged")
+
+
+def test_frozen_weights_in_bf16_teach_adapters_and_stay_as_they_were(
+    tiny_llama: Path, captured: list[Captured], packs: list[Pack], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    def load() -> Any:
+        return AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.bfloat16, attn_implementation="sdpa")
+
+    student, before = load(), load().state_dict()
+    settings = DistillSettings(rank=4, alpha=64, learning_rate=0.05, frozen="bf16", modules=("v_proj",), epochs=4)
+    figures = distill(student, captured, settings, tmp_path, ignore)
+    assert figures["loss_last_quarter"] < figures["loss_first_quarter"]
+    changed = {name.split(".")[-2] for name, weight in student.state_dict().items() if not weight.equal(before[name])}
+    assert changed == {"v_proj"}
+    wrapped, _ = tune(load(), packs, LoraSettings(rank=2, frozen="bf16"), tmp_path / "tuned", ignore)
+    assert {weight.dtype for weight in wrapped.parameters()} == {torch.float32}  # merged and compared in f32
+    with pytest.raises(ValueError, match="needs a rank"):
+        DistillSettings(frozen="bf16")
 
 
 def test_the_best_weights_on_what_is_held_back_come_out_and_a_run_that_only_gets_worse_stops(
