@@ -59,8 +59,8 @@ class Build(Work):
         packing = {
             "articles": _made(done["articles"]),
             "records": _made(done["records"]),
-            # A teacher reads plainly whatever its student will do: another layout costs no second capture.
-            "prompt": digest(self.spec.model_dump(exclude={"layout"})),
+            # What only branches do with it makes nothing stale: another layout costs no second capture.
+            "prompt": digest(self.spec.model_dump(exclude={"layout", "min_agreement"})),
             "teacher": self.base.fingerprint,
             "packing": recipe.packing.model_dump(exclude={"layout"}),
         }
