@@ -129,13 +129,16 @@ def ask(
 
     where = find_home(home)
     done: Done | None = None
+    # What is written may give way to what is checked: a pipe gets the answer alone.
+    watched, draft = sys.stdout.isatty() and not as_json, ""
     with _events(where, question, lang, threads) as events:
         for event in events:
             if isinstance(event, Failed):
                 raise event.exception()
             if isinstance(event, Queued) and event.position:
                 _talk(f"{event.position} before you")
-            if isinstance(event, Token) and not as_json:
+            if isinstance(event, Token) and watched:
+                draft += event.text
                 _write(printable(event.text))
             if isinstance(event, Done):
                 done = event
@@ -154,6 +157,11 @@ def ask(
             }
         )
         return
+    if done.answer.strip() != draft.strip():
+        if watched:
+            _write("\n")
+            _talk("that draft gave way to:")
+        _write(printable(done.answer))
     _write("\n")
     for number, one in enumerate(done.citations, start=1):
         _out(printable(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}"))

@@ -133,7 +133,7 @@ def routes(service: Service) -> APIRouter:
             answer = Answer(service, desk, question)
         except EdgedeskError as error:
             return refusal(error)
-        shape = _Chunks(body)
+        shape = _Chunks(body, whole=service.bundle.prompt.min_agreement > 0)
         if body.stream:
             return EventStream(answer, "text/event-stream", shape.lines)
         last = await whole(answer, shape.see, lambda: _gone(request))
@@ -226,7 +226,9 @@ def refusal(error: EdgedeskError) -> JSONResponse:
 class _Chunks:
     """The events of an answer in the form of a chat completion."""
 
-    def __init__(self, body: ChatRequest) -> None:
+    def __init__(self, body: ChatRequest, *, whole: bool) -> None:
+        """`whole`: what is written may give way to another text, and this form cannot take it back."""
+        self._whole = whole
         self._usage = bool(body.stream_options and body.stream_options.include_usage)
         self._head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": body.model}
         self._conversation = (body.metadata or {}).get("conversation", "")
@@ -242,8 +244,11 @@ class _Chunks:
         if isinstance(event, Stored):
             yield self._chunk({"role": "assistant", "content": ""})
         elif isinstance(event, Token):
-            yield self._chunk({"content": event.text})
+            if not self._whole:
+                yield self._chunk({"content": event.text})
         elif isinstance(event, Done):
+            if self._whole:
+                yield self._chunk({"content": event.answer})
             yield self._chunk({}, finish=event.finish, edgedesk=self._more(event))
             if self._usage:
                 yield self._line({**self._head, **_CHUNK, "choices": [], "usage": _usage(event)})

@@ -368,3 +368,25 @@ async def test_a_client_that_left_before_the_first_byte_frees_its_place(service:
     with pytest.raises(ConnectionResetError):
         await stream({}, asyncio.Event().wait, send)  # type: ignore[arg-type]
     assert service.active == 0
+
+
+@pytest.mark.parametrize("min_agreement", [0.0, 0.5])
+async def test_a_streamed_chat_adds_up_to_the_answer_also_where_a_draft_gives_way(
+    make_home: Callable[..., Path], scripted_gguf: Path, min_agreement: float
+) -> None:
+    where = make_home(scripted_gguf, "checking", min_agreement=min_agreement)
+    settings = Settings(threads=1)
+    asked = "What does standard delivery of a parcel cost?"
+    body = {"model": "shop", "messages": [{"role": "user", "content": asked}]}
+    with hold(where, "test"), open_desk(where, settings) as desk:
+        service = Service(where, settings)
+        service.desk = desk
+        transport = httpx.ASGITransport(create_app(service))
+        async with httpx.AsyncClient(transport=transport, base_url="http://edgedesk", timeout=60) as client:
+            whole = (await client.post("/v1/chat/completions", json=body)).json()["choices"][0]["message"]["content"]
+            lines = (await client.post("/v1/chat/completions", json={**body, "stream": True})).text.splitlines()
+        service.stop()
+        service.drain()
+    chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == whole
+    assert ("€4.90" in whole) == (min_agreement > 0)

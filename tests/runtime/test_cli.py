@@ -55,6 +55,16 @@ def test_ask_json_has_exactly_its_five_keys_with_and_without_a_server(home: Path
         assert said["ttft_s"] > 0
 
 
+def test_ask_prints_what_stands_in_the_end_not_the_draft_that_gave_way(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    make_home(scripted_gguf, "checking", min_agreement=0.5)
+    done = run("ask", "What does standard delivery of a parcel cost?")
+    assert done.returncode == 0, done.stderr
+    assert "Standard delivery costs €4.90" in done.stdout
+    assert ANSWER not in done.stdout
+
+
 def test_ask_in_chinese_prints_chinese(home: Path) -> None:
     done = run("ask", "大多数商品多长时间内可以退货？", "--json")
     assert "大多数商品可在送达或自提后30天内退货。" in done.stdout
