@@ -74,6 +74,27 @@ class Seat:
         return "\n".join(strip.text.rstrip() for strip in strips)
 
 
+def fill(desk: FakeDesk) -> FakeDesk:
+    """A morning's inbox, in both languages: waiting, answered, handed over, snoozed, closed, tagged."""
+    rows = [
+        ("Where is my parcel? I have been waiting since Monday.", "en", {}),
+        ("加急包裹迟到了，运费退吗？", "zh", {"handoff": "no_article"}),
+        ("Can I pay by invoice?", "en", {"feedback": {"verdict": "accepted"}}),
+        ("我的发票在哪里下载？", "zh", {"about": {"status": "snoozed", "snooze_until": "2026-11-26T14:00:00+00:00"}}),
+        ("The kettle leaks. I want to talk to your manager.", "en", {"handoff": "asks_for_person"}),
+        ("Do you ship to Zürich?", "en", {"about": {"tags": ["shipping", "vip"], "notes": "call back"}}),
+        ("Thanks, that was quick!", "en", {"about": {"status": "closed", "satisfaction": 5}}),
+    ]
+    for number, (question, lang, more) in enumerate(rows):
+        turn = desk.books.ask(f"past-{number}", question, lang)
+        turn |= {"state": "complete", "draft": "…", "asked": f"2026-11-26T08:{10 + number}:00.000+00:00"}
+        turn["feedback"] = more.get("feedback")
+        if more.get("handoff"):
+            desk.books._hand_off(turn, more["handoff"], "open")
+        desk.books.about[f"past-{number}"] = more.get("about", {})
+    return desk
+
+
 Sit = Callable[..., AbstractAsyncContextManager[Seat]]
 
 

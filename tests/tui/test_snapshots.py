@@ -1,4 +1,4 @@
-"""How the screens look, at two sizes and in two languages. The clock stands still and no cursor blinks."""
+"""How the screens look, by size and language. The clock stands still and no cursor blinks."""
 
 from __future__ import annotations
 
@@ -8,28 +8,47 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from runtime import events
+from tests.tui.conftest import fill
 from tui.app import Console
 from tui.fake import FakeDesk
+from tui.state import Health
 
-SIZES = [(80, 24), (120, 40)]
-each_look = pytest.mark.parametrize(
-    ("size", "lang"), [(size, lang) for size in SIZES for lang in ("en", "zh")], ids=lambda value: str(value)
+each_size = pytest.mark.parametrize(
+    ("size", "lang"),
+    [((80, 24), "en"), ((80, 24), "zh"), ((140, 40), "en"), ((140, 40), "zh")],
+    ids=["80x24-en", "80x24-zh", "140x40-en", "140x40-zh"],
+)
+each_lang = pytest.mark.parametrize("lang", ["en", "zh"])
+UNDERSTOOD = events.Understood(
+    intent="express_late", intent_confidence="medium", emotion="angry", emotion_confidence="high"
 )
 
 
-def shown(keys: list[str], phase: str = "", releases: int | None = None) -> Callable[[Pilot[None]], Any]:
+def shown(*keys: str, phase: str = "", releases: int | None = None) -> Callable[[Pilot[None]], Any]:
     """Press keys once the server is ready, and wait until the draft is where it is wanted."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, Console)
         assert isinstance(app.desk, FakeDesk)
-        while app.state.link != "ready":
+        while app.state.link != "ready" or (app.desk.books.turns and not app.state.inbox):
             await pilot.pause(0.01)
-        await pilot.press(*keys)
+        for key in keys:
+            if key == "settled":
+                while app.state.current is None or app.state.current.busy or app.state.unsaved():
+                    await pilot.pause(0.01)
+            elif key == "shown":
+                while getattr(app.screen, "found", True) == [] or getattr(app.screen, "_text", True) == "":
+                    await pilot.pause(0.01)
+            else:
+                await pilot.press(key)
         if releases is not None:
             app.desk.release(releases)
         while phase and (app.state.current is None or app.state.current.phase != phase):
+            await pilot.pause(0.01)
+        known = len(app.desk.books.turns)
+        while len(app.state.inbox) < known:
             await pilot.pause(0.01)
         await pilot.pause()
 
@@ -42,41 +61,71 @@ def question(lang: str) -> list[str]:
 
 def script(desk: FakeDesk, lang: str) -> FakeDesk:
     desk.scripts = [desk.scripts[lang == "zh"]]
-    return desk
+    desk.scripts[0].insert(1, UNDERSTOOD)
+    return fill(desk)
 
 
-@each_look
+@each_size
 def test_first_sight(snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str) -> None:
-    assert snap_compare(make_console(desk, lang), terminal_size=size, run_before=shown([]))
+    assert snap_compare(make_console(fill(desk), lang), terminal_size=size, run_before=shown())
 
 
-@each_look
+@each_size
 def test_draft_under_way(
     snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str
 ) -> None:
     script(desk, lang).hold()
-    run = shown(question(lang), "writing", releases=5)
+    run = shown(*question(lang), phase="writing", releases=6)
     assert snap_compare(make_console(desk, lang), terminal_size=size, run_before=run)
 
 
-@each_look
+@each_size
 def test_answer(snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str) -> None:
-    run = shown(question(lang), "done")
+    run = shown(*question(lang), "settled")
     assert snap_compare(make_console(script(desk, lang), lang), terminal_size=size, run_before=run)
 
 
-@each_look
-def test_internal_source(
-    snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str
-) -> None:
-    async def run(pilot: Pilot[None]) -> None:
-        await shown(question(lang), "done")(pilot)
-        await pilot.press("2")
-        await pilot.pause()
-
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=size, run_before=run)
+@each_lang
+def test_edit_with_doubts(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str) -> None:
+    run = shown(*question(lang), "settled", "f6", *" 45 €", "enter")
+    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(140, 40), run_before=run)
 
 
-@each_look
-def test_help(snap_compare: Any, make_console: Any, desk: FakeDesk, size: tuple[int, int], lang: str) -> None:
-    assert snap_compare(make_console(desk, lang), terminal_size=size, run_before=shown(["f1"]))
+@each_lang
+def test_answer_on_a_wide_terminal(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str) -> None:
+    run = shown(*question(lang), "settled", "f5", "f5", "settled")
+    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(200, 60), run_before=run)
+
+
+@each_lang
+@pytest.mark.parametrize("pane", ["inbox", "assist"])
+def test_one_pane(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str, pane: str) -> None:
+    run = shown(*question(lang), "settled", *(["f4"] if pane == "assist" else ["f4", "f4"]))
+    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+
+
+@each_lang
+def test_internal_source(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str) -> None:
+    run = shown(*question(lang), "settled", "2", "c")
+    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+
+
+@each_lang
+@pytest.mark.parametrize("box", ["reject", "wrap", "handoff", "help"])
+def test_box(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str, box: str) -> None:
+    key = {"reject": "f7", "wrap": "f12", "handoff": "f8", "help": "f1"}[box]
+    run = shown(*question(lang), "settled", key, "shown")
+    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+
+
+@each_lang
+def test_disk_nearly_full(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str) -> None:
+    desk.troubles = Health(engine=False, disk_low_mb=120)
+    assert snap_compare(make_console(desk, lang), terminal_size=(80, 24), run_before=shown())
+
+
+@pytest.mark.parametrize("theme", ["light", "contrast"])
+def test_theme(snap_compare: Any, make_console: Any, desk: FakeDesk, theme: str) -> None:
+    run = shown(*question("en"), "settled")
+    app = make_console(script(desk, "en"), "en", theme=theme)
+    assert snap_compare(app, terminal_size=(140, 40), run_before=run)

@@ -88,6 +88,7 @@ class ChatScreen(Screen[None]):
         shown = visible(self.app.size.width, self.pane)
         for name in PANES:
             self.query_one(f"#{name}").display = name in shown
+        self.query_one("#panes").set_class(len(shown) == 1, "one")
         self.query_one("#panes").set_class("assist" in shown and len(shown) > 1, "assisted")
 
     async def show(self, state: State, words: Words, now: float, today: datetime) -> None:

@@ -15,6 +15,8 @@ from tui.keys import Act, shown
 from tui.widgets.line import Line
 from tui.words import Words
 
+BY_NAME: Final = "Ctrl+P"
+"""The key of what has none of its own."""
 WHERES: Final = (("composer", "chat"), ("app",), ("article",), ("page",), ("finder",), ("form",))
 
 
@@ -44,13 +46,14 @@ class HelpScreen(ModalScreen[None]):
         box = self.query_one("#help")
         box.border_title = Content(words("help.title"))
         box.border_subtitle = Content(words("help.esc"))
-        self.query_one("#help-text", Line).put("\n".join(key_table(self.acts, words)))
+        lines = [Content.styled(line, "" if line.startswith(" ") else "bold") for line in key_table(self.acts, words)]
+        self.query_one("#help-text", Line).put(Content("\n").join(lines))
 
 
 def key_table(acts: Sequence[Act], words: Words) -> list[str]:
     """Lines of the table: the key in eight columns, then what it does; acts of one place together."""
     lines: list[str] = []
     for where in WHERES:
-        rows = [f"{shown(act) or '':<8}{words('help.' + act.id)}" for act in acts if act.where in where]
+        rows = [f"  {shown(act) or BY_NAME:<8}{words('help.' + act.id)}" for act in acts if act.where in where]
         lines += [*([""] if lines else []), words(f"where.{where[0]}"), *rows]
-    return [*lines, "", words("help.typing")]
+    return [*lines, "", f" {words('help.typing')}"]

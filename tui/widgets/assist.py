@@ -37,9 +37,8 @@ class AssistPane(Vertical):
         """Show what is known."""
         turn = state.current
         self.query_one("#assist-title", Line).put(words("assist.title"))
-        doubts = doubt_lines(state.doubts, words)
         self._put("labels", words, chips(turn.labels, words) if turn else Content(""))
-        self._put("warnings", words, "\n".join([*doubts, *(warnings(turn, words) if turn else [])]))
+        self._put("warnings", words, "\n".join(warnings(turn, words)) if turn else "")
         self._put("time", words, "\n".join(progress(turn, words, now)) if turn else "")
         self._put("customer", words, _customer(state, words))
         self._put("notes", words, _notes(state.thread.meta, words))

@@ -71,14 +71,14 @@ class InboxPane(Vertical):
 
 
 def row_text(row: Row, words: Words, today: datetime) -> Content:
-    """Two lines: when, what it waits for, tags; and the newest message."""
+    """Two lines: the newest message; below it when, what it waits for, and tags."""
     head = [clock(row.asked, today), words(f"inbox.{row.waits}", until=clock(row.snooze_until, today))]
     if row.notes:
         head.append(words("inbox.noted"))
     head += [f"#{one_line(tag)}" for tag in row.tags[:MAX_TAGS]]
     style = "bold" if row.waiting and row.status == "open" else ""
-    first = Content.styled(" · ".join(part for part in head if part), "dim")
-    return Content("\n").join([first, Content.styled(one_line(row.question[:QUESTION_CHARS]) or " ", style)])
+    below = Content.styled("  " + " · ".join(part for part in head if part), "dim")
+    return Content("\n").join([Content.styled(one_line(row.question[:QUESTION_CHARS]) or " ", style), below])
 
 
 def clock(moment: str, today: datetime) -> str:
