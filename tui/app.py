@@ -47,6 +47,8 @@ POLL_S = 2.0
 """How often the server is asked how it is, and what is new."""
 RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is gone; the last one repeats."""
+FRAME_S = 1 / 30
+"""At most so often is a state painted; what is typed is painted by the field itself, at once."""
 TICK_S = 0.5
 """How often the elapsed time is painted while a draft is awaited."""
 
@@ -69,6 +71,7 @@ class Console(App[None]):
         today: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         poll_s: float = POLL_S,
         retry_s: tuple[float, ...] = RETRY_S,
+        frame_s: float = FRAME_S,
     ) -> None:
         """`folder` is where it may write: what it remembers, copies and exports; without one it writes nothing."""
         wrap_chinese()
@@ -88,7 +91,9 @@ class Console(App[None]):
         self.doing = Doing(self)
         self.keeping = Keeping(self, poll_s, retry_s)
         self.practice = Practice(self)
+        self._frame_s = frame_s
         self._paint_due = False
+        self._painted = 0.0
 
     def get_default_screen(self) -> Screen[Any]:
         """The conversation."""
@@ -131,13 +136,18 @@ class Console(App[None]):
         self.dispatch(Remarked(Notice(name, number, text)))
 
     def repaint(self) -> None:
-        """Paint once more before the event loop goes round."""
+        """Paint as soon as the last frame is old enough."""
         if not self._paint_due:
             self._paint_due = True
-            self.call_next(self._paint)
+            wait = self._painted + self._frame_s - time.monotonic()
+            if wait > 0:
+                self.set_timer(wait, self._paint)
+            else:
+                self.call_next(self._paint)
 
     async def _paint(self) -> None:
         self._paint_due = False
+        self._painted = time.monotonic()
         if not self.is_running:
             return
         await self.chat.show(self.state, self.words, self.clock(), self.today())

@@ -70,6 +70,7 @@ class Doing(Looking):
         turn = app.state.current
         if turn is not None and turn.number != before:
             app.chat.read()
+            app.keeping.asked()
             app.ask(app.state.open, turn.number, turn.question, app.state.conversation)
 
     def do_accept(self) -> None:

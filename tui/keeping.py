@@ -214,6 +214,11 @@ class Keeping:
             if text != self._ahead_sent:
                 self.app.run_worker(self._read_ahead(text), group="ahead", exclusive=True)
 
+    def asked(self) -> None:
+        """What was read ahead is being used: the empty field must not drop it."""
+        self._ahead_sent = ""
+        self.app.workers.cancel_group(self.app, "ahead")
+
     async def _read_ahead(self, text: str) -> None:
         await asyncio.sleep(AHEAD_S)
         while True:

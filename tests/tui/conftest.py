@@ -116,6 +116,7 @@ def make_console() -> Callable[..., Console]:
             today=lambda: NOW,
             poll_s=0.05,
             retry_s=(0.01,),
+            frame_s=0.0,
         )
 
     return make

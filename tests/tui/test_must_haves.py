@@ -400,7 +400,7 @@ async def test_12_what_is_typed_is_read_along_and_a_setting_turns_it_off(sit: An
         (Health(disk_low_mb=120), "the disk is nearly full: 120 MB left. Answers still work"),
         (Health(updating=True), "an update is being installed; everything works meanwhile"),
         (Health(newer="shop 2"), "shop 2 is installed and comes with the next start"),
-        (Health(waiting=7), "offline copy: 7 wait to leave the branch"),
+        (Health(waiting=7), "offline, 7 wait to leave the branch"),
     ],
     ids=["degraded", "disk", "updating", "newer", "offline"],
 )

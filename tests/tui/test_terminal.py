@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -19,6 +20,8 @@ import pytest
 
 from runtime.client import Client
 from runtime.home import reachable, socket_path
+from runtime.journal import Journal
+from tests.branch import ANSWER
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed; the terminal run needs it")
 PATIENCE_S = 60.0
@@ -42,10 +45,13 @@ class Terminal:
         done = subprocess.run(["tmux", "-S", self.socket, *arguments], capture_output=True, text=True, check=True)
         return done.stdout
 
-    def open(self, home: Path, *flags: str) -> None:
+    def command(self, home: Path, *flags: str) -> str:
         command = shlex.join([sys.executable, "-c", "from tui.cli import app; app()", "--home", str(home), *flags])
+        return f"{command}; echo $? > {shlex.quote(str(self.exit_file))}; echo back at the shell; exec cat"
+
+    def open(self, home: Path, *flags: str) -> None:
         columns, rows = (str(number) for number in self.size)
-        shell = f"{command}; echo $? > {shlex.quote(str(self.exit_file))}; echo back at the shell; exec cat"
+        shell = self.command(home, *flags)
         root = str(Path(__file__).parents[2])
         where = ["-x", columns, "-y", rows, "-c", root]
         subprocess.run(
@@ -75,6 +81,22 @@ class Terminal:
     def sees(self, text: str) -> None:
         """The text stands on a row, or a Chinese run of it goes over from one row to the next."""
         self.until(lambda: text in self.text() or text in "".join(row.strip(" ▎│") for row in self.text().splitlines()))
+
+    def keep(self, name: str) -> None:
+        """A picture of the screen for the docs, where EDGEDESK_PICTURES names their folder."""
+        if folder := os.environ.get("EDGEDESK_PICTURES"):
+            from rich.console import Console
+            from rich.text import Text
+
+            columns, rows = self.size
+            paper = Console(width=columns, height=rows, record=True, file=io.StringIO(), color_system="truecolor")
+            paper.print(Text.from_ansi(self.tmux("capture-pane", "-p", "-e").rstrip("\n")), end="")
+            paper.save_svg(str(Path(folder) / f"{name}.svg"), title="edgedesk console")
+
+    def console(self) -> int:
+        """The console's process."""
+        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
+        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
 
     def quit(self) -> None:
         """Leave by the key, and see that the terminal is the shell's again."""
@@ -139,6 +161,112 @@ def test_ask_open_a_citation_survive_a_killed_server_and_quit(
     terminal.sees("大多数商品可在送达或自提后30天内退货。")
     terminal.quit()
     assert gone(home)
+
+
+def test_an_agents_day_in_a_terminal(
+    make_home: Callable[..., Path], scripted_gguf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = make_home(scripted_gguf)
+    terminal = Terminal(tmp_path_factory.mktemp("tty"), 132, 36)
+    try:
+        terminal.open(home, "--lang", "en")
+        terminal.sees("· ready ·")
+        terminal.type("How long can I return most items?")
+        terminal.press("Enter")
+        terminal.sees("Draft · not sent")
+        terminal.keep("tour-draft")
+        terminal.press("1")
+        terminal.sees("returns-window#how-long")
+        terminal.keep("tour-source")
+        terminal.press("Escape")
+        terminal.sees("F5 Accept")
+        terminal.press("F5")
+        terminal.sees("Your reply · sent as drafted")
+
+        terminal.type("And at Christmas?")
+        terminal.press("Enter")
+        terminal.sees("F6 Edit")
+        terminal.press("F6")
+        terminal.sees("Your reply ─")
+        terminal.type(" You get 75 days.")
+        terminal.press("Enter")
+        terminal.sees("No source has it: 75 days")
+        terminal.keep("tour-guard")
+        terminal.press("Enter")
+        terminal.sees("Draft · changed and sent")
+
+        terminal.type("多长时间内可以退货？")
+        terminal.press("Enter")
+        terminal.sees("F7 Reject")
+        terminal.press("F7")
+        terminal.sees("What would have been right")
+        terminal.type("5")
+        terminal.type("三十天内。")
+        terminal.keep("tour-reject")
+        terminal.press("C-s")
+        terminal.sees("Draft · rejected · out of date")
+
+        terminal.press("F8")
+        terminal.sees("a complaint")
+        terminal.type("complaint")
+        terminal.press("Enter")
+        terminal.sees("What was tried")
+        terminal.keep("tour-card")
+        terminal.press("Escape")
+        terminal.sees("complaint (nobody has it yet)")
+
+        terminal.press("C-g")
+        terminal.sees("Sections found, with their scores")
+        terminal.keep("tour-why")
+        terminal.press("Escape")
+        terminal.press("C-l")
+        terminal.sees("3 rows wait")
+        terminal.keep("tour-leaves")
+        terminal.press("Escape")
+
+        terminal.press("C-n")
+        terminal.sees("Type what the customer says")
+        terminal.press("C-f")
+        terminal.sees("Search past conversations")
+        terminal.type("Christmas")
+        terminal.sees("And at Christmas?  ")
+        terminal.press("Enter")
+        terminal.sees("You get 75 days.")
+        terminal.keep("tour-inbox")
+        terminal.quit()
+    finally:
+        subprocess.run(["tmux", "-S", terminal.socket, "kill-server"], capture_output=True, check=False)
+        os.close(terminal.painted)
+    with Journal(home / "journal.sqlite") as journal:
+        (talk,) = {key.conversation for key, _ in journal.waiting(-1)}
+        said = [turn.feedback for turn in journal.turns(talk)]
+    assert [one and one.verdict for one in said] == ["accepted", "edited", "rejected"]
+    assert [one and one.reply for one in said[1:]] == [f"{ANSWER} You get 75 days.", "三十天内。"]
+    assert [one and one.reason for one in said] == [None, None, "outdated"]
+
+
+def test_a_console_killed_in_mid_draft_shows_the_draft_again(
+    terminal: Terminal, make_home: Callable[..., Path], endless_gguf: Path
+) -> None:
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=55000)
+    terminal.open(home, "--lang", "en")
+    terminal.sees("· ready ·")
+    terminal.type("How long can I return most items?")
+    terminal.press("Enter")
+    terminal.sees("writing")
+    terminal.type("typed meanwhile")
+    terminal.until(lambda: "typed meanwhile" in (home / "console.json").read_text())
+    server = server_process(home)
+    os.kill(terminal.console(), signal.SIGKILL)
+    terminal.sees("back at the shell")
+    terminal.tmux("respawn-pane", "-k", terminal.command(home, "--lang", "en"))
+    terminal.sees("Draft · cancelled")
+    terminal.sees("You can return most items within 30 days")
+    terminal.sees("typed meanwhile")
+    assert server_process(home) == server
+    terminal.quit()
+    os.kill(server, signal.SIGTERM)
+    terminal.until(lambda: gone(home))
 
 
 def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(

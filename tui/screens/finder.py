@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from textual import events
@@ -22,6 +23,7 @@ from runtime.errors import EdgedeskError
 from tui.keys import bindings
 from tui.screens.base import BoxScreen
 from tui.text import inert, one_line
+from tui.widgets.field import Field
 from tui.widgets.keybar import KeyBar
 from tui.widgets.line import Line
 from tui.words import Words
@@ -67,7 +69,7 @@ class FinderScreen(BoxScreen[Found | None]):
     def compose(self) -> ComposeResult:
         """From top to bottom; the field is not the last."""
         with Vertical(id="box"):
-            yield Input(id="finder-field", select_on_focus=False)
+            yield Field(id="finder-field")
             yield Line(id="finder-note")
             yield OptionList(id="finder-list", markup=False)
             yield Line(id="finder-preview")
@@ -75,11 +77,9 @@ class FinderScreen(BoxScreen[Found | None]):
 
     def on_mount(self) -> None:
         """Begin with everything."""
-        field = self.query_one(Input)
-        field.cursor_blink = False
-        field.focus()
+        self.query_one(Input).focus()
         self.relabel(self.words)
-        self.run_worker(self._look("", 0.0), exclusive=True)
+        self.run_worker(partial(self._look, "", 0.0), exclusive=True)
 
     def relabel(self, words: Words) -> None:
         """Paint in this language."""
@@ -88,7 +88,7 @@ class FinderScreen(BoxScreen[Found | None]):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Look again once the typing pauses."""
-        self.run_worker(self._look(message.value, self._pause_s), exclusive=True)
+        self.run_worker(partial(self._look, message.value, self._pause_s), exclusive=True)
 
     async def _look(self, text: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)

@@ -12,12 +12,13 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import OptionList, TextArea
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui.keys import bindings
 from tui.screens.base import BoxScreen
 from tui.text import inert
+from tui.widgets.field import Area
 from tui.widgets.keybar import KeyBar
 from tui.widgets.line import Line
 from tui.words import Words
@@ -50,9 +51,7 @@ class RejectScreen(BoxScreen[Rejection | None]):
             yield Line(classes="label", id="reject-why")
             yield OptionList(id="reject-reasons", markup=False)
             yield Line(classes="label", id="reject-right")
-            field = TextArea(soft_wrap=True, show_line_numbers=False, highlight_cursor_line=False, id="reject-answer")
-            field.cursor_blink = False
-            yield field
+            yield Area(id="reject-answer")
             yield KeyBar()
 
     def on_mount(self) -> None:
@@ -77,16 +76,16 @@ class RejectScreen(BoxScreen[Rejection | None]):
         if event.character in tuple("1234567") and isinstance(self.focused, OptionList):
             event.stop()
             self.query_one(OptionList).highlighted = int(event.character or 1) - 1
-            self.query_one(TextArea).focus()
+            self.query_one(Area).focus()
 
     def on_option_list_option_selected(self, _: OptionList.OptionSelected) -> None:
         """The reason is chosen; on to the right answer."""
-        self.query_one(TextArea).focus()
+        self.query_one(Area).focus()
 
     def action_submit(self) -> None:
         """Done."""
         place = self.query_one(OptionList).highlighted or 0
-        self.dismiss(Rejection(REASONS[place], self.query_one(TextArea).text.strip()))
+        self.dismiss(Rejection(REASONS[place], self.query_one(Area).text.strip()))
 
     def action_drop(self) -> None:
         """Keep the draft after all."""

@@ -10,12 +10,13 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Input, TextArea
+from textual.widgets import Input
 
 from tui.keys import bindings
 from tui.screens.base import BoxScreen
 from tui.state import Meta
 from tui.text import inert
+from tui.widgets.field import Area, Field
 from tui.widgets.keybar import KeyBar
 from tui.widgets.line import Line
 from tui.words import Words
@@ -38,26 +39,17 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
             yield Line(id="form-draft")
             yield Line(classes="label", id="wrap-satisfaction-label")
             known = "" if self.meta.satisfaction is None else str(self.meta.satisfaction)
-            yield Input(known, restrict="[1-5]?", id="wrap-satisfaction")
+            yield Field(known, restrict="[1-5]?", id="wrap-satisfaction")
             yield Line(classes="label", id="wrap-tags-label")
-            yield Input(", ".join(self.meta.tags), id="wrap-tags")
+            yield Field(", ".join(self.meta.tags), id="wrap-tags")
             yield Line(classes="label", id="wrap-notes-label")
-            yield TextArea(
-                inert(self.meta.notes),
-                soft_wrap=True,
-                show_line_numbers=False,
-                highlight_cursor_line=False,
-                id="wrap-notes",
-            )
+            yield Area(self.meta.notes, id="wrap-notes")
             yield Line(classes="label", id="wrap-close-label")
-            yield Input("1", restrict="[01]?", id="wrap-close")
+            yield Field("1", restrict="[01]?", id="wrap-close")
             yield KeyBar()
 
     def on_mount(self) -> None:
         """Begin with the satisfaction."""
-        for field in self.query(Input):
-            field.cursor_blink = False
-        self.query_one(TextArea).cursor_blink = False
         self.relabel(self.words)
         self.query_one("#wrap-satisfaction").focus()
 
@@ -77,7 +69,7 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
         tags = [tag.strip() for tag in self.query_one("#wrap-tags", Input).value.replace("，", ",").split(",")]
         if (kept := list(dict.fromkeys(tag for tag in tags if tag))) != list(self.meta.tags):
             out["tags"] = kept
-        if (notes := self.query_one(TextArea).text.strip()) != self.meta.notes:
+        if (notes := self.query_one(Area).text.strip()) != self.meta.notes:
             out["notes"] = notes
         status = "closed" if self.query_one("#wrap-close", Input).value == "1" else "open"
         if status != self.meta.status:

@@ -13,6 +13,7 @@ from typing import Any
 
 from runtime import events
 from tui.state.turn import Phase, Turn, decide, hear, retire, stored_turn
+from tui.text import inert
 
 MAX_TURNS = 60
 """Turns kept on screen; older ones are in the journal."""
@@ -134,7 +135,7 @@ def reply(thread: Thread, at: float) -> Thread:
     text = thread.composer.strip()
     if turn is None or not text:
         return thread
-    draft = turn.draft.strip()
+    draft = inert(turn.draft).strip()  # as the field shows it
     usable = turn.phase is Phase.DONE and draft
     verdict = ("accepted" if text == draft else "edited") if usable else "replied"
     ended = decide(retire(turn, "sent"), verdict, text, at)

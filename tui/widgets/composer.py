@@ -45,8 +45,8 @@ class Composer(TextArea):
             self.set_class(mode is Mode.REPLY, "reply-mode")
 
     def set_text(self, text: str) -> None:
-        """Replace the text, the cursor behind it."""
-        self.load_text(text)
+        """Replace the text, made inert, the cursor behind it: a draft may be edited whose writer was fooled."""
+        self.load_text(inert(text))
         self.move_cursor(self.document.end)
 
     def action_newline(self) -> None:

@@ -27,16 +27,21 @@ class KeyBar(Line):
         super().__init__()
         self._acts: tuple[Act, ...] = ()
         self._words: Words | None = None
+        self._width = 0
 
     def show(self, acts: Iterable[Act], words: Words) -> None:
         """Show these acts."""
-        self._acts, self._words = tuple(acts), words
+        before = self._acts, self._words, self._width
+        self._acts, self._words, self._width = tuple(acts), words, self.app.size.width
+        if before == (self._acts, self._words, self._width):
+            return
         width = self.content_size.width or self.app.size.width - 2
         self.put(Content(" " * GAP).join(_button(act, words) for act in fitting(self._acts, words, width)))
 
     def on_resize(self, _: events.Resize) -> None:
         """Fit again."""
         if self._words is not None:
+            self._width = 0
             self.show(self._acts, self._words)
 
 
