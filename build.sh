@@ -104,7 +104,8 @@ run_tests() {
     .venv/bin/lint-imports
     .venv/bin/python edgedesk.py models fetch smollm2-135m-instruct >/dev/null ||
         say "  going on without the base model; tests that need it say so"
-    .venv/bin/python -m pytest "${slow[@]}"
+    # A file of tests stays with one process, so that what its fixtures make is made once; each computes with one core.
+    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n "$(nproc)" --dist loadfile "${slow[@]}"
 }
 
 wheels() {
