@@ -101,7 +101,7 @@ def searchers(
 
 
 def measure(search: Search, queries: list[Query]) -> dict[str, float]:
-    """hit@1/5/10 and the times of one searcher."""
+    """hit@1/5/10, mean reciprocal rank and the times of one searcher."""
     ranks, times = [], []
     for query in queries:
         started = time.perf_counter()
@@ -110,6 +110,7 @@ def measure(search: Search, queries: list[Query]) -> dict[str, float]:
         gold = {name.split("#")[0] for name in query.gold}
         ranks.append(next((rank for rank, name in enumerate(found, start=1) if name in gold), DEPTH + 1))
     out = {f"hit@{depth}": float(np.mean([rank <= depth for rank in ranks])) for depth in (1, 5, 10)}
+    out["mrr"] = float(np.mean([1 / rank if rank <= DEPTH else 0.0 for rank in ranks]))
     return out | {"p50_ms": float(np.median(times)), "p95_ms": float(np.quantile(times, 0.95))}
 
 
@@ -129,7 +130,9 @@ def main() -> int:
     }
     figures: dict[str, dict[str, dict[str, float]]] = {}
     missing = []
-    print(f"{'set':<16}{'n':>5}  {'search':<10}{'hit@1':>7}{'hit@5':>7}{'hit@10':>7}{'p50 ms':>9}{'p95 ms':>8}")
+    print(
+        f"{'set':<16}{'n':>5}  {'search':<10}{'hit@1':>7}{'hit@5':>7}{'hit@10':>7}{'MRR':>7}{'p50 ms':>9}{'p95 ms':>8}"
+    )
     for name, load in sources.items():
         try:
             articles, queries = load()
@@ -145,7 +148,8 @@ def main() -> int:
                 row = figures[name][peer] = measure(search, queries)
                 print(
                     f"{name:<16}{len(queries):>5}  {peer:<10}"
-                    f"{row['hit@1']:>7.2f}{row['hit@5']:>7.2f}{row['hit@10']:>7.2f}{row['p50_ms']:>9.1f}{row['p95_ms']:>8.1f}"
+                    f"{row['hit@1']:>7.2f}{row['hit@5']:>7.2f}{row['hit@10']:>7.2f}{row['mrr']:>7.3f}"
+                    f"{row['p50_ms']:>9.1f}{row['p95_ms']:>8.1f}"
                 )
     means = {peer: float(np.mean([figures[name][peer]["hit@5"] for name in figures])) for peer in (*PEERS, "edgedesk")}
     ratio = means["edgedesk"] / max(means[peer] for peer in PEERS)

@@ -64,7 +64,8 @@ def render_article(article: Article) -> str:
         "lang": article.lang,
         "topic": article.topic or None,
         "audience": article.audience,
-        "product": article.product or None,
+        "product": list(article.product),
+        "branch": list(article.branch),
         "valid_from": article.valid_from,
         "valid_until": article.valid_until,
     }

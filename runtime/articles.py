@@ -22,7 +22,7 @@ _TITLE = re.compile(r"^#\s+(?P<text>.+?)\s*$")
 _ID = re.compile(r"\w[\w.-]*")
 _LANG = re.compile(r"[a-z]{2}")
 _FENCE = re.compile(r"^\s{0,3}(```|~~~)")
-_FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product"}
+_FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product", "branch"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,17 @@ class Article:
     sections: tuple[Section, ...]
     topic: str = ""
     audience: Literal["public", "internal"] = "public"
-    product: str = ""
+    product: tuple[str, ...] = ()
+    """The models it is about; none = it is about no particular one."""
+    branch: tuple[str, ...] = ()
+    """The branches it holds in; none = all."""
     valid_from: date | None = None
     valid_until: date | None = None
+
+    def fits(self, *, branch: str = "", product: str = "") -> bool:
+        """Whether it holds in a branch and is not about other products than this one; "" asks for neither."""
+        here = not branch or not self.branch or branch.casefold() in map(str.casefold, self.branch)
+        return here and (not product or not self.product or product.casefold() in map(str.casefold, self.product))
 
     def valid_on(self, day: date) -> bool:
         """Whether the article may be used on that day (both bounds included)."""
@@ -118,7 +126,8 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
         sections=tuple(sections),
         topic=_word(front, "topic"),
         audience=audience,
-        product=_word(front, "product"),
+        product=_words(front, "product"),
+        branch=_words(front, "branch"),
         valid_from=_date(front, "valid_from", path),
         valid_until=_date(front, "valid_until", path),
     )
@@ -194,6 +203,13 @@ def _word(front: dict[str, Any], key: str) -> str:
     """A value as text; "" when it is absent or left empty."""
     value = front.get(key)
     return "" if value is None else str(value)
+
+
+def _words(front: dict[str, Any], key: str) -> tuple[str, ...]:
+    """A value, or a list of them, as texts."""
+    value = front.get(key)
+    many = value if isinstance(value, list) else [value]
+    return tuple(str(one) for one in many if one is not None and str(one))
 
 
 def _date(front: dict[str, Any], key: str, path: Path) -> date | None:

@@ -142,6 +142,14 @@ class Desk:
                 f"the question makes a prompt of {count:,} tokens, {self._room:,} fit", hint="ask a shorter question"
             )
 
+    def search(
+        self, question: str, *, lang: str | None, limit: int, product: str = "", internal: bool = True
+    ) -> list[Hit]:
+        """The sections that answer a question in this branch, best first."""
+        return self.retriever.search(
+            question, lang=lang, limit=limit, branch=self.settings.branch, product=product, internal=internal
+        )
+
     def read_ahead(self, request: TypingRequest) -> Typed:
         """Look up and read a question while it is typed, see `runtime.ahead`; nothing of it is stored."""
         if not self.settings.read_ahead:
@@ -164,7 +172,7 @@ class Desk:
         if action(None) != "retrieve":
             return None
         searched = whole(question, earlier_questions(request, before))
-        hits = self.retriever.search(searched, lang=lang, limit=self.spec.articles)
+        hits = self.search(searched, lang=lang, limit=self.spec.articles)
         safe = [hit for hit in hits if not orders(hit.section.text)]
         if action([hit.similarity for hit in safe]) != "generate":
             return None
@@ -221,7 +229,7 @@ class Desk:
             return
         earlier = earlier_questions(work.request, work.before)
         work.query = whole(question, earlier)
-        hits = self.retriever.search(work.query, lang=lang, limit=self.spec.articles)
+        hits = self.search(work.query, lang=lang, limit=self.spec.articles)
         if named := entities([*earlier, question]):
             work.reading |= {"entities": named}
         work.found = tuple(_found(hit) for hit in hits)

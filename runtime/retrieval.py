@@ -132,12 +132,15 @@ class Retriever:
         lang: str | None,
         limit: int,
         internal: bool = True,
+        branch: str = "",
+        product: str = "",
         today: date | None = None,
     ) -> list[Hit]:
         """The best `limit` sections, best first, at most one per reference, not all of one article (`spread`).
 
         Only sections in the question's language (`lang`, or guessed from its script) are looked at; if no article is
-        written in it, all are. Articles outside their dates on `today`, and internal ones unless `internal`, are not.
+        written in it, all are. Articles outside their dates on `today`, those of other branches than `branch` or other
+        products than `product` where these are given, and internal ones unless `internal`, are not.
         """
         import numpy as np
 
@@ -147,7 +150,10 @@ class Retriever:
         allowed = [
             number
             for number, (article, section) in enumerate(self._rows)
-            if article.lang in only and article.valid_on(day) and (internal or section.audience == "public")
+            if article.lang in only
+            and article.valid_on(day)
+            and article.fits(branch=branch, product=product)
+            and (internal or section.audience == "public")
         ]
         if not allowed or limit < 1:
             return []

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     """The certificate chain (PEM) of the TCP port."""
     tls_key: Path | None = None
     """Its private key (PEM)."""
+    branch: str = Field(default="", max_length=64)
+    """This branch's name, as articles give it in `branch`; articles of other branches are not found."""
     log_text: bool = False
     """Write questions and answers into the log as well; they may hold personal data."""
 

@@ -1,7 +1,7 @@
 """What the branch knows: articles, and search in them.
 
 GET /v1/articles/{article}   ?lang=             {article, title, lang, audience, topic, sections: [citation…]}
-GET /v1/search               ?q= &lang= &limit= {citations: [citation…]}
+GET /v1/search               ?q= &lang= &limit= &product= &internal= {citations: [citation…]}
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ def routes(service: Service) -> APIRouter:
         }
 
     @router.get("/search")
-    def search(q: str, lang: str | None = None, limit: int = 10) -> dict[str, Any]:
-        """The sections nearest to a question, best first."""
+    def search(
+        q: str, lang: str | None = None, limit: int = 10, product: str = "", *, internal: bool = True
+    ) -> dict[str, Any]:
+        """The sections nearest to a question, best first; of articles about `product`, and only what is published."""
         desk = service.ready_desk()
         desk.admit(AskRequest(question=q or " "))
-        hits = desk.retriever.search(q, lang=lang, limit=max(1, min(limit, MAX_SEARCH)))
+        hits = desk.search(q, lang=lang, limit=max(1, min(limit, MAX_SEARCH)), product=product, internal=internal)
         return {"citations": [Citation.of(hit.section, hit.score).model_dump() for hit in hits]}
 
     return router

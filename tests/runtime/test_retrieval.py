@@ -277,3 +277,27 @@ def test_a_bundle_is_searched_as_it_lies(make_bundle, tmp_path: Path) -> None:  
 def test_nothing_to_search_is_said(embedder: Embedder, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no article"):
         Retriever.build([], embedder, tmp_path)
+
+
+def test_articles_of_other_branches_and_products_are_not_found(embedder: Embedder, tmp_path: Path) -> None:
+    rows = {
+        "all": "",
+        "here": "branch: Riverside\n",
+        "two": "branch: [riverside, 河滨店]\nproduct: NL-TV-55\n",
+        "there": "branch: 河滨店\n",
+        "other": "product: [EL-4, EL-5]\n",
+    }
+    for name, front in rows.items():
+        text = f"---\nid: {name}\nlang: en\n{front}---\n\nThe counter opens at nine.\n"
+        (tmp_path / f"{name}.md").write_text(text, encoding="utf-8")
+    with Retriever.build(load_articles(tmp_path), embedder, tmp_path / "index") as made:
+
+        def found(**only: str) -> set[str]:
+            hits = made.search("When does the counter open?", lang="en", limit=9, today=TODAY, **only)  # type: ignore[arg-type]
+            return {hit.section.article for hit in hits}
+
+        assert found() == set(rows)
+        assert found(branch="RIVERSIDE") == {"all", "here", "two", "other"}
+        assert found(branch="河滨店") == {"all", "two", "there", "other"}
+        assert found(product="nl-tv-55") == {"all", "here", "two", "there"}
+        assert found(branch="elsewhere", product="el-5") == {"all", "other"}
