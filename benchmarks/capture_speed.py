@@ -4,9 +4,9 @@ Both teach the same student (SmolLM2-135M cut to 20 of its 30 layers) on the sam
 KL on reply tokens; TRL's trainer keeps the teacher in memory and asks it at every step, the project reads what the
 teacher said once. Two comparisons, in turns within one run:
 
-    same sequences   a step is one record, one sequence, alike token by token; the bar is on this one
-    same records     a step is a pack of records about the same articles: TRL reads each with its articles as a batch
-                     of sequences, the project reads the articles once
+    same records     a step is some eight records about the same articles, the batch of a build: TRL reads each with its
+                     articles as a sequence of its own, the project reads the articles once; the bar is on this one
+    same sequences   a step is one record, one sequence, alike token by token: what the capture alone brings
 
 Tokens are those of the records' own prompts and replies, counted alike for both. Reading the teacher once is left out
 of the project's time and printed beside it, in seconds a token.
@@ -44,7 +44,7 @@ from runtime.prompt import PromptSpec
 from runtime.record import Record
 from runtime.tokenizer import JsonTokenizer
 
-BARS = {"same sequences": Bar(least=2.0)}
+BARS = {"same records": Bar(least=2.0)}
 LAYERS = 20
 IGNORED = -100
 """TRL's label of tokens that are not learned."""

@@ -101,7 +101,6 @@ def work(run: Run) -> None:
         give_back()
         run.figures["capture, peak GB"] = round(peak.megabytes / 1024, 2)
         run.figures["capture, tokens/s"] = round(figures["tokens"] / seconds, 2)
-        run.figures["capture, bytes a position"] = figures["bytes_a_position"]
         captured = list(read_capture(out))
         ends: list[float] = []
         say("learning")

@@ -146,6 +146,11 @@ def _captured_row(
     logits, every = teacher.read(pack)
     top = [top_logprobs(rows[:, :vocabulary], k) for rows in logits]
     logprobs, ids = (torch.cat(column).cpu() for column in zip(*top, strict=True))
+    if not logprobs.isfinite().all():
+        raise ModelError(
+            f"the teacher's probabilities are no numbers (records {', '.join(pack.records[:3])} …)",
+            hint="what was captured before is kept; the file may be damaged, or its weights too large for bf16",
+        )
     kept = every if states else None
     row = {
         "tokens": list(pack.tokens),

@@ -15,9 +15,10 @@ import torch
 
 from distill.capture import capture, read_capture, top_logprobs
 from distill.packs import Pack
+from distill.parts import Parts
 from distill.reading import forward
 from runtime import files
-from runtime.errors import IntegrityError, SpaceError
+from runtime.errors import IntegrityError, ModelError, SpaceError
 from runtime.manifest import stage
 
 from .conftest import disk_of
@@ -159,6 +160,22 @@ def test_a_disk_that_fills_up_keeps_the_capture_of_the_last_run(
     with pytest.raises(SpaceError):
         stage(folder, "capture", {"k": 8}, work)
     assert {row.ids.shape[1] for row in read_capture(folder / "capture.parquet")} == {4}
+
+
+def test_a_teacher_that_gives_no_numbers_is_refused_and_what_was_captured_stays(
+    tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.capture.PART_PACKS", 1)
+    parts = Parts(tmp_path / "parts", {})
+    good, bad = open_model(tiny_llama), open_model(tiny_llama)
+    with torch.no_grad():
+        bad.model.norm.weight[3] = float("nan")
+    monkeypatch.setattr(parts, "remove", lambda: None)
+    capture(good, packs[:1], tmp_path / "c.parquet", parts=parts)
+    with pytest.raises(ModelError, match="no numbers"):
+        capture(bad, packs[:2], tmp_path / "c.parquet", parts=parts)
+    assert parts.path(0).is_file()
+    assert not parts.path(1).exists()
 
 
 def test_too_little_space_is_said_before_the_teacher_runs(
