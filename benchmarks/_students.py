@@ -7,24 +7,30 @@ model and not retrieval. Knows nothing of what is claimed.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distill.corpus import neighbour_finder
+from distill.device import autocast
+from distill.packs import Pack
+from distill.reading import target_states
 from quantize.gguf_writer import write_gguf
 from runtime.answer_eval import answer_questions, load_questions, sample
 from runtime.answer_figures import Answered
 from runtime.articles import Section
 from runtime.progress import bar
 from runtime.prompt import PromptSpec
-from runtime.record import Question
+from runtime.record import Question, Record
 from runtime.retrieval import Hit
 
 ROOT = Path(__file__).parents[1]
 BESIDE = 2
 """Sections shown beside the one that answers."""
 RESAMPLES = 2000
+FIGURE = re.compile(r"\d+(?:[.,:]\d+)*")
+"""Prices, times, days, measures."""
 
 
 class Shown:
@@ -58,6 +64,45 @@ def questions_for(patterns: Sequence[str], sections: Mapping[str, Section], lang
     """Up to `count` answerable questions of one language that rest on these sections."""
     asked = load_questions(patterns, [lang])
     return sample([q for q in asked if q.answerable and q.evidence and q.evidence[0] in sections], count)
+
+
+def records_as_questions(records: Sequence[Record], sections: Mapping[str, Section], count: int) -> list[Question]:
+    """Up to `count` held-out records as questions: the facts are the figures in the reply that the section has too.
+
+    Conversations of one turn, one question a reply. A small model that fails at indirect questions finds these.
+    """
+    out: dict[str, Question] = {}
+    for record in records:
+        if record.context or not record.evidence or record.evidence[0] not in sections:
+            continue
+        said = dict.fromkeys(FIGURE.findall(record.response))
+        found = [figure for figure in said if figure in FIGURE.findall(sections[record.evidence[0]].text)]
+        if found and record.response not in out:
+            out[record.response] = Question(
+                id=record.id,
+                lang=record.lang,
+                question=record.query,
+                evidence=record.evidence,
+                facts=tuple((figure,) for figure in found),
+            )
+    return sample(list(out.values()), count)
+
+
+def nats(model: Any, packs: Sequence[Pack]) -> float:
+    """Mean surprise at the packs' reply tokens, their articles read as they are laid out."""
+    import torch
+
+    total, count = 0.0, 0
+    for pack in packs:
+        index = pack.reply_targets()
+        words = torch.tensor(pack.tokens)[torch.tensor(index) + 1]
+        with torch.no_grad(), autocast("auto"):
+            for start, states in target_states(model.eval(), pack):
+                logits = model.lm_head(states)[: len(index) - start].float()
+                target = words[start : start + len(logits)]
+                total += float(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
+        count += len(index)
+    return total / count
 
 
 def ask(

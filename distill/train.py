@@ -68,6 +68,8 @@ class DistillSettings(TrainSettings):
     alpha: int = Field(default=32, ge=1)
     modules: tuple[str, ...] = ()
     """With a rank: names of the linear layers that get adapters, empty = all of the decoder."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """With a rank: share of an adapter's inputs dropped in training."""
     frozen: Literal["f32", "bf16"] = "f32"
     """With a rank: what the weights that do not learn are kept in; bf16 halves them, and rounds them for good."""
 
@@ -153,7 +155,7 @@ def distill(
 
     if not settings.rank:
         return _run(student, list(captured), loss, settings, scratch, advance)
-    wrapped = _adapters(student, settings, dropout=0.0)
+    wrapped = _adapters(student, settings)
     core = wrapped.get_base_model()
     figures = _run(wrapped, list(captured), lambda _, row: loss(core, row), settings, scratch, advance)
     wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
@@ -166,7 +168,7 @@ def tune(
     """Train LoRA adapters on the packs' replies; returns the wrapped model (to be merged) and figures."""
     import torch
 
-    wrapped = _adapters(student, settings, dropout=settings.dropout)
+    wrapped = _adapters(student, settings)
     core = wrapped.get_base_model()
 
     def loss(_model: Any, pack: Pack) -> torch.Tensor:
@@ -181,7 +183,7 @@ def tune(
     return wrapped.float(), figures
 
 
-def _adapters(student: Any, settings: LoraSettings | DistillSettings, *, dropout: float) -> Any:
+def _adapters(student: Any, settings: LoraSettings | DistillSettings) -> Any:
     """The student with LoRA adapters, nothing else of it trainable; `UsageError` for a layer it does not have."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -194,7 +196,7 @@ def _adapters(student: Any, settings: LoraSettings | DistillSettings, *, dropout
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        lora_dropout=dropout,
+        lora_dropout=settings.dropout,
         target_modules=list(settings.modules) or "all-linear",
         task_type="CAUSAL_LM",
     )
