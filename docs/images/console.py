@@ -1,6 +1,9 @@
 """Takes the README's picture: the real console asks the real server of a home, and the screen is kept as SVG.
 
-python docs/images/console.py HOME "QUESTION" docs/images/console.svg [en|zh]
+    python docs/images/console.py HOME "QUESTION" … docs/images/console.svg
+
+Each question is a customer of their own; the first draft is accepted. The pictures of the agent's tour are taken in a
+real terminal, by EDGEDESK_PICTURES=docs/images pytest tests/tui/test_terminal.py -k agents_day.
 """  # noqa: INP001 - a script beside its pictures, not a package
 
 from __future__ import annotations
@@ -11,25 +14,31 @@ from pathlib import Path
 
 from tui.app import Console
 from tui.desk import ServerDesk
-from tui.state import Link
+from tui.state import Link, NewConversation, Typed
 from tui.words import Words
 
 
-async def take(home: Path, question: str, lang: str) -> str:
-    """Ask, wait for the whole answer; the screen as SVG."""
-    app = Console(ServerDesk(home), Words(lang))
-    async with app.run_test(size=(100, 28)) as pilot:
+async def take(home: Path, questions: list[str]) -> str:
+    """Ask, wait for the whole answers; the screen as SVG."""
+    app = Console(ServerDesk(home), Words("en"))
+    async with app.run_test(size=(132, 34)) as pilot:
         while app.state.link is not Link.READY:
             await pilot.pause(0.1)
-        for letter in question:
-            await pilot.press(letter)
-        await pilot.press("enter")
-        while app.state.current is None or app.state.current.busy:
+        for number, question in enumerate(questions):
+            app.dispatch(NewConversation())
+            app.dispatch(Typed(question))
+            app.doing.send()
+            while app.state.current is None or app.state.current.busy:
+                await pilot.pause(0.1)
+            if number == 0:
+                app.doing.do("accept")
+                app.doing.do("accept")  # where a figure is marked, it is accepted all the same
+        while len(app.state.inbox) < len(questions) or app.state.unsaved():
             await pilot.pause(0.1)
-        await pilot.pause()
+        await pilot.pause(0.5)
         return app.export_screenshot(title="edgedesk console")
 
 
 if __name__ == "__main__":
-    picture = asyncio.run(take(Path(sys.argv[1]), sys.argv[2], sys.argv[4] if len(sys.argv) > 4 else "en"))
-    Path(sys.argv[3]).write_text(picture, encoding="utf-8")
+    picture = asyncio.run(take(Path(sys.argv[1]), sys.argv[2:-1]))
+    Path(sys.argv[-1]).write_text(picture, encoding="utf-8")

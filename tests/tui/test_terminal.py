@@ -82,6 +82,11 @@ class Terminal:
         """The text stands on a row, or a Chinese run of it goes over from one row to the next."""
         self.until(lambda: text in self.text() or text in "".join(row.strip(" ▎│") for row in self.text().splitlines()))
 
+    def leave(self, title: str) -> None:
+        """Close a box, and wait until it is gone: Escape and a key right behind it are Alt with that key."""
+        self.press("Escape")
+        self.until(lambda: title not in self.text())
+
     def keep(self, name: str) -> None:
         """A picture of the screen for the docs, where EDGEDESK_PICTURES names their folder."""
         if folder := os.environ.get("EDGEDESK_PICTURES"):
@@ -202,6 +207,7 @@ def test_an_agents_day_in_a_terminal(
         terminal.sees("What would have been right")
         terminal.type("5")
         terminal.type("三十天内。")
+        terminal.sees("三十天内。")
         terminal.keep("tour-reject")
         terminal.press("C-s")
         terminal.sees("Draft · rejected · out of date")
@@ -212,17 +218,17 @@ def test_an_agents_day_in_a_terminal(
         terminal.press("Enter")
         terminal.sees("What was tried")
         terminal.keep("tour-card")
-        terminal.press("Escape")
+        terminal.leave("Hand-off card")
         terminal.sees("complaint (nobody has it yet)")
 
         terminal.press("C-g")
         terminal.sees("Sections found, with their scores")
         terminal.keep("tour-why")
-        terminal.press("Escape")
+        terminal.leave("Why this draft")
         terminal.press("C-l")
         terminal.sees("3 rows wait")
         terminal.keep("tour-leaves")
-        terminal.press("Escape")
+        terminal.leave("What would leave")
 
         terminal.press("C-n")
         terminal.sees("Type what the customer says")

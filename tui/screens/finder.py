@@ -79,7 +79,7 @@ class FinderScreen(BoxScreen[Found | None]):
         """Begin with everything."""
         self.query_one(Input).focus()
         self.relabel(self.words)
-        self.run_worker(partial(self._look, "", 0.0), exclusive=True)
+        self._begin("", 0.0)
 
     def relabel(self, words: Words) -> None:
         """Paint in this language."""
@@ -88,7 +88,11 @@ class FinderScreen(BoxScreen[Found | None]):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         """Look again once the typing pauses."""
-        self.run_worker(partial(self._look, message.value, self._pause_s), exclusive=True)
+        self._begin(message.value, self._pause_s)
+
+    def _begin(self, text: str, pause_s: float) -> None:
+        look = partial(self._look, text, pause_s)
+        self.run_worker(look, exclusive=True)  # type: ignore[arg-type]  # it takes any async function
 
     async def _look(self, text: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)

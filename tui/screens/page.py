@@ -63,7 +63,7 @@ class PageScreen(BoxScreen[None]):
         """Paint in this language; the text is made anew, since it is in words too."""
         super().relabel(words)
         self.note(words("page.loading"))
-        self.run_worker(self._fetch, exclusive=True)
+        self.run_worker(self._fetch, exclusive=True)  # type: ignore[arg-type]  # it takes any async function
 
     async def _fetch(self) -> None:
         try:

@@ -72,11 +72,16 @@ class RejectScreen(BoxScreen[Rejection | None]):
         options.highlighted = marked
 
     def on_key(self, event: events.Key) -> None:
-        """A digit names the reason and leads on to the right answer."""
-        if event.character in tuple("1234567") and isinstance(self.focused, OptionList):
-            event.stop()
-            self.query_one(OptionList).highlighted = int(event.character or 1) - 1
-            self.query_one(Area).focus()
+        """A digit names the reason and leads on to the right answer; any other letter begins that."""
+        if not event.is_printable or event.character is None:
+            return
+        event.stop()
+        answer = self.query_one(Area)
+        if event.character in "1234567" and isinstance(self.focused, OptionList):
+            self.query_one(OptionList).highlighted = int(event.character) - 1
+        else:  # In a burst the rest arrives by the way the digit took.
+            answer.insert(event.character)
+        self.set_focus(answer)
 
     def on_option_list_option_selected(self, _: OptionList.OptionSelected) -> None:
         """The reason is chosen; on to the right answer."""
