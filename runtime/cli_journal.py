@@ -38,7 +38,8 @@ def backup(
     from runtime.journal_care import backup as copy
 
     with counter("copying", unit="pages") as step:
-        size = copy(find_home(home) / FILE_NAME, target.absolute(), step)
+        where = find_home(home)
+        size = copy(where / FILE_NAME, target.absolute(), step, _key(where))
     typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"{target}: {size:,} bytes")
 
 
@@ -55,7 +56,8 @@ def search(
     from runtime.journal_care import open_reading
     from runtime.journal_search import search as find
 
-    with closing(open_reading(find_home(home) / FILE_NAME)) as db:
+    where = find_home(home)
+    with closing(open_reading(where / FILE_NAME, _key(where))) as db:
         found = find(db, query, limit)
     if as_json:
         typer.echo(json.dumps({"turns": [asdict(one) for one in found]}, ensure_ascii=False))
@@ -66,6 +68,40 @@ def search(
         typer.echo(f"{one.asked[:16]}  {one.conversation}/{one.turn}")
         typer.echo(printable(f"  ? {one.question}"))
         typer.echo(printable(f"  > {one.reply or one.draft}"))
+
+
+@app.command(epilog="Example: edgedesk journal encrypt --key-file /media/key/branch.key")
+def encrypt(
+    key_file: Annotated[Path, typer.Option(help="The key's file, on another disk or stick; made if it is not there.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the journal; from then on `journal_key` in settings.toml must name the key's file."""
+    from runtime.errors import InputError
+    from runtime.home import find_home, hold
+    from runtime.journal import FILE_NAME
+    from runtime.journal_care import seal
+    from runtime.sealed import make_key, read_key
+
+    where = find_home(home)
+    path = key_file.absolute()
+    with hold(where, "journal encrypt"):
+        if not (where / FILE_NAME).is_file():
+            raise InputError("there is no journal yet", where=str(where), hint="set journal_key; it begins encrypted")
+        if not path.exists():
+            make_key(path)
+        key = read_key(path, where)
+        assert key is not None
+        turns = seal(where / FILE_NAME, key)
+    say(f'add to {where / "settings.toml"}: journal_key = "{path}"; without that file nobody reads the journal again')
+    typer.echo(json.dumps({"turns": turns}) if as_json else f"{turns} turns encrypted")
+
+
+def _key(home: Path) -> str | None:
+    from runtime.sealed import read_key
+    from runtime.settings import load_settings
+
+    return read_key(load_settings(home).journal_key, home)
 
 
 @app.command(epilog="Example: edgedesk journal prune --keep-days 365 --redact-after-days 30")
@@ -90,7 +126,7 @@ def prune(
     bundle = current_bundle(where)
     rule = retention(bundle)
     public = bundle.public_text()
-    with hold(where, "journal prune"), Journal(where / FILE_NAME) as journal:
+    with hold(where, "journal prune"), Journal(where / FILE_NAME, key=_key(where)) as journal:
         done = journal.prune(
             keep_days=rule.keep_days if keep_days is None else keep_days,
             redact_after_days=rule.redact_after_days if redact_after_days is None else redact_after_days,

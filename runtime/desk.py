@@ -39,6 +39,7 @@ from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, read_
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Emotion
 from runtime.redact import Redactor
+from runtime.sealed import read_key
 from runtime.settings import Settings
 from runtime.store import current_bundle
 from runtime.turn import Work, details, done
@@ -61,7 +62,7 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
 
     with ExitStack() as stack:
         bundle = current_bundle(home)
-        journal = stack.enter_context(Journal(home / FILE_NAME))
+        journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
         forget(journal, bundle)
         retriever = stack.enter_context(
             Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)

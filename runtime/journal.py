@@ -25,6 +25,7 @@ from runtime.errors import IntegrityError, MissingError, SpaceError
 from runtime.journal_care import Pruned, Salvage, is_sound, prune, rescue, set_aside
 from runtime.journal_search import FoundTurn, index_turn, search
 from runtime.journal_tables import MIGRATIONS, migrate
+from runtime.sealed import check_key, connect, database_errors
 
 FILE_NAME = "journal.sqlite"
 
@@ -112,19 +113,23 @@ class Feedback:
 class Journal:
     """An open journal. Safe to call from several threads; use `close`, or `with`."""
 
-    def __init__(self, path: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, path: Path, *, key: str | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """Open or begin a journal; with a `key` (`runtime.sealed`) it is encrypted."""
         self.path = path
         self._now = now
         self._lock = threading.RLock()
         path.parent.mkdir(parents=True, exist_ok=True)
+        check_key(path, key)
         # Made by us with its mode: SQLite gives the log beside it the same one.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         path.chmod(0o600)
         self.salvaged: Salvage | None = None
-        aside = None if is_sound(path) else set_aside(path, now())
+        aside = None if is_sound(path, key) else set_aside(path, now())
         if aside:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = connect(path, key)
         try:
             with self._errors():
                 self._db.execute("PRAGMA journal_mode = WAL")
@@ -133,7 +138,7 @@ class Journal:
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._migrate()
                 if aside:
-                    self.salvaged = rescue(aside, self._db)
+                    self.salvaged = rescue(aside, self._db, key)
                 self._end_cut_turns()
         except BaseException:
             self._db.close()
@@ -365,7 +370,7 @@ class Journal:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except database_errors() as error:
             code = getattr(error, "sqlite_errorcode", None)
             if code == sqlite3.SQLITE_FULL:
                 raise SpaceError(

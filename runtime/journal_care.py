@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from runtime.errors import IntegrityError, MissingError
 from runtime.files import fsync_folder, full_disk_is_an_error
 from runtime.journal_search import forget_conversation, index_all, index_turn
 from runtime.journal_tables import KEPT
 from runtime.salvage import Row, salvage_rows
+from runtime.sealed import check_key, connect, constraint_errors, database_errors, mark_sealed
 
 Count = Callable[[float, float], None]
 _COPY_PAGES = 256
@@ -64,21 +64,22 @@ class Pruned:
         return asdict(self)
 
 
-def open_reading(path: Path) -> sqlite3.Connection:
+def open_reading(path: Path, key: str | None = None) -> sqlite3.Connection:
     """A connection that can neither write nor checkpoint, safe beside the one that writes."""
     if not path.is_file():
         raise MissingError("there is no journal yet", where=str(path), hint="it begins with the first question")
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    check_key(path, key)
+    return connect(path, key, read_only=True)
 
 
-def is_sound(path: Path) -> bool:
+def is_sound(path: Path, key: str | None = None) -> bool:
     """Whether SQLite can read every page of the file; an empty file is sound."""
     if not path.stat().st_size:
         return True
     try:
-        with closing(open_reading(path)) as db:
+        with closing(open_reading(path, key)) as db:
             return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
-    except sqlite3.DatabaseError as error:
+    except database_errors() as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return False
         raise
@@ -99,12 +100,15 @@ def set_aside(path: Path, now: datetime) -> Path:
     return aside
 
 
-def rescue(aside: Path, db: sqlite3.Connection) -> Salvage:
+def rescue(aside: Path, db: sqlite3.Connection, key: str | None = None) -> Salvage:
     """Put every row of a damaged journal that can be read into a new, empty one; one transaction."""
     found: dict[str, list[Row]] = {table: [] for table in KEPT}
-    for row in salvage_rows(aside):
-        if table := _table(row):
-            found[table].append(row)
+    if key is None:
+        for row in salvage_rows(aside):
+            if table := _table(row):
+                found[table].append(row)
+    else:
+        found = {table: _readable(aside, key, table) for table in KEPT}
     # Of two versions of a turn the one that has ended is the newer.
     found["turn"].sort(key=lambda row: row[10] is None)
     kept = dict.fromkeys(KEPT, 0)
@@ -118,7 +122,7 @@ def rescue(aside: Path, db: sqlite3.Connection) -> Salvage:
                 try:
                     done = db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - ours
                     kept[table] += done.rowcount
-                except sqlite3.IntegrityError:
+                except constraint_errors():
                     continue  # its turn is lost, or a value cannot be what was written
         index_all(db)
         db.execute("COMMIT")
@@ -129,6 +133,20 @@ def rescue(aside: Path, db: sqlite3.Connection) -> Salvage:
     return Salvage(aside, kept)
 
 
+def _readable(aside: Path, key: str, table: str) -> list[Row]:
+    """The rows of a damaged encrypted journal that can be reached from either end of a table."""
+    rows: dict[Row, None] = {}
+    for order in ("ASC", "DESC"):
+        try:
+            with closing(connect(aside, key, read_only=True)) as db:
+                # The primary key begins with the first column; the log beside the file is read too.
+                for row in db.execute(f"SELECT * FROM {table} ORDER BY 1 {order}, 2 {order}"):  # noqa: S608 - ours
+                    rows.setdefault(tuple(row))
+        except database_errors():
+            continue
+    return list(rows)
+
+
 def _table(row: Row) -> str | None:
     kinds = {"s": (str,), "t": (str, type(None)), "i": (int,), "n": (int, float, type(None))}
     for table, (count, shape) in KEPT.items():
@@ -137,15 +155,18 @@ def _table(row: Row) -> str | None:
     return None
 
 
-def backup(path: Path, target: Path, progress: Count | None = None) -> int:
-    """Copy a journal, in use or not, to a file of its own; returns its bytes. `IntegrityError` if it cannot be read."""
+def backup(path: Path, target: Path, progress: Count | None = None, key: str | None = None) -> int:
+    """Copy a journal, in use or not, to a file of its own; returns its bytes. `IntegrityError` if it cannot be read.
+
+    The copy of an encrypted journal is encrypted with the same key.
+    """
     with full_disk_is_an_error(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)
         try:
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            with closing(open_reading(path)) as source, closing(sqlite3.connect(partial)) as copy:
+            with closing(open_reading(path, key)) as source, closing(connect(partial, key)) as copy:
                 source.backup(
                     copy, pages=_COPY_PAGES, progress=progress and (lambda _, left, all_: progress(all_ - left, all_))
                 )
@@ -155,11 +176,40 @@ def backup(path: Path, target: Path, progress: Count | None = None) -> int:
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(partial, target)
+            if key is not None:
+                target.with_name(f"{target.name}.sealed").unlink(missing_ok=True)
+                mark_sealed(target, key)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
         fsync_folder(target.parent)
     return target.stat().st_size
+
+
+def seal(path: Path, key: str) -> int:
+    """Encrypt a journal that is not: every row goes into a new file, which takes the old one's place. Returns turns."""
+    from runtime.journal import Journal
+
+    check_key(path, None)
+    partial = path.with_name(f".{path.name}.sealing")
+    for end in ("", "-wal", "-shm", ".sealed"):
+        partial.with_name(partial.name + end).unlink(missing_ok=True)
+    with Journal(path):
+        pass  # brings its tables up to date and folds in its log
+    with closing(open_reading(path)) as old, Journal(partial, key=key) as sealed, sealed.transaction() as db:
+        for table in ("conversation", "turn", "feedback", "handoff", "outbox", "label", "meta", "composer", "redacted"):
+            rows = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - ours
+            if rows:
+                marks = ", ".join("?" * len(rows[0]))
+                db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - ours
+        index_all(db)
+        (turns,) = db.execute("SELECT count(*) FROM turn").fetchone()
+    # The mark first: from here on nobody takes the encrypted file for a damaged one.
+    partial.with_name(f"{partial.name}.sealed").unlink()
+    mark_sealed(path, key)
+    os.replace(partial, path)
+    fsync_folder(path.parent)
+    return int(turns)
 
 
 def prune(

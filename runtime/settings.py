@@ -68,6 +68,8 @@ class Settings(BaseSettings):
     """Its private key (PEM)."""
     branch: str = Field(default="", max_length=64)
     """This branch's name, as articles give it in `branch`; articles of other branches are not found."""
+    journal_key: Path | None = None
+    """A file with the key that the journal is encrypted with, outside the home (docs/reference/journal.md)."""
     log_text: bool = False
     """Write questions and answers into the log as well; they may hold personal data."""
 
