@@ -57,7 +57,14 @@ class Terminal:
         subprocess.run(
             ["tmux", "-S", self.socket, "-f", "/dev/null", "new-session", "-d", *where, shell],
             check=True,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "TMUX": "", "PYTHONPATH": root},
+            env={
+                **os.environ,
+                "TERM": "xterm-256color",
+                "COLORTERM": "truecolor",
+                "LANG": "C.UTF-8",
+                "TMUX": "",
+                "PYTHONPATH": root,
+            },
         )
         self.tmux("pipe-pane", "-O", f"cat > {shlex.quote(str(self.socket.with_name('painted')))}")
 
@@ -95,7 +102,7 @@ class Terminal:
 
             columns, rows = self.size
             paper = Console(width=columns, height=rows, record=True, file=io.StringIO(), color_system="truecolor")
-            paper.print(Text.from_ansi(self.tmux("capture-pane", "-p", "-e").rstrip("\n")), end="")
+            paper.print(Text.from_ansi(self.tmux("capture-pane", "-p", "-e", "-N").rstrip("\n")), end="")
             paper.save_svg(str(Path(folder) / f"{name}.svg"), title="edgedesk console")
 
     def console(self) -> int:
