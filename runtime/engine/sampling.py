@@ -39,7 +39,10 @@ class SamplingParams:
     json_schema: str = ""
     """JSON Schema as JSON text; made into a grammar."""
     lookup: bool = True
-    """Guess tokens from the prompt and check several at once, where that saves time; the text is the same."""
+    """Guess tokens from the prompt and check several at once, where that saves time; the text is the same.
+
+    Up to near ties of a quantized model, as beside other requests (docs/reference/engine.md).
+    """
     adapter: str = ""
     """A LoRA adapter the engine was opened with; the plain model if empty."""
     logprobs: int | None = None
