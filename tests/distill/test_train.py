@@ -285,6 +285,20 @@ def test_frozen_weights_in_bf16_teach_adapters_and_stay_as_they_were(
         DistillSettings(frozen="bf16")
 
 
+def test_adapters_of_a_distillation_may_drop_inputs(
+    tiny_llama: Path, open_model: OpenModel, captured: list[Captured], tmp_path: Path
+) -> None:
+    ends = []
+    for name, dropout in (("all", 0.0), ("again", 0.0), ("some", 0.5)):
+        student = open_model(tiny_llama)
+        settings = DistillSettings(rank=2, learning_rate=0.01, modules=("v_proj",), precision="f32", dropout=dropout)
+        distill(student, captured[:2], settings, tmp_path / name, ignore)
+        ends.append(student.model.layers[0].self_attn.v_proj.weight.detach().clone())
+    everything, again, some = ends
+    assert torch.equal(everything, again)
+    assert not torch.equal(everything, some)
+
+
 def test_the_best_weights_on_what_is_held_back_come_out_and_a_run_that_only_gets_worse_stops(
     tiny_llama: Path, open_model: OpenModel, captured: list[Captured], tmp_path: Path
 ) -> None:
