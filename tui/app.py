@@ -47,7 +47,7 @@ POLL_S = 2.0
 """How often the server is asked how it is, and what is new."""
 RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is gone; the last one repeats."""
-FRAME_S = 1 / 30
+FRAME_S = 1 / 20
 """At most so often is a state painted; what is typed is painted by the field itself, at once."""
 TICK_S = 0.5
 """How often the elapsed time is painted while a draft is awaited."""
