@@ -50,6 +50,7 @@ COMMANDS = {
     "agents": Entry("runtime.cli_agents", "branch: who may use the server over TCP", whole=True),
     "knowledge": Entry("runtime.cli_knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
     "journal": Entry("runtime.cli_journal", "branch: copy, search and prune the journal", whole=True),
+    "experiment": Entry("runtime.cli_experiment", "branch: try a policy beside the bundle's own", whole=True),
     "console": Entry("tui.cli", "agent: open the console"),
 }
 

@@ -22,9 +22,9 @@ from runtime.articles import Section
 from runtime.citations import cite
 from runtime.claims import claims
 from runtime.conversation import entities, whole
-from runtime.curated import Nearest
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Stored, Token
+from runtime.experiment import Trial, read_trial
 from runtime.extract import instead_of, quoted
 from runtime.fitting import fit_prompt
 from runtime.heads import FOLDER as HEADS
@@ -35,7 +35,8 @@ from runtime.injection import orders, recites
 from runtime.journal import FILE_NAME, Journal, State, StoredTurn
 from runtime.journal_care import Pruned
 from runtime.knowledge import all_sections, chosen, cited, compiling, open_engine, without_end
-from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, read_policy, retention
+from runtime.policies import Policies
+from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, retention
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Emotion
 from runtime.redact import Redactor
@@ -70,7 +71,7 @@ def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], 
         engine = stack.enter_context(open_engine(bundle, home, settings))
         wanted = chosen(all_sections(bundle), settings.compile, cited(journal))
         stack.enter_context(compiling(engine, bundle, wanted))
-        yield Desk(bundle, engine, retriever, journal, settings)
+        yield Desk(bundle, engine, retriever, journal, settings, trial=read_trial(home))
 
 
 def forget(journal: Journal, bundle: Bundle) -> Pruned:
@@ -97,6 +98,7 @@ class Desk:
         journal: Journal,
         settings: Settings,
         *,
+        trial: Trial | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.bundle = bundle
@@ -108,8 +110,7 @@ class Desk:
         self._clock = clock
         self._ahead = ReadingAhead(engine, self._foresee)
         self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
-        self._policies = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *self.spec.languages)}
-        self._curated = {lang: Nearest.of(policy, retriever.embedder) for lang, policy in self._policies.items()}
+        self._policies = Policies(bundle, retriever.embedder, trial)
         file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
         self.heads = load_heads(bundle.root / HEADS)
         self.model = f"{bundle.info.name}-{bundle.info.version}/{file.stem}"
@@ -122,7 +123,7 @@ class Desk:
     @property
     def labels(self) -> dict[str, list[str]]:
         """The names of intents and emotions that a person may correct to, sorted."""
-        tones = {name for policy in self._policies.values() for name in policy.tone}
+        tones = self._policies.tones
         known = {kind: set(head.labels) for kind, head in self.heads.items()}
         emotions = tones | set(get_args(Emotion)) | known.get("emotion", set())
         return {"intents": sorted(known.get("intent", set())), "emotions": sorted(emotions)}
@@ -163,7 +164,7 @@ class Desk:
         lang = language_of(request, before)
         if len(question) > self.settings.question_chars:
             return None
-        policy = self.policy(lang)
+        policy = self._policies.of(lang, request.conversation).policy
 
         def action(similarities: Sequence[float] | None) -> str:
             return decide(
@@ -198,7 +199,10 @@ class Desk:
         before = self._turns(request)
         lang = language_of(request, before)
         key = self.journal.ask(request.conversation, request.question, lang)
-        work = Work(key, request, lang, self.policy(lang), before, arrived, drafted=arrived)
+        chosen = self._policies.of(lang, key.conversation)
+        work = Work(key, request, lang, chosen.policy, before, arrived, drafted=arrived)
+        if chosen.arm and self._policies.trial:
+            work.reading |= {"experiment": self._policies.trial.experiment.name, "arm": chosen.arm}
         self._ahead.asked(key.conversation)
         try:
             yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
@@ -285,7 +289,7 @@ class Desk:
             languages=self.spec.languages,
             similarities=similarities,
             orders=searched and orders(question),
-            curated=self._curated[work.lang].nearest(question) if searched and work.lang in self._curated else None,
+            curated=self._policies.of(work.lang, work.key.conversation).curated.nearest(question) if searched else None,
             sure=sure(work.understood),
         )
 
@@ -363,7 +367,7 @@ class Desk:
 
     def policy(self, lang: str) -> Policy:
         """The policy of a language, or of the bundle's first where that has none."""
-        return self._policies.get(lang) or self._policies[self.spec.languages[0]]
+        return self._policies.of(lang).policy
 
     @property
     def _room(self) -> int:

@@ -1,0 +1,85 @@
+"""`edgedesk experiment`: two policies side by side in a branch."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.cli import AsJson, Home
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Try a policy beside the bundle's own.",
+    epilog="Example: edgedesk experiment start softer --policy policy.toml --share 0.5",
+)
+_RESTART = "from the server's next start"
+
+
+@app.command(epilog="Example: edgedesk experiment start softer --policy policy.toml --share 0.5")
+def start(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
+    policy: Annotated[Path, typer.Option(help="The candidate, a policy.toml.")],
+    lang: Annotated[str, typer.Option(help="The language it is for.")] = "en",
+    share: Annotated[float, typer.Option(help="Share of conversations that get it, above 0 to 1.")] = 0.5,
+    home: Home = None,
+) -> None:
+    """Give a share of the conversations another policy; each keeps its own to the end."""
+    from pydantic import ValidationError
+
+    from runtime.errors import InputError
+    from runtime.experiment import Experiment
+    from runtime.experiment import start as begin
+    from runtime.home import find_home
+    from runtime.record import describe
+
+    try:
+        experiment = Experiment(name=name, lang=lang, share=share)
+    except ValidationError as error:
+        raise InputError(describe(error), hint="edgedesk experiment start --help") from None
+    begin(find_home(home), experiment, policy)
+    typer.echo(f"{name}: {share:.0%} of conversations in '{lang}' {_RESTART}")
+
+
+@app.command(epilog="Example: edgedesk experiment status --json")
+def status(home: Home = None, as_json: AsJson = False) -> None:
+    """Compare what became of both arms' drafts, with 95 % intervals."""
+    from runtime.errors import MissingError
+    from runtime.experiment import as_text, compare, outcomes, read_trial
+    from runtime.home import find_home
+    from runtime.journal import FILE_NAME
+    from runtime.journal_care import open_reading
+    from runtime.sealed import read_key
+    from runtime.settings import load_settings
+
+    where = find_home(home)
+    trial = read_trial(where)
+    if trial is None:
+        raise MissingError("no experiment is there", where=str(where), hint="edgedesk experiment start NAME")
+    key = read_key(load_settings(where).journal_key, where)
+    with closing(open_reading(where / FILE_NAME, key)) as db:
+        compared = compare(outcomes(db, trial.experiment.name))
+    shown = {**trial.experiment.model_dump(), **compared}
+    typer.echo(json.dumps(shown) if as_json else f"{trial.experiment}\n{as_text(compared)}")
+
+
+@app.command(epilog="Example: edgedesk experiment promote")
+def promote(home: Home = None) -> None:
+    """Give everybody the candidate."""
+    from runtime.experiment import promote as keep
+    from runtime.home import find_home
+
+    typer.echo(f"{keep(find_home(home)).name} is everybody's {_RESTART}")
+
+
+@app.command(epilog="Example: edgedesk experiment drop")
+def drop(home: Home = None) -> None:
+    """Give everybody the bundle's own policy again."""
+    from runtime.experiment import drop as end
+    from runtime.home import find_home
+
+    typer.echo(f"{end(find_home(home)).name} is dropped {_RESTART}")
