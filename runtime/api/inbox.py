@@ -56,6 +56,8 @@ class StandingBody(BaseModel):
     def _ends(self) -> StandingBody:
         if (self.status == "snoozed") != (self.snooze_until is not None):
             raise ValueError("snoozed and snooze_until belong together")
+        if self.snooze_until is not None and not 1970 < self.snooze_until.year < 9999:
+            raise ValueError("snooze_until is no time of ours")  # and could not be told in UTC
         return self
 
     def changes(self) -> dict[str, Any]:

@@ -170,7 +170,15 @@ async def test_the_console_finds_everything_it_shows(http: httpx.AsyncClient) ->
     assert (await got(http, "GET", "conversations?status=open"))["conversations"] == []
     (row,) = (await got(http, "GET", "conversations?tag=退货"))["conversations"]
     assert (row["assignee"], row["handoff"], row["waiting"], row["turns"]) == ("ann", "asks_for_person", True, 2)
-    for wrong in ({"status": "snoozed"}, {"snooze_until": until}, {"status": None}, {"satisfaction": 6}, {"x": 1}):
+    early = {"status": "snoozed", "snooze_until": "0001-01-01T00:00:00+14:00"}
+    for wrong in (
+        {"status": "snoozed"},
+        {"snooze_until": until},
+        {"status": None},
+        {"satisfaction": 6},
+        {"x": 1},
+        early,
+    ):
         await got(http, "PATCH", place, wrong, 422)
     await got(http, "PATCH", "conversations/nobody", {"notes": "x"}, 404)
     assert await got(http, "GET", "canned?lang=zh") == {
