@@ -24,6 +24,8 @@ BACKGROUND_STEP_S = 0.25
 """The same for a step in which only what nobody waits for is read."""
 LEAST_SLICE = 4
 """Tokens read in a step whatever it costs, or reading would never end."""
+LEAST_ALONE, LEAST_BACKGROUND = 64, 12
+"""The same where nobody writes: every step pays for a pass over all weights, so a question is read in one."""
 _WEIGHT = 0.2
 """Of the newest measurement in a running mean."""
 
@@ -105,10 +107,10 @@ class Pace:
         self.answer_s = 0.0
         """Of an answer, from its turn to its end; 0 before the first."""
 
-    def stepped(self, *, writers: int, guesses: int, reading: int, seconds: float) -> None:
+    def stepped(self, *, guesses: int, reading: int, seconds: float) -> None:
         """A step with a token of each writer, some guesses behind them, and some tokens read has taken so long."""
-        # Writers' tokens and the pass over the weights are paid anyway.
-        base = min(self.write_s, seconds / 2) if writers else 0.0
+        # Writers' tokens and the pass over the weights are paid anyway, with or without writers.
+        base = min(self.write_s, seconds / 2)
         if not reading and not guesses:
             self.write_s = _mean(self.write_s, seconds)
         elif not reading:
@@ -129,9 +131,10 @@ class Pace:
         """How many tokens the next step may read; `waited_for`: whether anybody waits for what is read."""
         if not self.read_s:
             return LEAST_SLICE if writing else self.batch_tokens
-        alone = STEP_S if waited_for else BACKGROUND_STEP_S
-        seconds = (GAP_FACTOR - 1) * self.write_s if writing else alone
-        return max(LEAST_SLICE, min(self.batch_tokens, int(seconds / self.read_s)))
+        alone, least = (STEP_S, LEAST_ALONE) if waited_for else (BACKGROUND_STEP_S, LEAST_BACKGROUND)
+        if writing:
+            alone, least = (GAP_FACTOR - 1) * self.write_s, LEAST_SLICE
+        return min(self.batch_tokens, max(least, int(alone / self.read_s)))
 
     def seconds_left(self, *, to_read: int, to_write: int) -> float:
         """What a request at work will still take, as far as is known."""

@@ -265,7 +265,7 @@ class Runner:
         self.model.use(work[0][0].request.adapter)
         self.model.decode(rows)
         seconds, checked = time.monotonic() - began, sum(len(guesses) for _, _, guesses in writers)
-        self.pace.stepped(writers=len(rows) - reading - checked, guesses=checked, reading=reading, seconds=seconds)
+        self.pace.stepped(guesses=checked, reading=reading, seconds=seconds)
         for run in self.running:
             run.passed += 1
         for run, _ in work:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from runtime.engine.plan import (
     BACKGROUND_STEP_S,
     GAP_FACTOR,
+    LEAST_ALONE,
+    LEAST_BACKGROUND,
     LEAST_SLICE,
     PATIENCE,
     STEP_S,
@@ -100,15 +102,15 @@ def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> N
     pace = Pace(128)
     assert pace.read_tokens(writing=True) == LEAST_SLICE
     for _ in range(40):
-        pace.stepped(writers=1, guesses=0, reading=0, seconds=0.06)
-        pace.stepped(writers=1, guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
+        pace.stepped(guesses=0, reading=0, seconds=0.06)
+        pace.stepped(guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
     count = pace.read_tokens(writing=True)
     assert 0.06 + count * 0.01 <= GAP_FACTOR * 0.06 + 1e-9
     assert 0.06 + (count + 1) * 0.01 > GAP_FACTOR * 0.06 - 1e-9
     assert pace.read_tokens(writing=False) == int(STEP_S / 0.01)
     assert pace.read_tokens(writing=False, waited_for=False) == int(BACKGROUND_STEP_S / 0.01)
     for _ in range(40):
-        pace.stepped(writers=1, guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
+        pace.stepped(guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
     assert pace.read_tokens(writing=True) == LEAST_SLICE
 
 
@@ -122,3 +124,13 @@ def test_predicted_waits_are_those_of_a_line_before_so_many_counters(
     assert all(wait == 0 for wait in waits[:free])
     if waiting > free:
         assert waits[free] == min([*left_s, *[answer_s] * free])
+
+
+def test_slices_do_not_shrink_because_each_pays_for_a_pass_over_the_weights() -> None:
+    """A pass takes 0.1 s, a token of reading 0.02 s more: a question of forty tokens is read in one step."""
+    pace = Pace(128)
+    for waited_for, least in ((True, LEAST_ALONE), (False, LEAST_BACKGROUND)):
+        for _ in range(40):
+            count = pace.read_tokens(writing=False, waited_for=waited_for)
+            pace.stepped(guesses=0, reading=count, seconds=0.1 + 0.02 * count)
+            assert count >= least

@@ -105,7 +105,6 @@ class OnnxRunner:
         began = time.monotonic()
         logits = self._model.read(tokens)
         self.pace.stepped(
-            writers=0 if reading else 1,
             guesses=0,
             reading=len(tokens) if reading else 0,
             seconds=time.monotonic() - began,
