@@ -3,6 +3,8 @@
 Banking77: a stratified fifth of the train file, trained on the rest. GoEmotions: its texts with one emotion, in Ekman's
 six and neutral, trained on the train file and tested on the dev file; macro-F1 is reported. Both sets lie in
 ../shared/data. There is no peer to run.
+
+    python benchmarks/heads.py [--embedder FOLDER] [--quick] [--json]
 """
 
 from __future__ import annotations

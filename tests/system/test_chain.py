@@ -86,7 +86,22 @@ def test_a_second_build_runs_nothing(
 @pytest.mark.parametrize(
     ("first", "ran"),
     [
-        ("merged", ["merged", "f16", "q8_0", "q4_k_m", "onnx", "embedder", "vectors", "measured", "answers", "bundle"]),
+        (
+            "merged",
+            [
+                "merged",
+                "f16",
+                "q8_0",
+                "q4_k_m",
+                "onnx",
+                "embedder",
+                "vectors",
+                "heads",
+                "measured",
+                "answers",
+                "bundle",
+            ],
+        ),
         ("answers", ["answers", "bundle"]),
     ],
 )
