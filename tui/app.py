@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing, suppress
@@ -49,6 +50,8 @@ RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Waits between tries to reach a server that is gone; the last one repeats."""
 FRAME_S = 1 / 20
 """At most so often is a state painted; what is typed is painted by the field itself, at once."""
+LAST_WRITE_S = 5.0
+"""What is last written to a terminal that is gone can block for ever; by then all is kept and the process may end."""
 TICK_S = 0.5
 """How often the elapsed time is painted while a draft is awaited."""
 
@@ -94,6 +97,7 @@ class Console(App[None]):
         self._frame_s = frame_s
         self._paint_due = False
         self._painted = 0.0
+        self._hung_up = False
 
     def get_default_screen(self) -> Screen[Any]:
         """The conversation."""
@@ -103,7 +107,7 @@ class Console(App[None]):
         """Begin to look for the server; a terminal that is closed or a polite kill ends the console as Ctrl+Q does."""
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(ValueError, RuntimeError):  # Only the main thread may set them.
-                asyncio.get_running_loop().add_signal_handler(number, self.exit)
+                asyncio.get_running_loop().add_signal_handler(number, self._hang_up)
         self.keeping.restore()
         self.set_interval(TICK_S, self._tick)
         self.run_worker(self.keeping.watch(), group="watch")
@@ -114,6 +118,15 @@ class Console(App[None]):
         self.workers.cancel_all()
         await self.keeping.remember()
         await self.desk.close()
+        if self._hung_up:
+            end = threading.Timer(LAST_WRITE_S, os._exit, (1,))
+            end.daemon = True
+            end.start()
+
+    def _hang_up(self) -> None:
+        """The terminal is closed, or somebody ends the console politely."""
+        self._hung_up = True
+        self.exit()
 
     def dispatch(self, event: Event) -> None:
         """Take an event into the state and have it painted. What stands in the field is taken in first."""

@@ -295,12 +295,14 @@ def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
     terminal.sees("已取消，消息已放回下方")
     client = Client(home)
     terminal.until(lambda: client.status()["active"] == 0)
-    server = os.pidfd_open(server_process(home))
+    server, console = os.pidfd_open(server_process(home)), os.pidfd_open(terminal.console())
     try:
         terminal.tmux("kill-server")
         assert select.select([server], [], [], PATIENCE_S)[0], "the server goes on without its console"
+        assert select.select([console], [], [], PATIENCE_S)[0], "the console goes on without its terminal"
     finally:
         os.close(server)
+        os.close(console)
     assert gone(home)
 
 
