@@ -247,7 +247,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     )
     asked = figures["answers"]
     measured = [key for key in next(iter(asked.values()), {}) if any(row[key] is not None for row in asked.values())]
-    rows = [{"model": name, **{key: row[key] for key in measured}} for name, row in asked.items()]
+    # Models side by side: there are more figures than models.
+    rows = [{"figure": key.replace("_", " "), **{name: row[key] for name, row in asked.items()}} for key in measured]
     table("Answers to held-out questions", rows)
     if (layout := figures["layout"])["wanted"] != "exact":
         console.print(f"layout: {layout['used']} ({layout['wanted']} keeps {layout['kept']} of the facts found exact)")
