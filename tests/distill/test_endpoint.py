@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +146,13 @@ def test_llama_server_itself_teaches(gguf: Path, packs: list[Pack], tiny_llama: 
     programs = sorted((cache_folder() / "peer").glob("*/bin/llama-server"))
     if not programs:
         pytest.skip("llama-server is not built (benchmarks/peer.sh)")
-    socket = tmp_path / "s.sock"
+    path = tmp_path / "s.sock"
     command = [
         programs[-1],
         "--model",
         gguf,
         "--host",
-        socket,
+        path,
         "--ctx-size",
         "2048",
         "--threads",
@@ -159,9 +161,9 @@ def test_llama_server_itself_teaches(gguf: Path, packs: list[Pack], tiny_llama: 
         "1",
     ]
     process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)))
+    client = httpx.Client(transport=httpx.HTTPTransport(uds=str(path)))
     try:
-        endpoint = wait_for(client, process)
+        endpoint = wait_for(client, process, path)
         prove_same_tokens(JsonTokenizer(tiny_llama), endpoint, STRINGS)
         with gguf_teacher(gguf, context=1024, threads=1) as file:
             (wanted,) = captured(file, packs[:1], tmp_path / "file.parquet")
@@ -175,12 +177,14 @@ def test_llama_server_itself_teaches(gguf: Path, packs: list[Pack], tiny_llama: 
         process.wait(20)
 
 
-def wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> Endpoint:
+def wait_for(client: httpx.Client, process: subprocess.Popen[bytes], path: Path) -> Endpoint:
+    """The server, once it listens and has its model; a client that connects too early would leave its socket open."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        try:
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(str(path))
             if client.get("http://teacher/health").status_code == 200:
                 return Endpoint(client, URL)
-        except httpx.HTTPError:
-            continue
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
     raise AssertionError("llama-server does not start")
