@@ -45,7 +45,11 @@ Cosines = Callable[[Sequence[str]], Sequence[float]]
 
 
 def best_lines(hits: Sequence[Hit], cosines: Cosines, *, limit: int = LINES) -> list[Line]:
-    """The `limit` sentences of the hits' sections that answer best, those of one section in its own order."""
+    """The `limit` sentences of the hits' sections that answer best, those of one section in its own order.
+
+    Internal sections have a say only where nothing public was found.
+    """
+    hits = [hit for hit in hits if hit.section.audience == "public"] or hits
     lines = [(place, Line(hit.section, text)) for place, hit in enumerate(hits) for text in sentences(hit.section.text)]
     if not lines:
         return []
@@ -61,11 +65,16 @@ def best_lines(hits: Sequence[Hit], cosines: Cosines, *, limit: int = LINES) -> 
 
 
 def instead_of(answer: str, hits: Sequence[Hit], cosines: Cosines, least: float) -> list[Line]:
-    """The lines to show in place of a model's answer that shares less than `least` (0 to 1) with them; [] = keep it."""
+    """The lines to show in place of a model's answer; [] = keep it.
+
+    It is kept where each of its sentences shares at least `least` (0 to 1) of its words and figures with one of them.
+    """
     if least <= 0:
         return []
     lines = best_lines(hits, cosines)
-    return [] if share(answer, "\n".join(f"{line.section.title} {line.text}" for line in lines)) >= least else lines
+    known = [f"{line.section.title} {line.text}" for line in lines]
+    agrees = [max((share(said, line) for line in known), default=0.0) >= least for said in sentences(answer)]
+    return [] if all(agrees) else lines
 
 
 def quoted(lines: Sequence[Line]) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -56,6 +57,17 @@ def test_an_answer_the_lines_bear_out_is_kept_and_another_is_not() -> None:
     assert instead_of("You can return most items within 30 days.", hits, alike, 0.5) == []
     assert instead_of("Bitcoin mining is very profitable in winter.", hits, alike, 0.5)
     assert instead_of("Bitcoin mining is very profitable in winter.", hits, alike, 0.0) == []
+
+
+def test_an_answer_mixed_of_two_lines_agrees_with_neither() -> None:
+    hits = [Hit(RETURNS, 1.0, 0.9, (Earlier("The day after delivery is day 1.", 0.9),))]
+    assert instead_of("Most items need a receipt on day 1.", hits, alike, 0.8)
+
+
+def test_internal_sentences_are_shown_only_where_nothing_public_was_found() -> None:
+    secret = replace(FEES, audience="internal")
+    assert {line.section for line in best_lines([Hit(secret, 2.0, 0.9), Hit(RETURNS, 1.0, 0.8)], alike)} == {RETURNS}
+    assert {line.section for line in best_lines([Hit(secret, 2.0, 0.9)], alike)} == {secret}
 
 
 def test_no_sections_give_no_lines() -> None:
