@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # A branch's fixtures, for every folder of tests: pytest finds them under the names they have here.
@@ -29,6 +30,10 @@ os.environ.update(
     ANONYMIZED_TELEMETRY="False",
     OMP_WAIT_POLICY="passive",  # as in the product: spinning threads make a busy machine ten times slower
 )
+
+# No test is timed: what is slow on a busy machine is not wrong.
+hypothesis.settings.register_profile("edgedesk", deadline=None)
+hypothesis.settings.load_profile("edgedesk")
 
 ROOT = Path(__file__).resolve().parent.parent
 CHATML = (
