@@ -51,8 +51,8 @@ class PromptSpec(BaseModel):
     context_tokens: int = Field(default=2048, ge=256)
     answer_tokens: int = Field(default=160, ge=8)
     min_agreement: float = Field(default=0.0, ge=0, le=1)
-    """Of an answer's words and figures, the share that must stand in the sentences that answer best; those are shown
-    instead of an answer below it (`runtime.extract`). 0: the model is trusted."""
+    """Of each sentence of an answer, the share of words and figures that one of the articles' sentences that answer
+    best must hold; those are shown instead of an answer below it (`runtime.extract`). 0: the model is trusted."""
     layout: str = "exact"
     """How the runtime reads articles: `exact`, or compiled as `parallel` or `sequential` (docs/reference/engine.md)."""
 
