@@ -1,78 +1,72 @@
 """Claim: trained for compiled articles, answers keep 98 % of the facts that plain reading finds.
 
-The demo's distilled student, tuned twice with equal steps on the same packs: `exact`, as `recipes/demo.toml` has it,
-and in a layout of compiled articles. Both answer held-out records through the engine, greedily, the section that
-answers among two others: drawn from all articles ("random"), and those most like it ("same topic", which is what
-retrieval shows). Kept are the facts (figures of the gold reply) found in the layout over those the first student finds
-read `exact`; intervals are paired bootstraps over questions. Beside it, with less noise, how surprised each is by
-held-out replies, in nats a token.
+Two students of the demo's kind, trained with equal steps on the same packs: `exact`, as `recipes/demo.toml` has it, and
+in a layout of compiled articles, from the refitted student on: distilled from a teacher that reads plainly, then tuned
+on the replies. Both answer held-out records through the engine, greedily, the section that answers among two others:
+drawn from all articles ("random"), and those most like it ("same topic", which is what retrieval shows). Kept are the
+facts (figures of the gold reply) found in the layout over those the first student finds read `exact`; intervals are
+paired bootstraps over questions. Beside it, with less noise, on all held-out replies: nats a token, and the share of
+their facts of which each token is the likeliest, given the reply so far.
 
-    python benchmarks/compiled_quality.py [--layout parallel|sequential|mixed] [--work FOLDER] [--count 120] [--json]
+    python benchmarks/compiled_quality.py [--layout parallel|sequential|mixed] [--packs 48] [--work FOLDER]
+                                          [--count 120] [--json]
 
-`--hand-written` asks the shop's hand-written questions instead, of which so small a student answers few. Needs the work
-folder of `edgedesk build recipes/demo.toml`; the second tuning takes a minute or two once and is kept there, in
-`tuned-LAYOUT`. With `mixed` the student reads `parallel`. `--quick` asks 24 questions.
+`--hand-written` asks the shop's hand-written questions instead, of which so small a student answers few. The work
+folder may be a copy of the demo's, which saves the teacher's correction. What is made is kept there, so that a second
+run only asks. With `mixed` the student reads `parallel`. `--quick` asks 24 questions.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from _harness import SHOP, Bar, Run, begin, main
 from _students import (
     ROOT,
+    Read,
     Shown,
     ask,
     facts,
     gguf_of,
     interval,
-    nats,
+    open_chain,
     questions_for,
+    read_replies,
     records_as_questions,
     resampled,
 )
 
-from distill.build import open_build
+from distill.build import Build
 from distill.corpus import read_split, sections_by_ref
 from distill.device import offline
-from distill.merge import merge
 from distill.packs import Layouts
-from distill.recipe import load_recipe
-from distill.train import tune
+from distill.stages import distil_student, tune_checkpoint
+from quantize.gguf_writer import write_gguf
 from runtime.answer_figures import Answered
-from runtime.errors import MissingError
 from runtime.files import read_text
 from runtime.manifest import read_manifest, stage
-from runtime.progress import bar
 from runtime.prompt import PromptSpec
 
+_BEFORE = ("capture", "pruned")
+HELD_OUT_PACKS = 48
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98)}
 
 
-def second_student(work: Path, layout: Layouts) -> Path:
-    """The demo's distilled student tuned for a layout: the folder of its checkpoint, made once."""
-    recipe = load_recipe(ROOT / "recipes" / "demo.toml")
-    chain = open_build(recipe, work)
-    packs = chain.packs("train", limit=recipe.lora.packs, layout=layout)
-    folder = work / f"tuned-{layout}"
-
-    def make(out: Path) -> dict[str, Any]:
-        tokens = sum(len(pack.tokens) for pack in packs)
-        with (
-            tempfile.TemporaryDirectory(dir=work) as scratch,
-            bar(f"tuning for {layout}", tokens, unit="tokens") as advance,
-        ):
-            wrapped, figures = tune(chain.load(work / "student"), packs, recipe.lora, Path(scratch), advance)
-        return {**figures, **merge(wrapped, packs, work / "student", out)}
-
-    student = [entry.sha256 for entry in read_manifest(work / "student").files]
-    stage(folder, "tuned", {"student": student, "lora": recipe.lora.model_dump(), "layout": layout}, make)
-    return folder
+def second_student(chain: Build, layout: Layouts) -> Path:
+    """The checkpoint folder of the refitted student trained in a layout as `chain` trains its own; made once."""
+    recipe = chain.recipe
+    packing = recipe.packing.model_copy(update={"layout": layout})
+    other = replace(chain, recipe=recipe.model_copy(update={"packing": packing}))
+    before = {name: [entry.sha256 for entry in read_manifest(chain.folder / name).files] for name in _BEFORE}
+    inputs = {**before, "kd": recipe.kd.model_dump(), "lora": recipe.lora.model_dump(), "layout": layout}
+    student, tuned = chain.folder / f"student-{layout}", chain.folder / f"tuned-{layout}"
+    stage(student, "student", inputs, lambda out: distil_student(other, out, inputs))
+    stage(tuned, "tuned", inputs, lambda out: tune_checkpoint(other, out, "merged", student, recipe.lora, inputs))
+    return tuned
 
 
 def kept(composed: Sequence[Answered], exact: Sequence[Answered]) -> tuple[float, float, float]:
@@ -88,14 +82,13 @@ def kept(composed: Sequence[Answered], exact: Sequence[Answered]) -> tuple[float
 def work(run: Run) -> None:
     """Train the second student, ask both."""
     options = run.options
-    folder: Path = options.work
-    if not (folder / "merged" / "config.json").is_file():
-        raise MissingError("the demo is not built", where=str(folder), hint="edgedesk build recipes/demo.toml")
+    folder: Path = options.work.absolute()
     trained = options.layout
     layout: Layouts = "parallel" if trained == "mixed" else trained
     reads: tuple[Layouts, ...] = ("exact", layout)
-    chain = open_build(load_recipe(ROOT / "recipes" / "demo.toml"), folder)
-    tuned = {"exact": folder / "merged", trained: second_student(folder, trained)}
+    chain = open_chain(ROOT / "recipes" / "demo.toml", folder, options.packs)
+    chain.run(write_gguf)
+    tuned = {"exact": folder / "merged", trained: second_student(chain, trained)}
     spec = PromptSpec.model_validate_json(read_text(folder / "prompt" / "prompt.json"))
     sections = sections_by_ref(folder / "articles", "en")
     count = 24 if options.quick else options.count
@@ -105,13 +98,26 @@ def work(run: Run) -> None:
         asked = records_as_questions(read_split(folder / "records", "test", "en"), sections, count)
     finds = {topic: Shown(asked, sections, same_topic=topic == "same topic") for topic in ("random", "same topic")}
     run.details |= {"questions": len(asked), "layout": layout, "trained": trained}
-    run.row("nats a reply token", "read exact", f"read {layout}")
+    run.row("held-out replies", *(f"nats, read {read}" for read in reads), *(f"facts, read {read}" for read in reads))
+    replies: dict[tuple[str, str], Read] = {}
     for name, checkpoint in tuned.items():
         model = chain.load(checkpoint)
-        found = [nats(model, chain.held_out(read)) for read in reads]
-        run.details[f"nats, trained {name}"] = found
-        run.row(f"trained {name}", *(f"{value:.4f}" for value in found))
+        for read in reads:
+            packs = chain.packs("test", limit=HELD_OUT_PACKS, layout=read)
+            replies[name, read] = read_replies(model, packs, chain.tokenizer)
         del model
+        rows_of = [replies[name, read] for read in reads]
+        cells = [*(f"{row.nats:.4f}" for row in rows_of), *(f"{row.facts.mean():.3f}" for row in rows_of)]
+        run.details[f"held-out replies, trained {name}"] = {
+            read: {"nats": row.nats, "facts": float(row.facts.mean()), "of": len(row.facts)}
+            for read, row in zip(reads, rows_of, strict=True)
+        }
+        run.row(f"trained {name}", *cells)
+    ours, plain = replies[trained, layout].facts, replies["exact", "exact"].facts
+    drawn, of = resampled(ours, plain)
+    run.figures["kept, word by word"] = round(float(ours.mean() / plain.mean()), 4)
+    run.details["kept, word by word, 95 %"] = interval(drawn / of)
+    run.row("95 % of kept, word by word", "{} to {}".format(*interval(drawn / of)))
     run.row("facts found", "random", "same topic")
     rows: dict[str, dict[str, list[Answered]]] = {}
     for what, name, read in (
@@ -129,11 +135,11 @@ def work(run: Run) -> None:
         means = {topic: sum(a.facts for a in answers) / len(answers) for topic, answers in rows[what].items()}
         run.details[what] = means
         run.row(what, *(f"{mean:.3f}" for mean in means.values()))
-    base, ours, _, same = rows.values()
+    base, composed, _, same = rows.values()
     for topic in finds:
-        ratio, low, high = kept(ours[topic], base[topic])
+        ratio, low, high = kept(composed[topic], base[topic])
         run.figures[f"kept, {topic}"] = round(ratio, 4)
-        own, own_low, own_high = kept(ours[topic], same[topic])
+        own, own_low, own_high = kept(composed[topic], same[topic])
         run.details |= {
             f"kept, {topic}, 95 %": [low, high],
             f"kept of its own exact, {topic}": [own, own_low, own_high],
@@ -146,7 +152,8 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--layout", choices=("parallel", "sequential", "mixed"), default="parallel", help="to train for"
     )
-    parser.add_argument("--work", type=Path, default=ROOT / "work" / "northlight-en", help="the demo's work folder")
+    parser.add_argument("--work", type=Path, default=ROOT / "work" / "compiled", help="folder of what is trained")
+    parser.add_argument("--packs", type=int, default=48, help="packs the students are distilled on")
     parser.add_argument("--hand-written", action="store_true", help="ask the hand-written questions")
     parser.add_argument("--count", type=int, default=120, help="questions to ask")
 

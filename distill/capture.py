@@ -8,7 +8,7 @@ pack, with its token ids, put together from parts that survive a kill (`distill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,18 @@ class Captured:
     logprobs: np.ndarray[Any, Any]
     """float16 [n, k]: their natural log-probabilities; the tail is what is left to one."""
     states: np.ndarray[Any, Any] | None = None
-    """float16 [token, hidden]: the teacher's last hidden states at every token of the pack, where asked for."""
+    """float16 [token, hidden]: the teacher's last hidden states at the pack's last tokens, all of them as captured."""
+
+    def laid_out(self, pack: Pack) -> Captured:
+        """The same row for a student that reads the same pack in the layout of `pack`.
+
+        Where that is another than the teacher's, articles see other tokens than they did: no student could give them the
+        teacher's states, so only those behind them are kept.
+        """
+        states = self.states
+        if states is not None and pack.layout != self.pack.layout:
+            states = states[pack.prefix :]
+        return replace(self, pack=pack, states=states)
 
 
 def capture(

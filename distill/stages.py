@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +170,7 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
     captured = list(read_capture(work.folder / "capture" / "capture.parquet"))
     # However its teacher read them, a student reads articles as it will in a branch.
     laid_out = lay_out((row.pack for row in captured), work.recipe.packing.layout)
-    captured = [replace(row, pack=pack) for row, pack in zip(captured, laid_out, strict=True)]
+    captured = [row.laid_out(pack) for row, pack in zip(captured, laid_out, strict=True)]
     student = work.load_student(
         work.student.checkpoint if work.student else work.folder / "pruned", work.recipe.kd.frozen
     )

@@ -56,7 +56,8 @@ class DistillSettings(TrainSettings):
     """The loss is `loss` on replies + `state_weight` × error of the states + `ce_weight` × cross-entropy on replies.
 
     The error of the states is |h - s|² / |h|², h the teacher's last hidden state and s the student's, over all tokens
-    of a pack; it needs a capture with states, and lets tokens teach that are no replies, at no cost in logits.
+    of a pack that both read alike; it needs a capture with states, and lets tokens teach that are no replies, at no
+    cost in logits.
     """
 
     learning_rate: float = Field(default=1e-4, gt=0)
@@ -149,7 +150,7 @@ def distill(
         total: torch.Tensor = kl + settings.ce_weight * ce
         if settings.state_weight:
             wanted = torch.from_numpy(row.states).float().to(device)
-            error = (states.float() - wanted).square().sum(-1) / wanted.square().sum(-1)
+            error = (states[-len(wanted) :].float() - wanted).square().sum(-1) / wanted.square().sum(-1)
             total = total + settings.state_weight * error.mean()
         return total
 
