@@ -17,6 +17,9 @@ from runtime.prompt import PromptSpec
 from runtime.record import Record, Turn
 from runtime.tokenizer import JsonTokenizer
 
+# A company's fixtures: pytest finds them under the names they have here.
+from .company import built, company, finished, recipe, root, run, work  # noqa: F401
+
 SCENE = """
 lang = "{lang}"
 joiner = "{joiner}"
