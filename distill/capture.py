@@ -45,8 +45,8 @@ class Captured:
     def laid_out(self, pack: Pack) -> Captured:
         """The same row for a student that reads the same pack in the layout of `pack`.
 
-        Where that is another than the teacher's, articles see other tokens than they did: no student could give them the
-        teacher's states, so only those behind them are kept.
+        Where that is another than the teacher's, articles see other tokens than they did, and no student could give
+        them the teacher's states: only those behind them are kept.
         """
         states = self.states
         if states is not None and pack.layout != self.pack.layout:

@@ -39,17 +39,24 @@ def prove_teacher(work: Work, out: Path, write_gguf: WriteGguf) -> dict[str, Any
     """Tokenizer parity with llama.cpp comes before anything is learned."""
     gguf = out / TEACHER_GGUF
     texts = [s.text for article in load_articles(work.folder / "articles") for s in article.sections]
+    strings = [*_frames(work.base.checkpoint), *parity_strings(texts)]
     proven = {"base": work.base.name, "licence": work.base.licence, "parity_misses": 0}
     if work.base.endpoint:
         from distill.endpoint import open_endpoint, prove_same_tokens
 
         with open_endpoint(work.base.endpoint) as endpoint:
-            return {**proven, "parity_strings": prove_same_tokens(work.tokenizer, endpoint, parity_strings(texts))}
+            return {**proven, "parity_strings": prove_same_tokens(work.tokenizer, endpoint, strings)}
     if work.base.gguf:
         shutil.copyfile(work.base.gguf, gguf)
     else:
         write_gguf(work.base.checkpoint, gguf)
-    return {**proven, "parity_strings": prove_parity(work.tokenizer, gguf, parity_strings(texts))}
+    return {**proven, "parity_strings": prove_parity(work.tokenizer, gguf, strings)}
+
+
+def _frames(checkpoint: Path) -> list[str]:
+    """What stands around messages, one after the other and each alone: control tokens where a prompt has them."""
+    pieces = [text for _, text in chat_pieces(checkpoint) if isinstance(text, str)]
+    return ["".join(pieces), "a".join(pieces), *pieces]
 
 
 def write_prompt(work: Work, out: Path) -> dict[str, Any]:

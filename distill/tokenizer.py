@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from runtime.errors import ModelError
 from runtime.prompt import ChatPieces
@@ -39,7 +40,14 @@ def chat_pieces(checkpoint: Path) -> ChatPieces:
         raise ModelError(
             f"the chat template fails: {error}", where=str(checkpoint), hint="pick another model"
         ) from None
-    return split_pieces(text, tokenizer.eos_token, str(checkpoint))
+    pieces = split_pieces(text, tokenizer.eos_token, str(checkpoint))
+    return _without_spaces(pieces) if puts_a_space_first(tokenizer.backend_tokenizer) else pieces
+
+
+def puts_a_space_first(tokenizer: Any) -> bool:
+    """Whether a `tokenizers.Tokenizer` puts a space before every text, as SentencePiece's do."""
+    first: str = tokenizer.encode("a", add_special_tokens=False).tokens[0]
+    return first.startswith("\u2581")
 
 
 def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
@@ -54,6 +62,18 @@ def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
     # `last` is what follows a question up to the answer; the user's closing and the assistant's opening meet in it.
     # Where exactly one ends is free: the two are always written together except before the next question.
     close = _closing(assistant_to_user, last, eos)
+    if not close and eos and eos in assistant_to_user and user_to_assistant.rstrip(" ") == last:
+        # Question and answer share nothing: each keeps its frame whole, the next question's opening with the answer's
+        # end (Llama 2: `<s>[INST] … [/INST] … </s><s>[INST] … [/INST]`). An answer is written without its first space.
+        return ChatPieces(
+            system_open=before,
+            system_close=system_to_user,
+            user_open="",
+            user_close=last,
+            assistant_open="",
+            assistant_close=assistant_to_user,
+            stop=(eos,),
+        )
     if not close:
         raise ModelError("the chat template does not mark where a message ends", where=where, hint="pick another model")
     user_open = assistant_to_user[len(close) :]
@@ -69,6 +89,11 @@ def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
         assistant_close=close,
         stop=(stop,),
     )
+
+
+def _without_spaces(pieces: ChatPieces) -> ChatPieces:
+    """Pieces for a tokenizer that puts a space before every text itself: none of their own where texts meet."""
+    return pieces.model_copy(update={name: text.strip(" ") for name, text in pieces if isinstance(text, str)})
 
 
 def _closing(left: str, right: str, eos: str | None) -> str:

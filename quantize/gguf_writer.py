@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint (Llama or Qwen2, byte-level BPE) → one GGUF file in f16 or f32.
+"""A Hugging Face checkpoint (Llama or Qwen) → one GGUF file in f16 or f32.
 
 The converter inside llama-cpp-python's source does not run with PyPI's gguf, so this is a small writer of our own.
 Promises: the file appears whole or not at all; weights stream, so memory stays at the largest tensor; logits equal
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from quantize.checkpoint import Checkpoint, ModelShape
+from quantize.gguf_sentencepiece import UNKNOWN
 from quantize.gguf_vocab import Vocabulary, read_vocabulary
 from quantize.whole_file import whole_file
 from runtime.errors import ModelError
@@ -177,11 +178,16 @@ def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: s
 
 
 def _add_vocabulary(writer: Any, source: Checkpoint, vocabulary: Vocabulary) -> None:
-    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_model(vocabulary.kind)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(list(vocabulary.tokens))
     writer.add_token_types(list(vocabulary.types))
-    writer.add_token_merges(list(vocabulary.merges))
+    if vocabulary.scores:
+        writer.add_token_scores(list(vocabulary.scores))
+        if UNKNOWN in vocabulary.types:
+            writer.add_unk_token_id(vocabulary.types.index(UNKNOWN))
+    else:
+        writer.add_token_merges(list(vocabulary.merges))
     for role, add in (
         ("bos", writer.add_bos_token_id),
         ("eos", writer.add_eos_token_id),
@@ -191,6 +197,6 @@ def _add_vocabulary(writer: Any, source: Checkpoint, vocabulary: Vocabulary) -> 
             add(index)
     # The prompt's own pieces hold every control token, so nothing is to be added to a text.
     writer.add_add_bos_token(bool(source.tokenizer_config.get("add_bos_token", False)))
-    writer.add_add_space_prefix(False)
+    writer.add_add_space_prefix(vocabulary.space_prefix)
     if template := source.chat_template:
         writer.add_chat_template(template)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -40,6 +41,16 @@ CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+
+LLAMA2 = (
+    "{% if messages[0]['role'] == 'system' %}{% set rest = messages[1:] %}{% set system = messages[0]['content'] %}"
+    "{% else %}{% set rest = messages %}{% set system = false %}{% endif %}{% for message in rest %}"
+    "{% if loop.first and system %}{% set content = '<<SYS>>\n' + system + '\n<</SYS>>\n\n' + message['content'] %}"
+    "{% else %}{% set content = message['content'] %}{% endif %}"
+    "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
+    "{% else %}{{ ' ' + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
+)
+"""What Llama 2's chat checkpoints carry."""
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +133,42 @@ def tiny_qwen3(tiny_qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture(scope="session")
+def tiny_llama2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama checkpoint with a tokenizer of Llama 2's kind, as transformers makes it from SentencePiece's file.
+
+    BPE over characters, bytes to fall back on, a space before every text, a merge for every pair that makes a piece.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    trained = Tokenizer(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.Metaspace()
+    control = ["<unk>", "<s>", "</s>"]
+    known = [*control, *(f"<0x{byte:02X}>" for byte in range(256))]
+    trainer = trainers.BpeTrainer(
+        vocab_size=1500, special_tokens=known, limit_alphabet=200, max_token_length=16, show_progress=False
+    )
+    trained.train_from_iterator(_shop_texts(), trainer)
+    found = json.loads(trained.to_str())["model"]
+    vocab, scores = found["vocab"], {}
+    for merge in found["merges"]:
+        scores.setdefault("".join(merge), -len(scores))
+    pairs = [(whole[:cut], whole[cut:]) for whole in scores for cut in range(1, len(whole))]
+    merges = [(left, right) for left, right in pairs if left in vocab and right in vocab]
+    merges.sort(key=lambda pair: (scores["".join(pair)], len(pair[0]), len(pair[1])), reverse=True)
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")])
+    steps = [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    tokenizer.decoder = decoders.Sequence(steps)
+    tokenizer.add_special_tokens(control)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<unk>",
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+    return _tiny_model(tmp_path_factory.mktemp("tiny-llama2"), "llama", wrapped, LLAMA2, bos_token_id=1)
+
+
+@pytest.fixture(scope="session")
 def with_pairs() -> Callable[[Path, Path], Path]:
     """A copy of a checkpoint in which `49` is a token, which only the splitting of digits keeps from being used."""
 
@@ -139,11 +186,9 @@ def with_pairs() -> Callable[[Path, Path], Path]:
 
 
 def _tiny(out: Path, kind: str, pre: object, normalizer: object) -> Path:
-    import torch
     from tokenizers import Tokenizer, decoders, models, trainers
-    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
-    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples" / "shop").rglob("articles/*.md"))]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre
     if normalizer is not None:
@@ -155,19 +200,30 @@ def _tiny(out: Path, kind: str, pre: object, normalizer: object) -> Path:
         initial_alphabet=_byte_alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(_shop_texts(), trainer)
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = CHATML
-    wrapped.save_pretrained(out)
+    return _tiny_model(out, kind, wrapped, CHATML, bos_token_id=None)
+
+
+def _shop_texts() -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted((ROOT / "examples" / "shop").rglob("articles/*.md"))]
+
+
+def _tiny_model(out: Path, kind: str, tokenizer: Any, template: str, *, bos_token_id: int | None) -> Path:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(out)
     torch.manual_seed(7)
     config = AutoConfig.for_model(
         kind,
-        vocab_size=len(wrapped),
+        vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=4,
@@ -175,7 +231,7 @@ def _tiny(out: Path, kind: str, pre: object, normalizer: object) -> Path:
         num_key_value_heads=2,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
-        bos_token_id=None,
+        bos_token_id=bos_token_id,
         eos_token_id=2,
         pad_token_id=0,
     )

@@ -16,6 +16,7 @@ from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
 from runtime.errors import InputError, ModelError, UsageError
 from runtime.manifest import read_manifest
+from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
 from tests.distill.company import RUN
 
@@ -164,6 +165,15 @@ def test_a_gguf_may_teach_a_checkpoint_without_being_unpacked(
     wrong = recipe.model_copy(update={"student": student})
     with pytest.raises(UsageError, match="cannot be corrected"):
         open_build(wrong, work, base=str(tmp_path / "teacher.gguf"))
+
+
+def test_a_base_with_llama_2s_tokenizer_and_template_is_tuned_like_any_other(
+    run: Callable[..., list[str]], work: Path, tiny_llama2: Path
+) -> None:
+    assert run(base=tiny_llama2, student=Student()) == ["articles", "teacher", "prompt", "records", "merged"]
+    write_gguf(work / "merged", work / "again.gguf")
+    assert prove_parity(JsonTokenizer(work / "merged"), work / "again.gguf", parity_strings(["多久可以退？"])) == 400
+    assert json.loads((work / "prompt" / "prompt.json").read_text())["pieces"]["stop"] == ["</s>"]
 
 
 def test_a_student_of_another_family_is_refused_before_anything_runs(

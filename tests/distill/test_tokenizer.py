@@ -13,6 +13,8 @@ import pytest
 from distill.tokenizer import chat_pieces
 from runtime.errors import ModelError
 from runtime.prompt import ChatPieces
+from runtime.tokenizer import JsonTokenizer
+from tests.conftest import LLAMA2
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -118,11 +120,39 @@ def test_pieces_put_together_are_what_the_template_writes(template: str, with_te
     assert all(stop and stop in p.assistant_close for stop in p.stop)
 
 
+@pytest.mark.parametrize("template", [MISTRAL, LLAMA2], ids=["mistral", "llama 2"])
+def test_frames_without_a_common_end_are_kept_whole_and_answers_lose_their_first_space(
+    template: str, with_template: WithTemplate
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = with_template(template)
+    said = ["Be kind.", "能退吗？", "30 days.", "And on Sunday?", "No.", "Thanks"]
+    roles = ["system", *["user", "assistant"] * 3]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, said, strict=False)]
+    wanted = AutoTokenizer.from_pretrained(folder).apply_chat_template(messages, tokenize=False)
+    p = chat_pieces(folder)
+    text = p.system_open + said[0] + p.system_close
+    for question, answer in zip(said[1::2], said[2::2], strict=False):
+        text += p.user_open + question + p.user_close + p.assistant_open + answer + p.assistant_close
+    text += said[5] + p.user_close
+    assert text.replace("[/INST]", "[/INST] ").removesuffix(" ") == wanted
+    assert p.stop == ("<|im_end|>",)
+
+
+def test_a_tokenizer_that_puts_spaces_itself_gets_none_twice(tiny_llama2: Path) -> None:
+    """What the pieces and texts give token by token is what Llama 2's template gives, but for line ends."""
+    p, ours = chat_pieces(tiny_llama2), JsonTokenizer(tiny_llama2)
+    assert (p.user_close, p.assistant_close) == ("[/INST]", "</s><s>[INST]")
+    spans = [("<s>[INST]", True), ("多久 退", False), (p.user_close, True), ("30 days.", False), ("</s>", True)]
+    parts = [token for text, control in spans for token in ours.encode(text, control=control)]
+    assert parts == ours.encode("<s>[INST] 多久 退 [/INST] 30 days.</s>", control=True)
+
+
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
         (CHATML.replace("<|im_start|>'", "<|im_start|>' + loop.index|string"), "changes with the turn"),
-        (MISTRAL, "mark where a message ends|changes with the turn"),
         (CHATML.replace("<|im_end|>", ""), "mark where a message ends|changes with the turn"),
         (CHATML.replace("in messages", "in messages if message['role'] != 'system'"), "every message once"),
         (CHATML.replace("message['content']", "message['content'] + message['content']"), "every message once"),
@@ -130,7 +160,7 @@ def test_pieces_put_together_are_what_the_template_writes(template: str, with_te
         ("{% for message in %}", "chat template fails"),
         ("", "no chat template|every message once"),
     ],
-    ids=["numbered", "roles in one", "no end", "no system", "twice", "refuses", "broken", "empty"],
+    ids=["numbered", "no end", "no system", "twice", "refuses", "broken", "empty"],
 )
 def test_a_template_that_is_no_frame_around_messages_is_refused(
     template: str, reason: str, with_template: WithTemplate
