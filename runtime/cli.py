@@ -49,6 +49,7 @@ def install(
     installed = store.current_bundle(where)
     _make_index(installed, where)
     _measure_threads(installed, where)
+    _warn(installed)
     info = installed.info
     if as_json:
         _print_json({"generation": number, "bundle": info.name, "version": info.version})
@@ -243,6 +244,15 @@ def _measure_threads(bundle: Bundle, home: Path) -> None:
         _talk(f"threads: {found}")
     except EdgedeskError as error:
         _talk(f"threads not measured: {error}")
+
+
+def _warn(bundle: Bundle) -> None:
+    """Say whether articles hold sentences that the desk will withhold."""
+    from runtime.articles import load_articles
+    from runtime.dictation import suspicions
+
+    if found := suspicions(load_articles(bundle.articles_path)):
+        _talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")
 
 
 def _steers(char: str) -> bool:

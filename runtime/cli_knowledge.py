@@ -1,19 +1,21 @@
-"""`edgedesk knowledge`: compile the installed bundle's articles ahead of questions."""
+"""`edgedesk knowledge`: compile the articles ahead of questions, and look at what is in them."""
 
 from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from runtime.cli import AsJson, Home, Threads
+from runtime.cli import AsJson, Home, Threads, printable
 from runtime.progress import counter, say
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Compile articles, so that answers begin sooner.",
+    help="Compile articles, so that answers begin sooner, and check them.",
     epilog="Example: edgedesk knowledge compile",
 )
 
@@ -58,3 +60,28 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit}))
     else:
         typer.echo(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")
+
+
+@app.command(epilog="Example: edgedesk knowledge check examples/shop/en/articles --json")
+def check(
+    articles: Annotated[
+        Path | None, typer.Argument(help="A folder of articles; default: the installed bundle's.")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """List sentences that order a model or dictate what is said: the desk shows them to its staff alone."""
+    from runtime.articles import load_articles
+    from runtime.dictation import suspicions
+    from runtime.home import find_home
+    from runtime.store import current_bundle
+
+    loaded = load_articles(articles or current_bundle(find_home(home)).articles_path)
+    found = suspicions(loaded)
+    sections = sum(len(article.sections) for article in loaded)
+    if as_json:
+        typer.echo(json.dumps({"sections": sections, "found": [one._asdict() for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(f"{one.ref} ({one.lang}) {one.kind}: {printable(one.sentence)}")
+    say(f"{len(found)} sentences withheld in {sections:,} sections")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,6 +23,7 @@ from runtime.articles import Section
 from runtime.citations import cite
 from runtime.claims import claims
 from runtime.conversation import entities, whole
+from runtime.dictation import trusted
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Stored, Token
 from runtime.experiment import Trial, read_trial
@@ -175,7 +177,7 @@ class Desk:
             return None
         searched = whole(question, earlier_questions(request, before))
         hits = self.search(searched, lang=lang, limit=self.spec.articles)
-        safe = [hit for hit in hits if not orders(hit.section.text)]
+        safe = _safe(hits)
         if action([hit.similarity for hit in safe]) != "generate":
             return None
         turns = shown(request, before, self.settings.history_turns)
@@ -239,8 +241,8 @@ class Desk:
             work.reading |= {"entities": named}
         work.found = tuple(_found(hit) for hit in hits)
         yield Found(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
-        # People see a section that gives orders to the model; the model does not, and no customer is quoted it.
-        safe = [hit for hit in hits if not orders(hit.section.text)]
+        # People see sentences that order or dictate; the model does not, and no customer is quoted them.
+        safe = _safe(hits)
         decision = self._decide(work, [hit.similarity for hit in safe])
         if decision.action == "fixed":
             yield from self._say_fixed(work, decision.reason or "")
@@ -377,6 +379,11 @@ class Desk:
 
 def _citations(sections: Sequence[Section], scores: Mapping[str, float]) -> tuple[Citation, ...]:
     return tuple(Citation.of(section, scores[section.ref]) for section in sections)
+
+
+def _safe(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits as the model reads them and customers are quoted them."""
+    return [replace(hit, section=kept) for hit in hits if (kept := trusted(hit.section))]
 
 
 def _found(hit: Hit) -> dict[str, Any]:

@@ -52,7 +52,9 @@ _SPEAKER = re.compile(
         |team|personnel|whoever|anyone|everyone|answers?|repl(?:y|ies)|responses?|conversations?|chats?|calls?|messages?
         |greetings?|company|shop|store|management|house|customers?|callers?|visitors?|users?|clients?|shoppers?|questions?|inquir(?:y|ies)|enquir(?:y|ies)
         |you|we)\b
-    | 员工 | 店员 | 客服 | 助[手理] | 机器人 | \bai\b | 同事 | 人员 | 我们 | 你 | 回[答复] | 答[复案] | 对话 | 聊天 | 会话 | 顾客 | 客户 | 客人 | 来[客电]
+    | 员工 | 店员 | 客服 | 助[手理] | 机器人 | \bai\b | 同事 | 人员 | 我们 | 你
+    | 回[答复] | 答[复案] | 对话 | 聊天 | 会话
+    | 顾客 | 客户 | 客人 | 来[客电]
     | 用户 | 公司 | 总部 | 管理层 | 门店 | 问题 | 咨询 | 提问 | 开场
     """,
     re.VERBOSE,
