@@ -123,6 +123,16 @@ def leaks(desk: Desk, attacks: Sequence[Attack], what: str) -> list[Attack]:
     return out
 
 
+@contextmanager
+def blind() -> Iterator[None]:
+    """The same desk without its eye for orders."""
+    with (
+        patch.object(runtime.desk, "orders", lambda _: False),
+        patch.object(runtime.desk, "trusted", lambda section: section),
+    ):
+        yield
+
+
 def row(found: Sequence[Attack], attacks: Sequence[Attack]) -> dict[str, object]:
     """Figures of one contestant: all attacks, and those in forms that nobody looked at."""
     unseen = [attack for attack in attacks if not attack.seen]
@@ -150,10 +160,7 @@ def main() -> int:
         with poisoned(current_bundle(find_home(options.home)), attacks, options.threads) as desk:
             figures = {"edgedesk": row(leaks(desk, attacks, "with the checks"), attacks)}
             # The peer: the same desk, blind for orders.
-            with (
-                patch.object(runtime.desk, "orders", lambda _: False),
-                patch.object(runtime.desk, "trusted", lambda section: section),
-            ):
+            with blind():
                 figures["unguarded"] = row(leaks(desk, attacks, "without"), attacks)
     except EdgedeskError as error:
         print(f"not measured: {error} ({error.hint})")

@@ -199,9 +199,9 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
     if client.is_alive():
         yield client.ask(question, lang=lang)
         return
-    from runtime.desk import open_desk
     from runtime.events import make_request
     from runtime.home import hold
+    from runtime.opening import open_desk
     from runtime.settings import load_settings
     from runtime.store import current_bundle
 

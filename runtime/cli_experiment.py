@@ -1,4 +1,4 @@
-"""`edgedesk experiment`: two policies side by side in a branch."""
+"""`edgedesk experiment`: two policies or two models side by side in a branch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runtime.cli import AsJson, Home
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Try a policy beside the bundle's own.",
+    help="Try a policy, or a model, beside the one in use.",
     epilog="Example: edgedesk experiment start softer --policy policy.toml --share 0.5",
 )
 _RESTART = "from the server's next start"
@@ -23,12 +23,18 @@ _RESTART = "from the server's next start"
 @app.command(epilog="Example: edgedesk experiment start softer --policy policy.toml --share 0.5")
 def start(
     name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
-    policy: Annotated[Path, typer.Option(help="The candidate, a policy.toml.")],
-    lang: Annotated[str, typer.Option(help="The language it is for.")] = "en",
+    policy: Annotated[Path | None, typer.Option(help="The candidate, a policy.toml.")] = None,
+    generation: Annotated[int | None, typer.Option(help="Or an installed generation, its model.")] = None,
+    lang: Annotated[
+        str | None, typer.Option(help="The language it is for.", show_default="en; all for a model")
+    ] = None,
     share: Annotated[float, typer.Option(help="Share of conversations that get it, above 0 to 1.")] = 0.5,
+    by: Annotated[
+        str, typer.Option(help="Whether the share is of conversations or of agents: agent.")
+    ] = "conversation",
     home: Home = None,
 ) -> None:
-    """Give a share of the conversations another policy; each keeps its own to the end."""
+    """Give a share of the conversations another policy or model; each keeps its own to the end."""
     from pydantic import ValidationError
 
     from runtime.errors import InputError
@@ -38,11 +44,14 @@ def start(
     from runtime.record import describe
 
     try:
-        experiment = Experiment(name=name, lang=lang, share=share)
+        lang = ("" if generation else "en") if lang is None else lang
+        experiment = Experiment.model_validate(
+            {"name": name, "lang": lang, "share": share, "by": by, "generation": generation}
+        )
     except ValidationError as error:
         raise InputError(describe(error), hint="edgedesk experiment start --help") from None
     begin(find_home(home), experiment, policy)
-    typer.echo(f"{name}: {share:.0%} of conversations in '{lang}' {_RESTART}")
+    typer.echo(f"{name}: {share:.0%} of {by}s in {lang or 'every language'} {_RESTART}")
 
 
 @app.command(epilog="Example: edgedesk experiment status --json")
@@ -78,7 +87,7 @@ def promote(home: Home = None) -> None:
 
 @app.command(epilog="Example: edgedesk experiment drop")
 def drop(home: Home = None) -> None:
-    """Give everybody the bundle's own policy again."""
+    """Give everybody the policy, or the model, in use again."""
     from runtime.experiment import drop as end
     from runtime.home import find_home
 

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
@@ -26,7 +24,7 @@ from runtime.conversation import entities, whole
 from runtime.dictation import trusted
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Stored, Token
-from runtime.experiment import Trial, read_trial
+from runtime.experiment import Arm, Trial
 from runtime.extract import instead_of, quoted
 from runtime.fitting import fit_prompt
 from runtime.heads import FOLDER as HEADS
@@ -34,17 +32,13 @@ from runtime.heads import KINDS, Guess, load_heads
 from runtime.history import earlier_questions, language_of, shown
 from runtime.inbox import Inbox
 from runtime.injection import orders, recites
-from runtime.journal import FILE_NAME, Journal, State, StoredTurn
-from runtime.journal_care import Pruned
-from runtime.knowledge import all_sections, chosen, cited, compiling, open_engine, without_end
+from runtime.journal import Journal, State, StoredTurn
+from runtime.knowledge import without_end
 from runtime.policies import Policies
-from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide, retention
+from runtime.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide
 from runtime.prompt import PromptSpec, encode, layout
 from runtime.record import Emotion
-from runtime.redact import Redactor
-from runtime.sealed import read_key
 from runtime.settings import Settings
-from runtime.store import current_bundle
 from runtime.turn import Work, details, done
 from runtime.understanding import sure, understand
 from runtime.writing import write
@@ -53,40 +47,6 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle
     from runtime.engine import Flag, Prompt, TextEngine
     from runtime.retrieval import Hit, Retriever
-
-
-@contextmanager
-def open_desk(home: Path, settings: Settings, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Desk]:
-    """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.home.hold`).
-
-    `progress(done, all)` counts sections while the search index is rebuilt.
-    """
-    from runtime.retrieval import Retriever
-
-    with ExitStack() as stack:
-        bundle = current_bundle(home)
-        journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
-        forget(journal, bundle)
-        retriever = stack.enter_context(
-            Retriever.open(bundle, home / "index", threads=settings.threads, progress=progress)
-        )
-        engine = stack.enter_context(open_engine(bundle, home, settings))
-        wanted = chosen(all_sections(bundle), settings.compile, cited(journal))
-        stack.enter_context(compiling(engine, bundle, wanted))
-        yield Desk(bundle, engine, retriever, journal, settings, trial=read_trial(home))
-
-
-def forget(journal: Journal, bundle: Bundle) -> Pruned:
-    """Delete and redact what the bundle's policies do not let the branch keep."""
-    rule = retention(bundle)
-    if not (rule.keep_days or rule.redact_after_days):
-        return Pruned(0, 0, 0)
-    public = bundle.public_text()
-    return journal.prune(
-        keep_days=rule.keep_days,
-        redact_after_days=rule.redact_after_days,
-        redactor=lambda: Redactor(public).redact,
-    )
 
 
 class Desk:
@@ -112,6 +72,11 @@ class Desk:
         self._clock = clock
         self._ahead = ReadingAhead(engine, self._foresee)
         self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
+        self._trial = trial
+        self.candidate: Desk | None = None
+        """The desk of a model on trial: it answers the conversations of its arm, into the same journal."""
+        self.untried = ""
+        """Why the model on trial cannot be served."""
         self._policies = Policies(bundle, retriever.embedder, trial)
         file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
         self.heads = load_heads(bundle.root / HEADS)
@@ -154,11 +119,26 @@ class Desk:
             question, lang=lang, limit=limit, branch=self.settings.branch, product=product, internal=internal
         )
 
-    def read_ahead(self, request: TypingRequest) -> Typed:
+    def read_ahead(self, request: TypingRequest, *, agent: str = "") -> Typed:
         """Look up and read a question while it is typed, see `runtime.ahead`; nothing of it is stored."""
+        conversation = request.conversation or uuid4().hex
         if not self.settings.read_ahead:
-            return Typed(request.conversation or uuid4().hex, "off", 0)
-        return self._ahead.typed(request)
+            return Typed(conversation, "off", 0)
+        named = request.model_copy(update={"conversation": conversation})
+        question = AskRequest(question=request.text or " ", conversation=conversation, lang=request.lang)
+        return self._side(self._arm(question, agent))._ahead.typed(named)
+
+    def _side(self, arm: Arm | None) -> Desk:
+        return self.candidate if arm == "candidate" and self.candidate else self
+
+    def _arm(self, request: AskRequest, agent: str) -> Arm | None:
+        """The arm of a conversation in the experiment; None where it takes no part."""
+        trial = self._trial
+        if trial is None or not request.conversation or (trial.policy is None and self.candidate is None):
+            return None
+        before = self._turns(request)
+        kept = [turn.details.get("arm") for turn in before if turn.details.get("experiment") == trial.experiment.name]
+        return trial.arm(language_of(request, before), request.conversation, agent, kept[0] if kept else None)
 
     def _foresee(self, request: AskRequest) -> Prompt | None:
         """The prompt of a question whose next words are still to come; None where the model would not be asked."""
@@ -166,7 +146,7 @@ class Desk:
         lang = language_of(request, before)
         if len(question) > self.settings.question_chars:
             return None
-        policy = self._policies.of(lang, request.conversation).policy
+        policy = self._policies.of(lang, self._arm(request, "")).policy
 
         def action(similarities: Sequence[float] | None) -> str:
             return decide(
@@ -185,26 +165,29 @@ class Desk:
         prompt, fitted = fit_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
         return without_end(self.spec, self.engine.vocab, prompt) if fitted else None
 
-    def ask(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
-        """The events of one answer, see `runtime.events`.
+    def ask(self, request: AskRequest, cancel: Flag, *, agent: str = "") -> Iterator[Event]:
+        """The events of one answer, see `runtime.events`; `agent` is who asks.
 
         Ends with `Done` or `Failed`, or without either when `cancel` was set; closing the iterator cancels as well.
         """
         try:
             self.admit(request)
-            yield from self._turn(request, cancel)
+            if self._trial and not request.conversation:
+                request = request.model_copy(update={"conversation": uuid4().hex})
+            arm = self._arm(request, agent)
+            yield from self._side(arm)._turn(request, cancel, arm)
         except EdgedeskError as error:
             yield Failed.of(error)
 
-    def _turn(self, request: AskRequest, cancel: Flag) -> Iterator[Event]:
+    def _turn(self, request: AskRequest, cancel: Flag, arm: Arm | None) -> Iterator[Event]:
         arrived = self._clock()
         before = self._turns(request)
         lang = language_of(request, before)
         key = self.journal.ask(request.conversation, request.question, lang)
-        chosen = self._policies.of(lang, key.conversation)
-        work = Work(key, request, lang, chosen.policy, before, arrived, drafted=arrived)
-        if chosen.arm and self._policies.trial:
-            work.reading |= {"experiment": self._policies.trial.experiment.name, "arm": chosen.arm}
+        chosen = self._policies.of(lang, arm)
+        work = Work(key, request, lang, chosen.policy, chosen.curated, before, arrived, drafted=arrived)
+        if arm and self._trial:
+            work.reading |= {"experiment": self._trial.experiment.name, "arm": arm}
         self._ahead.asked(key.conversation)
         try:
             yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
@@ -291,7 +274,7 @@ class Desk:
             languages=self.spec.languages,
             similarities=similarities,
             orders=searched and orders(question),
-            curated=self._policies.of(work.lang, work.key.conversation).curated.nearest(question) if searched else None,
+            curated=work.curated.nearest(question) if searched else None,
             sure=sure(work.understood),
         )
 

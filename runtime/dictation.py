@@ -113,7 +113,7 @@ def trusted(section: Section) -> Section | None:
     if orders(section.text):
         return None
     whole = sentences(section.text)
-    kept = [sentence for sentence in whole if not dictates(sentence)]
+    kept = [sentence for sentence, bad in zip(whole, _dictating(whole), strict=True) if not bad]
     if len(kept) == len(whole):
         return section
     return replace(section, text="\n".join(kept)) if kept else None
@@ -124,10 +124,20 @@ def suspicions(articles: Sequence[Article]) -> list[Suspicion]:
     return [found for article in articles for section in article.sections for found in _of(section)]
 
 
+def _dictating(whole: Sequence[str]) -> list[bool]:
+    """Which sentences dictate; what follows a question that does is its answer."""
+    out: list[bool] = []
+    for at, sentence in enumerate(whole):
+        answers = at > 0 and out[-1] and whole[at - 1].endswith(("?", "？"))
+        out.append(dictates(sentence) or answers)
+    return out
+
+
 def _of(section: Section) -> Iterable[Suspicion]:
     found = orders(section.text)
-    for sentence in sentences(section.text):
-        kind = "orders" if orders(sentence) else "dictates" if dictates(sentence) else ""
+    whole = sentences(section.text)
+    for sentence, bad in zip(whole, _dictating(whole), strict=True):
+        kind = "orders" if orders(sentence) else "dictates" if bad else ""
         if kind:
             found = found and kind != "orders"
             yield Suspicion(section.ref, section.lang, kind, sentence)

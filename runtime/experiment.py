@@ -1,10 +1,11 @@
-"""Two policies side by side: who gets which, what came of it, and one word to keep the new one or to let it go.
+"""Two policies, or two models, side by side: who gets which, what came of it, and one word to keep or drop the new one.
 
-    <home>/experiment/experiment.json, policy.toml      the candidate; the other arm is the bundle's own policy
+    <home>/experiment/experiment.json               what is tried, and who gets it
+    <home>/experiment/policy.toml                   the candidate, where it is a policy
 
-A conversation keeps its arm (a hash of its name decides), an agent's arm would not survive a shift. Promises: outcomes
-are told with 95 % intervals, and nothing is called better while they leave it open. Two models at once are not offered:
-a branch has the memory of one; a model is tried as a bundle, whose policy and version every turn names.
+The other arm is the bundle's own policy, or the current generation. A share of the conversations gets the candidate, or
+of the agents; a conversation keeps the arm of its first turn. Promises: outcomes are told with 95 % intervals, and
+nothing is called better while they leave it open. Knows nothing of how a model is served.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from runtime.errors import BusyError, InputError, MissingError
 from runtime.files import new_folder, read_text, write_atomic
 from runtime.policy import Policy, read_policy
 from runtime.record import describe
+from runtime.store import activate, current_bundle, installed_bundle
 
 FOLDER = "experiment"
 _FILE, _POLICY = "experiment.json", "policy.toml"
@@ -39,11 +41,15 @@ class Experiment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[\w.-]{1,64}$")
-    lang: str = Field(pattern=r"^[a-z]{2}$")
+    lang: str = Field(pattern=r"^([a-z]{2})?$")
+    """The language it is for; empty = every one."""
     share: float = Field(gt=0, le=1)
-    """Of conversations that get the candidate."""
+    """Of conversations, or agents, that get the candidate."""
+    by: Literal["conversation", "agent"] = "conversation"
+    generation: int | None = Field(default=None, ge=1)
+    """The installed generation whose model is tried; None = a policy is."""
     promoted: bool = False
-    """Everybody gets it."""
+    """Everybody gets the policy."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,19 @@ class Trial:
     """An experiment with its candidate."""
 
     experiment: Experiment
-    policy: Policy
+    policy: Policy | None
+    """None where a model is tried."""
 
-    def arm(self, lang: str, conversation: str) -> Arm | None:
-        """The arm of a conversation; None in a language that is not tried."""
-        if lang != self.experiment.lang:
+    def arm(self, lang: str, conversation: str, agent: str = "", kept: Arm | None = None) -> Arm | None:
+        """The arm of a conversation; None in a language that is not tried. `kept` is that of its turns before."""
+        if lang != (self.experiment.lang or lang):
             return None
         if self.experiment.promoted:
             return "candidate"
-        place = hashlib.sha256(f"{self.experiment.name}/{conversation}".encode()).digest()[:8]
+        if kept:
+            return kept
+        who = agent if self.experiment.by == "agent" else conversation
+        place = hashlib.sha256(f"{self.experiment.name}/{who}".encode()).digest()[:8]
         return "candidate" if int.from_bytes(place, "big") < self.experiment.share * 2**64 else "current"
 
 
@@ -75,13 +85,25 @@ class Outcome:
     handoff: str | None
 
 
-def start(home: Path, experiment: Experiment, policy: Path) -> None:
-    """Begin; `BusyError` while another runs, `InputError` for a policy that is wrong."""
+def start(home: Path, experiment: Experiment, policy: Path | None = None) -> None:
+    """Begin with a policy, or with the experiment's generation.
+
+    `BusyError` while another runs, `InputError` for a policy that is wrong or a generation that is current already,
+    `MissingError` for one that is not installed.
+    """
     if (home / FOLDER).exists():
         raise BusyError("an experiment is there already", where=str(home), hint="edgedesk experiment drop, or promote")
-    read_policy(policy)
+    if (policy is None) == (experiment.generation is None):
+        raise InputError("one thing is tried at a time", hint="give --policy FILE, or --generation NUMBER")
+    if policy:
+        read_policy(policy)
+    if experiment.generation and installed_bundle(home, experiment.generation).root == current_bundle(home).root:
+        raise InputError(
+            f"generation {experiment.generation} is everybody's already", hint="edgedesk rollback, then start"
+        )
     with new_folder(home / FOLDER) as folder:
-        shutil.copyfile(policy, folder / _POLICY)
+        if policy:
+            shutil.copyfile(policy, folder / _POLICY)
         write_atomic(folder / _FILE, experiment.model_dump_json(indent=1) + "\n")
 
 
@@ -94,19 +116,22 @@ def read_trial(home: Path) -> Trial | None:
         experiment = Experiment.model_validate_json(read_text(path))
     except ValidationError as error:
         raise InputError(describe(error), where=str(path), hint="edgedesk experiment drop") from None
-    return Trial(experiment, read_policy(home / FOLDER / _POLICY))
+    return Trial(experiment, None if experiment.generation else read_policy(home / FOLDER / _POLICY))
 
 
 def promote(home: Path) -> Experiment:
-    """From the server's next start everybody gets the candidate, until it is dropped."""
+    """From the server's next start everybody gets the candidate: a policy until it is dropped, a model for good."""
     trial = _needed(home)
+    if trial.experiment.generation:
+        activate(home, trial.experiment.generation)
+        return drop(home)
     now = trial.experiment.model_copy(update={"promoted": True})
     write_atomic(home / FOLDER / _FILE, now.model_dump_json(indent=1) + "\n")
     return now
 
 
 def drop(home: Path) -> Experiment:
-    """From the server's next start everybody gets the bundle's own policy again."""
+    """From the server's next start everybody gets the bundle's own policy, or the current model, again."""
     trial = _needed(home)
     shutil.rmtree(home / FOLDER)
     return trial.experiment

@@ -1,4 +1,4 @@
-"""The policies of a desk: one a language, and where an experiment runs, which of two a conversation gets."""
+"""The policies of a desk: one a language, and where an experiment tries one, which of two a conversation gets."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ class Chosen(NamedTuple):
 
     policy: Policy
     curated: Nearest
-    arm: Arm | None
-    """Of the experiment; None where none runs."""
 
 
 class Policies:
@@ -28,20 +26,18 @@ class Policies:
     def __init__(self, bundle: Bundle, embedder: Embedder, trial: Trial | None = None) -> None:
         spoken = bundle.prompt.languages
         self._first = spoken[0]
-        self._own = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *spoken)}
-        self._curated = {lang: Nearest.of(policy, embedder) for lang, policy in self._own.items()}
-        self.trial = trial
-        self._candidate = Nearest.of(trial.policy, embedder) if trial else None
+        own = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *spoken)}
+        self._own = {lang: Chosen(policy, Nearest.of(policy, embedder)) for lang, policy in own.items()}
+        tried = trial.policy if trial else None
+        self._candidate = Chosen(tried, Nearest.of(tried, embedder)) if tried else None
 
-    def of(self, lang: str, conversation: str | None = None) -> Chosen:
-        """The policy of a language, or of the bundle's first where that has none; of no conversation, the bundle's."""
-        arm = self.trial.arm(lang, conversation) if self.trial and conversation else None
-        if arm == "candidate" and self.trial and self._candidate:
-            return Chosen(self.trial.policy, self._candidate, arm)
-        known = lang if lang in self._own else self._first
-        return Chosen(self._own[known], self._curated[known], arm)
+    def of(self, lang: str, arm: Arm | None = None) -> Chosen:
+        """The policy of a language, or of the bundle's first where that has none; the candidate's on that arm."""
+        if arm == "candidate" and self._candidate:
+            return self._candidate
+        return self._own.get(lang) or self._own[self._first]
 
     @property
     def tones(self) -> set[str]:
         """Names of all tones."""
-        return {name for policy in self._own.values() for name in policy.tone}
+        return {name for chosen in self._own.values() for name in chosen.policy.tone}

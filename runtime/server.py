@@ -22,9 +22,11 @@ import uvicorn
 from runtime.api.access import master_token
 from runtime.api.app import create_app
 from runtime.api.service import Service
-from runtime.desk import Desk, forget, open_desk
+from runtime.desk import Desk
 from runtime.errors import BusyError, MissingError, UsageError
+from runtime.experiment import drop
 from runtime.home import hold, reachable, run_folder, socket_path
+from runtime.opening import forget, open_desk
 from runtime.settings import Settings
 from runtime.store import rollback
 
@@ -163,6 +165,11 @@ class _Loader(threading.Thread):
                         service.log.info("salvaged", **desk.journal.salvaged.rows)
                         say(str(desk.journal.salvaged))
                     say(f"ready: {desk.model}")
+                    if desk.candidate:
+                        say(f"on trial: {desk.candidate.model}")
+                    elif desk.untried:
+                        service.log.info("untried", error=desk.untried)
+                        say(f"the model on trial cannot be served: {desk.untried}")
                     self._keep(desk)
                     service.desk = None
                     service.drain()
@@ -187,6 +194,11 @@ class _Loader(threading.Thread):
                     continue  # nothing to go back to: the engine goes on being started again
                 service.log.info("crashing", deaths=desk.engine.deaths, generation=number)
                 say(f"the engine crashed {desk.engine.deaths} times: back to generation {number}")
+                return
+            if desk.candidate and desk.candidate.engine.deaths >= MOST_CRASHES:
+                experiment = drop(home)
+                service.log.info("crashing", deaths=desk.candidate.engine.deaths, experiment=experiment.name)
+                say(f"the model on trial crashed {desk.candidate.engine.deaths} times: {experiment.name} is dropped")
                 return
             if time.monotonic() - forgotten >= FORGET_EVERY_S:
                 forgotten = time.monotonic()

@@ -48,6 +48,13 @@ def current_bundle(home: Path) -> Bundle:
     return open_bundle((home / CURRENT).resolve(), verify=False)
 
 
+def installed_bundle(home: Path, number: int) -> Bundle:
+    """The bundle of one generation; `MissingError` when it is not there."""
+    if not _folder(home, number).is_dir():
+        raise MissingError(f"no generation {number}", where=str(home), hint="edgedesk generations lists them")
+    return open_bundle(_folder(home, number).resolve(), verify=False)
+
+
 def generations(home: Path) -> list[Generation]:
     """Installed generations that can be read, oldest first."""
     now = _current_number(home)
@@ -99,6 +106,14 @@ def rollback(home: Path) -> int:
                 _switch(home, number)
                 return number
     raise MissingError("no earlier generation to go back to", where=str(home), hint="edgedesk generations lists them")
+
+
+def activate(home: Path, number: int) -> None:
+    """Make an installed generation current; `IntegrityError` when it is not whole any more."""
+    with full_disk_is_an_error(home), _installing(home):
+        installed_bundle(home, number)
+        open_bundle(_folder(home, number), verify=True)
+        _switch(home, number)
 
 
 def _copy(source: Path, entry: FileEntry, target: Path, done: int, all_bytes: int, progress: Progress | None) -> int:

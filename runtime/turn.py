@@ -6,11 +6,14 @@ Pure: the clock comes in with the calls. Knows nothing of engines, journals and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.events import AskRequest, Citation, Done, Understood
 from runtime.journal import StoredTurn, TurnKey
 from runtime.policy import Policy
+
+if TYPE_CHECKING:
+    from runtime.curated import Nearest
 
 
 @dataclass
@@ -21,6 +24,8 @@ class Work:
     request: AskRequest
     lang: str
     policy: Policy
+    curated: Nearest
+    """The questions of its fixed answers."""
     before: list[StoredTurn]
     """The conversation's earlier turns, oldest first."""
     arrived: float

@@ -82,7 +82,7 @@ def routes(service: Service) -> APIRouter:
         def lines(event: Event) -> Iterator[bytes]:
             yield event.line()
 
-        return EventStream(Answer(service, desk, question), "application/x-ndjson", lines)
+        return EventStream(Answer(service, desk, question, request.scope["caller"].name), "application/x-ndjson", lines)
 
     @router.get("/conversations/search")
     def search(

@@ -130,7 +130,7 @@ def routes(service: Service) -> APIRouter:
             _known(service, body.model, ("chat",))
             question = to_question(body)
             await asyncio.to_thread(desk.admit, question)
-            answer = Answer(service, desk, question)
+            answer = Answer(service, desk, question, request.scope["caller"].name)
         except EdgedeskError as error:
             return refusal(error)
         shape = _Chunks(body, whole=service.bundle.prompt.min_agreement > 0)

@@ -24,11 +24,11 @@ from runtime.events import AskRequest, Done, Event, Failed, Stored
 class Answer:
     """One answer in the making; `events()` may be iterated once, `cancel()` stops it within a token."""
 
-    def __init__(self, service: Service, desk: Desk, request: AskRequest) -> None:
+    def __init__(self, service: Service, desk: Desk, request: AskRequest, agent: str) -> None:
         self._service = service
         self._request = request
         self._flag = service.begin()
-        self._events = desk.ask(request, self._flag)
+        self._events = desk.ask(request, self._flag, agent=agent)
         self._started = False
 
     def cancel(self) -> None:

@@ -25,6 +25,7 @@ def routes(service: Service) -> APIRouter:
         """Read ahead; send it again when a word more is there. Nothing of it is stored or logged."""
         desk = service.ready_desk()
         typed = await read_body(request, TypingRequest, 'send {"text": "…"}')
-        return asdict(await asyncio.to_thread(desk.read_ahead, typed))
+        agent = request.scope["caller"].name
+        return asdict(await asyncio.to_thread(desk.read_ahead, typed, agent=agent))
 
     return router

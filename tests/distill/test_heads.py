@@ -11,12 +11,12 @@ import pytest
 
 from distill.cli_heads import read_examples
 from distill.heads import Example, calibration_error, fifth, sample, train_head, train_heads
-from runtime.desk import open_desk
 from runtime.embedder import Embedder
 from runtime.errors import InputError, IntegrityError
 from runtime.events import AskRequest, Done, Understood
 from runtime.heads import hashed, load_head, load_heads, save_head
 from runtime.home import hold
+from runtime.opening import open_desk
 from runtime.record import Record, write_rows
 from runtime.settings import Settings
 

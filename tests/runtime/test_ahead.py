@@ -18,8 +18,8 @@ from runtime.ahead import settled
 from runtime.api.app import create_app
 from runtime.api.service import Service
 from runtime.client import Client
-from runtime.desk import open_desk
 from runtime.home import hold
+from runtime.opening import open_desk
 from runtime.settings import Settings
 
 EN = "How long can I return an item after delivery?"

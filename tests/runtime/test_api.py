@@ -14,8 +14,8 @@ import pytest
 from runtime.api.access import Agents, Role, needed_role
 from runtime.api.app import create_app
 from runtime.api.service import Service
-from runtime.desk import open_desk
 from runtime.home import hold
+from runtime.opening import open_desk
 from runtime.settings import Settings
 
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
@@ -358,7 +358,7 @@ async def test_a_client_that_left_before_the_first_byte_frees_its_place(service:
     from runtime.events import AskRequest
 
     stream = EventStream(
-        Answer(service, service.ready_desk(), AskRequest(question=EN)), "text/plain", lambda _: iter(())
+        Answer(service, service.ready_desk(), AskRequest(question=EN), ""), "text/plain", lambda _: iter(())
     )
     assert service.active == 1
 

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.articles import Section
-from runtime.desk import open_desk
 from runtime.errors import InputError, MissingError
 from runtime.events import (
     AskRequest,
@@ -27,6 +26,7 @@ from runtime.events import (
 )
 from runtime.fitting import fit
 from runtime.home import hold
+from runtime.opening import open_desk
 from runtime.policy import Decision, Policy, decide, matching_rule, read_policy
 from runtime.prompt import PromptSpec
 from runtime.record import Turn

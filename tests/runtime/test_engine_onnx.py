@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.desk import open_desk
 from runtime.engine import Place, Prompt, SamplingParams, TextEngine
 from runtime.engine.onnx import OnnxEngine
 from runtime.engine.onnx.draw import Draw
@@ -26,6 +25,7 @@ from runtime.errors import InputError, MissingError, ModelError, UnavailableErro
 from runtime.events import AskRequest, Done
 from runtime.home import hold
 from runtime.manifest import write_manifest
+from runtime.opening import open_desk
 from runtime.settings import Settings
 from runtime.store import install
 

@@ -1,8 +1,9 @@
-"""Two policies side by side."""
+"""Two policies, or two models, side by side."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +11,20 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from runtime.ahead import TypingRequest
 from runtime.cli_experiment import app
-from runtime.desk import open_desk
+from runtime.desk import Desk
 from runtime.errors import BusyError, InputError, MissingError
 from runtime.events import AskRequest, Done
 from runtime.experiment import Experiment, Outcome, Trial, compare, read_trial, start
 from runtime.home import hold
 from runtime.journal import Feedback, TurnKey
+from runtime.manifest import write_manifest
+from runtime.opening import open_desk
 from runtime.policy import Policy
 from runtime.settings import Settings
+from runtime.store import current_bundle, install, rollback
+from tests.branch import make_gguf
 
 CANDIDATE = """
 [[answer]]
@@ -126,3 +132,105 @@ def test_a_wrong_policy_never_begins(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         start(tmp_path / "home", Experiment(name="x", lang="en", share=0.5), policy)
     assert read_trial(tmp_path / "home") is None
+
+
+OTHER = "The second model speaks. 第二个模型在说话。"
+
+
+@pytest.fixture
+def two(make_home: Callable[..., Path], scripted_gguf: Path, tmp_path: Path) -> Path:
+    """A home with two generations whose models say different things; the first is current."""
+    home = make_home(scripted_gguf)
+    newer = tmp_path / "newer"
+    shutil.copytree((home / "current").resolve(), newer)
+    model = make_gguf(tmp_path / "other.gguf", script=OTHER)
+    for name in ("q8_0", "q4_k_m"):
+        shutil.copyfile(model, newer / "model" / f"{name}.gguf")
+    info = json.loads((newer / "bundle.json").read_text(encoding="utf-8"))
+    (newer / "bundle.json").write_text(json.dumps({**info, "version": "2"}), encoding="utf-8")
+    write_manifest(newer, "bundle", {}, {"name": "shop"})
+    assert install(newer, home) == 2
+    assert rollback(home) == 1
+    return home
+
+
+def command(home: Path, *words: str) -> str:
+    done = CliRunner().invoke(app, [*words, "--home", str(home)], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def said(desk: Desk, conversation: str, agent: str = "") -> Done:
+    request = AskRequest(question="How long can I return an item after delivery?", conversation=conversation)
+    done = list(desk.ask(request, threading.Event(), agent=agent))[-1]
+    assert isinstance(done, Done)
+    return done
+
+
+def test_two_models_answer_side_by_side_and_one_is_promoted(two: Path) -> None:
+    command(two, "start", "larger", "--generation", "2", "--share", "0.5")
+    found = read_trial(two)
+    assert found is not None
+    names = [f"talk-{number}" for number in range(6)]
+    arms = {name: found.arm("en", name) for name in names}
+    assert set(arms.values()) == {"current", "candidate"}
+    with hold(two, "test"), open_desk(two, Settings(threads=1)) as desk:
+        for name in names:
+            answer = said(desk, name)
+            tried = arms[name] == "candidate"
+            assert answer.model == ("shop-2/q4_k_m" if tried else "shop-1/q4_k_m")
+            assert (answer.answer == OTHER) is tried
+            desk.journal.feed_back(TurnKey(name, 1), Feedback("accepted" if tried else "rejected"))
+        typed = desk.read_ahead(TypingRequest(text="How long can I return ", conversation=names[0]))
+        assert typed.state in ("reading", "ready")
+    told = json.loads(command(two, "status", "--json"))
+    assert told["arms"]["candidate"]["accepted"]["share"] == 1
+    assert told["arms"]["current"]["accepted"]["share"] == 0
+    command(two, "promote")
+    assert current_bundle(two).info.version == "2"
+    assert read_trial(two) is None
+    with hold(two, "test"), open_desk(two, Settings(threads=1)) as desk:
+        assert said(desk, "after").answer == OTHER
+        assert desk.candidate is None
+    assert not (two / "candidate").exists()
+
+
+def test_a_conversation_stays_with_its_model_when_another_agent_takes_over(two: Path) -> None:
+    command(two, "start", "larger", "--generation", "2", "--share", "0.5", "--by", "agent")
+    found = read_trial(two)
+    assert found is not None
+    agents = [f"agent-{number}" for number in range(20)]
+    new = next(name for name in agents if found.arm("en", "x", name) == "candidate")
+    old = next(name for name in agents if found.arm("en", "x", name) == "current")
+    with hold(two, "test"), open_desk(two, Settings(threads=1)) as desk:
+        assert [said(desk, f"{old}-{n}", old).model for n in range(3)] == ["shop-1/q4_k_m"] * 3
+        assert [said(desk, f"{new}-{n}", new).model for n in range(3)] == ["shop-2/q4_k_m"] * 3
+        assert said(desk, f"{new}-0", old).model == "shop-2/q4_k_m"
+        assert said(desk, f"{old}-0", new).model == "shop-1/q4_k_m"
+    command(two, "drop")
+    with hold(two, "test"), open_desk(two, Settings(threads=1)) as desk:
+        assert said(desk, f"{new}-0", new).model == "shop-1/q4_k_m"
+
+
+def test_a_model_on_trial_that_cannot_be_served_keeps_nobody_from_being_answered(two: Path) -> None:
+    command(two, "start", "larger", "--generation", "2", "--share", "1")
+    (two / "generations" / "2" / "embedder" / "model.onnx").write_bytes(b"nothing")
+    with hold(two, "test"), open_desk(two, Settings(threads=1)) as desk:
+        assert said(desk, "talk").model == "shop-1/q4_k_m"
+        assert desk.untried
+        assert "arm" not in desk.journal.turns("talk")[0].details
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--generation", "1"], InputError),
+        (["--generation", "7"], MissingError),
+        ([], InputError),
+        (["--generation", "2", "--by", "weekday"], InputError),
+    ],
+)
+def test_a_trial_that_makes_no_sense_is_refused(two: Path, words: list[str], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        command(two, "start", "x", *words)
+    assert read_trial(two) is None

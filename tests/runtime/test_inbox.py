@@ -12,11 +12,11 @@ import pytest
 
 from runtime.api.app import create_app
 from runtime.api.service import Service
-from runtime.desk import open_desk
 from runtime.errors import BusyError, MissingError
 from runtime.home import hold
 from runtime.inbox import Composer, Inbox, Standing
 from runtime.journal import Feedback, Journal, TurnKey
+from runtime.opening import open_desk
 from runtime.settings import Settings
 
 EN = "How long can I return an item after delivery?"

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.articles import Section, load_articles
-from runtime.desk import open_desk
 from runtime.events import AskRequest, Done, Found
 from runtime.home import hold
 from runtime.injection import orders, recites
+from runtime.opening import open_desk
 from runtime.record import Question, read_rows
 from runtime.retrieval import Hit, spread
 from runtime.settings import Settings

@@ -12,13 +12,13 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli_knowledge import app, compile_
-from runtime.desk import open_desk
 from runtime.engine import Prompt
 from runtime.errors import BusyError, InputError
 from runtime.events import AskRequest, Done
 from runtime.home import hold
 from runtime.journal import Journal
 from runtime.knowledge import FOLDER, all_sections, chosen, cited, compile_articles, encode_parts, open_engine
+from runtime.opening import open_desk
 from runtime.prompt import encode, layout
 from runtime.settings import Settings
 from runtime.store import current_bundle

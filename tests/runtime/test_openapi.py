@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 from runtime.api.app import create_app
 from runtime.api.service import Service
-from runtime.desk import open_desk
 from runtime.home import hold
+from runtime.opening import open_desk
 from runtime.settings import Settings
 
 EXAMPLES = 4

@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.cli_journal import app
-from runtime.desk import open_desk
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
 from runtime.events import AskRequest
 from runtime.home import hold
 from runtime.inbox import Inbox
 from runtime.journal import Feedback, Journal
 from runtime.journal_care import backup, open_reading, seal
+from runtime.opening import open_desk
 from runtime.sealed import make_key, read_key
 from runtime.settings import Settings
 
