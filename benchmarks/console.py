@@ -117,11 +117,11 @@ class Frames:
 
 async def keys(count: int) -> tuple[list[tuple[float, float]], float, float]:
     """Seconds from each key to the frame that shows it, by the clock and computed; tokens a second; bytes in memory."""
-    from textual import events as keyboard
-
-    from tui.app import Console
+    from tui.app import Console  # first, since it tells Textual its pace
     from tui.widgets.composer import Composer
     from tui.words import Words
+
+    from textual import events as keyboard  # isort: skip
 
     app = Console(desk(), Words("en"))
     async with app.run_test(size=SIZE) as pilot:

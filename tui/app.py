@@ -8,6 +8,7 @@ agent typed is never lost; quitting ends the draft under way and a server that w
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import threading
@@ -39,9 +40,9 @@ from tui.settings import ConsoleSettings
 from tui.state import Event, Heard, Linked, Notice, Remarked, State, Typed, reduce
 from tui.text import wrap_chinese
 from tui.themes import CONTRAST, THEMES
-from tui.widgets.citations import CitationLine
 from tui.widgets.composer import Composer
 from tui.widgets.inbox import InboxPane
+from tui.widgets.transcript import Transcript
 from tui.words import Words
 
 POLL_S = 2.0
@@ -112,6 +113,8 @@ class Console(App[None]):
         self.set_interval(TICK_S, self._tick)
         self.run_worker(self.keeping.watch(), group="watch")
         self.repaint()
+        # What stands now stays; looking it through for garbage every few seconds held up the keys by 60 ms.
+        gc.freeze()
 
     async def on_unmount(self) -> None:
         """Remember, and let go of the server."""
@@ -158,12 +161,12 @@ class Console(App[None]):
             else:
                 self.call_next(self._paint)
 
-    async def _paint(self) -> None:
+    def _paint(self) -> None:
         self._paint_due = False
         self._painted = time.monotonic()
         if not self.is_running:
             return
-        await self.chat.show(self.state, self.words, self.clock(), self.today())
+        self.chat.show(self.state, self.words, self.clock(), self.today())
 
     def _tick(self) -> None:
         if self.state.busy:
@@ -195,7 +198,7 @@ class Console(App[None]):
         """Open a source by its key."""
         self.doing.open_source(message.citations, message.number)
 
-    def on_citation_line_opened(self, message: CitationLine.Opened) -> None:
+    def on_transcript_opened(self, message: Transcript.Opened) -> None:
         """Open a source by a click."""
         self.doing.open_source(message.citations, message.number)
 
@@ -217,6 +220,11 @@ class Console(App[None]):
         except EdgedeskError as error:
             self.dispatch(Heard(number, self.clock(), Failed.of(error)))
         self.keeping.look_now()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """What was selected with the mouse goes the same way as a reply."""
+        self._clipboard = text  # Ctrl+V in a field of this console brings it back.
+        self.say("plain", text=self.copy(text))
 
     def copy(self, text: str) -> str:
         """Into the terminal's clipboard, and into a file; what to say about it."""

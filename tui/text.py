@@ -56,11 +56,26 @@ _WIDE = (
     r"\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3100-\u312f\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
     r"\uf900-\ufaff\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\U00020000-\U0003ffff"
 )
-_OPEN = r"（《「『【〔〈［｛“‘"
-_CLOSE = r"，。、；：？！）》」』】〕〉］｝”’…—·"
+_OPEN = "（《「『【〔〈［｛“‘("
+_CLOSE = "，。、；：？！）》」』】〕〉］｝”’…—·),.!?:;%"
 # A piece that is never cut: one wide letter with the brackets before and the punctuation after it, which may not be
 # parted from it (no line begins with a full stop, none ends with an opening bracket); or a run of other letters.
 _PIECE = rf"(?:[{_OPEN}]{{0,4}}[{_WIDE}][{_CLOSE}]{{0,4}}|(?:(?![{_OPEN}]{{1,4}}[{_WIDE}])[^\s{_WIDE}])+)"
+
+
+_IS_WIDE = re.compile(f"[{_WIDE}]")
+
+
+def is_seam(text: str, at: int) -> bool:
+    """Whether one piece surely ends before `text[at]` and another begins there, whatever follows later."""
+    if not 0 < at < len(text):
+        return True
+    before, here = text[at - 1], text[at]
+    if before.isspace():
+        return not here.isspace()
+    if _IS_WIDE.match(before):
+        return not here.isspace() and here not in _CLOSE
+    return bool(_IS_WIDE.match(here)) and before not in _OPEN
 
 
 def wrap_chinese() -> None:

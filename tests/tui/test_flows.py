@@ -131,7 +131,8 @@ async def test_the_mouse_opens_a_source_and_the_key_bar_works(sit: Any, desk: Fa
     async with sit(desk) as seat:
         await seat.ask("How long?")
         await seat.sees("[2] Goodwill")
-        assert await seat.pilot.click(seat.app.chat.query("TurnView CitationLine").last())
+        row = next(n for n, line in enumerate(seat.text().splitlines()) if "[2] Goodwill" in line)
+        await seat.pilot.click(offset=Offset(8, row))
         await seat.sees("Up to 20 euros")
         row = seat.text().splitlines()[-1]
         await seat.pilot.click(offset=Offset(row.index("Back"), 23))

@@ -83,6 +83,7 @@ class ChatScreen(Screen[None]):
     def on_resize(self, _: events.Resize) -> None:
         """More room, or less."""
         self._arrange()
+        self._repaint()
 
     def _arrange(self) -> None:
         shown = visible(self.app.size.width, self.pane)
@@ -91,7 +92,7 @@ class ChatScreen(Screen[None]):
         self.query_one("#panes").set_class(len(shown) == 1, "one")
         self.query_one("#panes").set_class("assist" in shown and len(shown) > 1, "assisted")
 
-    async def show(self, state: State, words: Words, now: float, today: datetime) -> None:
+    def show(self, state: State, words: Words, now: float, today: datetime) -> None:
         """Paint a state. Only what changed is touched."""
         self.state = state
         self.query_one(LinkLine).show(state, words)
@@ -100,10 +101,10 @@ class ChatScreen(Screen[None]):
         self.query_one("#empty", Line).put(_welcome(state, words))
         transcript = self.query_one(Transcript)
         transcript.display = bool(state.turns)
-        await transcript.show(state, words)
+        transcript.show(state, words, assisted=self.query_one("#panes").has_class("assisted"))
         self.query_one("#doubts", Line).put("\n".join(doubt_lines(state.doubts, words)))
         self.query_one(InboxPane).show(state, words, today)
-        await self.query_one(AssistPane).show(state, words, now)
+        self.query_one(AssistPane).show(state, words, now)
         self.query_one(KeyBar).show(self._wanted(), words)
 
     def _wanted(self) -> list[Act]:
@@ -162,6 +163,9 @@ class ChatScreen(Screen[None]):
         self.pane = pane
         self._arrange()
         self.set_focus(self.query_one({"inbox": "#inbox-list", "talk": "Composer", "assist": "#assist-blocks"}[pane]))
+        self._repaint()
+
+    def _repaint(self) -> None:
         if self.is_mounted and hasattr(self.app, "repaint"):
             self.app.repaint()
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.style import Style
 
+from runtime.events import Citation
 from tui.state import Labels, Meta, State, Turn
 from tui.text import inert, one_line
-from tui.widgets.citations import CitationList
 from tui.widgets.line import Line
 from tui.widgets.status import progress
 from tui.words import Words
@@ -31,9 +32,9 @@ class AssistPane(Vertical):
         with VerticalScroll(id="assist-blocks"):
             for name in self.BLOCKS:
                 yield Line(classes="label", id=f"assist-{name}-label")
-                yield CitationList(titled=False) if name == "sources" else Line(classes="block", id=f"assist-{name}")
+                yield Line(classes="block", id=f"assist-{name}")
 
-    async def show(self, state: State, words: Words, now: float) -> None:
+    def show(self, state: State, words: Words, now: float) -> None:
         """Show what is known."""
         turn = state.current
         self.query_one("#assist-title", Line).put(words("assist.title"))
@@ -42,9 +43,7 @@ class AssistPane(Vertical):
         self._put("time", words, "\n".join(progress(turn, words, now)) if turn else "")
         self._put("customer", words, _customer(state, words))
         self._put("notes", words, _notes(state.thread.meta, words))
-        sources = turn.citations if turn else ()
-        self.query_one("#assist-sources-label", Line).put(words("assist.sources") if sources else "")
-        await self.query_one(CitationList).show(sources, words)
+        self._put("sources", words, sources(turn.citations, words) if turn else "")
         if turn is None:
             self._put("time", words, words("assist.empty"))
 
@@ -73,6 +72,22 @@ def chips(labels: Labels, words: Words) -> Content:
 def label_name(kind: str, name: str, words: Words) -> str:
     """A label in the interface's language where it knows it, else as head office called it."""
     return words.get(f"{kind}.{name}") or one_line(name).replace("_", " ")
+
+
+def sources(citations: tuple[Citation, ...], words: Words) -> Content:
+    """One line a source of the newest draft; a click opens it, as its number's key does."""
+    return Content("\n").join(
+        citation_label(one, number, words).stylize(Style.from_meta({"@click": f"screen.cite({number})"}))
+        for number, one in enumerate(citations, start=1)
+    )
+
+
+def citation_label(citation: Citation, number: int, words: Words) -> Content:
+    """`[2] Returns > How long (internal, do not quote)`."""
+    title, heading = one_line(citation.title), one_line(citation.heading)
+    name = title if heading in ("", title) else f"{title} > {heading}"
+    mark = f" ({words('turn.internal')})" if citation.audience == "internal" else ""
+    return Content.assemble(Content.styled(f"[{number}]", "bold"), f" {name}", Content.styled(mark, "bold"))
 
 
 def warnings(turn: Turn, words: Words) -> list[str]:

@@ -1,46 +1,160 @@
-"""The scrolling list of turns. It follows its end until somebody scrolls up, and again once they are back near it.
+"""The scrolling list of turns, one widget that paints its own lines.
 
-Textual's `anchor()` would do this, but it pushes content shorter than the window down by a negative scroll offset.
-Knows nothing of what a turn holds.
+A draft grows many times a second; here a new line of it costs that line and a scroll, and no other widget is laid out.
+Promises: it follows its end until somebody scrolls up, and again once they are back near it; a source opens by a click;
+what is selected is copied as the text itself, not as it was broken into lines. Knows nothing of what a turn holds.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from bisect import bisect_right
+from itertools import accumulate
+from typing import ClassVar, Final
 
-from textual.containers import VerticalScroll
+from rich.segment import Segment
+from textual import events
+from textual._border import BORDER_CHARS
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
 
+from runtime.events import Citation
 from tui.state import State
-from tui.widgets.answer import TurnView
+from tui.widgets.parts import KINDS
+from tui.widgets.rows import MARGIN, LaidTurn, Row, indent, lay
 from tui.words import Words
 
 NEAR_LINES: Final = 2
 
 
-class Transcript(VerticalScroll):
+class Transcript(ScrollView, can_focus=True):
     """Every turn of the conversation, the newest last."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"turn--{kind}" for kind in KINDS}
+
+    class Opened(Message):
+        """The agent wants to read source `number` (from 1) of these."""
+
+        def __init__(self, citations: tuple[Citation, ...], number: int) -> None:
+            super().__init__()
+            self.citations = citations
+            self.number = number
 
     def __init__(self) -> None:
         super().__init__(id="turns")
         self._follow = True
-        self._views: dict[int, TurnView] = {}
+        self._laid: tuple[LaidTurn, ...] = ()
+        self._starts: list[int] = []
+        """The row at which each turn begins, and the one behind the last."""
+        self._bases: list[int] = []
+        """The line of the whole text at which each turn begins."""
+        self._rows: list[Row] = []
+        self._hovered: Row | None = None
+        self._shown: tuple[State, Words, bool] | None = None
 
-    async def show(self, state: State, words: Words) -> None:
-        """Show these turns; only what changed is touched."""
-        views = self._views
-        for number in views.keys() - {turn.number for turn in state.turns}:
-            await views.pop(number).remove()
-        for place, turn in enumerate(state.turns):
-            if turn.number not in views:
-                after = views.get(state.turns[place - 1].number) if place else None
-                views[turn.number] = TurnView(turn.number)
-                await self.mount(
-                    views[turn.number], before=0 if after is None and len(views) > 1 else None, after=after
-                )
-                self._follow = True
-            await views[turn.number].show(turn, words)
+    @property
+    def allow_select(self) -> bool:
+        """Text is selected with the mouse, as anywhere else."""
+        return True
+
+    # What is shown.
+
+    def show(self, state: State, words: Words, *, assisted: bool) -> None:
+        """Show these turns; only rows that changed are painted."""
+        self._shown = (state, words, assisted)
+        width = self.scrollable_content_region.width
+        if not width:
+            return
+        known = {one.turn.number: one for one in self._laid}
+        if any(turn.number not in known for turn in state.turns):
+            self._follow = True
+        self._laid = tuple(
+            lay(turn, words, width, assisted=assisted, before=known.get(turn.number)) for turn in state.turns
+        )
+        before, self._rows = self._rows, [row for one in self._laid for row in one.rows]
+        self._starts = [0, *accumulate(len(one.rows) for one in self._laid)]
+        self._bases = [0, *accumulate(len(one.lines) for one in self._laid)]
+        self._repaint(before)
         if self._follow:
-            self.scroll_end(animate=False)
+            self.scroll_end(animate=False, immediate=True)
+
+    def _repaint(self, before: list[Row]) -> None:
+        rows = self._rows
+        first = next((n for n, (one, two) in enumerate(zip(rows, before, strict=False)) if one is not two), None)
+        if first is None:
+            first = min(len(rows), len(before))
+        if len(rows) != len(before):
+            # Not by the attribute, which would lay out the whole screen: nobody else's place depends on it.
+            size = Size(self.scrollable_content_region.width, len(rows))
+            self.set_reactive(Widget.virtual_size, size)
+            self._scroll_update(size)
+        elif first == len(rows):
+            return
+        self.refresh_lines(first, max(len(rows), len(before)) - first)
+
+    def _again(self) -> None:
+        if self._shown is not None:
+            state, words, assisted = self._shown
+            self.show(state, words, assisted=assisted)
+
+    def on_resize(self, _: events.Resize) -> None:
+        """Lay out anew where the width is another."""
+        self._again()
+
+    def notify_style_update(self) -> None:
+        """Another theme: nothing that was painted holds."""
+        super().notify_style_update()
+        for row in self._rows:
+            row.painted = None
+
+    # Painting.
+
+    def render_line(self, y: int) -> Strip:
+        """One line of the window."""
+        place = self.scroll_offset.y + y
+        width = self.scrollable_content_region.width
+        if place >= len(self._rows):
+            return Strip.blank(width, self.visual_style.rich_style)
+        row = self._rows[place]
+        turn = bisect_right(self._starts, place) - 1
+        line = self._bases[turn] + row.y
+        selection = self.text_selection
+        plain = selection is None and row is not self._hovered
+        if plain and row.painted is not None and row.painted[0] == line:
+            return row.painted[1]
+        strip = self._paint(row, line, selection, width)
+        row.painted = (line, strip) if plain else None
+        return strip
+
+    def _paint(self, row: Row, line: int, selection: Selection | None, width: int) -> Strip:
+        base = self.visual_style
+        style = self.get_visual_style(f"turn--{row.kind}") if row.kind else base
+        content = row.content
+        if row is self._hovered:
+            content = content.stylize("underline")
+        if selection is not None and (span := selection.get_span(line)) is not None:
+            start, end = (max(0, edge - row.x) for edge in span)
+            marked = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+            content = content.stylize(marked, start, len(content) if span[1] == -1 else end)
+        text = Strip(content.render_segments(style)).apply_offsets(row.x, line)
+        parts = [Strip([self._bar(row.kind, base)]), text] if row.kind else []
+        return Strip.join(parts).adjust_cell_length(width, base.rich_style)
+
+    def _bar(self, kind: str, base: Style) -> Segment:
+        """The margin, and the bar that a part may have on its left."""
+        edge, colour = self.get_component_styles(f"turn--{kind}").border_left
+        room = indent(kind)
+        if not edge or not room:
+            return Segment(" " * (MARGIN + room), base.rich_style)
+        sign = BORDER_CHARS[edge][1][0]
+        looks = Style(base.background, base.background + colour).rich_style
+        return Segment(" " * MARGIN + sign + " " * (room - 1), looks)
+
+    # Scrolling.
 
     def turn_page(self, direction: int) -> None:
         """One page up (-1) or down (1)."""
@@ -53,3 +167,44 @@ class Transcript(VerticalScroll):
             self._follow = False
         if self.max_scroll_y - new_value <= NEAR_LINES:
             self._follow = True
+
+    # The mouse.
+
+    def _row_at(self, y: int) -> Row | None:
+        place = self.scroll_offset.y + y
+        row = self._rows[place] if 0 <= place < len(self._rows) else None
+        return row if row is not None and row.source else None
+
+    def on_click(self, event: events.Click) -> None:
+        """Open the source."""
+        row = self._row_at(event.y)
+        if row is not None and self.text_selection is None:
+            place = self.scroll_offset.y + event.y
+            turn = self._laid[bisect_right(self._starts, place) - 1].turn
+            self.post_message(self.Opened(turn.citations, row.source))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Underline the source below the mouse."""
+        self._hover(self._row_at(event.y))
+
+    def on_leave(self, _: events.Leave) -> None:
+        """The mouse went elsewhere."""
+        self._hover(None)
+
+    def _hover(self, row: Row | None) -> None:
+        if row is not self._hovered:
+            for one in (self._hovered, row):
+                if one is not None:
+                    one.painted = None
+            self._hovered = row
+            self.refresh()
+
+    # Copying.
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text, its paragraphs whole."""
+        return selection.extract("\n".join(line for one in self._laid for line in one.lines)), "\n"
+
+    def selection_updated(self, _: Selection | None) -> None:
+        """Show what is selected."""
+        self.refresh()
