@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 NGRAM = 3
 """Tokens that must agree before anything is guessed."""
-MOST_GUESSES = 6
+MOST_GUESSES = 11
 _HOPE = 0.7
 """Share of guesses that are right, as long as nothing is known of a request."""
 _WEIGHT = 0.15
@@ -43,9 +43,10 @@ class Lookup:
 
         `cost`: seconds to check one guess over seconds of a step without any.
         """
-        if self._behind is None or self._share <= cost:
+        if self._behind is None:
             return []
-        return self._tokens[self._behind : self._behind + min(most, MOST_GUESSES)]
+        count = worth_guessing(self._share, cost, min(most, MOST_GUESSES))
+        return self._tokens[self._behind : self._behind + count]
 
     def checked(self, right: int, wrong: bool) -> None:
         """So many guesses were right, and then one was wrong or not."""
@@ -53,3 +54,16 @@ class Lookup:
             self._share += _WEIGHT * (1 - self._share)
         if wrong:
             self._share -= _WEIGHT * self._share
+
+
+def worth_guessing(share: float, cost: float, most: int) -> int:
+    """How many guesses write the most tokens a second, 0 to `most`.
+
+    `share` of guesses are right; behind the first wrong one the others are lost. A step takes 1 + cost · guesses.
+    """
+
+    def rate(guesses: int) -> float:
+        written = sum(share**right for right in range(guesses + 1))
+        return written / (1 + cost * guesses)
+
+    return max(range(most + 1), key=lambda guesses: (rate(guesses), -guesses))

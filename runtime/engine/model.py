@@ -68,6 +68,7 @@ class Model:
         if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
             self.close()
             raise ModelError("not a model that writes text", where=str(path), hint="use a decoder-only model")
+        self.threads = threads
         self._adapter = ""
         self._adapters = {name: self._load_adapter(adapter) for name, adapter in (adapters or {}).items()}
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
@@ -135,6 +136,12 @@ class Model:
         if self.lib.llama_set_adapters_lora(self.context, handles, count, (ctypes.c_float * count)(*[1.0] * count)):
             raise ModelError(f"the adapter '{adapter}' cannot be used", where=str(self.path), hint=last_log())
         self._adapter = adapter
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many threads from now on."""
+        if count != self.threads:
+            self.lib.llama_set_n_threads(self.context, count, count)
+            self.threads = count
 
     def _load_adapter(self, path: Path) -> Any:
         _check_header(path)

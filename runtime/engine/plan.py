@@ -1,6 +1,6 @@
 """What the next step of the engine computes: pure decisions over the requests at work.
 
-    every writing request    its next token, and what is guessed behind it
+    every writing request    its next token, and what is guessed behind it where nobody waits for anything to be read
     reading requests         a slice: the shortest first, whoever was passed over too often before all others
     reading ahead            only where nobody waits for anything to be read
 
@@ -22,8 +22,12 @@ STEP_S = 1.0
 """A step in which nobody writes may take this long: whoever comes meanwhile, or cancels, waits for its end."""
 BACKGROUND_STEP_S = 0.25
 """The same for a step in which only what nobody waits for is read."""
-LEAST_SLICE = 4
-"""Tokens read in a step whatever it costs, or reading would never end."""
+LEAST_SLICE = 3
+"""Tokens read in a step whatever it costs, or reading would never end. With a writer's token they are four rows."""
+ROWS = 16
+"""llama.cpp multiplies this many rows at a time where there are as many: a 3B model's step of 16 rows takes no longer
+than one of 12 (0.38 s on two cores), one of 45 as long as one of 48.
+"""
 LEAST_ALONE, LEAST_BACKGROUND = 64, 12
 """The same where nobody writes: every step pays for a pass over all weights, so a question is read in one."""
 _WEIGHT = 0.2
@@ -68,13 +72,16 @@ def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tu
     writers = [job for job in mine if not job.left]
     # One place is kept for reading, so that writers alone never fill the batch.
     spare = batch_tokens - len(writers) - 1
+    waiting = [job for job in mine if job.left and not job.ahead]
     plan: list[Slice] = []
     for job in writers:
-        guesses = min(job.guesses, max(0, spare))
+        # A row that is read for somebody is sure to be of use, a guess is not.
+        guesses = 0 if waiting else min(job.guesses, max(0, spare))
         spare -= guesses
         plan.append(Slice(job.id, 1 + guesses))
-    room = min(batch_tokens - sum(one.count for one in plan), read_tokens)
-    readers = [job for job in mine if job.left and not job.ahead] or [job for job in mine if job.left]
+    written = sum(one.count for one in plan)
+    readers = waiting or [job for job in mine if job.left]
+    room = _in_rows(written, min(batch_tokens - written, read_tokens), sum(job.left for job in readers))
     for job in sorted(readers, key=_reading_order):
         if room <= 0:
             break
@@ -82,6 +89,12 @@ def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tu
         room -= count
         plan.append(Slice(job.id, count))
     return tuple(plan)
+
+
+def _in_rows(written: int, room: int, wanted: int) -> int:
+    """`room`, or a little less so that the rows of a batch come out even where more is wanted."""
+    odd = (written + room) % ROWS
+    return room - odd if wanted > room > odd and written + room > ROWS else room
 
 
 def _urgency(job: Job) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 from runtime.engine.articles import Articles, Build, Plan
+from runtime.engine.crowd import Crowd
 from runtime.engine.generation import Finish
 from runtime.engine.lookup import Lookup
 from runtime.engine.memory import Memory
@@ -31,6 +32,7 @@ class Runner:
         self.model = model
         self.slots = slots
         self.pace = Pace(model.batch_tokens)
+        self.crowd = Crowd(model.threads)
         self.running: list[Running] = []
         self.memory = Memory(model, sequences, self._promised)
         self.articles: Articles | None = None
@@ -261,10 +263,12 @@ class Runner:
                 readers.append(run)
         if not rows:
             return
-        began = time.monotonic()
         self.model.use(work[0][0].request.adapter)
+        self.model.use_threads(self.crowd.threads)
+        began, computed = time.monotonic(), time.process_time()
         self.model.decode(rows)
         seconds, checked = time.monotonic() - began, sum(len(guesses) for _, _, guesses in writers)
+        self.crowd.stepped(time.process_time() - computed, seconds)
         self.pace.stepped(guesses=checked, reading=reading, seconds=seconds)
         for run in self.running:
             run.passed += 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine import Engine, SamplingParams
-from runtime.engine.lookup import MOST_GUESSES, NGRAM, Lookup
+from runtime.engine.lookup import MOST_GUESSES, NGRAM, Lookup, worth_guessing
 from runtime.engine.model import Model
 
 NEVER = threading.Event()
@@ -43,6 +43,23 @@ def test_guessing_stops_when_it_does_not_pay_and_goes_on_while_it_does() -> None
     for _ in range(8):
         lookup.checked(3, wrong=False)
     assert lookup.guess(1, 0.9) == [4]
+
+
+@given(st.floats(0, 1), st.floats(0, 2), st.integers(0, MOST_GUESSES))
+def test_as_many_guesses_are_checked_as_write_the_most(share: float, cost: float, most: int) -> None:
+    def rate(guesses: int) -> float:
+        return sum(share**right for right in range(guesses + 1)) / (1 + cost * guesses)
+
+    count = worth_guessing(share, cost, most)
+    assert 0 <= count <= most
+    assert all(rate(count) >= rate(other) for other in range(most + 1))
+    assert worth_guessing(share, cost, 0) == 0
+
+
+def test_sure_guesses_are_many_and_dear_ones_few() -> None:
+    assert worth_guessing(0.99, 0.4, MOST_GUESSES) == MOST_GUESSES
+    assert worth_guessing(0.8, 0.4, MOST_GUESSES) in (1, 2, 3)
+    assert worth_guessing(0.3, 0.4, MOST_GUESSES) == 0
 
 
 @pytest.mark.parametrize("params", [{}, {"temperature": 1.2, "seed": 3}, {"repeat_penalty": 1.3}, {"logprobs": 1}])

@@ -14,6 +14,7 @@ from runtime.engine.plan import (
     LEAST_BACKGROUND,
     LEAST_SLICE,
     PATIENCE,
+    ROWS,
     STEP_S,
     Job,
     Pace,
@@ -96,6 +97,22 @@ def test_the_shortest_prompt_is_read_first_and_the_long_one_goes_on_with_what_is
     assert [(one.id, one.count) for one in plan] == [(1, 10), (0, 22)]
     plan = plan_step([Job(0, 500, passed=PATIENCE), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, BATCH)]
+
+
+def test_guesses_wait_while_something_is_read_for_somebody() -> None:
+    plan = plan_step([Job(0, 0, guesses=5), Job(1, 3)], read_tokens=4, batch_tokens=BATCH)
+    assert [(one.id, one.count) for one in plan] == [(0, 1), (1, 3)]
+    plan = plan_step([Job(0, 0, guesses=5), Job(1, 3, ahead=True)], read_tokens=4, batch_tokens=BATCH)
+    assert [(one.id, one.count) for one in plan] == [(0, 6), (1, 3)]
+
+
+@given(st.integers(0, 4), st.integers(1, 300), st.integers(1, 130))
+def test_a_batch_has_whole_sixteens_of_rows_unless_it_ends_a_prompt(writers: int, left: int, read_tokens: int) -> None:
+    found = [*(Job(number, 0) for number in range(writers)), Job(9, left)]
+    plan = plan_step(found, read_tokens=read_tokens, batch_tokens=128)
+    rows, read = sum(one.count for one in plan), sum(one.count for one in plan if one.id == 9)
+    assert 1 <= read <= min(left, read_tokens)
+    assert read == min(left, read_tokens, 128 - writers) or (rows % ROWS == 0 and read > read_tokens - ROWS)
 
 
 def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> None:
