@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,10 +38,13 @@ class Measured:
     model: str
     tokens_per_s: dict[str, float]
     """Threads, as text, to speed."""
+    busy: bool = False
+    """Whether other programs computed meanwhile, so that the speeds say nothing of a quiet hour."""
 
     def __str__(self) -> str:
         rates = ", ".join(f"{count}: {rate:.1f}" for count, rate in self.tokens_per_s.items())
-        return f"{self.threads} (tokens a second by threads: {rates})"
+        note = "; other programs kept the processors busy" if self.busy else ""
+        return f"{self.threads} (tokens a second by threads: {rates}{note})"
 
 
 def processors() -> int:
@@ -57,25 +61,35 @@ def candidates(count: int) -> list[int]:
     return sorted(tried)
 
 
-def choose(rates: Mapping[int, float]) -> int:
-    """The fewest threads that are nearly as fast as the fastest."""
+def choose(rates: Mapping[int, float], *, busy: bool = False) -> int:
+    """The fewest threads that are nearly as fast as the fastest; `busy`: on a machine that did other things, all.
+
+    Beside busy neighbours the engine takes fewer by itself, as long as they are busy (`runtime.engine.crowd`).
+    """
+    if busy:
+        return max(rates)
     best = max(rates.values())
     return min(count for count, rate in rates.items() if rate >= ENOUGH * best)
 
 
 def measure(home: Path, model: Path, progress: Callable[[int, int], None] = lambda _done, _all: None) -> Measured:
     """Measure and keep the choice; `ModelError` when the model cannot be run. `progress(done, all)` counts trials."""
+    from runtime.engine.crowd import CROWDED
+
     rates: dict[int, float] = {}
+    least_share = 1.0
     count = len(candidates(processors()))
     progress(0, count)
     for line in _lines([sys.executable, "-m", "runtime.machine", str(model)]):
-        threads, _, rate = line.partition(" ")
+        threads, rate, share = line.split()
         rates[int(threads)] = float(rate)
+        least_share = min(least_share, float(share))
         progress(len(rates), count)
     if len(rates) < count:
         raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor")
     shown = {str(threads): round(rate, 2) for threads, rate in rates.items()}
-    found = Measured(choose(rates), processors(), model.name, shown)
+    busy = least_share < CROWDED
+    found = Measured(choose(rates, busy=busy), processors(), model.name, shown, busy)
     write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n")
     return found
 
@@ -114,14 +128,20 @@ def measured(home: Path) -> Measured | None:
 
 
 def main() -> None:
-    """`python -m runtime.machine MODEL` prints a line for each number of threads: it, and tokens a second."""
+    """`python -m runtime.machine MODEL` prints a line for each number of threads.
+
+    It holds the number, tokens a second, and the share of the time in which the threads had a processor.
+    """
     from runtime.llama_file import LlamaFile
 
     counts = candidates(processors())
     with LlamaFile(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
         for count in counts:
-            sys.stdout.write(f"{count} {model.decode_rate(PROMPT, STEPS, threads=count)}\n")
+            began, computed = time.monotonic(), time.process_time()
+            rate = model.decode_rate(PROMPT, STEPS, threads=count)
+            share = (time.process_time() - computed) / (time.monotonic() - began) / count
+            sys.stdout.write(f"{count} {rate} {share}\n")
             sys.stdout.flush()
 
 

@@ -2,7 +2,8 @@
 
 A matrix is done when its slowest thread is, so a thread that must share its core holds up the others, who wait or
 sleep: beside two busy processes on two cores a 3B model writes 7 tokens a second with one thread and 2 to 5 with two.
-What tells is the share of the time that the threads had a processor. Promises: pure; one thread at least, never more
+What tells is the share of the time that the threads had a processor. Meant for steps of a few rows: those of many are
+handed out in pieces, and are quicker with all threads. Promises: pure; one thread at least, never more
 than were asked for; with quiet neighbours all of them again. Knows nothing of llama.cpp and of clocks.
 """
 
@@ -20,7 +21,7 @@ class Crowd:
     """Watches steps; `threads` is how many the next should have."""
 
     def __init__(self, most: int) -> None:
-        self.threads = self._most = max(1, most)
+        self.threads = self.most = max(1, most)
         self._computed = self._elapsed = 0.0
         self._calm = 0
         self._wanted_calm = 1
@@ -39,7 +40,7 @@ class Crowd:
             if self._tried:
                 self._wanted_calm = min(LONGEST_CALM, 2 * self._wanted_calm)
             self._use(self.threads - 1, tried=False)
-        elif share > FREE and self.threads < self._most:
+        elif share > FREE and self.threads < self.most:
             self._calm += 1
             if self._calm >= self._wanted_calm:
                 self._use(self.threads + 1, tried=True)

@@ -28,7 +28,7 @@ ROWS = 16
 """llama.cpp multiplies this many rows at a time where there are as many: a 3B model's step of 16 rows takes no longer
 than one of 12 (0.38 s on two cores), one of 45 as long as one of 48.
 """
-LEAST_ALONE, LEAST_BACKGROUND = 64, 12
+LEAST_ALONE, LEAST_BACKGROUND = 64, ROWS
 """The same where nobody writes: every step pays for a pass over all weights, so a question is read in one."""
 _WEIGHT = 0.2
 """Of the newest measurement in a running mean."""

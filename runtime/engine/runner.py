@@ -16,7 +16,7 @@ from runtime.engine.generation import Finish
 from runtime.engine.lookup import Lookup
 from runtime.engine.memory import Memory
 from runtime.engine.model import Model, Row
-from runtime.engine.plan import Job, Pace, Slice, plan_step
+from runtime.engine.plan import ROWS, Job, Pace, Slice, plan_step
 from runtime.engine.request import Request, Running
 from runtime.engine.sampling import Sampler
 from runtime.engine.sequences import Held
@@ -264,11 +264,14 @@ class Runner:
         if not rows:
             return
         self.model.use(work[0][0].request.adapter)
-        self.model.use_threads(self.crowd.threads)
+        # Many rows are handed out in pieces, so that a thread without a processor holds up nobody.
+        few = len(rows) < ROWS
+        self.model.use_threads(self.crowd.threads if few else self.crowd.most)
         began, computed = time.monotonic(), time.process_time()
         self.model.decode(rows)
         seconds, checked = time.monotonic() - began, sum(len(guesses) for _, _, guesses in writers)
-        self.crowd.stepped(time.process_time() - computed, seconds)
+        if few:
+            self.crowd.stepped(time.process_time() - computed, seconds)
         self.pace.stepped(guesses=checked, reading=reading, seconds=seconds)
         for run in self.running:
             run.passed += 1

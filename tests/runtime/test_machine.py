@@ -25,6 +25,11 @@ def test_no_more_threads_are_taken_than_help(rates: dict[int, float]) -> None:
     assert all(rate < ENOUGH * max(rates.values()) for count, rate in rates.items() if count < chosen)
 
 
+def test_on_a_busy_machine_no_thread_is_given_up_for_good() -> None:
+    assert choose({1: 50.0, 2: 20.0}) == 1
+    assert choose({1: 50.0, 2: 20.0}, busy=True) == 2
+
+
 @given(st.integers(1, 256))
 def test_few_numbers_are_tried_and_all_of_them_can_be_had(count: int) -> None:
     tried = candidates(count)
@@ -44,6 +49,7 @@ def test_installing_measures_and_what_it_found_is_the_default(
     assert "threads: " in done.output
     found = measured(home)
     assert found is not None
+    assert found.busy == ("busy" in done.output)
     assert (found.processors, found.model) == (processors(), "q4_k_m.gguf")
     assert list(found.tokens_per_s) == [str(count) for count in candidates(processors())]
     assert min(found.tokens_per_s.values()) > 0
