@@ -13,14 +13,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from textual.app import App, SystemCommand
-from textual.command import CommandPalette
+from textual.app import App
 from textual.screen import Screen
 from textual.widgets import TextArea
 
@@ -33,13 +32,15 @@ from tui.keeping import Keeping
 from tui.keys import bindings, moved, shown
 from tui.practice import Practice
 from tui.screens.article import ArticleScreen
+from tui.screens.base import BoxScreen
 from tui.screens.chat import ChatScreen
+from tui.screens.finder import FinderScreen, Found, among
 from tui.screens.help import HelpScreen
 from tui.screens.page import PageScreen
 from tui.settings import ConsoleSettings
 from tui.state import Event, Heard, Linked, Notice, Remarked, State, Typed, reduce
 from tui.text import wrap_chinese
-from tui.themes import CONTRAST, THEMES
+from tui.themes import CONTRAST, THEMES, is_plain, use_plain_bars
 from tui.widgets.composer import Composer
 from tui.widgets.inbox import InboxPane
 from tui.widgets.transcript import Transcript
@@ -63,6 +64,7 @@ class Console(App[None]):
     CSS_PATH = "console.tcss"
     BINDINGS = bindings("app")
     TITLE = "Edgedesk"
+    ENABLE_COMMAND_PALETTE = False  # There is one of our own.
 
     def __init__(
         self,
@@ -84,12 +86,15 @@ class Console(App[None]):
         self.acts = moved(self.settings.keys)
         self.register_theme(CONTRAST)
         self.theme = THEMES[self.settings.theme]
+        if is_plain(os.environ):
+            self.add_class("plain")
+            use_plain_bars()
         self.set_keymap(self.settings.keys)
         self.desk = desk
         self.words = words
         self.folder = folder
         self.state = State()
-        self.chat = ChatScreen(self.acts)
+        self.chat = ChatScreen(self.acts, lambda act: self.doing.do(act))
         self.clock = clock
         self.today = today
         self.doing = Doing(self)
@@ -186,10 +191,6 @@ class Console(App[None]):
         """A slash in the empty field."""
         self.doing.do("canned")
 
-    def on_chat_screen_wanted(self, message: ChatScreen.Wanted) -> None:
-        """An act by its name."""
-        self.doing.do(message.act)
-
     def on_inbox_pane_chosen(self, message: InboxPane.Chosen) -> None:
         """Turn to another conversation."""
         self.doing.open_conversation(message.conversation)
@@ -272,19 +273,17 @@ class Console(App[None]):
         self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
 
     def action_command_palette(self) -> None:
-        """Every command by name, in the interface's language."""
-        if not any(isinstance(screen, CommandPalette) for screen in self.screen_stack):
-            self.push_screen(CommandPalette(placeholder=self.words("palette.hint"), id="--command-palette"))
+        """Every command by name, in the interface's language: those of the screen, then those that count everywhere."""
+        under = self.screen
+        if isinstance(under, BoxScreen):
+            return
+        here = "chat" if under is self.chat else "article" if isinstance(under, ArticleScreen) else ""
+        acts = [act for act in self.acts if act.where in (here, "app") and act.keys != "1" and act.id != "commands"]
+        named = [act for act in acts if act.where != "chat" or act.action.startswith("do(")]
+        rows = [Found(self.words(f"help.{act.id}"), act, shown(act)) for act in named]
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """The acts that need no argument, on the screen they belong to."""
-        for act in self.acts:
-            if act.keys == "1" or act.id == "commands":
-                continue
-            name, about = self.words(f"help.{act.id}"), shown(act)
-            if act.where == "app":
-                yield SystemCommand(name, about, getattr(self, f"action_{act.action}"))
-            elif act.where == "chat" and screen is self.chat and act.action.startswith("do("):
-                yield SystemCommand(name, about, lambda act=act.id: self.chat.action_do(act))
-            elif act.where == "article" and isinstance(screen, ArticleScreen):
-                yield SystemCommand(name, about, getattr(screen, f"action_{act.action}"))
+        async def done(one: Found | None) -> None:
+            if one is not None:
+                await self.run_action(one.value.action, default_namespace=self if one.value.where == "app" else under)
+
+        self.push_screen(FinderScreen(self.words, "palette.title", among(rows), hint="palette.hint"), done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -27,9 +28,20 @@ def console(
         Path | None, typer.Option(help="Your console.toml: theme, language, keys.", show_default="the user's own")
     ] = None,
     start: Annotated[bool, typer.Option(help="Start a server when none runs; it stops with the console.")] = True,
+    browser: Annotated[
+        int, typer.Option(help="Serve it to a browser on this machine at this port.", show_default="in this terminal")
+    ] = 0,
 ) -> None:
-    """Open the agents' console in this terminal."""
+    """Open the agents' console in this terminal, or in a browser on this machine."""
     from tui.settings import read_settings
+
+    if browser:
+        from tui.browser import serve
+
+        given = {"--home": home, "--socket": socket, "--lang": lang, "--theme": theme, "--settings": settings}
+        flags = [part for name, value in given.items() if value for part in (name, str(value))]
+        serve([sys.executable, "-m", "tui.cli", *flags, *([] if start else ["--no-start"])], browser)
+        return
 
     chosen = read_settings(settings)
     if theme and theme not in ("dark", "light", "contrast"):
@@ -37,7 +49,8 @@ def console(
     if theme:
         chosen = chosen.model_copy(update={"theme": theme})
     words = Words(lang or chosen.lang or system_language())
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    served = "TEXTUAL_DRIVER" in os.environ  # by `tui.browser`
+    if not served and not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise UsageError("the console needs a terminal", where="console", hint='in a script use: edgedesk ask "…"')
 
     from runtime.home import find_home
@@ -46,3 +59,7 @@ def console(
 
     folder = find_home(home)
     Console(ServerDesk(folder, socket=socket, may_start=start), words, settings=chosen, folder=folder).run()
+
+
+if __name__ == "__main__":
+    app()

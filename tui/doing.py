@@ -14,7 +14,7 @@ from tui import export, pages
 from tui.guard import doubts
 from tui.looking import Looking
 from tui.practice import Customer
-from tui.screens.finder import Found, among
+from tui.screens.finder import Found, among, once
 from tui.screens.page import Block
 from tui.screens.reject import Rejection, RejectScreen
 from tui.screens.wrap import WrapScreen
@@ -35,6 +35,7 @@ from tui.state import (
     Turn,
     Typed,
 )
+from tui.widgets.assist import label_name
 from tui.words import Words
 
 HANDOFF_REASONS = ("asks_for_person", "no_article", "complaint", "legal", "safety", "other")
@@ -139,12 +140,11 @@ class Doing(Looking):
         turn = self._app.state.current
         lang = turn.lang if turn and turn.lang else self._app.words.lang
 
-        async def find(text: str) -> Sequence[Found]:
+        async def load() -> Sequence[Found]:
             said = await self._app.desk.get("canned", lang=lang)
-            rows = [Found(str(one["title"]), one["text"], str(one["id"]), str(one["text"])) for one in said["canned"]]
-            return await among(rows)(text)
+            return [Found(str(one["title"]), one["text"], str(one["id"]), str(one["text"])) for one in said["canned"]]
 
-        self._find("canned.title", find, lambda one: self._app.dispatch(Inserted(str(one.value))))
+        self._find("canned.title", once(load), lambda one: self._app.dispatch(Inserted(str(one.value))))
 
     def do_copy(self) -> None:
         """Copy the reply that was sent, the one being written, or the draft."""
@@ -165,7 +165,7 @@ class Doing(Looking):
         self._app.dispatch(NewConversation())
         self._app.chat.go("talk")
 
-    async def do_handoff(self) -> None:
+    def do_handoff(self) -> None:
         """Hand the conversation to a person, or look at the hand-off there is."""
         turn, name = self._stored()
         if turn is None:
@@ -176,7 +176,7 @@ class Doing(Looking):
             rows = [Found(words(f"handoff.{reason}"), ("open", reason)) for reason in HANDOFF_REASONS]
         else:
             rows = [Found(words("card.show"), ("card", ""))]
-            rows += [Found(words(f"card.{state}"), (state, "")) for state in ("taken", "closed", "open")]
+            rows += [Found(words(f"card.{state}_do"), (state, "")) for state in ("taken", "closed", "open")]
 
         async def chosen(one: Found) -> None:
             state, reason = one.value
@@ -194,28 +194,27 @@ class Doing(Looking):
 
         self._find("handoff.title", among(rows), chosen)
 
-    async def do_labels(self) -> None:
+    def do_labels(self) -> None:
         """Correct what the customer wants or how they feel."""
         turn, name = self._stored()
         if turn is None:
             self._app.say("no_message")
             return
-        words = self._app.words
-        said = await self._app.desk.get("labels")
-        rows = [
-            Found(
-                words.get(f"{kind}.{label}") or str(label).replace("_", " "), (kind, str(label)), words(f"label.{kind}")
-            )
-            for kind in ("intent", "emotion")
-            for label in said[f"{kind}s"]
-        ]
+
+        async def load() -> Sequence[Found]:
+            said, words = await self._app.desk.get("labels"), self._app.words
+            return [
+                Found(label_name(kind, str(label), words), (kind, str(label)), words(f"label.{kind}"))
+                for kind in ("intent", "emotion")
+                for label in said[f"{kind}s"]
+            ]
 
         async def chosen(one: Found) -> None:
             kind, label = one.value
             await self._app.desk.put("POST", f"conversations/{name}/turns/{turn.stored}/labels", {kind: label})
             self._app.dispatch(Labelled(turn.number, **{kind: label}))
 
-        self._find("labels.title", among(rows), chosen)
+        self._find("labels.title", once(load), chosen)
 
     def do_wrap(self) -> None:
         """Satisfaction, tags, a note, and close."""

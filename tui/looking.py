@@ -12,9 +12,9 @@ from runtime.errors import EdgedeskError
 from runtime.events import Citation
 from tui import pages
 from tui.screens.article import ArticleScreen
-from tui.screens.finder import Find, FinderScreen, Found, among
+from tui.screens.finder import Find, FinderScreen, Found, once
 from tui.screens.page import Block, Load, PageScreen
-from tui.state import Inserted, Opened, Turn
+from tui.state import Inserted, Opened, Row, Turn
 from tui.words import Words
 
 if TYPE_CHECKING:
@@ -78,16 +78,18 @@ class Looking:
 
         self._find("past.title", find, lambda one: self.open_conversation(str(one.value)))
 
-    async def do_queue(self) -> None:
+    def do_queue(self) -> None:
         """Hand-offs that nobody has taken."""
-        said = await self._app.desk.get("handoffs", state="open")
-        words = self._app.words
-        rows = [
-            Found(words.get(f"handoff.{one['reason']}") or str(one["reason"]), str(one["conversation"]),
-                  str(one["opened"])[:16].replace("T", " "))
-            for one in said["handoffs"]
-        ]  # fmt: skip
-        self._find("queue.title", among(rows), lambda one: self.open_conversation(str(one.value)))
+
+        async def load() -> Sequence[Found]:
+            said, words = await self._app.desk.get("handoffs", state="open"), self._app.words
+            return [
+                Found(words.get(f"handoff.{one['reason']}") or str(one["reason"]), str(one["conversation"]),
+                      str(one["opened"])[:16].replace("T", " "))
+                for one in said["handoffs"]
+            ]  # fmt: skip
+
+        self._find("queue.title", once(load), lambda one: self.open_conversation(str(one.value)))
 
     def do_why(self) -> None:
         """Why the draft is as it is."""
@@ -122,7 +124,7 @@ class Looking:
 
         async def load(words: Words) -> Sequence[Block]:
             said = await self._app.desk.get("handoffs", state="open")
-            return pages.shift_page(self._app.state.inbox, said["handoffs"], words)
+            return pages.shift_page(self._served(), said["handoffs"], words)
 
         self._page("shift.title", load, "shift")
 
@@ -130,7 +132,7 @@ class Looking:
         """The branch at a glance."""
 
         async def load(words: Words) -> Sequence[Block]:
-            desk, rows = self._app.desk, self._app.state.inbox
+            desk, rows = self._app.desk, self._served()
             handoffs = {
                 state: (await desk.get("handoffs", state=state))["handoffs"] for state in ("open", "taken", "closed")
             }
@@ -148,6 +150,10 @@ class Looking:
         self._app.dispatch(Opened(name))
         self._app.chat.go("talk")
         self._app.keeping.look_now()
+
+    def _served(self) -> list[Row]:
+        """The conversations with real customers."""
+        return [row for row in self._app.state.inbox if not row.practice]
 
     def _stored(self) -> tuple[Turn | None, str]:
         """The newest message that the server has, and its conversation."""

@@ -42,7 +42,7 @@ def _decided(decided: str, words: Words) -> str:
     """`rule:legal` in words."""
     kind, _, name = decided.partition(":")
     known = words.get(f"decided.{kind}")
-    return f"{known} {name}".strip() if known else decided
+    return f"{known} {words.get(f'handoff.{name}') or name}".strip() if known else decided
 
 
 def _understood(said: Said, words: Words) -> list[str]:
@@ -52,7 +52,8 @@ def _understood(said: Said, words: Words) -> list[str]:
         if isinstance(one, Mapping) and one.get("name"):
             sure = "said" if one.get("corrected") else one.get("confidence")
             out.append(f"{words('label.' + kind)} {one['name']} {words.get(f'confidence.{sure}')}".strip())
-    return out + [str(reason) for reason in said.get("reasons") or ()]
+    told = ("hand_off.", "intent ", "emotion ")  # said above, and in words
+    return out + [str(reason) for reason in said.get("reasons") or () if not str(reason).startswith(told)]
 
 
 def _took(said: Said, words: Words) -> list[str]:

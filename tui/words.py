@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import locale
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -19,7 +20,7 @@ LANGUAGES: Final = ("en", "zh")
 
 
 class Words:
-    """Interface strings of one language: `words("ask.queued", count=2)`."""
+    """Interface strings of one language: `words("phase.queued", count=2)`."""
 
     def __init__(self, lang: str) -> None:
         if lang not in LANGUAGES:
@@ -48,6 +49,8 @@ def catalogue(lang: str) -> Mapping[str, str]:
 
 
 def system_language() -> str:
-    """The language of the user's locale if the console speaks it, else English."""
+    """The language of the user's locale if the console speaks it, else English; TERM=linux has no Chinese font."""
+    if os.environ.get("TERM") == "linux":
+        return "en"
     name = locale.getlocale(locale.LC_MESSAGES)[0] or ""
     return name[:2].lower() if name[:2].lower() in LANGUAGES else "en"

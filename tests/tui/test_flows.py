@@ -10,6 +10,7 @@ from textual.geometry import Offset
 
 from tui.fake import FakeDesk, answer
 from tui.screens.article import ArticleScreen
+from tui.screens.finder import FinderScreen
 from tui.screens.help import HelpScreen
 from tui.widgets.composer import Composer
 from tui.widgets.transcript import Transcript
@@ -119,6 +120,27 @@ async def test_a_burst_of_letters_beside_the_question_field_arrives_whole(sit: A
         assert seat.app.screen is seat.app.chat
 
 
+@pytest.mark.parametrize(
+    ("key", "field"), [("ctrl+k", "#finder-field"), ("f8", "#finder-field"), ("f9", "#finder-field")]
+)
+async def test_what_is_typed_while_a_box_opens_is_typed_into_the_box(
+    sit: Any, desk: FakeDesk, key: str, field: str
+) -> None:
+    desk.books.pages["labels"] = {"intents": ["refund"], "emotions": []}
+    async with sit(desk) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("tab")
+        for letter in (key, *"refund 退"):
+            seat.app.post_message(
+                events.Key("space" if letter == " " else letter, letter if len(letter) == 1 else None)
+            )
+        await seat.until(
+            lambda: bool(seat.app.screen.query(field)) and seat.app.screen.query_one(field).value == "refund 退"
+        )
+        assert seat.app.chat.query_one(Composer).text == ""
+
+
 async def test_a_number_without_a_source_is_said_in_words(sit: Any, desk: FakeDesk) -> None:
     async with sit(desk) as seat:
         await seat.ask("How long?")
@@ -185,7 +207,15 @@ async def test_the_interface_language_changes_without_a_restart(sit: Any, desk: 
 async def test_every_command_is_found_by_name(sit: Any, desk: FakeDesk) -> None:
     async with sit(desk) as seat:
         await seat.press("ctrl+p", *"contrast")
-        await seat.sees("Next theme: dark, light, high contrast")
+        await seat.sees("Next theme: dark, light, high contrast  F3")
+        await seat.press("enter")
+        await seat.until(lambda: seat.app.theme == "textual-light")
+        await seat.press("ctrl+p", *"articles")
+        await seat.sees("Search the articles  Ctrl+K")
+        await seat.press("enter")
+        await seat.until(
+            lambda: isinstance(seat.app.screen, FinderScreen) and seat.app.screen.title_key == "knowledge.title"
+        )
 
 
 async def test_the_themes_go_round(sit: Any, desk: FakeDesk) -> None:

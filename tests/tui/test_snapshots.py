@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.scrollbar import ScrollBar
 
 from runtime import events
-from tests.tui.conftest import fill
+from tests.tui.conftest import INTERNAL, RETURNS, fill
 from tui.app import Console
-from tui.fake import FakeDesk
+from tui.fake import FakeDesk, answer
 from tui.state import Health
+from tui.words import system_language
 
 each_size = pytest.mark.parametrize(
     ("size", "lang"),
@@ -116,6 +118,24 @@ def test_box(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str, bo
     key = {"reject": "f7", "wrap": "f12", "handoff": "f8", "help": "f1"}[box]
     run = shown(*question(lang), "settled", key, "shown")
     assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+
+
+async def test_the_linux_console_gets_no_sign_its_font_lacks(
+    sit: Any, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fonts have the signs of the IBM PC, and the quotation marks and dots that Debian's add."""
+    monkeypatch.setenv("TERM", "linux")
+    monkeypatch.setattr(ScrollBar, "renderer", ScrollBar.renderer)  # put back afterwards
+    desk.scripts = [answer([f"line {n}\n" for n in range(60)], [RETURNS, INTERNAL])]
+    for size in ((80, 25), (140, 40)):
+        async with sit(desk, size=size) as seat:
+            assert seat.app.words.lang == system_language() == "en"
+            for keys in ([*"How long?", "enter"], ["f6"], ["escape", "f8"], ["escape", "f1"], ["escape", "f7"]):
+                await seat.press(*keys)
+                await seat.pilot.pause(0.05)
+                signs = set(seat.text()) - set("…“”‘’→\n")
+                assert not {sign for sign in signs if not sign.encode("cp437", "ignore")}, seat.text()
+            desk.scripts = [answer(["more"], [RETURNS])]
 
 
 @each_lang

@@ -49,7 +49,15 @@ def plain() -> FakeDesk:
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_why_says_intent_rule_sources_reuse_bundle_and_times(lang: str) -> None:
     text = "\n".join("\n".join([head, *lines]) for head, lines in pages.why_page(WHY, Words(lang)))
-    parts = ["legal", "refund_request", "angry", "退款多久到账", "1.23  Refunds > When", "It takes 5 days.", "7 days"]
+    parts = [
+        Words(lang)("handoff.legal"),
+        "refund_request",
+        "angry",
+        "退款多久到账",
+        "1.23  Refunds > When",
+        "It takes 5 days.",
+        "7 days",
+    ]
     for part in [*parts, "parallel", "790", "22", "shop-2/q4_k_m", "0.61", "40"]:
         assert part in text, part
     assert Words(lang)("turn.internal") in text
@@ -187,6 +195,10 @@ async def test_practice_brings_a_customer_and_ends_with_a_score(sit: Any, plain:
         await seat.sees("1 of 1 questions helped")
         await seat.sees("Satisfaction: 5 of 5")
         await seat.until(lambda: seat.app.state.unsaved() == [])
+        assert "practice" in seat.text()
+        await seat.press("escape", "ctrl+p", *"glance", "enter")
+        await seat.sees("nobody has it yet: 0")
+        assert "Drafts of the newest" not in seat.text(), "practice is counted"
     assert plain.asked[0][1].startswith("practice-")
     assert not [path for _, path, _ in plain.books.wrote if path.endswith("feedback")]
 

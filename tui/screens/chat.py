@@ -6,6 +6,7 @@ sent, digits open the draft's sources and any other letter starts the next messa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from textual import events
@@ -36,13 +37,6 @@ class ChatScreen(Screen[None]):
     class Ready(Message):
         """The screen stands; before this nothing can be shown on it."""
 
-    class Wanted(Message):
-        """The agent wants something done: an act's id."""
-
-        def __init__(self, act: str) -> None:
-            super().__init__()
-            self.act = act
-
     class Open(Message):
         """The agent pressed the key of a source of the newest draft."""
 
@@ -51,10 +45,12 @@ class ChatScreen(Screen[None]):
             self.citations = citations
             self.number = number
 
-    def __init__(self, acts: tuple[Act, ...]) -> None:
+    def __init__(self, acts: tuple[Act, ...], want: Callable[[str], None]) -> None:
+        """`want` is told the id of the act the agent wants done, before their next key is looked at."""
         super().__init__()
         self.state = State()
         self.acts = acts
+        self._want = want
         self.pane = "talk"
 
     def compose(self) -> ComposeResult:
@@ -184,7 +180,7 @@ class ChatScreen(Screen[None]):
             return
         if act == "cancel":
             self.set_focus(self.query_one(Composer))
-        self.post_message(self.Wanted(act))
+        self._want(act)
 
     def action_write(self) -> None:
         """Go to the field, or from there to the conversation."""

@@ -145,9 +145,13 @@ class FinderScreen(BoxScreen[Found | None]):
         """Take nothing."""
         self.dismiss(None)
 
-    async def _on_key(self, event: events.Key) -> None:
-        if event.is_printable and not isinstance(self.focused, Input):
-            self.query_one(Input).focus()
+    def on_key(self, event: events.Key) -> None:
+        """What is typed while the box opens, or beside its field, belongs into the field."""
+        if event.is_printable and event.character is not None and not isinstance(self.focused, Input):
+            event.stop()
+            field = self.query_one(Input)
+            field.focus()
+            field.insert_text_at_cursor(event.character)
 
 
 def _row(one: Found) -> Content:
@@ -161,5 +165,17 @@ def among(choices: Sequence[Found]) -> Find:
     async def find(text: str) -> list[Found]:
         wanted = text.casefold().split()
         return [one for one in choices if all(word in f"{one.title} {one.detail}".casefold() for word in wanted)]
+
+    return find
+
+
+def once(load: Callable[[], Awaitable[Sequence[Found]]]) -> Find:
+    """A list that is fetched when it is first looked at, and narrowed after that."""
+    known: list[Sequence[Found]] = []
+
+    async def find(text: str) -> Sequence[Found]:
+        if not known:
+            known.append(await load())
+        return await among(known[0])(text)
 
     return find

@@ -32,8 +32,15 @@ class Row:
     """Whether nobody has answered the newest message yet."""
 
     @property
+    def practice(self) -> bool:
+        """Whether its customer is a simulated one, whom nobody counts."""
+        return self.conversation.startswith("practice-")
+
+    @property
     def waits(self) -> str:
         """What it waits for, as a name in the catalogue (`inbox.<name>`)."""
+        if self.practice:
+            return "practice"
         if self.status in ("closed", "snoozed"):
             return self.status
         if self.handoff:

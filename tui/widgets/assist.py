@@ -29,6 +29,7 @@ class AssistPane(Vertical):
     def compose(self) -> ComposeResult:
         """A heading and a line for each block."""
         yield Line(classes="pane-title", id="assist-title")
+        yield Line(id="assist-empty")
         with VerticalScroll(id="assist-blocks"):
             for name in self.BLOCKS:
                 yield Line(classes="label", id=f"assist-{name}-label")
@@ -44,8 +45,7 @@ class AssistPane(Vertical):
         self._put("customer", words, _customer(state, words))
         self._put("notes", words, _notes(state.thread.meta, words))
         self._put("sources", words, sources(turn.citations, words) if turn else "")
-        if turn is None:
-            self._put("time", words, words("assist.empty"))
+        self.query_one("#assist-empty", Line).put("" if turn else words("assist.empty"))
 
     def _put(self, name: str, words: Words, text: str | Content) -> None:
         content = Content(text) if isinstance(text, str) else text

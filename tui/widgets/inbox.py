@@ -51,14 +51,26 @@ class InboxPane(Vertical):
             return
         rebuilt = not self._shown or self._shown[0] is not state.inbox or self._shown[2:] != shown[2:]
         moved = not self._shown or self._shown[1] != state.conversation
+        before = self._shown[1] if self._shown else None
         self._shown = shown
-        waiting = sum(row.waiting and row.status == "open" for row in state.inbox)
+        waiting = sum(row.waiting and row.status == "open" and not row.practice for row in state.inbox)
         self.query_one("#inbox-title", Line).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
         options = self.query_one(OptionList)
         marked = options.highlighted_option.id if options.highlighted_option is not None else None
         if rebuilt:
             self._rows = state.inbox
-            options.set_options([Option(row_text(row, words, today), id=row.conversation) for row in state.inbox])
+            opened = state.conversation
+            options.set_options(
+                [
+                    Option(row_text(row, words, today, row.conversation == opened), id=row.conversation)
+                    for row in self._rows
+                ]
+            )
+        elif moved:
+            for row in self._rows:
+                if row.conversation in (before, state.conversation):
+                    text = row_text(row, words, today, row.conversation == state.conversation)
+                    options.replace_option_prompt(row.conversation, text)
         wanted = state.conversation if moved else marked
         place = next((n for n, row in enumerate(self._rows) if row.conversation == wanted), None)
         if place is not None and options.highlighted != place:
@@ -70,14 +82,14 @@ class InboxPane(Vertical):
         self.post_message(self.Chosen(message.option.id or ""))
 
 
-def row_text(row: Row, words: Words, today: datetime) -> Content:
-    """Two lines: the newest message; below it when, what it waits for, and tags."""
+def row_text(row: Row, words: Words, today: datetime, opened: bool) -> Content:
+    """Two lines: the newest message; below it when, what it waits for, and tags. The open one has a mark."""
     head = [clock(row.asked, today), words(f"inbox.{row.waits}", until=clock(row.snooze_until, today))]
     if row.notes:
         head.append(words("inbox.noted"))
     head += [f"#{one_line(tag)}" for tag in row.tags[:MAX_TAGS]]
-    style = "bold" if row.waiting and row.status == "open" else ""
-    below = Content.styled("  " + " · ".join(part for part in head if part), "dim")
+    style = "bold" if row.waiting and row.status == "open" and not row.practice else ""
+    below = Content.styled(("» " if opened else "  ") + " · ".join(part for part in head if part), "dim")
     return Content("\n").join([Content.styled(one_line(row.question[:QUESTION_CHARS]) or " ", style), below])
 
 

@@ -14,7 +14,6 @@ from textual.content import Content
 from tui.state import Phase, Turn
 from tui.text import inert, one_line
 from tui.widgets.assist import chips, citation_label, warnings
-from tui.widgets.status import progress
 from tui.words import Words
 
 KINDS: Final = ("label", "question", "chips", "draft", "old", "warning", "source", "reply")
@@ -72,7 +71,7 @@ def draft_label(turn: Turn, words: Words) -> str:
     if turn.retired in ("newer", "elsewhere"):
         return f"{name} · {words('retired.' + turn.retired)}"
     if turn.phase is Phase.DONE:
-        return " · ".join([name, words("turn.unsent"), *progress(turn, words, 0.0)[1:]])
+        return f"{name} · {words('turn.unsent')}"
     return f"{name} · {words('phase.' + turn.phase.value + '_short')}"
 
 

@@ -20,9 +20,9 @@ class LinkLine(Line):
         parts = [words("app.name"), words(f"link.{state.link.value}", why=why, retry=state.retry)]
         wrong = health_words(state.health, words) if state.link is Link.READY else []
         if state.link is Link.READY and not wrong:
-            parts += [words("link.bundle", bundle=one_line(state.bundle)), one_line(state.model)]
             if state.health.waiting:
                 parts.append(words("health.waiting", count=state.health.waiting))
+            parts += [words("link.bundle", bundle=one_line(state.bundle)), one_line(state.model)]
         if state.thread.practice:
             parts.insert(1, words("practice.mark"))
         self.set_class(state.link is not Link.READY or bool(wrong), "waiting")
@@ -47,7 +47,7 @@ class StatusLine(Line):
         elif state.mode is Mode.REPLY:
             text = words("phase.reply")
         elif _is_read_ahead(state):
-            text = words(f"ahead.{state.ahead[0]}", tokens=state.ahead[1])
+            text = words(f"ahead.{state.ahead[0] if state.ahead[1] else 'begun'}", tokens=state.ahead[1])
         else:
             text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
         self.set_class(state.notice is not None, "notice")
