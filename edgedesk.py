@@ -112,6 +112,9 @@ def build(
     from_stage: Annotated[
         str | None, typer.Option("--from", help="Run again from this stage on, such as records, merged or measured.")
     ] = None,
+    launcher: Annotated[
+        str, typer.Option(help='Command that starts the processes which train: "torchrun --nproc-per-node 4".')
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and its files, then stop.")] = False,
     sample: Annotated[
         int, typer.Option(min=0, help="With --dry-run: capture so many records and predict hours and disk of all.")
@@ -140,7 +143,7 @@ def build(
         typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
         return
     with hold(folder, "build"):
-        figures = run_chain(loaded, folder, base=base, from_stage=from_stage)
+        figures = run_chain(loaded, folder, base=base, from_stage=from_stage, launcher=launcher)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
     else:
@@ -156,7 +159,9 @@ def predict_capture(loaded: Recipe, folder: Path, *, base: str | None, records: 
     return open_build(loaded, folder, base=base).predict(write_gguf, records)
 
 
-def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None) -> dict[str, Any]:
+def run_chain(
+    loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None, launcher: str = ""
+) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
     from distill.build import open_build
     from distill.corpus import HELD_OUT
@@ -172,7 +177,8 @@ def run_chain(loaded: Recipe, folder: Path, *, base: str | None, from_stage: str
     later = stage_names(loaded.quantize.formats, onnx=loaded.quantize.onnx)
     if from_stage is not None and from_stage not in (*STAGES, *later):
         raise UsageError(f"no stage '{from_stage}'", where="--from", hint=f"one of {', '.join((*STAGES, *later))}")
-    chain = open_build(loaded, folder, base=base, force_from=from_stage if from_stage in STAGES else None)
+    forced = from_stage if from_stage in STAGES else None
+    chain = open_build(loaded, folder, base=base, force_from=forced, launcher=launcher)
     embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
     stages = chain.run(write_gguf)
     taught = "corrected" if "corrected" in stages else "teacher"

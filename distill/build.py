@@ -21,20 +21,21 @@ from typing import Any
 
 from distill.corpus import data_key, gather_articles, make_records
 from distill.endpoint import is_endpoint
+from distill.launch import launch
 from distill.models import Base, open_base, open_endpoint_teacher, open_gguf_teacher
 from distill.recipe import Recipe
 from distill.stages import (
     PARTS,
+    TEACHER_GGUF,
+    TRAINING,
     WriteGguf,
     capture_teacher,
-    correct_teacher,
-    distil_student,
     prove_teacher,
     prune_teacher,
     sample_teacher,
-    tune_checkpoint,
     write_prompt,
 )
+from distill.train import TrainSettings
 from distill.work import STAGES, Work
 from runtime import __version__
 from runtime.errors import InputError, UsageError
@@ -68,12 +69,7 @@ class Build(Work):
         if recipe.student.learns:
             if (correction := recipe.teacher) is not None:
                 corrects = {**packing, "correction": correction.model_dump()}
-                self._stage(
-                    done,
-                    "corrected",
-                    corrects,
-                    lambda out: correct_teacher(self, out, correction, corrects, write_gguf),
-                )
+                self._stage(done, "corrected", corrects, lambda out: self._corrected(out, corrects, write_gguf))
                 packing["teacher"] = _made(done["corrected"])
             to_repair, to_capture = self.shares()
             held_out = {"held_out": recipe.evaluate.packs}
@@ -96,27 +92,28 @@ class Build(Work):
                 )
             source = {"pruned": _made(done["pruned"])} if "pruned" in done else {"model": self.released.fingerprint}
             learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump(), "layouts": layouts}
-            self._stage(done, "student", learns, lambda out: distil_student(self, out, learns))
+            self._stage(done, "student", learns, lambda out: self._trained("student", learns, recipe.kd, out))
         tuned = {
             **packing,
             "student": _made(done["student"]) if "student" in done else None,
             "lora": recipe.lora.model_dump(),
             "layouts": layouts,
         }
-        self._stage(
-            done,
-            "merged",
-            tuned,
-            lambda out: tune_checkpoint(
-                self,
-                out,
-                "merged",
-                self.folder / "student" if recipe.student.learns else self.base.checkpoint,
-                recipe.lora,
-                tuned,
-            ),
-        )
+        self._stage(done, "merged", tuned, lambda out: self._trained("merged", tuned, recipe.lora, out))
         return done
+
+    def _corrected(self, out: Path, inputs: Mapping[str, Any], write_gguf: WriteGguf) -> Mapping[str, Any]:
+        assert self.recipe.teacher is not None
+        figures = self._trained("corrected", inputs, self.recipe.teacher, out)
+        write_gguf(out, out / TEACHER_GGUF)
+        return figures
+
+    def _trained(self, name: str, inputs: Mapping[str, Any], settings: TrainSettings, out: Path) -> Mapping[str, Any]:
+        """A training stage, in this process or in those of the launcher."""
+        if not self.launcher:
+            return TRAINING[name](self, out, inputs)
+        with self.checkpoints(name, inputs, settings) as scratch:
+            return launch(self, name, inputs, out, scratch)
 
     def predict(self, write_gguf: WriteGguf, records: int) -> dict[str, float]:
         """What the capture will cost, from about `records` records; runs the stages before it, and leaves nothing else.
@@ -200,8 +197,13 @@ def _open_teacher(name: str, student: Base | None) -> Base:
     return open_gguf_teacher(Path(name), student) if student and _is_gguf(name) else open_base(name, say)
 
 
-def open_build(recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None) -> Build:
-    """Open the base (fetching it when need be) and make the work folder; `UsageError` for a stage there is not."""
+def open_build(
+    recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None, launcher: str = ""
+) -> Build:
+    """Open the base (fetching it when need be) and make the work folder; `UsageError` for a stage there is not.
+
+    `launcher` is a command that starts the processes which train, such as `torchrun --nproc-per-node 4`.
+    """
     if force_from is not None and force_from not in STAGES:
         raise UsageError(f"no stage '{force_from}'", where="--from", hint=f"one of {', '.join(STAGES)}")
     student = open_base(recipe.student.model, say) if recipe.student.model else None
@@ -213,4 +215,4 @@ def open_build(recipe: Recipe, work: Path, *, base: str | None = None, force_fro
     if opened.endpoint and recipe.capture.samples:
         raise UsageError("a server is not asked for replies", where="capture.samples", hint="leave it out")
     work.mkdir(parents=True, exist_ok=True)
-    return Build(recipe, work, opened, force_from, student)
+    return Build(recipe, work, opened, force_from, student, launcher)

@@ -13,6 +13,7 @@ from typing import Any
 from distill.corpus import copy_policies, make_prompt, neighbour_finder, read_split, sections_by_ref
 from distill.packs import lay_out
 from distill.parts import Parts
+from distill.processes import bar, leads
 from distill.recipe import Tuning
 from distill.tokenizer import chat_pieces
 from distill.work import PACK_SEED, Work
@@ -20,7 +21,7 @@ from runtime.articles import Section, load_articles
 from runtime.errors import ModelError
 from runtime.files import write_atomic
 from runtime.parity import parity_strings, prove_parity
-from runtime.progress import bar, say
+from runtime.progress import say
 from runtime.record import Record, write_rows
 
 WriteGguf = Callable[[Path, Path], None]
@@ -187,6 +188,8 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
         work.checkpoints("student", inputs, work.recipe.kd) as scratch,
     ):
         trained = distill(student, captured, work.recipe.kd, scratch, advance, vocabulary=work.vocabulary)
+    if not leads():
+        return {}
     after = compare(student, work.held_out(work.recipe.layout), work.folder / "capture" / HELD_OUT)
     save(student, work.released.checkpoint, out)
     say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
@@ -210,14 +213,23 @@ def tune_checkpoint(
     ):
         load = work.load if teaches else work.load_student
         wrapped, trained = tune(load(source, settings.frozen), packs, settings, scratch, advance)
+    if not leads():
+        return {}
     figures = merge(wrapped, packs, source, out)
     return {"training": trained, **figures}
 
 
-def correct_teacher(
-    work: Work, out: Path, settings: Tuning, inputs: Mapping[str, Any], write_gguf: WriteGguf
-) -> dict[str, Any]:
+def correct_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The base, tuned on the support records before it teaches."""
-    figures = tune_checkpoint(work, out, "corrected", work.base.checkpoint, settings, inputs)
-    write_gguf(out, out / TEACHER_GGUF)
-    return figures
+    assert work.recipe.teacher is not None
+    return tune_checkpoint(work, out, "corrected", work.base.checkpoint, work.recipe.teacher, inputs)
+
+
+def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The student, or the base where there is none, tuned on the support records."""
+    source = work.folder / "student" if work.recipe.student.learns else work.base.checkpoint
+    return tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
+
+
+TRAINING = {"corrected": correct_teacher, "student": distil_student, "merged": tune_student}
+"""The stages in which something learns, alone or in several processes (`distill.launch`)."""

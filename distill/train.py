@@ -7,7 +7,6 @@ that keeps checkpoints and is killed loses what came after the last. Knows nothi
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from distill import processes
 from distill.capture import Captured
 from distill.checkpoints import last_checkpoint, load_learned, room_on_disk, save_learned
 from distill.device import autocast
@@ -255,7 +255,7 @@ def _run(
                         f"the loss became {losses[-1]} at pack {len(losses)}",
                         hint='lower learning_rate, or set precision = "f32"',
                     )
-                advance(len(pack.tokens))
+                advance(len(pack.tokens) * processes.count())
             return (value, None) if return_outputs else value
 
         def prediction_step(self, model: Any, inputs: Any, *_: Any, **__: Any) -> Any:
@@ -278,8 +278,7 @@ def _run(
         def _load_best_model(self) -> None:
             load_learned(self.model.student, Path(self.state.best_model_checkpoint))
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    steps = math.ceil(len(taught) * settings.epochs / (settings.accumulate * processes))
+    steps = math.ceil(len(taught) * settings.epochs / (settings.accumulate * processes.count()))
     kept = "steps" if settings.checkpoint_every else "no"
     arguments = TrainingArguments(
         output_dir=str(scratch),
@@ -325,6 +324,7 @@ def _run(
         _memory_is_an_error(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)),
     ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+    processes.part()
     quarter = max(1, len(losses) // 4)
     figures = {
         "steps": trainer.state.global_step,

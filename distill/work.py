@@ -44,6 +44,10 @@ class Work:
     force_from: str | None = None
     student: Base | None = None
     """The checkpoint that learns, where it is not the pruned base."""
+    launcher: str = ""
+    """A command that starts the processes which train; none = this one does."""
+    given_scratch: Path | None = None
+    """In such a process: where the build that waits keeps the checkpoints."""
 
     @property
     def teaches_as_gguf(self) -> bool:
@@ -195,6 +199,9 @@ class Work:
     @contextmanager
     def checkpoints(self, name: str, inputs: Mapping[str, Any], settings: TrainSettings) -> Iterator[Path]:
         """Where a run keeps its checkpoints; they stay when it ends early, for the next run to go on from."""
+        if self.given_scratch is not None:
+            yield self.given_scratch
+            return
         if not settings.checkpoint_every:
             with self._scratch() as scratch:
                 yield scratch

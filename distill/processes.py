@@ -1,0 +1,41 @@
+"""How many processes train together, and which of them speaks and writes.
+
+torchrun and accelerate number their processes by environment variables; alone, there is one, which leads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from runtime import progress
+
+
+def count() -> int:
+    """Processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def leads() -> bool:
+    """Whether this one measures, writes and speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def part() -> None:
+    """Leave the others once all are done: whoever ends while another still listens makes that one abort."""
+    import torch.distributed as group
+
+    if count() > 1 and group.is_initialized():
+        group.barrier()
+        group.destroy_process_group()
+
+
+@contextmanager
+def bar(what: str, total: float, *, unit: str = "") -> Iterator[progress.Advance]:
+    """`runtime.progress.bar`, of the process that leads."""
+    if not leads():
+        yield lambda _amount: None
+        return
+    with progress.bar(what, total, unit=unit) as advance:
+        yield advance
