@@ -193,7 +193,7 @@ def run_chain(
         base=chain.released.name,
         licence=chain.released.licence,
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
-        teacher=None if chain.base.endpoint else folder / taught / TEACHER_GGUF,
+        teacher=None if chain.base.endpoint or chain.teller else folder / taught / TEACHER_GGUF,
         asked=loaded.evaluate.questions,
         layout_keeps=loaded.evaluate.layout_keeps,
     )

@@ -23,12 +23,13 @@ from distill.corpus import data_key, gather_articles, make_records
 from distill.endpoint import is_endpoint
 from distill.launch import launch
 from distill.models import Base, open_base, open_endpoint_teacher, open_gguf_teacher
-from distill.recipe import Recipe
+from distill.recipe import Recipe, Student
 from distill.stages import (
     PARTS,
     TEACHER_GGUF,
     TRAINING,
     WriteGguf,
+    ask_teller,
     capture_teacher,
     prove_teacher,
     prune_teacher,
@@ -36,12 +37,15 @@ from distill.stages import (
     write_prompt,
 )
 from distill.train import TrainSettings
+from distill.vocabulary import shared_vocabulary
 from distill.work import STAGES, Work
 from runtime import __version__
-from runtime.errors import InputError, UsageError
-from runtime.files import need_space
+from runtime.errors import InputError, ModelError, UsageError
+from runtime.files import need_space, sha256_file
 from runtime.manifest import Manifest, digest, stage
+from runtime.parity import PROBES, prove_parity
 from runtime.progress import bar, say
+from runtime.tokenizer import JsonTokenizer
 
 WORK_BYTES_PER_WEIGHT_BYTE = 6
 """Space a build takes beside the base's own weights: student, merged, f16, quantized, ONNX."""
@@ -76,7 +80,7 @@ class Build(Work):
             captured = {**packing, **held_out, "capture": recipe.capture.model_dump(), "packs": to_capture}
             if recipe.capture.samples:
                 asked = {**packing, "capture": recipe.capture.model_dump(), "packs": to_capture}
-                self._stage(done, "sampled", asked, lambda out: sample_teacher(self, out))
+                self._stage(done, "sampled", asked, lambda out: sample_teacher(self, out, asked))
                 captured |= {"sampled": _made(done["sampled"])}
             captured |= {} if vocabulary is None else {"vocabulary": vocabulary}
             captured |= {"layout": layouts[0]} if recipe.capture.layout == "packing" else {}
@@ -93,11 +97,21 @@ class Build(Work):
             source = {"pruned": _made(done["pruned"])} if "pruned" in done else {"model": self.released.fingerprint}
             learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump(), "layouts": layouts}
             self._stage(done, "student", learns, lambda out: self._trained("student", learns, recipe.kd, out))
+        if self.teller:
+            # No probabilities: the student is tuned on what its teacher says, beside the records' own replies.
+            told = {
+                **packing,
+                "teller": self.teller.fingerprint,
+                "capture": recipe.capture.model_dump(),
+                "packs": recipe.lora.packs,
+            }
+            self._stage(done, "sampled", told, lambda out: ask_teller(self, out, told, write_gguf))
         tuned = {
             **packing,
             "student": _made(done["student"]) if "student" in done else None,
             "lora": recipe.lora.model_dump(),
             "layouts": layouts,
+            **({"told": _made(done["sampled"])} if self.teller else {}),
         }
         self._stage(done, "merged", tuned, lambda out: self._trained("merged", tuned, recipe.lora, out))
         return done
@@ -137,12 +151,14 @@ class Build(Work):
     def _prepared(self, write_gguf: WriteGguf) -> dict[str, Manifest]:
         """The stages up to the records, before a model learns or teaches anything."""
         recipe, data = self.recipe, data_key(self.recipe.data)
+        own = recipe.prompt.template
+        template = {"template": sha256_file(own)} if own else {}
         done: dict[str, Manifest] = {}
         self._stage(done, "articles", data, lambda out: gather_articles(recipe.data, out))
         self._stage(
             done,
             "teacher",
-            {"base": self.base.fingerprint, "articles": _made(done["articles"])},
+            {"base": self.base.fingerprint, "articles": _made(done["articles"]), **template},
             lambda out: prove_teacher(self, out, write_gguf),
         )
         self._stage(
@@ -151,9 +167,10 @@ class Build(Work):
             {
                 "base": self.base.fingerprint,
                 "data": data,
-                "prompt": {**recipe.prompt.model_dump(), "layout": recipe.layout},
+                "prompt": {**recipe.prompt.model_dump(mode="json"), "layout": recipe.layout},
                 "to": recipe.languages,
                 **({"student": self.student.fingerprint} if self.student else {}),
+                **template,
             },
             lambda out: write_prompt(self, out),
         )
@@ -197,6 +214,25 @@ def _open_teacher(name: str, student: Base | None) -> Base:
     return open_gguf_teacher(Path(name), student) if student and _is_gguf(name) else open_base(name, say)
 
 
+def other_tokens(teacher: Base, student: Base, k: int) -> str:
+    """Why the teacher's probabilities mean nothing to the student; empty where they do."""
+    from distill.endpoint import EndpointTeacher, open_endpoint, prove_same_tokens
+
+    ours = JsonTokenizer(student.checkpoint)
+    try:
+        if teacher.endpoint:
+            with open_endpoint(teacher.endpoint) as endpoint:
+                prove_same_tokens(ours, endpoint, PROBES)
+                EndpointTeacher(endpoint, len(PROBES), k)
+        elif teacher.gguf and teacher.checkpoint == student.checkpoint:
+            prove_parity(ours, teacher.gguf, PROBES)
+        else:
+            shared_vocabulary(teacher.checkpoint, student.checkpoint)
+    except (ModelError, UsageError) as error:
+        return error.what
+    return ""
+
+
 def open_build(
     recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None, launcher: str = ""
 ) -> Build:
@@ -212,7 +248,12 @@ def open_build(
     if student and (opened.gguf or opened.endpoint) and recipe.teacher:
         what = "a GGUF" if opened.gguf else "a server's model"
         raise UsageError(f"{what} cannot be corrected", where="[teacher]", hint="leave it out, or give a checkpoint")
-    if opened.endpoint and recipe.capture.samples:
-        raise UsageError("a server is not asked for replies", where="capture.samples", hint="leave it out")
     work.mkdir(parents=True, exist_ok=True)
-    return Build(recipe, work, opened, force_from, student, launcher)
+    if student and (why := other_tokens(opened, student, recipe.capture.k)):
+        if recipe.teacher:
+            raise UsageError("a teacher with other tokens cannot be corrected", where="[teacher]", hint="leave it out")
+        say(f"text distillation: {why}. The student is tuned on replies of {opened.name} that the articles bear out")
+        alone = Student(rope_factor=recipe.student.rope_factor)
+        recipe = recipe.model_copy(update={"student": alone})
+        return Build(recipe, work, student, force_from, teller=opened, launcher=launcher)
+    return Build(recipe, work, opened, force_from, student, launcher=launcher)

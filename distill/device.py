@@ -32,6 +32,13 @@ def bf16_is_faster() -> bool:
     return seconds(torch.bfloat16) * 1.2 < seconds(torch.float32)
 
 
+def place() -> str:
+    """Where this process computes: its own GPU where there is one, else the CPU."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
 def autocast(precision: str) -> AbstractContextManager[object]:
     """The context to run a model in: `auto` (bf16 where faster), `bf16` or `f32`."""
     import torch

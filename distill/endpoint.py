@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 KEY = "EDGEDESK_TEACHER_KEY"
 """Environment variable with the server's key, where it wants one."""
 TIMEOUT_S = 600.0
+_UNKNOWN_TO_IT = (404, 405, 501)
+"""What servers answer to a request that they do not offer."""
 Row = list[tuple[int, float]]
 """(token, natural log-probability) of the likeliest, in any order."""
 
@@ -58,6 +60,16 @@ class Endpoint:
         rows = self._complete(body).get("prompt_logprobs")
         return None if rows is None else [prompt_row(row) for row in rows[1:]]
 
+    def chat(self, messages: Sequence[Mapping[str, str]], **params: Any) -> tuple[str, str]:
+        """A reply in the server's own template, and why it ended, such as `stop` or `length`."""
+        body = {"model": self.model, "messages": list(messages), **params}
+        whole = self._send("POST", f"{self.url}/chat/completions", body)
+        try:
+            choice = whole["choices"][0]
+            return str(choice["message"]["content"] or ""), str(choice.get("finish_reason"))
+        except (KeyError, IndexError, TypeError) as error:
+            raise self._failed("its answer has no message") from error
+
     def _complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
         whole = self._send("POST", f"{self.url}/completions", {"model": self.model, "temperature": 0, **body})
         try:
@@ -72,6 +84,12 @@ class Endpoint:
             answer = self._client.request(method, url, json=body)
         except httpx.HTTPError as error:
             raise self._failed(f"it does not answer ({type(error).__name__})") from error
+        if answer.status_code in _UNKNOWN_TO_IT:
+            raise UsageError(
+                f"it does not know {url} ({answer.status_code})",
+                where=self.url,
+                hint="serve it with vLLM or llama-server",
+            )
         if answer.status_code != 200:
             raise self._failed(f"it answers {answer.status_code} to {url}: {answer.text[:200]}")
         try:
@@ -103,7 +121,7 @@ def next_row(choice: Mapping[str, Any]) -> Row:
     raise UsageError(
         "the server tells no log-probabilities by token ids, so only its text could be distilled",
         where="base.model",
-        hint="serve it with vLLM or llama-server; or tune on its replies as transcripts, with no teacher",
+        hint="serve it with vLLM or llama-server",
     )
 
 
@@ -118,7 +136,7 @@ class EndpointTeacher:
         try:
             if endpoint.within([0, 0], 1) is not None:
                 self.way = "prompt"
-        except UnavailableError:
+        except (UnavailableError, UsageError):
             pass  # it refuses what it does not know
         if self.way == "step":
             endpoint.after([0, 0], 1)

@@ -81,6 +81,7 @@ def write_job(job: Path, work: Work, name: str, inputs: Mapping[str, Any], out: 
         "folder": str(work.folder),
         "base": asdict(work.base),
         "student": asdict(work.student) if work.student else None,
+        "teller": asdict(work.teller) if work.teller else None,
         "stage": name,
         "inputs": dict(inputs),
         "out": str(out),
@@ -101,12 +102,10 @@ def read_job(job: Path) -> tuple[Work, str, Mapping[str, Any], Path]:
         paths = {key: Path(row[key]) if row[key] else None for key in ("checkpoint", "gguf")}
         return Base(**{**row, **paths})
 
-    work = Work(
-        Recipe.model_validate(given["recipe"]),
-        Path(given["folder"]),
-        base(given["base"]),
-        student=base(given["student"]) if given["student"] else None,
-    )
+    teacher, student, teller = (base(given[role]) if given[role] else None for role in ("base", "student", "teller"))
+    assert teacher is not None
+    recipe = Recipe.model_validate(given["recipe"])
+    work = Work(recipe, Path(given["folder"]), teacher, student=student, teller=teller)
     return replace(work, given_scratch=Path(given["scratch"])), given["stage"], given["inputs"], Path(given["out"])
 
 

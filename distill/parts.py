@@ -26,8 +26,11 @@ MANIFEST = "parts.json"
 class Parts:
     """A folder of parts; nothing is written before the first part is."""
 
-    def __init__(self, folder: Path, inputs: Mapping[str, Any], what: str = "capture") -> None:
+    def __init__(
+        self, folder: Path, inputs: Mapping[str, Any], what: str = "capture", *, suffix: str = ".parquet"
+    ) -> None:
         self.folder = folder
+        self._suffix = suffix
         self._what = what
         self._inputs = json.loads(json.dumps(dict(inputs), default=str))
         if (folder / MANIFEST).is_file():
@@ -59,7 +62,7 @@ class Parts:
 
     def path(self, number: int) -> Path:
         """Where a part lies once it is whole."""
-        return self.folder / f"part-{number:05}.parquet"
+        return self.folder / f"part-{number:05}{self._suffix}"
 
     @contextmanager
     def write(self, number: int) -> Iterator[Path]:

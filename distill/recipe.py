@@ -76,6 +76,8 @@ class Prompt(_Part):
     answer_tokens: int = Field(default=96, ge=8)
     layout: Layout | None = None
     """How branches read articles, if the gate lets them; none = as the student is trained, `exact` where mixed."""
+    template: Path | None = None
+    """A chat template (Jinja) in place of the checkpoint's own, or where it has none."""
     min_agreement: float = Field(default=0.0, ge=0, le=1)
     """For a model too small to be trusted: below this share of agreement the articles' own sentences are shown."""
 
@@ -227,7 +229,17 @@ def load_recipe(path: Path) -> Recipe:
         raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
     student = recipe.student.model_copy(update={"model": _resolve_model(recipe.student.model, path)})
     base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
-    return recipe.model_copy(update={"base": base, "data": data, "student": student})
+    template = _there(recipe.prompt.template, path) if recipe.prompt.template else None
+    prompt = recipe.prompt.model_copy(update={"template": template})
+    return recipe.model_copy(update={"base": base, "data": data, "student": student, "prompt": prompt})
+
+
+def _there(path: Path, recipe: Path) -> Path:
+    """A path of the recipe made absolute; `MissingError` where nothing is."""
+    whole = (recipe.absolute().parent / path.expanduser()).resolve()
+    if not whole.exists():
+        raise MissingError(f"{path} is not there", where=str(recipe), hint=f"looked for {whole}")
+    return whole
 
 
 def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
@@ -247,10 +259,7 @@ def _resolve(data: Data, recipe: Path) -> Data:
     root = recipe.absolute().parent
 
     def there(path: Path) -> Path:
-        whole = (root / path.expanduser()).resolve()
-        if not whole.exists():
-            raise MissingError(f"{path} is not there", where=str(recipe), hint=f"looked for {whole}")
-        return whole
+        return _there(path, recipe)
 
     update: dict[str, Any] = {
         "articles": {lang: there(path) for lang, path in data.articles.items()},

@@ -3,25 +3,28 @@
 A student that learns from gold replies alone never sees the teacher's way of saying things. Each question is asked a
 few times with the sections its record rests on, at a temperature; a reply counts when every figure in it stands in
 those sections or in the question, when it refuses exactly where nothing answers, and when it is new and complete. What
-is dropped is counted by reason. Knows nothing of packs and captures.
+is dropped is counted by reason. What was drawn survives a kill, `PART_RECORDS` records behind at most. Knows nothing of
+packs and captures.
 """
 
 from __future__ import annotations
 
-import threading
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.parts import Parts
+from distill.speakers import Speaker
 from runtime.articles import Section
 from runtime.citations import unsupported
 from runtime.facts import is_refusal
-from runtime.fitting import fit
 from runtime.prompt import PromptSpec
 from runtime.record import Record
 
-TOP_P = 0.95
+PART_RECORDS = 16
+"""Records a part of unfinished sampling holds: what a kill costs at most."""
 
 
 @dataclass(frozen=True)
@@ -49,47 +52,67 @@ def verdict(record: Record, reply: str, shown: Sequence[Section], spec: PromptSp
 
 
 def sample_replies(
-    gguf: Path,
+    speaker: Speaker,
     records: Sequence[Record],
     sections: Callable[[Record], Sequence[Section]],
     spec: PromptSpec,
     sampling: Sampling,
     *,
-    threads: int = 2,
+    parts: Parts | None = None,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[list[Record], Mapping[str, int]]:
     """New records with the teacher's replies, and how many replies ended in which verdict.
 
-    `sections(record)` are shown best first. The same file, records and seed give the same replies.
+    `sections(record)` are shown best first. With `parts` what an earlier run finished is taken up.
     """
-    from runtime.engine import Engine, SamplingParams
-
-    never = threading.Event()
     out: list[Record] = []
     counts: Counter[str] = Counter()
-    with Engine(gguf, context_tokens=spec.context_tokens, threads=threads) as engine:
-        stop = frozenset(engine.vocab.control_token(text) for text in spec.pieces.stop)
-        room = engine.context_tokens - spec.answer_tokens
-        for number, record in enumerate(records):
-            tokens, shown = fit(spec, engine.vocab, record.lang, sections(record), record.context, record.query, room)
-            seen = {" ".join(record.response.split())}
-            for draw in range(sampling.count):
-                params = SamplingParams(
-                    max_tokens=spec.answer_tokens,
-                    temperature=sampling.temperature,
-                    top_p=TOP_P,
-                    seed=sampling.seed + number * sampling.count + draw,
-                    stop=stop,
-                )
-                generation = engine.generate(tokens, params, never)
-                reply = "".join(piece.text for piece in generation).strip()
-                why = verdict(record, reply, shown, spec, seen)
-                if why == "kept" and generation.stats.finish != "stop":
-                    why = "cut off"
-                counts[why] += 1
-                seen.add(" ".join(reply.split()))
-                if why == "kept":
-                    update = {"id": f"{record.id}/s{draw}", "response": reply, "source": "teacher"}
-                    out.append(record.model_copy(update=update))
-            advance(1)
+    for start in range(0, len(records), PART_RECORDS):
+        group = records[start : start + PART_RECORDS]
+        path = parts.path(start // PART_RECORDS) if parts else None
+        if path is not None and path.is_file():
+            kept, verdicts = _read_part(path)
+            advance(len(group))
+        else:
+            kept, verdicts = _sampled(speaker, group, start, sections, spec, sampling, advance)
+            if parts:
+                with parts.write(start // PART_RECORDS) as partial:
+                    rows = [record.model_dump(mode="json") for record in kept]
+                    partial.write_text(json.dumps({"records": rows, "verdicts": verdicts}, ensure_ascii=False))
+        out += kept
+        counts.update(verdicts)
     return out, dict(sorted(counts.items()))
+
+
+def _read_part(path: Path) -> tuple[list[Record], Counter[str]]:
+    part = json.loads(path.read_text(encoding="utf-8"))
+    return [Record.model_validate(row) for row in part["records"]], Counter(part["verdicts"])
+
+
+def _sampled(
+    speaker: Speaker,
+    records: Sequence[Record],
+    first: int,
+    sections: Callable[[Record], Sequence[Section]],
+    spec: PromptSpec,
+    sampling: Sampling,
+    advance: Callable[[int], None],
+) -> tuple[list[Record], Counter[str]]:
+    """The same of some records, the first of which is number `first` of all."""
+    out: list[Record] = []
+    counts: Counter[str] = Counter()
+    for number, record in enumerate(records, start=first):
+        seen = {" ".join(record.response.split())}
+        for draw in range(sampling.count):
+            seed = sampling.seed + number * sampling.count + draw
+            said = speaker.reply(record, sections(record), temperature=sampling.temperature, seed=seed)
+            why = verdict(record, said.text, said.shown, spec, seen)
+            if why == "kept" and not said.whole:
+                why = "cut off"
+            counts[why] += 1
+            seen.add(" ".join(said.text.split()))
+            if why == "kept":
+                update = {"id": f"{record.id}/s{draw}", "response": said.text, "source": "teacher"}
+                out.append(record.model_copy(update=update))
+        advance(1)
+    return out, counts

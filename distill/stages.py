@@ -6,12 +6,13 @@ Knows nothing of when a stage runs (`distill.build`). Heavy libraries are import
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distill.corpus import copy_policies, make_prompt, neighbour_finder, read_split, sections_by_ref
-from distill.packs import lay_out
+from distill.packs import Layouts, Pack, lay_out
 from distill.parts import Parts
 from distill.processes import bar, leads
 from distill.recipe import Tuning
@@ -24,12 +25,16 @@ from runtime.parity import parity_strings, prove_parity
 from runtime.progress import say
 from runtime.record import Record, write_rows
 
+if TYPE_CHECKING:
+    from distill.speakers import Speaker
+
 WriteGguf = Callable[[Path, Path], None]
 """(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
 INFLUENCE_PACKS = 4
 TEACHER_GGUF = "teacher.gguf"
 SAMPLED = "train.jsonl"
 """In sampled/: records with replies of the teacher's own."""
+SAMPLED_PARTS = "sampled.parts"
 PARTS = "capture.parts"
 """What a capture that was cut off has finished; gone when it is whole."""
 HELD_OUT = "held_out.safetensors"
@@ -40,7 +45,7 @@ def prove_teacher(work: Work, out: Path, write_gguf: WriteGguf) -> dict[str, Any
     """Tokenizer parity with llama.cpp comes before anything is learned."""
     gguf = out / TEACHER_GGUF
     texts = [s.text for article in load_articles(work.folder / "articles") for s in article.sections]
-    strings = [*_frames(work.base.checkpoint), *parity_strings(texts)]
+    strings = [*_frames(work), *parity_strings(texts)]
     proven = {"base": work.base.name, "licence": work.base.licence, "parity_misses": 0}
     if work.base.endpoint:
         from distill.endpoint import open_endpoint, prove_same_tokens
@@ -54,20 +59,23 @@ def prove_teacher(work: Work, out: Path, write_gguf: WriteGguf) -> dict[str, Any
     return {**proven, "parity_strings": prove_parity(work.tokenizer, gguf, strings)}
 
 
-def _frames(checkpoint: Path) -> list[str]:
+def _frames(work: Work) -> list[str]:
     """What stands around messages, one after the other and each alone: control tokens where a prompt has them."""
-    pieces = [text for _, text in chat_pieces(checkpoint) if isinstance(text, str)]
+    pieces = [
+        text for _, text in chat_pieces(work.base.checkpoint, work.recipe.prompt.template) if isinstance(text, str)
+    ]
     return ["".join(pieces), "a".join(pieces), *pieces]
 
 
 def write_prompt(work: Work, out: Path) -> dict[str, Any]:
     """prompt.json and the policies."""
-    pieces = chat_pieces(work.base.checkpoint)
-    if work.student is not None and chat_pieces(work.student.checkpoint) != pieces:
+    template = work.recipe.prompt.template
+    pieces = chat_pieces(work.base.checkpoint, template)
+    if work.student is not None and chat_pieces(work.student.checkpoint, template) != pieces:
         raise ModelError(
             "teacher and student write messages differently",
             where=str(work.student.checkpoint),
-            hint="give the student the teacher's chat template",
+            hint="give both one template: prompt.template",
         )
     spec = make_prompt(work.recipe, pieces)
     write_atomic(out / "prompt.json", spec.model_dump_json(indent=1) + "\n")
@@ -75,12 +83,50 @@ def write_prompt(work: Work, out: Path) -> dict[str, Any]:
     return {}
 
 
-def sample_teacher(work: Work, out: Path) -> dict[str, Any]:
+def sample_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The teacher's own replies to the records whose packs are captured."""
-    from distill.sampled import Sampling, sample_replies
+    from distill.speakers import EndpointSpeaker, gguf_speaker
 
     wanted = work.recipe.capture
     packs = work.packs("train", limit=wanted.packs, skip=work.shares()[1])
+    if work.base.endpoint:
+        from distill.endpoint import open_endpoint
+
+        with open_endpoint(work.base.endpoint) as endpoint:
+            return _sampled(work, out, packs, EndpointSpeaker(endpoint, work.spec), inputs)
+    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "corrected") / TEACHER_GGUF
+    with gguf_speaker(gguf, work.spec) as speaker:
+        return _sampled(work, out, packs, speaker, inputs)
+
+
+def ask_teller(work: Work, out: Path, inputs: Mapping[str, Any], write_gguf: WriteGguf) -> dict[str, Any]:
+    """The replies of a teacher with tokens of its own to the records that the student is tuned on."""
+    from distill.speakers import EndpointSpeaker, gguf_speaker
+    from distill.tokenizer import gguf_pieces
+
+    teller = work.teller
+    assert teller is not None
+    packs = work.packs("train", limit=work.recipe.lora.packs)
+    if teller.endpoint:
+        from distill.endpoint import open_endpoint
+
+        with open_endpoint(teller.endpoint) as endpoint:
+            return _sampled(work, out, packs, EndpointSpeaker(endpoint, work.spec), inputs)
+    with tempfile.TemporaryDirectory(prefix=".teller-", dir=work.folder) as scratch:
+        gguf = teller.gguf or Path(scratch) / TEACHER_GGUF
+        if teller.gguf is None:
+            write_gguf(teller.checkpoint, gguf)
+        spec = work.spec.model_copy(update={"pieces": gguf_pieces(gguf)})
+        with gguf_speaker(gguf, spec) as speaker:
+            return _sampled(work, out, packs, speaker, inputs)
+
+
+def _sampled(
+    work: Work, out: Path, packs: Sequence[Pack], speaker: Speaker, inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Ask the teacher what the records of these packs ask, and keep what the articles bear out."""
+    from distill.sampled import Sampling, sample_replies
+
     names = {name for pack in packs for name in pack.records}
     by_lang = {lang: sections_by_ref(work.folder / "articles", lang) for lang in work.recipe.languages}
     near = {lang: neighbour_finder(sections) for lang, sections in by_lang.items()}
@@ -97,12 +143,20 @@ def sample_teacher(work: Work, out: Path) -> dict[str, Any]:
         around = [ref for ref in near[record.lang](refs[0]) if ref not in refs]
         return [sections[ref] for ref in [*refs, *around][: work.spec.articles]]
 
-    sampling = Sampling(wanted.samples, wanted.temperature, PACK_SEED)
-    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "corrected") / TEACHER_GGUF
+    wanted = work.recipe.capture
+    sampling = Sampling(max(1, wanted.samples), wanted.temperature, PACK_SEED)
+    parts = Parts(work.folder / SAMPLED_PARTS, inputs, "sampled", suffix=".json")
     with bar("sampling the teacher", len(records), unit="records") as advance:
-        kept, verdicts = sample_replies(gguf, records, shown, work.spec, sampling, advance=advance)
+        kept, verdicts = sample_replies(speaker, records, shown, work.spec, sampling, parts=parts, advance=advance)
     write_rows(out / SAMPLED, kept)
-    return {"records": len(kept), "verdicts": verdicts}
+    parts.remove()
+    if not kept:
+        raise ModelError(
+            f"not one of {len(records)} replies is borne out by the articles ({dict(verdicts)})",
+            where="the teacher",
+            hint="look at its template and at the articles, or leave capture.samples out",
+        )
+    return {"records": len(kept), "asked": len(records), "verdicts": verdicts}
 
 
 def capture_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,7 +258,11 @@ def tune_checkpoint(
     from distill.train import tune
 
     teaches = name == "corrected"
-    packs = work.packs("train", limit=settings.packs, layout="exact" if teaches else work.recipe.packing.layout)
+    layout: Layouts = "exact" if teaches else work.recipe.packing.layout
+    packs = work.packs("train", limit=settings.packs, layout=layout)
+    if work.teller:
+        replies = max(1, work.recipe.capture.samples) * len(packs)
+        packs += work.packs("train", limit=replies, among=work.folder / "sampled", layout=layout)
     tokens = sum(len(pack.tokens) for pack in packs) * settings.epochs
     what = "correcting the teacher" if teaches else "tuning with LoRA"
     with (
@@ -216,6 +274,8 @@ def tune_checkpoint(
     if not leads():
         return {}
     figures = merge(wrapped, packs, source, out)
+    if template := work.recipe.prompt.template:
+        shutil.copyfile(template, out / "chat_template.jinja")
     return {"training": trained, **figures}
 
 

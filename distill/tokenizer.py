@@ -10,24 +10,52 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import ModelError
+from runtime.files import read_text
 from runtime.prompt import ChatPieces
 
 _SYSTEM, _USER, _ASSISTANT, _AGAIN = "\u2402SYS\u2403", "\u2402USR\u2403", "\u2402AST\u2403", "\u2402AGN\u2403"
 """Marks that no chat template contains, to find where it puts each message."""
 
 
-def chat_pieces(checkpoint: Path) -> ChatPieces:
-    """Read off the checkpoint's chat template what it writes around each message.
+def chat_pieces(checkpoint: Path, template: Path | None = None) -> ChatPieces:
+    """Read off the checkpoint's chat template, or another in its place, what it writes around each message.
 
     The template runs here, once, at head office, in transformers' sandbox; a branch gets plain strings and runs none.
     `ModelError` when the template is missing, refuses a system text, or does not keep messages apart.
     """
-    from jinja2 import TemplateError
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
+    if template is not None:
+        tokenizer.chat_template = read_text(template)
+    pieces = _pieces(tokenizer, str(checkpoint))
+    return _without_spaces(pieces) if puts_a_space_first(tokenizer.backend_tokenizer) else pieces
+
+
+def gguf_pieces(gguf: Path) -> ChatPieces:
+    """The same of the template that a GGUF carries."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    from distill.gguf_import import read_metadata
+
+    metadata = read_metadata(gguf)
+    tokens: list[str] = metadata["tokenizer.ggml.tokens"]
+    named = {role: metadata.get(f"tokenizer.ggml.{role}_token_id") for role in ("bos", "eos")}
+    special = {f"{role}_token": tokens[number] for role, number in named.items() if number is not None}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({}, "")), **special)
+    tokenizer.chat_template = metadata.get("tokenizer.chat_template")
+    pieces = _pieces(tokenizer, str(gguf))
+    return _without_spaces(pieces) if metadata.get("tokenizer.ggml.model") == "llama" else pieces
+
+
+def _pieces(tokenizer: Any, where: str) -> ChatPieces:
+    from jinja2 import TemplateError
+
     if not tokenizer.chat_template:
-        raise ModelError("no chat template", where=str(checkpoint), hint="use an instruction-tuned model")
+        raise ModelError(
+            "no chat template", where=where, hint="use an instruction-tuned model, or give prompt.template"
+        )
     messages = [
         {"role": "system", "content": _SYSTEM},
         {"role": "user", "content": _USER},
@@ -37,11 +65,8 @@ def chat_pieces(checkpoint: Path) -> ChatPieces:
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
-        raise ModelError(
-            f"the chat template fails: {error}", where=str(checkpoint), hint="pick another model"
-        ) from None
-    pieces = split_pieces(text, tokenizer.eos_token, str(checkpoint))
-    return _without_spaces(pieces) if puts_a_space_first(tokenizer.backend_tokenizer) else pieces
+        raise ModelError(f"the chat template fails: {error}", where=where, hint="pick another model") from None
+    return split_pieces(text, tokenizer.eos_token, where)
 
 
 def puts_a_space_first(tokenizer: Any) -> bool:

@@ -7,6 +7,7 @@ that keeps checkpoints and is killed loses what came after the last. Knows nothi
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,6 +220,12 @@ def _run(
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
 
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        raise UsageError(
+            "weights that are shared out over processes (FSDP) cannot be put together again here",
+            where="--launcher",
+            hint='each process holds the student: with too little memory set a rank and frozen = "bf16"',
+        )
     held_back = rows[len(rows) - settings.validation :]
     taught = rows[: len(rows) - settings.validation]
     if not taught:

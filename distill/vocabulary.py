@@ -72,5 +72,5 @@ def _differ(why: str, student: Path) -> ModelError:
     return ModelError(
         f"the teacher's probabilities mean nothing to this student: {why}",
         where=str(student),
-        hint="take a student of the teacher's family, or tune it on the records alone: name it as base.model",
+        hint="take a student of the teacher's family",
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.corpus import neighbour_finder, read_replay, read_split, sections_by_ref
+from distill.device import place
 from distill.models import Base
 from distill.packs import Layouts, Pack, cover_first, lay_out, mix, pack_records, pack_replay
 from distill.parts import Parts
@@ -44,6 +45,8 @@ class Work:
     force_from: str | None = None
     student: Base | None = None
     """The checkpoint that learns, where it is not the pruned base."""
+    teller: Base | None = None
+    """A teacher with other tokens than the student, which then is the base: its replies are learned as text."""
     launcher: str = ""
     """A command that starts the processes which train; none = this one does."""
     given_scratch: Path | None = None
@@ -151,7 +154,9 @@ class Work:
                 yield EndpointTeacher(endpoint, rows, self.recipe.capture.k)
             return
         if not self.teaches_as_gguf:
-            yield self.load(checkpoint or self.teaching)
+            where = place()
+            # What the hub has is bf16 mostly, and half of it fits twice.
+            yield self.load(checkpoint or self.teaching, "f32" if where == "cpu" else "bf16").to(where)
             return
         from distill.teachers import gguf_teacher
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,15 +11,16 @@ from typing import Any
 
 import pytest
 
+from distill import speakers
 from distill.build import open_build
-from distill.recipe import Capture, Prompt, Recipe, Student
+from distill.recipe import Capture, Prompt, Recipe, Student, Tuning
 from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
-from runtime.errors import InputError, ModelError, UsageError
+from runtime.errors import InputError, UsageError
 from runtime.manifest import read_manifest
 from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
-from tests.distill.company import RUN
+from tests.distill.company import RUN, leftovers
 
 
 def test_a_student_may_be_narrower_as_well_as_shorter(run: Callable[..., list[str]], work: Path) -> None:
@@ -139,7 +141,7 @@ def test_the_teachers_own_replies_are_captured_beside_the_gold_ones(
     from distill import sampled
     from distill.capture import read_capture
 
-    def say_so(_gguf: Path, records: list[Any], sections: Callable[[Any], list[Any]], *_: Any, **__: Any) -> Any:
+    def say_so(_: Any, records: list[Any], sections: Callable[[Any], list[Any]], *_more: Any, **__: Any) -> Any:
         assert all(1 <= len(sections(record)) <= 2 for record in records)
         update = {"response": "So it is.", "source": "teacher"}
         return [r.model_copy(update={**update, "id": f"{r.id}/s0"}) for r in records], {"kept": len(records)}
@@ -176,10 +178,37 @@ def test_a_base_with_llama_2s_tokenizer_and_template_is_tuned_like_any_other(
     assert json.loads((work / "prompt" / "prompt.json").read_text())["pieces"]["stop"] == ["</s>"]
 
 
-def test_a_student_of_another_family_is_refused_before_anything_runs(
-    recipe: Recipe, work: Path, tiny_llama: Path, tiny_qwen2: Path
-) -> None:
-    other = recipe.model_copy(update={"student": Student(model=str(tiny_qwen2))})
-    with pytest.raises(ModelError, match="mean nothing"):
-        open_build(other, work, base=str(tiny_llama)).run(write_gguf)
-    assert list(work.iterdir()) == []
+@pytest.mark.parametrize("kind", ["checkpoint", "GGUF"])
+def test_a_teacher_with_other_tokens_teaches_by_text_and_the_build_says_so(
+    kind: str, recipe: Recipe, work: Path, tiny_qwen2: Path, tiny_llama: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    teacher = tiny_qwen2
+    if kind == "GGUF":
+        teacher = tmp_path / "big.gguf"
+        write_gguf(tiny_qwen2, teacher)
+    theirs = JsonTokenizer(tiny_qwen2).encode("2026", control=False)
+    asked: list[str] = []
+
+    def say_so(self: Any, record: Any, sections: Any, **_: Any) -> speakers.Said:
+        assert self._engine.vocab.encode("2026", control=False) == theirs
+        asked.append(record.id)
+        # Every second reply states what no article says.
+        return speakers.Said(record.response + " 可以。" if len(asked) % 2 else "It takes 77 days.", sections, True)
+
+    monkeypatch.setattr(speakers.GgufSpeaker, "reply", say_so)
+    other = recipe.model_copy(update={"student": Student(model=str(tiny_llama)), "teacher": None})
+    made = open_build(other, work, base=str(teacher)).run(write_gguf)
+    assert re.search(r"text distillation: (token \d+ is|.* cut .* differently)", capsys.readouterr().err)
+    assert list(made) == ["articles", "teacher", "prompt", "records", "sampled", "merged"]
+    figures = made["sampled"].figures
+    assert figures["asked"] == len(asked)
+    assert sum(figures["verdicts"].values()) == len(asked)
+    assert figures["records"] == figures["verdicts"]["kept"] > 0
+    assert figures["verdicts"]["ungrounded"] > 0
+    assert made["merged"].figures["training"]["packs"] > other.lora.packs  # its words besides the records' own
+    assert leftovers(work) == []
+    open_build(other, work, base=str(teacher)).run(write_gguf)
+    assert len(asked) == figures["asked"]  # nothing is asked again
+    with pytest.raises(UsageError, match="other tokens cannot be corrected"):
+        open_build(other.model_copy(update={"teacher": Tuning()}), work, base=str(teacher))

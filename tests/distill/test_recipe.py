@@ -151,9 +151,21 @@ def test_a_recipe_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("name", ["demo", "shop-zh", "tune-only", "qwen2.5-14b-to-3b", "qwen3-14b-to-4b"])
+SHOP_RECIPES = [path.name for path in sorted((ROOT / "recipes").glob("*.toml")) if "/shop/en/" in path.read_text()]
+
+
+@pytest.mark.parametrize("name", SHOP_RECIPES)
 def test_the_recipes_of_the_example_shop_are_good(name: str) -> None:
-    assert load_recipe(ROOT / "recipes" / f"{name}.toml").data.articles.keys() == {"en", "zh"}
+    recipe = load_recipe(ROOT / "recipes" / name)
+    assert recipe.data.articles.keys() == {"en", "zh"}
+    assert recipe.prompt.template is None or recipe.prompt.template.is_file()
+
+
+def test_every_large_teacher_has_a_recipe_with_and_without_a_gpu_that_names_its_licence() -> None:
+    for family in ("qwen3-14b-to-4b", "llama2-13b-to-3b"):
+        for name in (f"{family}.toml", f"{family}-gpu.toml"):
+            assert name in SHOP_RECIPES
+            assert re.search("Apache-2.0|Llama 2 Community License", (ROOT / "recipes" / name).read_text())
 
 
 def test_a_student_is_a_checkpoint_or_a_cut_teacher_not_both(tmp_path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from distill.endpoint import Endpoint
+from distill.parts import Parts
 from distill.sampled import Sampling, sample_replies, verdict
+from distill.speakers import EndpointSpeaker, Said, gguf_speaker
 from runtime.articles import Section
+from runtime.errors import UnavailableError
 from runtime.prompt import PromptSpec
 from runtime.record import Record
+from tests.distill.conftest import TEXTS
 
 SAID = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
 """What the scripted model answers to everything."""
@@ -53,15 +60,15 @@ def test_the_teacher_is_asked_and_its_replies_become_records_of_their_own(
 
     def ask() -> tuple[list[Record], Any]:
         seen: list[int] = []
-        out = sample_replies(
-            scripted_gguf,
-            records,
-            lambda record: [sections[ref] for ref in record.evidence] or [sections["en2#a"]],
-            spec,
-            Sampling(count=2, temperature=0.1, seed=3),
-            threads=1,
-            advance=seen.append,
-        )
+        with gguf_speaker(scripted_gguf, spec, threads=1) as speaker:
+            out = sample_replies(
+                speaker,
+                records,
+                lambda record: [sections[ref] for ref in record.evidence] or [sections["en2#a"]],
+                spec,
+                Sampling(count=2, temperature=0.1, seed=3),
+                advance=seen.append,
+            )
         assert seen == [1, 1, 1]
         return out
 
@@ -77,8 +84,68 @@ def test_a_reply_that_does_not_end_is_dropped(
 ) -> None:
     record = make_record("r", "How long?", "A month.", "en0#a")
     short = spec.model_copy(update={"answer_tokens": 90})
-    kept, verdicts = sample_replies(
-        endless_gguf, [record], lambda _: [sections["en0#a"]], short, Sampling(count=1), threads=1
-    )
+    with gguf_speaker(endless_gguf, short, threads=1) as speaker:
+        kept, verdicts = sample_replies(speaker, [record], lambda _: [sections["en0#a"]], short, Sampling(count=1))
     assert kept == []
     assert verdicts == {"cut off": 1}
+
+
+class Scripted:
+    """A speaker that says what it is told to, and then that the line went dead."""
+
+    def __init__(self, *replies: str) -> None:
+        self.asked: list[str] = []
+        self._replies = list(replies)
+
+    def reply(self, record: Record, sections: Any, *, temperature: float, seed: int) -> Said:
+        self.asked.append(f"{record.id} {seed}")
+        if not self._replies:
+            raise UnavailableError("it does not answer")
+        return Said(self._replies.pop(0), sections, whole=True)
+
+
+def test_sampling_that_was_cut_off_goes_on_where_it_was(
+    make_record: Callable[..., Record], sections: dict[str, Section], spec: PromptSpec, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("distill.sampled.PART_RECORDS", 2)
+    records = [make_record(f"r{n}", f"多久 {n}？", "一个月。", "zh0#a", lang="zh") for n in range(5)]
+    said = [f"{n}. 30天内可以退货。" for n in range(5)]
+
+    def ask(speaker: Scripted, parts: Parts | None) -> Any:
+        found = [sections["zh0#a"], sections["en0#a"]]
+        return sample_replies(speaker, records, lambda _: found, spec, Sampling(count=1, seed=3), parts=parts)
+
+    parts = Parts(tmp_path / "parts", {"model": "a"}, "sampled", suffix=".json")
+    with pytest.raises(UnavailableError):
+        ask(Scripted(*said[:3]), parts)
+    again = Scripted(*said[2:])
+    assert ask(again, parts) == ask(Scripted(*said), None)
+    assert again.asked == ["r2 5", "r3 6", "r4 7"]
+
+
+def test_a_server_is_asked_in_messages_and_says_why_it_ended(
+    make_record: Callable[..., Record], sections: dict[str, Section], spec: PromptSpec
+) -> None:
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models":
+            return httpx.Response(200, json={"data": [{"id": "big"}]})
+        sent.append(json.loads(request.content))
+        choice = {"message": {"content": " 30天内。 "}, "finish_reason": "length"}
+        return httpx.Response(200, json={"choices": [choice]})
+
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    record = make_record(
+        "r", "多久？", "一个月。", "zh0#a", lang="zh", context=[("user", "你好"), ("assistant", "您好")]
+    )
+    speaker = EndpointSpeaker(Endpoint(client, "http://teacher/v1"), spec)
+    said = speaker.reply(record, [sections["zh0#a"], sections["zh1#a"]], temperature=0.5, seed=4)
+    assert said == Said("30天内。", [sections["zh0#a"], sections["zh1#a"]], whole=False)
+    (body,) = sent
+    assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
+    system = body["messages"][0]["content"]
+    assert system.startswith(spec.system["zh"])
+    assert 0 < system.index(TEXTS["zh"][1]) < system.index(TEXTS["zh"][0])  # the best stands last
+    assert (body["temperature"], body["seed"], body["max_tokens"]) == (0.5, 4, spec.answer_tokens)
