@@ -181,7 +181,14 @@ def run_chain(
     chain = open_build(loaded, folder, base=base, force_from=forced, launcher=launcher)
     embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
     stages = chain.run(write_gguf)
-    taught = "corrected" if "corrected" in stages else "teacher"
+    learns = chain.recipe.student.learns
+    named = {"tuned teacher": "corrected", "teacher" if learns else "untuned student": "teacher"}
+    beside = {
+        name: folder / stage / TEACHER_GGUF
+        for name, stage in named.items()
+        if stage in stages and (folder / stage / TEACHER_GGUF).is_file()
+    }
+    untuned = (folder / "pruned" if "pruned" in stages else chain.released.checkpoint) if learns else None
     settings = QuantizeSettings(
         name=loaded.name,
         version=loaded.version,
@@ -193,7 +200,8 @@ def run_chain(
         base=chain.released.name,
         licence=chain.released.licence,
         questions=(*loaded.data.questions, str(folder / "records" / HELD_OUT / "*.jsonl")),
-        teacher=None if chain.base.endpoint or chain.teller else folder / taught / TEACHER_GGUF,
+        beside=beside,
+        untuned=untuned,
         asked=loaded.evaluate.questions,
         layout_keeps=loaded.evaluate.layout_keeps,
     )
@@ -211,6 +219,7 @@ def run_chain(
         "retrieval": result.answers["retrieval"],
         "answers": result.answers["models"],
         "layout": result.answers["layout"],
+        "heads": result.answers["heads"],
         "stages": {
             name: {"seconds": manifest.figures["seconds"], "peak_mb": manifest.figures["peak_mb"]}
             for name, manifest in {**stages, **result.manifests}.items()
@@ -256,6 +265,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     # Models side by side: there are more figures than models.
     rows = [{"figure": key.replace("_", " "), **{name: row[key] for name, row in asked.items()}} for key in measured]
     table("Answers to held-out questions", rows)
+    rows = [{"head": name, **row} for name, row in figures["heads"].items()]
+    table("What the heads tell of held-out questions", rows)
     if (layout := figures["layout"])["wanted"] != "exact":
         console.print(f"layout: {layout['used']} ({layout['wanted']} keeps {layout['kept']} of the facts found exact)")
     console.print(f"bundle: {figures['bundle']}", soft_wrap=True)

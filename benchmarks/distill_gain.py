@@ -48,7 +48,10 @@ from distill.recipe import load_recipe
 from distill.stages import HELD_OUT, TEACHER_GGUF
 from distill.train import LoraSettings, tune
 from quantize.gguf_writer import write_gguf
+from runtime.answer_figures import Answered, evaluation
+from runtime.answer_report import render
 from runtime.errors import UsageError
+from runtime.files import write_atomic
 from runtime.manifest import read_manifest, stage
 from runtime.progress import bar
 
@@ -118,6 +121,7 @@ def work(run: Run) -> None:
     run.details |= {"recipe": recipe.name, "questions": {name: len(rows) for name, rows in asked.items()}}
     run.row("", *(f"facts, {name}" for name in asked), "facts, word by word", "nats", "KL, top-1")
     found: dict[str, dict[str, Any]] = {}
+    said: dict[str, dict[str, list[Answered]]] = {}
     distance: dict[str, float] = {}
     for name, checkpoint in checkpoints.items():
         model = chain.load(checkpoint)
@@ -125,12 +129,11 @@ def work(run: Run) -> None:
         read = read_replies(model, packs, chain.tokenizer)
         del model
         gguf = _gguf(chain, name, checkpoint)
-        found[name] = {
-            what: facts(
-                ask(f"{name}, {what}", gguf, rows, Shown(rows, sections, same_topic=True), spec, options.threads)
-            )
+        said[name] = {
+            what: ask(f"{name}, {what}", gguf, rows, Shown(rows, sections, same_topic=True), spec, options.threads)
             for what, rows in asked.items()
-        } | {"word by word": read.facts}
+        }
+        found[name] = {what: facts(answers) for what, answers in said[name].items()} | {"word by word": read.facts}
         distance[name] = far["kl"]
         means = {what: float(row.mean()) for what, row in found[name].items()}
         run.details[name] = {**means, "nats": read.nats, "kl": far["kl"], "top1": far["top1"]}
@@ -158,6 +161,11 @@ def work(run: Run) -> None:
     run.figures["gap closed, facts"] = round(run.details["hand-written, gap closed"], 3)
     run.figures["gap closed, KL"] = round(1 - distance["distilled student"] / distance["plain-tuned student"], 3)
 
+    if options.html:
+        every = {name: [answer for answers in rows.values() for answer in answers] for name, rows in said.items()}
+        first = {"tuned teacher": every["tuned teacher"]}
+        write_atomic(options.html, render(f"{recipe.name}, five models", evaluation({**first, **every})))
+
 
 def _gguf(chain: Build, name: str, checkpoint: Path) -> Path:
     """What the engine runs of a model: the stages' own files of the teachers."""
@@ -170,6 +178,7 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "demo.toml", help="whose stages are used")
     parser.add_argument("--packs", type=int, help="packs the student is distilled on, instead of the recipe's")
     parser.add_argument("--work", type=Path, help="their folder (default: work/gain-NAME)")
+    parser.add_argument("--html", type=Path, help="write the five side by side as a page, answers and all")
     parser.add_argument("--count", type=int, default=80, help="questions of each kind")
 
 

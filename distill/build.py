@@ -23,6 +23,7 @@ from distill.corpus import data_key, gather_articles, make_records
 from distill.endpoint import is_endpoint
 from distill.launch import launch
 from distill.models import Base, open_base, open_endpoint_teacher, open_gguf_teacher
+from distill.polish import need_trl
 from distill.recipe import Recipe, Student
 from distill.stages import (
     PARTS,
@@ -31,6 +32,7 @@ from distill.stages import (
     WriteGguf,
     ask_teller,
     capture_teacher,
+    polish_student,
     prove_teacher,
     prune_teacher,
     sample_teacher,
@@ -97,6 +99,9 @@ class Build(Work):
             source = {"pruned": _made(done["pruned"])} if "pruned" in done else {"model": self.released.fingerprint}
             learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump(), "layouts": layouts}
             self._stage(done, "student", learns, lambda out: self._trained("student", learns, recipe.kd, out))
+            if (wanted := recipe.polish) is not None:
+                polishes = {"student": _made(done["student"]), **packing, "polish": wanted.model_dump()}
+                self._stage(done, "polished", polishes, lambda out: polish_student(self, out, wanted))
         if self.teller:
             # No probabilities: the student is tuned on what its teacher says, beside the records' own replies.
             told = {
@@ -111,6 +116,7 @@ class Build(Work):
             "student": _made(done["student"]) if "student" in done else None,
             "lora": recipe.lora.model_dump(),
             "layouts": layouts,
+            **({"polished": _made(done["polished"])} if "polished" in done else {}),
             **({"told": _made(done["sampled"])} if self.teller else {}),
         }
         self._stage(done, "merged", tuned, lambda out: self._trained("merged", tuned, recipe.lora, out))
@@ -248,12 +254,17 @@ def open_build(
     if student and (opened.gguf or opened.endpoint) and recipe.teacher:
         what = "a GGUF" if opened.gguf else "a server's model"
         raise UsageError(f"{what} cannot be corrected", where="[teacher]", hint="leave it out, or give a checkpoint")
+    if recipe.polish is not None:
+        need_trl()
+        if opened.endpoint or (student and opened.gguf) or not recipe.student.learns:
+            what = "polish needs a teacher that is a checkpoint, and a student that learns from it"
+            raise UsageError(what, where="[polish]", hint="leave it out")
     work.mkdir(parents=True, exist_ok=True)
     if student and (why := other_tokens(opened, student, recipe.capture.k)):
         if recipe.teacher:
             raise UsageError("a teacher with other tokens cannot be corrected", where="[teacher]", hint="leave it out")
         say(f"text distillation: {why}. The student is tuned on replies of {opened.name} that the articles bear out")
         alone = Student(rope_factor=recipe.student.rope_factor)
-        recipe = recipe.model_copy(update={"student": alone})
+        recipe = recipe.model_copy(update={"student": alone, "polish": None})
         return Build(recipe, work, student, force_from, teller=opened, launcher=launcher)
     return Build(recipe, work, opened, force_from, student, launcher=launcher)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from distill.models import CATALOGUE
 from distill.packs import Layouts, PackLimits
+from distill.polish import PolishSettings
 from distill.train import DistillSettings, LoraSettings
 from runtime.engine.parts import Layout
 from runtime.errors import MissingError, UsageError
@@ -202,6 +203,8 @@ class Recipe(_Part):
     capture: Capture = Capture()
     student: Student = Student()
     kd: DistillSettings = DistillSettings()
+    polish: PolishSettings | None = None
+    """What the student writes itself, judged by its teacher, before it is tuned; needs the extra `polish`."""
     lora: Tuning = Tuning()
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()

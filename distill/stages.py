@@ -26,6 +26,7 @@ from runtime.progress import say
 from runtime.record import Record, write_rows
 
 if TYPE_CHECKING:
+    from distill.polish import PolishSettings
     from distill.speakers import Speaker
 
 WriteGguf = Callable[[Path, Path], None]
@@ -250,6 +251,23 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
     return {"held_out": after, "training": trained}
 
 
+def polish_student(work: Work, out: Path, settings: PolishSettings) -> dict[str, Any]:
+    """The distilled student after it wrote answers of its own and its teacher judged them."""
+    from distill.compare import compare
+    from distill.merge import save
+    from distill.polish import polish
+
+    packs = work.packs("train", limit=settings.packs)
+    source = work.folder / "student"
+    student, teacher = work.load_student(source), work.load(work.teaching)
+    questions = sum(len(pack.branches) for pack in packs)
+    with bar("polishing", questions, unit="questions") as advance, tempfile.TemporaryDirectory() as scratch:
+        figures = polish(student, teacher, packs, source, work.spec, settings, Path(scratch), advance)
+    after = compare(student, work.held_out(work.recipe.layout), work.folder / "capture" / HELD_OUT)
+    save(student, source, out)
+    return {"held_out": after, "training": figures}
+
+
 def tune_checkpoint(
     work: Work, out: Path, name: str, source: Path, settings: Tuning, inputs: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -287,7 +305,8 @@ def correct_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[st
 
 def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The student, or the base where there is none, tuned on the support records."""
-    source = work.folder / "student" if work.recipe.student.learns else work.base.checkpoint
+    distilled = work.folder / ("student" if work.recipe.polish is None else "polished")
+    source = distilled if work.recipe.student.learns else work.base.checkpoint
     return tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
 
 

@@ -31,7 +31,19 @@ from runtime.files import read_text
 from runtime.prompt import PromptSpec
 from runtime.tokenizer import JsonTokenizer
 
-STAGES = ("articles", "teacher", "prompt", "records", "corrected", "sampled", "capture", "pruned", "student", "merged")
+STAGES = (
+    "articles",
+    "teacher",
+    "prompt",
+    "records",
+    "corrected",
+    "sampled",
+    "capture",
+    "pruned",
+    "student",
+    "polished",
+    "merged",
+)
 PACK_SEED = 1
 
 

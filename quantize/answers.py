@@ -29,8 +29,6 @@ REPORT = "answers.json"
 PAGE = "answers.html"
 PROMPT = "prompt.json"
 """The build's prompt, with the layout that a branch is to use."""
-TEACHER = "teacher"
-"""Its name among the models; it reads plainly, never having learned anything else."""
 EXACT = "exact"
 
 
@@ -44,19 +42,21 @@ def measure_answers(
     articles: Path,
     asked: Sequence[Asked],
     spec: PromptSpec,
+    plainly: Sequence[str],
     default: str,
     layout_keeps: float,
     policies: Mapping[str, Policy],
+    heads: Mapping[str, Any],
     title: str,
     out: Path,
     threads: int,
 ) -> dict[str, Any]:
     """Ask `count` questions of every GGUF; writes answers.json, answers.html and prompt.json, returns the figures.
 
-    {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used}};
-    the first two are empty without questions. All but the teacher read articles in the layout of `spec`, and the model
-    `default` `exact` as well: prompt.json names the layout in which it keeps `layout_keeps` of those facts, and
-    the row `default` is the one of that layout.
+    {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
+    "heads": as given}; the first two are empty without questions. Models named in `plainly`, which never learned
+    another layout, read articles `exact`, all others as `spec` says, and the model `default` both ways: prompt.json
+    names the layout in which it keeps `layout_keeps` of those facts, and the row `default` is the one of that layout.
     """
     loaded = load_articles(articles)
     languages = sorted({article.lang for article in loaded})
@@ -82,19 +82,19 @@ def measure_answers(
 
         plain = spec.model_copy(update={"layout": EXACT})
         for name in models if chosen else ():
-            answers[name] = ask(name, plain if name == TEACHER else spec)
+            answers[name] = ask(name, plain if name in plainly else spec)
         beside = ask(default, plain) if chosen and spec.layout != EXACT else None
     layout = choose_layout(spec.layout, answers.get(default, ()), beside, layout_keeps)
     if beside is not None:
         if layout["used"] == EXACT:
             answers[default], beside = beside, answers[default]
         answers[f"{default} {spec.layout if layout['used'] == EXACT else EXACT}"] = beside
-    whole = {"retrieval": retrieval, "layout": layout, **evaluation(answers)}
+    whole = {"retrieval": retrieval, "heads": heads, "layout": layout, **evaluation(answers)}
     write_atomic(out / REPORT, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
     write_atomic(out / PAGE, render(title, whole))
     chosen_spec = spec.model_copy(update={"layout": layout["used"]})
     write_atomic(out / PROMPT, chosen_spec.model_dump_json(indent=1) + "\n")
-    return {"retrieval": retrieval, "models": whole["models"], "layout": layout}
+    return {"retrieval": retrieval, "models": whole["models"], "layout": layout, "heads": heads}
 
 
 def choose_layout(

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantize.answers import PAGE, PROMPT, REPORT, TEACHER, measure_answers
+from quantize.answers import PAGE, PROMPT, REPORT, measure_answers
 from quantize.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.checkpoint import fingerprint
 from quantize.embedder import EmbedderMeasure, build_embedder
@@ -72,8 +72,10 @@ class QuantizeSettings(BaseModel):
     decode_tokens: int = Field(default=32, ge=4)
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
-    teacher: Path | None = None
-    """A GGUF that is asked the same questions, for comparison."""
+    beside: dict[str, Path] = Field(default_factory=dict)
+    """Models that are asked the same questions for comparison, by name; the first is what others are compared with."""
+    untuned: Path | None = None
+    """A checkpoint that is one of them too: the student before it learned."""
     asked: int = Field(default=48, ge=0)
     """Questions each file answers in the build."""
     layout_keeps: float = Field(default=0.98, ge=0)
@@ -89,7 +91,7 @@ class QuantizeResult:
     measures: list[Measure]
     embedder: EmbedderMeasure
     answers: dict[str, Any] = field(default_factory=dict)
-    """Retrieval by language, and facts found by model."""
+    """Retrieval by language, facts found by model, what the heads tell."""
     manifests: dict[str, Manifest] = field(default_factory=dict)
     """Of every stage, with its seconds and peak memory."""
 
@@ -98,6 +100,7 @@ def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
     """The stages of a build with these formats, in the order they run in."""
     return (
         "f16",
+        "untuned",
         *formats,
         *(("onnx",) if onnx else ()),
         "embedder",
@@ -133,6 +136,9 @@ def build(
     held = [text for record in records for text in (record.query, record.response)]
 
     f16 = make_f16(stages, merged, out, name=settings.name, licence=settings.licence, texts=[*held, *texts])
+    beside = dict(settings.beside)
+    if settings.untuned:
+        beside["untuned student"] = make_f16(stages, settings.untuned, out, name="untuned", stage="untuned")
     candidates = {}
     for kind in settings.formats:
         candidates[kind] = make_format(stages, f16, out, kind, threads=settings.threads)
@@ -142,7 +148,7 @@ def build(
     _vectors(stages, work, settings)
     heads = _heads(stages, work, settings, train_heads)
     measures = _measured(stages, work, settings, candidates)
-    answers = _answers(stages, work, settings, candidates)
+    answers = _answers(stages, work, settings, beside, candidates)
     parts = BundleParts(
         models={kind: candidates[kind] for kind in settings.formats},
         default=settings.default,
@@ -243,13 +249,16 @@ def _measured(stages: Stages, work: Path, settings: QuantizeSettings, candidates
     return [Measure.model_validate(row) for row in measured.figures["rows"]]
 
 
-def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]) -> dict[str, Any]:
-    """The teacher, the tuned student as f16, and every format, asked the same questions."""
+def _answers(
+    stages: Stages, work: Path, settings: QuantizeSettings, beside: Mapping[str, Path], candidates: Mapping[str, Path]
+) -> dict[str, Any]:
+    """The teachers, the student before and after, and every format, asked the same questions."""
     out = work / "quantized"
-    models = {TEACHER: settings.teacher} if settings.teacher else {}
+    models = {**beside}
     models["student f16"] = out / "f16" / GGUF
     models |= {kind: candidates[kind] for kind in settings.formats}
     policies = sorted((work / "prompt").glob("policy.*.toml"))
+    heads = _told(stages)
     files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
 
     def make(folder: Path) -> dict[str, Any]:
@@ -262,6 +271,8 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
             articles=work / "articles",
             asked=read_asked(work / "records"),
             spec=read_prompt(work / "prompt" / "prompt.json"),
+            plainly=tuple(beside),
+            heads=heads,
             default=settings.default,
             layout_keeps=settings.layout_keeps,
             policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
@@ -281,9 +292,16 @@ def _answers(stages: Stages, work: Path, settings: QuantizeSettings, candidates:
         "policies": [sha256_file(path) for path in policies],
         "title": [settings.name, settings.version],
         "layout": [settings.default, settings.layout_keeps],
+        "heads": heads,
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "models", "layout")}
+    return {key: figures[key] for key in ("retrieval", "models", "layout", "heads")}
+
+
+def _told(stages: Stages) -> dict[str, Any]:
+    """What the heads were measured to tell, by head."""
+    figures = stages.manifests["heads"].figures if "heads" in stages.manifests else {}
+    return {name: dict(row) for name, row in figures.items() if isinstance(row, Mapping) and "accuracy" in row}
 
 
 def _asked(work: Path) -> Path | None:

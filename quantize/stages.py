@@ -58,17 +58,24 @@ def files_digest(manifest: Manifest) -> str:
 
 
 def make_f16(
-    stages: Stages, checkpoint: Path, out: Path, *, name: str, licence: str = "", texts: Iterable[str] = ()
+    stages: Stages,
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str,
+    licence: str = "",
+    texts: Iterable[str] = (),
+    stage: str = "f16",
 ) -> Path:
-    """`out/f16/model.gguf`, its tokens proven equal to the checkpoint's on built-in probes and `texts`."""
+    """`out/<stage>/model.gguf`, its tokens proven equal to the checkpoint's on built-in probes and `texts`."""
 
     def work(folder: Path) -> dict[str, Any]:
         write_gguf(checkpoint, folder / GGUF, name=name, licence=licence)
         return {"tokens_equal_on": prove_parity(JsonTokenizer(checkpoint), folder / GGUF, [*PROBES, *texts])}
 
     inputs = {"checkpoint": fingerprint(checkpoint), "name": name, "licence": licence}
-    stages.run("f16", out / "f16", "gguf", inputs, work)
-    return out / "f16" / GGUF
+    stages.run(stage, out / stage, "gguf", inputs, work)
+    return out / stage / GGUF
 
 
 def make_format(stages: Stages, f16: Path, out: Path, kind: str, *, threads: int) -> Path:

@@ -20,8 +20,8 @@ TEXTS = {
     "delivery": ("Delivery costs €4.90.", "We deliver on weekdays."),
 }
 RAN = "done in"
-RUN = [name for name in STAGES if name != "sampled"]
-"""What a recipe without `capture.samples` runs."""
+RUN = [name for name in STAGES if name not in ("sampled", "polished")]
+"""What a recipe without `capture.samples` and `[polish]` runs."""
 LEARNING = ["corrected", "capture", "pruned", "student", "merged"]
 """Stages that rest on the records."""
 

@@ -54,7 +54,7 @@ def test_the_first_token_that_differs_is_named(tiny_llama: Path, changed: Callab
     other = changed(swap)
     with pytest.raises(ModelError, match=r"token 70\d is .* for the teacher and .* for the student") as error:
         shared_vocabulary(tiny_llama, other)
-    assert "base.model" in error.value.hint
+    assert "family" in error.value.hint
 
 
 @pytest.mark.parametrize(

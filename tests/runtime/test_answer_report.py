@@ -21,11 +21,11 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
-        if tag not in ("meta", "rect", "line"):
+        if tag not in ("meta", "circle", "line"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in ("rect", "line"):
+        if tag not in ("circle", "line"):
             assert self.open.pop() == tag
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -38,7 +38,12 @@ def page(answer: str = "You have 30 days.") -> str:
     student = [judge(q, "I can't find that.", [WINDOW], SPEC) for q in questions]
     whole = evaluation({"teacher": teacher, "q4_k_m": student})
     return render(
-        "shop 1", {**whole, "retrieval": {"en": {"queries": 3, "hit@1": 0.5}, "zh": {"queries": 1, "hit@1": 1.0}}}
+        "shop 1",
+        {
+            **whole,
+            "retrieval": {"en": {"queries": 3, "hit@1": 0.5}, "zh": {"queries": 1, "hit@1": 1.0}},
+            "heads": {"intent": {"labels": 27, "tested": 402, "accuracy": 0.754, "macro_f1": 0.758, "ece": 0.044}},
+        },
     )
 
 
@@ -47,7 +52,7 @@ def test_the_page_is_whole_and_has_a_plot_for_every_figure_that_was_measured() -
     tags.feed(page())
     assert tags.open == []
     assert tags.seen.count("svg") == 7
-    for words in ("facts found", "运费多少？", "worst first", "Difference to teacher", "hit@1"):
+    for words in ("facts found", "运费多少？", "worst first", "than teacher", "hit@1", "macro f1", "0.758"):
         assert words in page()
 
 

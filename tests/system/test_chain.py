@@ -91,6 +91,7 @@ def test_a_second_build_runs_nothing(
             [
                 "merged",
                 "f16",
+                "untuned",
                 "q8_0",
                 "q4_k_m",
                 "onnx",
