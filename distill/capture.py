@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.device import memory_is_an_error
 from distill.packs import Pack
 from distill.parts import Parts
 from distill.teachers import CheckpointTeacher, Teacher
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 TOP_K = 32
 PART_PACKS = 8
 """Packs a part of an unfinished capture holds: what a kill costs at most."""
+NO_ROOM = "what was captured is kept; lower packing.tokens, or let a GGUF teach (docs/how-to/large-teachers.md)"
 _MASS = "captured_mass"
 
 
@@ -98,7 +100,8 @@ def capture(
         with parts.write(number) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
             held = 0.0
             for pack in group:
-                table, more = _captured_row(reader, pack, schema, k, states, vocabulary)
+                with memory_is_an_error(f"at a pack of {len(pack.tokens)} tokens", NO_ROOM):
+                    table, more = _captured_row(reader, pack, schema, k, states, vocabulary)
                 writer.write_table(table)
                 held += more
                 advance(len(pack.tokens))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+
+from runtime.errors import ModelError
 
 _SIZE = 768
 _ROUNDS = 6
@@ -46,6 +49,18 @@ def autocast(precision: str) -> AbstractContextManager[object]:
     if precision == "bf16" or (precision == "auto" and bf16_is_faster()):
         return torch.autocast("cuda" if torch.cuda.is_available() else "cpu", dtype=torch.bfloat16)
     return nullcontext()
+
+
+@contextmanager
+def memory_is_an_error(what: str, hint: str) -> Iterator[None]:
+    """Turn what Python and torch raise when memory runs out into a `ModelError`; everything else passes."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+            raise ModelError(f"out of memory {what}", hint=hint) from error
+        raise
 
 
 def offline() -> None:

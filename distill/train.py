@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from distill import processes
 from distill.capture import Captured
 from distill.checkpoints import last_checkpoint, load_learned, room_on_disk, save_learned
-from distill.device import autocast
+from distill.device import autocast, memory_is_an_error
 from distill.losses import LOSSES
 from distill.packs import Pack
 from distill.reading import chunks, forward, target_states
@@ -253,7 +253,7 @@ def _run(
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             row = inputs["row"]
             pack = row.pack if isinstance(row, Captured) else row
-            with _memory_is_an_error(len(pack.tokens)):
+            with _memory(len(pack.tokens)):
                 value = model(row)
             if model.training:
                 losses.append(float(value.detach()))
@@ -328,7 +328,7 @@ def _run(
     last = last_checkpoint(scratch)
     with (
         room_on_disk(scratch),
-        _memory_is_an_error(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)),
+        _memory(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)),
     ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     processes.part()
@@ -344,16 +344,8 @@ def _run(
     return figures
 
 
-@contextmanager
-def _memory_is_an_error(tokens: int) -> Iterator[None]:
-    """Turn what torch raises when memory runs out into a `ModelError`; everything else passes."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-            raise ModelError(
-                f"out of memory at a pack of {tokens} tokens",
-                hint="lower packing.tokens, or set kd.rank so that adapters learn instead of all weights",
-            ) from error
-        raise
+def _memory(tokens: int) -> AbstractContextManager[None]:
+    return memory_is_an_error(
+        f"at a pack of {tokens} tokens",
+        "lower packing.tokens, or set kd.rank so that adapters learn instead of all weights",
+    )

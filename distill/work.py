@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.corpus import neighbour_finder, read_replay, read_split, sections_by_ref
-from distill.device import place
+from distill.device import memory_is_an_error, place
 from distill.models import Base
 from distill.packs import Layouts, Pack, cover_first, lay_out, mix, pack_records, pack_replay
 from distill.parts import Parts
@@ -209,9 +209,11 @@ class Work:
         from transformers import AutoModelForCausalLM
 
         dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[kept]
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **more
-        )
+        hint = 'frozen = "bf16" halves it; a teacher may be a GGUF (docs/how-to/large-teachers.md)'
+        with memory_is_an_error(f"while loading {folder.name}", hint):
+            return AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **more
+            )
 
     @contextmanager
     def checkpoints(self, name: str, inputs: Mapping[str, Any], settings: TrainSettings) -> Iterator[Path]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from distill import capture as module
 from distill.capture import capture, read_capture, top_logprobs
 from distill.packs import Pack
 from distill.parts import Parts
@@ -176,6 +177,28 @@ def test_a_teacher_that_gives_no_numbers_is_refused_and_what_was_captured_stays(
         capture(bad, packs[:2], tmp_path / "c.parquet", parts=parts)
     assert parts.path(0).is_file()
     assert not parts.path(1).exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")])
+def test_a_teacher_that_runs_out_of_memory_says_so_and_what_was_captured_stays(
+    error: Exception, teacher: Any, packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distill.capture.PART_PACKS", 1)
+    real, read = module._captured_row, []
+
+    def full(*given: Any) -> Any:
+        if read:
+            raise error
+        read.append(given)
+        return real(*given)
+
+    monkeypatch.setattr(module, "_captured_row", full)
+    parts = Parts(tmp_path / "parts", {})
+    with pytest.raises(ModelError, match="out of memory at a pack of") as raised:
+        capture(teacher, packs, tmp_path / "c", k=2, parts=parts, precision="f32")
+    assert "GGUF" in raised.value.hint
+    assert parts.path(0).is_file()
+    assert not (tmp_path / "c").exists()
 
 
 def test_too_little_space_is_said_before_the_teacher_runs(
