@@ -167,8 +167,7 @@ def run_chain(
     from distill.corpus import HELD_OUT
     from distill.heads import train_heads
     from distill.models import CATALOGUE, fetch
-    from distill.stages import TEACHER_GGUF
-    from distill.work import STAGES
+    from distill.work import STAGES, TEACHER_GGUF
     from quantize.build import QuantizeSettings, stage_names
     from quantize.build import build as quantize
     from quantize.gguf_writer import write_gguf

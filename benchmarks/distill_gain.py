@@ -45,8 +45,9 @@ from distill.corpus import read_split, sections_by_ref
 from distill.device import offline
 from distill.merge import merge
 from distill.recipe import load_recipe
-from distill.stages import HELD_OUT, TEACHER_GGUF
+from distill.stages import HELD_OUT
 from distill.train import LoraSettings, tune
+from distill.work import TEACHER_GGUF
 from quantize.gguf_writer import write_gguf
 from runtime.answer_figures import Answered, evaluation
 from runtime.answer_report import render

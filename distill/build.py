@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill.asked import ask_teller, sample_teacher
 from distill.corpus import data_key, gather_articles, make_records
 from distill.endpoint import is_endpoint
 from distill.launch import launch
@@ -27,20 +28,16 @@ from distill.polish import need_trl
 from distill.recipe import Recipe, Student
 from distill.stages import (
     PARTS,
-    TEACHER_GGUF,
     TRAINING,
-    WriteGguf,
-    ask_teller,
     capture_teacher,
     polish_student,
     prove_teacher,
     prune_teacher,
-    sample_teacher,
     write_prompt,
 )
 from distill.train import TrainSettings
 from distill.vocabulary import shared_vocabulary
-from distill.work import STAGES, Work
+from distill.work import STAGES, TEACHER_GGUF, Work, WriteGguf
 from runtime import __version__
 from runtime.errors import InputError, ModelError, UsageError
 from runtime.files import need_space, sha256_file

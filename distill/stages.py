@@ -7,35 +7,27 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.corpus import copy_policies, make_prompt, neighbour_finder, read_split, sections_by_ref
-from distill.packs import Layouts, Pack, lay_out
+from distill.corpus import copy_policies, make_prompt
+from distill.packs import Layouts, lay_out
 from distill.parts import Parts
 from distill.processes import bar, leads
 from distill.recipe import Tuning
 from distill.tokenizer import chat_pieces
-from distill.work import PACK_SEED, Work
-from runtime.articles import Section, load_articles
+from distill.work import SAMPLED, TEACHER_GGUF, Work, WriteGguf
+from runtime.articles import load_articles
 from runtime.errors import ModelError
 from runtime.files import write_atomic
 from runtime.parity import parity_strings, prove_parity
 from runtime.progress import say
-from runtime.record import Record, write_rows
 
 if TYPE_CHECKING:
     from distill.polish import PolishSettings
-    from distill.speakers import Speaker
 
-WriteGguf = Callable[[Path, Path], None]
-"""(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
 INFLUENCE_PACKS = 4
-TEACHER_GGUF = "teacher.gguf"
-SAMPLED = "train.jsonl"
-"""In sampled/: records with replies of the teacher's own."""
-SAMPLED_PARTS = "sampled.parts"
 PARTS = "capture.parts"
 """What a capture that was cut off has finished; gone when it is whole."""
 HELD_OUT = "held_out.safetensors"
@@ -82,82 +74,6 @@ def write_prompt(work: Work, out: Path) -> dict[str, Any]:
     write_atomic(out / "prompt.json", spec.model_dump_json(indent=1) + "\n")
     copy_policies(work.recipe, out)
     return {}
-
-
-def sample_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The teacher's own replies to the records whose packs are captured."""
-    from distill.speakers import EndpointSpeaker, gguf_speaker
-
-    wanted = work.recipe.capture
-    packs = work.packs("train", limit=wanted.packs, skip=work.shares()[1])
-    if work.base.endpoint:
-        from distill.endpoint import open_endpoint
-
-        with open_endpoint(work.base.endpoint) as endpoint:
-            return _sampled(work, out, packs, EndpointSpeaker(endpoint, work.spec), inputs)
-    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "corrected") / TEACHER_GGUF
-    with gguf_speaker(gguf, work.spec) as speaker:
-        return _sampled(work, out, packs, speaker, inputs)
-
-
-def ask_teller(work: Work, out: Path, inputs: Mapping[str, Any], write_gguf: WriteGguf) -> dict[str, Any]:
-    """The replies of a teacher with tokens of its own to the records that the student is tuned on."""
-    from distill.speakers import EndpointSpeaker, gguf_speaker
-    from distill.tokenizer import gguf_pieces
-
-    teller = work.teller
-    assert teller is not None
-    packs = work.packs("train", limit=work.recipe.lora.packs)
-    if teller.endpoint:
-        from distill.endpoint import open_endpoint
-
-        with open_endpoint(teller.endpoint) as endpoint:
-            return _sampled(work, out, packs, EndpointSpeaker(endpoint, work.spec), inputs)
-    with tempfile.TemporaryDirectory(prefix=".teller-", dir=work.folder) as scratch:
-        gguf = teller.gguf or Path(scratch) / TEACHER_GGUF
-        if teller.gguf is None:
-            write_gguf(teller.checkpoint, gguf)
-        spec = work.spec.model_copy(update={"pieces": gguf_pieces(gguf)})
-        with gguf_speaker(gguf, spec) as speaker:
-            return _sampled(work, out, packs, speaker, inputs)
-
-
-def _sampled(
-    work: Work, out: Path, packs: Sequence[Pack], speaker: Speaker, inputs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Ask the teacher what the records of these packs ask, and keep what the articles bear out."""
-    from distill.sampled import Sampling, sample_replies
-
-    names = {name for pack in packs for name in pack.records}
-    by_lang = {lang: sections_by_ref(work.folder / "articles", lang) for lang in work.recipe.languages}
-    near = {lang: neighbour_finder(sections) for lang, sections in by_lang.items()}
-    records = [
-        record
-        for lang in work.recipe.languages
-        for record in read_split(work.folder / "records", "train", lang)
-        if record.id in names
-    ]
-
-    def shown(record: Record) -> list[Section]:
-        sections = by_lang[record.lang]
-        refs = [ref for ref in record.evidence if ref in sections] or list(sections)[:1]
-        around = [ref for ref in near[record.lang](refs[0]) if ref not in refs]
-        return [sections[ref] for ref in [*refs, *around][: work.spec.articles]]
-
-    wanted = work.recipe.capture
-    sampling = Sampling(max(1, wanted.samples), wanted.temperature, PACK_SEED)
-    parts = Parts(work.folder / SAMPLED_PARTS, inputs, "sampled", suffix=".json")
-    with bar("sampling the teacher", len(records), unit="records") as advance:
-        kept, verdicts = sample_replies(speaker, records, shown, work.spec, sampling, parts=parts, advance=advance)
-    write_rows(out / SAMPLED, kept)
-    parts.remove()
-    if not kept:
-        raise ModelError(
-            f"not one of {len(records)} replies is borne out by the articles ({dict(verdicts)})",
-            where="the teacher",
-            hint="look at its template and at the articles, or leave capture.samples out",
-        )
-    return {"records": len(kept), "asked": len(records), "verdicts": verdicts}
 
 
 def capture_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:

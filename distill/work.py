@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +45,12 @@ STAGES = (
     "merged",
 )
 PACK_SEED = 1
+TEACHER_GGUF = "teacher.gguf"
+"""In teacher/ and corrected/."""
+SAMPLED = "train.jsonl"
+"""In sampled/: records with replies of the teacher's own."""
+WriteGguf = Callable[[Path, Path], None]
+"""(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
 
 
 @dataclass(frozen=True)
