@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import httpx
 import numpy as np
 import pytest
 
-from distill.build import open_build
+from distill import endpoint as module
+from distill.build import open_build, other_tokens
 from distill.capture import capture, read_capture
 from distill.endpoint import Endpoint, EndpointTeacher, next_row, prove_same_tokens
-from distill.models import cache_folder
+from distill.models import Base, cache_folder
 from distill.packs import Pack
 from distill.recipe import Recipe
 from distill.teachers import gguf_teacher
@@ -52,6 +54,8 @@ def serve(gguf: Path) -> Iterator[Callable[[str], httpx.Client]]:
             if request.url.path == "/v1/models":
                 return httpx.Response(200, json={"data": [{"id": "tiny"}]})
             body = json.loads(request.content)
+            if request.url.path == "/tokenize" and kind == "openai":
+                return httpx.Response(404, json={"error": "no such path"})
             if request.url.path == "/tokenize":
                 return httpx.Response(200, json={"tokens": file.vocab.encode(body["content"], control=True)})
             assert request.url.path == "/v1/completions"
@@ -98,6 +102,28 @@ def test_a_server_teaches_what_its_file_would(
 def test_a_server_without_token_ids_is_refused_with_what_is_left(serve: Callable[[str], httpx.Client]) -> None:
     with pytest.raises(UsageError, match="only its text"):
         EndpointTeacher(Endpoint(serve("plain"), URL), 1500, K)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("vllm", ""),
+        ("llama-server", ""),
+        ("plain", "no log-probabilities by token ids"),
+        ("openai", r"does not know http://teacher/tokenize \(404\)"),
+    ],
+)
+def test_a_server_without_token_ids_teaches_by_text(
+    kind: str, why: str, serve: Callable[[str], httpx.Client], tiny_llama: Path, tiny_qwen2: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(module, "open_endpoint", lambda url: nullcontext(Endpoint(serve(kind), url)))
+    student = Base("s", tiny_llama, None, "1", "MIT")
+    server = Base("tiny", tiny_llama, None, "2", "MIT", URL)
+    found = other_tokens(server, student, K)
+    assert re.search(why, found) if why else found == ""
+    other = Base("q", tiny_qwen2, None, "3", "MIT")
+    assert re.search("cut .* differently|does not know", other_tokens(server, other, K))
 
 
 def test_server_and_student_must_cut_text_alike(
