@@ -20,6 +20,7 @@ from runtime.errors import InputError, UsageError
 from runtime.manifest import read_manifest
 from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
+from tests.conftest import LLAMA2
 from tests.distill.company import RUN, leftovers
 
 
@@ -176,6 +177,26 @@ def test_a_base_with_llama_2s_tokenizer_and_template_is_tuned_like_any_other(
     write_gguf(work / "merged", work / "again.gguf")
     assert prove_parity(JsonTokenizer(work / "merged"), work / "again.gguf", parity_strings(["多久可以退？"])) == 400
     assert json.loads((work / "prompt" / "prompt.json").read_text())["pieces"]["stop"] == ["</s>"]
+
+
+def test_a_base_without_a_chat_template_is_given_one(
+    run: Callable[..., list[str]], work: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(tiny_llama, tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="no chat template") as error:
+        run(base=bare, student=Student())
+    assert "prompt.template" in error.value.hint
+    template = tmp_path / "own.jinja"
+    template.write_text(LLAMA2.replace("[INST]", "<|im_start|>问"), encoding="utf-8")
+    made = Prompt(articles=2, template=template)
+    assert run(base=bare, student=Student(), prompt=made)[-1] == "merged"
+    pieces = json.loads((work / "prompt" / "prompt.json").read_text(encoding="utf-8"))["pieces"]
+    assert pieces["system_open"].endswith("<|im_start|>问 <<SYS>>\n")
+    assert (work / "merged" / "chat_template.jinja").read_text(encoding="utf-8") == template.read_text(encoding="utf-8")
+    assert run(base=bare, student=Student(), prompt=made) == []
+    template.write_text(LLAMA2.replace("[INST]", "<|im_start|>答"), encoding="utf-8")
+    assert run(base=bare, student=Student(), prompt=made) == ["teacher", "prompt", "merged"]
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "GGUF"])
