@@ -16,7 +16,7 @@ from distill.build import open_build
 from distill.recipe import Capture, Prompt, Recipe, Student, Tuning
 from distill.train import DistillSettings
 from quantize.gguf_writer import write_gguf
-from runtime.errors import InputError, UsageError
+from runtime.errors import InputError, ModelError, UsageError
 from runtime.manifest import read_manifest
 from runtime.parity import parity_strings, prove_parity
 from runtime.tokenizer import JsonTokenizer
