@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from distill import launch as module
 from distill.build import open_build
 from distill.recipe import Recipe, Tuning
 from distill.train import DistillSettings
@@ -62,6 +65,31 @@ def test_what_stops_the_process_stops_the_build_and_leaves_the_last_run(
         launched("no-such-launcher --gpus 4")
     assert read_manifest(built / "merged") == before
     assert leftovers(built) == []
+
+
+def test_ctrl_c_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, waited = subprocess.Popen.wait, []
+
+    def wait(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if not waited:
+            waited.append(self)
+            raise KeyboardInterrupt
+        return real(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    with pytest.raises(KeyboardInterrupt):
+        module._run(["sleep", "60"])
+    assert waited[0].returncode == -signal.SIGTERM
+
+
+def test_weights_shared_out_over_processes_are_refused(
+    run: Callable[..., list[str]], built: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert built.is_dir()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(UsageError, match="FSDP") as error:
+        run(force_from="merged")
+    assert "bf16" in error.value.hint
 
 
 @pytest.mark.slow
