@@ -52,7 +52,6 @@ from runtime.manifest import read_manifest, stage
 from runtime.prompt import PromptSpec
 
 _BEFORE = ("capture", "pruned")
-HELD_OUT_PACKS = 48
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98)}
 
 
@@ -103,7 +102,7 @@ def work(run: Run) -> None:
     for name, checkpoint in tuned.items():
         model = chain.load(checkpoint)
         for read in reads:
-            packs = chain.packs("test", limit=HELD_OUT_PACKS, layout=read)
+            packs = chain.packs("test", limit=options.read, layout=read)
             replies[name, read] = read_replies(model, packs, chain.tokenizer)
         del model
         rows_of = [replies[name, read] for read in reads]
@@ -118,6 +117,8 @@ def work(run: Run) -> None:
     run.figures["kept, word by word"] = round(float(ours.mean() / plain.mean()), 4)
     run.details["kept, word by word, 95 %"] = interval(drawn / of)
     run.row("95 % of kept, word by word", "{} to {}".format(*interval(drawn / of)))
+    if not asked:
+        return
     run.row("facts found", "random", "same topic")
     rows: dict[str, dict[str, list[Answered]]] = {}
     for what, name, read in (
@@ -155,7 +156,8 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "compiled", help="folder of what is trained")
     parser.add_argument("--packs", type=int, default=48, help="packs the students are distilled on")
     parser.add_argument("--hand-written", action="store_true", help="ask the hand-written questions")
-    parser.add_argument("--count", type=int, default=120, help="questions to ask")
+    parser.add_argument("--count", type=int, default=120, help="questions to ask; 0 asks none")
+    parser.add_argument("--read", type=int, default=48, help="held-out packs that are read word by word")
 
 
 if __name__ == "__main__":

@@ -61,7 +61,6 @@ BARS = {
     "gap closed, facts": Bar(least=0.5),
     "gap closed, KL": Bar(least=0.5),
 }
-READ_PACKS = 48
 
 
 def plain_student(chain: Build) -> Path:
@@ -118,7 +117,7 @@ def work(run: Run) -> None:
     }
     asked = {what: rows for what, rows in asked.items() if rows}
     spec = chain.spec.model_copy(update={"layout": "exact"})
-    packs = chain.packs("test", limit=READ_PACKS)
+    packs = chain.packs("test", limit=options.read)
     run.details |= {"recipe": recipe.name, "questions": {name: len(rows) for name, rows in asked.items()}}
     run.row("", *(f"facts, {name}" for name in asked), "facts, word by word", "nats", "KL, top-1")
     found: dict[str, dict[str, Any]] = {}
@@ -181,6 +180,7 @@ def options(parser: ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, help="their folder (default: work/gain-NAME)")
     parser.add_argument("--html", type=Path, help="write the five side by side as a page, answers and all")
     parser.add_argument("--count", type=int, default=80, help="questions of each kind")
+    parser.add_argument("--read", type=int, default=48, help="held-out packs that are read word by word")
 
 
 if __name__ == "__main__":
