@@ -188,14 +188,15 @@ def test_a_base_without_a_chat_template_is_given_one(
         run(base=bare, student=Student())
     assert "prompt.template" in error.value.hint
     template = tmp_path / "own.jinja"
-    template.write_text(LLAMA2.replace("[INST]", "<|im_start|>问"), encoding="utf-8")
+    own = LLAMA2.replace("bos_token + ", "")  # this tokenizer has none
+    template.write_text(own.replace("[INST]", "<|im_start|>问"), encoding="utf-8")
     made = Prompt(articles=2, template=template)
     assert run(base=bare, student=Student(), prompt=made)[-1] == "merged"
     pieces = json.loads((work / "prompt" / "prompt.json").read_text(encoding="utf-8"))["pieces"]
     assert pieces["system_open"].endswith("<|im_start|>问 <<SYS>>\n")
     assert (work / "merged" / "chat_template.jinja").read_text(encoding="utf-8") == template.read_text(encoding="utf-8")
     assert run(base=bare, student=Student(), prompt=made) == []
-    template.write_text(LLAMA2.replace("[INST]", "<|im_start|>答"), encoding="utf-8")
+    template.write_text(own.replace("[INST]", "<|im_start|>答"), encoding="utf-8")
     assert run(base=bare, student=Student(), prompt=made) == ["teacher", "prompt", "merged"]
 
 
