@@ -105,6 +105,10 @@ class Console(App[None]):
         self._painted = 0.0
         self._hung_up = False
 
+    def watch_theme(self, name: str) -> None:
+        """High contrast has firmer lines too (class `contrast` in console.tcss)."""
+        self.set_class(name == CONTRAST.name, "contrast")
+
     def get_default_screen(self) -> Screen[Any]:
         """The conversation."""
         return self.chat

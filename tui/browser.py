@@ -94,21 +94,25 @@ def serve(command: Sequence[str], port: int) -> None:
         def initialize_logging(self) -> None:
             """What goes wrong is on the page."""
 
-    _check(port)
+    line = _listen(port)
     pages = Pages(shlex.join(command), HOST, port, title="Edgedesk", templates_path=Path(__file__).parent / "templates")
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, pages.request_exit)
-    web.run_app(pages._make_app(), host=HOST, port=port, handle_signals=False, loop=loop, print=lambda *_: None)
+    web.run_app(pages._make_app(), sock=line, handle_signals=False, loop=loop, print=lambda *_: None)
 
 
-def _check(port: int) -> None:
-    with socket.socket() as line:
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            line.bind((HOST, port))
-        except OSError as error:
-            raise UnavailableError(
-                f"port {port} cannot be had: {error.strerror}", where="--browser", hint="name another port"
-            ) from None
+def _listen(port: int) -> socket.socket:
+    """Whoever comes from now on is waited upon, so that the address may be printed."""
+    line = socket.socket()
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        line.bind((HOST, port))
+    except OSError as error:
+        line.close()
+        raise UnavailableError(
+            f"port {port} cannot be had: {error.strerror}", where="--browser", hint="name another port"
+        ) from None
+    line.listen()
+    return line

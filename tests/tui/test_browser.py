@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tui.browser import HOST, policy, refused
+from runtime.errors import UnavailableError
+from tui.browser import HOST, _listen, policy, refused
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,15 @@ def test_strangers_are_refused(host: str, origin: str, token: str, why: str) -> 
 
 def test_the_policy_names_no_other_machine() -> None:
     assert set(re.findall(r"//([^:; ]+)", policy(8000))) == {"127.0.0.1", "localhost"}
+
+
+@pytest.mark.enable_socket
+def test_a_port_in_use_is_said() -> None:
+    with socket.socket() as line:
+        line.bind((HOST, 0))
+        line.listen()
+        with pytest.raises(UnavailableError, match="cannot be had"):
+            _listen(line.getsockname()[1])
 
 
 @pytest.mark.enable_socket
