@@ -3,7 +3,7 @@
     python docs/images/console.py HOME "QUESTION" … docs/images/console.svg
 
 Each question is a customer of their own; the first draft is accepted. The pictures of the agent's tour are taken in a
-real terminal, by EDGEDESK_PICTURES=docs/images pytest tests/tui/test_terminal.py -k agents_day.
+real terminal, by EDGEDESK_PICTURES=docs/images pytest tests/tui -k "agents_day or in_trouble".
 """  # noqa: INP001 - a script beside its pictures, not a package
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.tui.terminal import Terminal
 from tui.app import Console
 from tui.fake import FakeDesk, answer, citation
 from tui.settings import ConsoleSettings
@@ -138,3 +141,12 @@ def sit(make_console: Callable[..., Console]) -> Sit:
             yield seat
 
     return open_seat
+
+
+@pytest.fixture
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    window = Terminal(tmp_path_factory.mktemp("tty"), 80, 24)
+    yield window
+    # Closing the window hangs up on the console, which stops the server it started.
+    subprocess.run(["tmux", "-S", window.socket, "kill-server"], capture_output=True, check=False)
+    os.close(window.painted)

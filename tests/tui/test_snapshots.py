@@ -113,9 +113,9 @@ def test_internal_source(snap_compare: Any, make_console: Any, desk: FakeDesk, l
 
 
 @each_lang
-@pytest.mark.parametrize("box", ["reject", "wrap", "handoff", "help"])
+@pytest.mark.parametrize("box", ["reject", "wrap", "handoff", "help", "commands"])
 def test_box(snap_compare: Any, make_console: Any, desk: FakeDesk, lang: str, box: str) -> None:
-    key = {"reject": "f7", "wrap": "f12", "handoff": "f8", "help": "f1"}[box]
+    key = {"reject": "f7", "wrap": "f12", "handoff": "f8", "help": "f1", "commands": "ctrl+p"}[box]
     run = shown(*question(lang), "settled", key, "shown")
     assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
 

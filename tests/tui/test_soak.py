@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runtime.progress import say
 from tests.tui.conftest import RETURNS
 from tui.fake import FakeDesk, answer
 from tui.state import MAX_TURNS, NewConversation, Typed
@@ -54,4 +55,5 @@ async def test_five_hundred_turns_do_not_grow_the_console(make_console: Any) -> 
     widgets = {count for _, count in sizes}
     assert len(widgets) == 1, sizes
     grown = sizes[-1][0] - sizes[2][0]
+    say(f"{TURNS} turns: {grown / 1e6:+.1f} MB since turn 150, {sizes[-1][0] / 1e6:.0f} MB, {widgets} widgets")
     assert grown < GROWTH_BYTES, f"{grown / 1e6:.1f} MB from turn 150 to {TURNS}: {sizes}"

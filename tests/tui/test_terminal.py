@@ -2,148 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import io
-import json
 import os
 import re
 import select
-import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtime.client import Client
-from runtime.home import reachable, socket_path
 from runtime.journal import Journal
 from tests.branch import ANSWER
+from tests.tui.terminal import PATIENCE_S, Terminal, gone, server_process
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed; the terminal run needs it")
-PATIENCE_S = 60.0
-"""A cold server on a busy machine is ready within this."""
-LOOK_AGAIN_S = 0.2
-"""What a condition may depend on besides the screen, such as the server's own state, tells nobody when it changes."""
-
-
-class Terminal:
-    """One tmux window with a server of its own."""
-
-    def __init__(self, folder: Path, columns: int, rows: int) -> None:
-        self.socket = folder / "tmux"
-        self.exit_file = folder / "exit"
-        os.mkfifo(folder / "painted")
-        # For reading and writing, so that it stays open when the window closes.
-        self.painted = os.open(folder / "painted", os.O_RDWR | os.O_NONBLOCK)
-        self.size = (columns, rows)
-        self.program = "from tui.cli import app; app()"
-
-    def tmux(self, *arguments: str) -> str:
-        done = subprocess.run(["tmux", "-S", self.socket, *arguments], capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def command(self, home: Path, *flags: str) -> str:
-        command = shlex.join([sys.executable, "-c", self.program, "--home", str(home), *flags])
-        return f"{command}; echo $? > {shlex.quote(str(self.exit_file))}; echo back at the shell; exec cat"
-
-    def open(self, home: Path, *flags: str) -> None:
-        columns, rows = (str(number) for number in self.size)
-        shell = self.command(home, *flags)
-        root = str(Path(__file__).parents[2])
-        where = ["-x", columns, "-y", rows, "-c", root]
-        subprocess.run(
-            ["tmux", "-S", self.socket, "-f", "/dev/null", "new-session", "-d", *where, shell],
-            check=True,
-            env={
-                **{name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")},
-                "TERM": "xterm-256color",
-                "COLORTERM": "truecolor",
-                "LANG": "C.UTF-8",
-                "TMUX": "",
-                "PYTHONPATH": root,
-            },
-        )
-        self.tmux("pipe-pane", "-O", f"cat > {shlex.quote(str(self.socket.with_name('painted')))}")
-
-    def type(self, text: str) -> None:
-        self.tmux("send-keys", "-l", text)
-
-    def press(self, *keys: str) -> None:
-        self.tmux("send-keys", *keys)
-
-    def text(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    def until(self, wanted: Callable[[], bool]) -> None:
-        """Look again whenever something is painted."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not wanted():
-            assert time.monotonic() < deadline, f"waited in vain, on screen:\n{self.text()}"
-            if select.select([self.painted], [], [], LOOK_AGAIN_S)[0]:
-                os.read(self.painted, 1 << 16)
-
-    def sees(self, text: str) -> None:
-        """The text stands on a row, or a Chinese run of it goes over from one row to the next."""
-        self.until(lambda: text in self.text() or text in "".join(row.strip(" ▎│") for row in self.text().splitlines()))
-
-    def leave(self, title: str) -> None:
-        """Close a box, and wait until it is gone: Escape and a key right behind it are Alt with that key."""
-        self.press("Escape")
-        self.until(lambda: title not in self.text())
-
-    def keep(self, name: str) -> None:
-        """A picture of the screen for the docs, where EDGEDESK_PICTURES names their folder."""
-        if folder := os.environ.get("EDGEDESK_PICTURES"):
-            from rich.console import Console
-            from rich.text import Text
-
-            columns, rows = self.size
-            paper = Console(width=columns, height=rows, record=True, file=io.StringIO(), color_system="truecolor")
-            paper.print(Text.from_ansi(self.tmux("capture-pane", "-p", "-e", "-N").rstrip("\n")), end="")
-            paper.save_svg(str(Path(folder) / f"{name}.svg"), title="edgedesk console")
-
-    def console(self) -> int:
-        """The console's process."""
-        shell = self.tmux("display-message", "-p", "#{pane_pid}").strip()
-        return int(Path(f"/proc/{shell}/task/{shell}/children").read_text().split()[0])
-
-    def quit(self) -> None:
-        """Leave by the key, and see that the terminal is the shell's again."""
-        self.press("C-q")
-        self.sees("back at the shell")
-        assert self.exit_file.read_text().strip() == "0"
-        assert "Edgedesk" not in self.text()
-
-
-@pytest.fixture
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    window = Terminal(tmp_path_factory.mktemp("tty"), 80, 24)
-    yield window
-    # Closing the window hangs up on the console, which stops the server it started.
-    subprocess.run(["tmux", "-S", window.socket, "kill-server"], capture_output=True, check=False)
-    os.close(window.painted)
-
-
-def server_process(home: Path) -> int:
-    found = re.search(r"process (\d+)", (home / "run" / "edgedesk.lock").read_text())
-    assert found
-    return int(found[1])
-
-
-def gone(home: Path) -> bool:
-    """Nobody listens on the home's socket."""
-    with socket.socket(socket.AF_UNIX) as line, reachable(socket_path(home)) as name:
-        try:
-            line.connect(name)
-        except OSError:
-            return True
-        return False
 
 
 def test_ask_open_a_citation_survive_a_killed_server_and_quit(
@@ -283,106 +159,6 @@ def test_a_console_killed_in_mid_draft_shows_the_draft_again(
     terminal.quit()
     os.kill(server, signal.SIGTERM)
     terminal.until(lambda: gone(home))
-
-
-def engine_process(server: int) -> int:
-    """The server's child that holds the model."""
-    children = Path(f"/proc/{server}/task").glob("*/children")
-    for child in (int(one) for path in children for one in path.read_text().split()):
-        if b"runtime.engine.child" in Path(f"/proc/{child}/cmdline").read_bytes():
-            return child
-    raise AssertionError("the server has no engine")
-
-
-def test_a_branch_in_trouble_says_what_is_wrong_and_what_still_works(
-    make_home: Callable[..., Path], scripted_gguf: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """The engine dies and cannot come back, an update runs, a newer bundle lies there, the disk is nearly full."""
-    home = make_home(scripted_gguf)
-    terminal = Terminal(tmp_path_factory.mktemp("tty"), 132, 36)
-    try:
-        terminal.open(home, "--lang", "en")
-        terminal.sees("· ready ·")
-        models = [*(home / "current" / "model").glob("*.gguf")]
-        for model in models:
-            model.rename(model.with_suffix(".away"))
-        os.kill(engine_process(server_process(home)), signal.SIGKILL)
-        terminal.sees("the model is being restarted: no drafts for a moment; articles, search, canned replies and")
-        terminal.press("C-k")
-        terminal.type("Christmas")
-        terminal.sees("Return period > At Christmas")
-        terminal.leave("Search the articles")
-        terminal.keep("tour-degraded")
-        for model in models:
-            model.with_suffix(".away").rename(model)
-        terminal.until(lambda: "being restarted" not in terminal.text())
-        terminal.type("How long can I return most items?")
-        terminal.press("Enter")
-        terminal.sees("Draft · not sent")
-
-        lock = os.open(home / "install.lock", os.O_RDWR | os.O_CREAT)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        terminal.sees("an update is being installed; everything works meanwhile")
-        os.close(lock)
-        terminal.until(lambda: "being installed" not in terminal.text())
-
-        serving = (home / "current").resolve()
-        shutil.copytree(serving, newer := serving.with_name("99"), symlinks=True)
-        about = json.loads((newer / "bundle.json").read_text())
-        (newer / "bundle.json").unlink()
-        (newer / "bundle.json").write_text(json.dumps(about | {"version": "9.9"}))
-        (home / "next").symlink_to(newer)
-        (home / "next").rename(home / "current")
-        terminal.sees("shop 9.9 is installed and comes with the next start of the server")
-        terminal.quit()
-    finally:
-        subprocess.run(["tmux", "-S", terminal.socket, "kill-server"], capture_output=True, check=False)
-        os.close(terminal.painted)
-
-
-def test_a_disk_nearly_full_is_said(terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path) -> None:
-    """The real disk against a bar that no disk reaches."""
-    terminal.program = "import tui.branch; tui.branch.DISK_LOW_MB = 10**12; " + terminal.program
-    terminal.open(make_home(scripted_gguf), "--lang", "zh")
-    terminal.sees("磁盘即将写满：剩余")
-    terminal.sees("问答仍可用；请通知门店IT")
-    terminal.type("退货期限是多久")
-    terminal.press("Enter")
-    terminal.sees("草稿 · 未发送")
-    terminal.quit()
-
-
-def test_two_consoles_of_one_agent_agree(
-    make_home: Callable[..., Path], scripted_gguf: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """On one real server: what is typed, what is drafted, and what was decided."""
-    home = make_home(scripted_gguf)
-    one, two = (Terminal(tmp_path_factory.mktemp(f"tty{n}"), 132, 36) for n in (1, 2))
-    try:
-        one.open(home, "--lang", "en")
-        one.sees("· ready ·")
-        one.type("How long can I return most items?")
-        one.press("Enter")
-        one.sees("Draft · not sent")
-        two.open(home, "--lang", "en")
-        two.sees("· ready ·")
-        two.sees("Draft · not sent")  # What the first has open: they remember in one place.
-        one.press("F6")
-        one.sees("Your reply ─")
-        one.type(" 你好")
-        two.sees(f"{ANSWER[:20]}")
-        two.sees("你好")
-        two.press("Enter")
-        two.sees("Draft · changed and sent")
-        one.sees("Draft · changed and sent")
-        one.press("F5")
-        one.sees("A reply was sent already.")
-        two.quit()
-        one.quit()
-    finally:
-        for window in (one, two):
-            subprocess.run(["tmux", "-S", window.socket, "kill-server"], capture_output=True, check=False)
-            os.close(window.painted)
 
 
 def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
