@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from distill.cli_heads import read_examples
-from distill.heads import Example, fifth, measure, sample, train_head
+from distill.heads import Example, fifth, sample, train_head
 from runtime.embedder import Embedder
+from runtime.head_eval import measure
 from runtime.home import find_home
 from runtime.store import current_bundle
 

@@ -45,6 +45,31 @@ def try_heads(
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 
 
+@app.command("check", epilog="Example: edgedesk heads check intents.csv --kind intent --json")
+def check_heads(
+    file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
+    kind: Annotated[str, typer.Option(help="intent or emotion.")] = "intent",
+    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; default: the installed one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a bundle's own head on labelled questions it was not trained on."""
+    from runtime.bundle import open_bundle
+    from runtime.embedder import Embedder
+    from runtime.errors import MissingError
+    from runtime.head_eval import on_labelled
+    from runtime.heads import FOLDER, load_heads
+    from runtime.home import find_home
+    from runtime.store import current_bundle
+
+    rows = [(one.text, one.label) for one in read_examples(file)]
+    opened = open_bundle(bundle, verify=False) if bundle else current_bundle(find_home())
+    head = load_heads(opened.root / FOLDER).get(kind)
+    if head is None:
+        raise MissingError(f"the bundle has no {kind} head", where=str(opened.root), hint="label records, and build")
+    figures = on_labelled(head, rows, Embedder(opened.embedder_path))
+    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
 def read_examples(path: Path) -> Iterator[Example]:
     """Rows of a file whose first column is the text and whose second is the label, or JSONL with these keys."""
     from distill.heads import Example

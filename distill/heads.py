@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.errors import InputError
+from runtime.head_eval import measure
 from runtime.heads import KINDS, Head, hashed, log_softmax, save_head, spread, weigh
 from runtime.progress import bar, say
 
@@ -36,7 +37,6 @@ MAX_BUILD_EXAMPLES = 4000
 MIN_EXAMPLES = 2
 """Of a label; a rarer one cannot be told apart and is left out."""
 _STEPS = 60
-_BINS = 15
 
 
 @dataclass(frozen=True)
@@ -112,33 +112,6 @@ def train_heads(records: Path, embedder: Path, out: Path, threads: int) -> dict[
                 say(f"{kind} head: {figures[kind]}")
             advance(1)
     return figures
-
-
-def measure(head: Head, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]) -> dict[str, Any]:
-    """`{tested, accuracy, macro_f1, ece}` on examples, `gold` as places in the head's labels."""
-    import numpy as np
-
-    chances = head.probabilities(texts, vectors)
-    said = chances.argmax(axis=1)
-    scores = []
-    for label in np.unique(gold):
-        hit = int(((said == label) & (gold == label)).sum())
-        scores.append(2 * hit / max(int((said == label).sum() + (gold == label).sum()), 1))
-    return {
-        "tested": len(gold),
-        "accuracy": round(float((said == gold).mean()), 4),
-        "macro_f1": round(float(np.mean(scores)), 4),
-        "ece": round(calibration_error(chances.max(axis=1), said == gold), 4),
-    }
-
-
-def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error: the gap between confidence and accuracy, over 15 bins of equal width."""
-    import numpy as np
-
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = (abs(confidence[bins == one].sum() - right[bins == one].sum()) for one in range(_BINS))
-    return float(sum(gaps) / max(len(confidence), 1))
 
 
 def sample(examples: Sequence[Example], most: int, *, seed: int = 7) -> list[Example]:

@@ -37,6 +37,8 @@ def evaluate_answers(
     from runtime.answer_report import render
     from runtime.errors import MissingError
     from runtime.files import write_atomic
+    from runtime.head_eval import on_questions
+    from runtime.heads import FOLDER, load_heads
     from runtime.policy import read_policy
     from runtime.progress import bar
     from runtime.retrieval import Retriever
@@ -56,13 +58,16 @@ def evaluate_answers(
                 answers[name] = answer_questions(
                     path, asked, retriever, opened.prompt, policies=policies, advance=advance
                 )
-    whole = evaluation(answers)
+        heads = on_questions(load_heads(opened.root / FOLDER), asked, retriever.embedder)
+    whole = {"heads": heads, **evaluation(answers)}
     if html:
         write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
     if as_json:
         shown = whole if show else {key: value for key, value in whole.items() if key != "answers"}
         typer.echo(json.dumps(shown, ensure_ascii=False))
         return
+    for kind, figures in heads.items():
+        typer.echo(f"{kind} head: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     for name, row in whole["models"].items():
         for answer in whole["answers"][name] if show else ():
             typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from distill.cli_heads import read_examples
-from distill.heads import Example, calibration_error, fifth, sample, train_head, train_heads
+from distill.cli_heads import app, read_examples
+from distill.heads import Example, fifth, sample, train_head, train_heads
 from runtime.embedder import Embedder
-from runtime.errors import InputError, IntegrityError
+from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.events import AskRequest, Done, Understood
+from runtime.head_eval import calibration_error, on_questions
 from runtime.heads import hashed, load_head, load_heads, save_head
 from runtime.home import hold
 from runtime.opening import open_desk
-from runtime.record import Record, write_rows
+from runtime.record import Question, Record, write_rows
 from runtime.settings import Settings
 
 ASKS = {
@@ -64,6 +66,26 @@ def test_a_fifth_is_kept_from_training_and_measured(embedder: Embedder) -> None:
     figures = fifth(examples(), embedder.queries)
     assert (figures["trained"], figures["tested"], figures["labels"]) == (96, 24, 3)
     assert figures["accuracy"] >= 0.8
+
+
+def test_a_bundles_own_head_is_measured_and_labels_it_never_learned_are_errors(
+    embedder: Embedder, make_home: Callable[..., Path], scripted_gguf: Path, tmp_path: Path
+) -> None:
+    head, _ = train_head(examples(), embedder.queries)
+    folder = make_home(scripted_gguf) / "current" / "heads"
+    folder.mkdir()
+    save_head(head, folder / "intent.npz")
+    table = tmp_path / "new.csv"
+    table.write_text(
+        "text,label\nsend the radio back,returns\n洗衣机多少钱,price\nwho is it,nobody\n", encoding="utf-8"
+    )
+    found = json.loads(CliRunner().invoke(app, ["check", str(table), "--json"], catch_exceptions=False).stdout)
+    assert (found["tested"], found["accuracy"], found["unknown"], found["accuracy_of_all"]) == (2, 1.0, 1, 0.6667)
+    asked = [Question(question="洗衣机多少钱", intent="price"), Question(question="hello")]
+    assert on_questions({"intent": head}, asked, embedder)["intent"]["tested"] == 1
+    assert on_questions({}, asked, embedder) == {}
+    with pytest.raises(MissingError):
+        CliRunner().invoke(app, ["check", str(table), "--kind", "emotion"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from runtime.api.access import Agents, Role, needed_role
 from runtime.api.app import create_app
 from runtime.api.service import Service
 from runtime.home import hold
+from runtime.journal import FILE_NAME as JOURNAL
 from runtime.opening import open_desk
 from runtime.settings import Settings
 
@@ -137,7 +138,7 @@ async def test_who_takes_a_hand_off_is_who_asks(service: Service, far: httpx.Asy
 async def test_nothing_personal_is_in_the_log_or_the_outbox(
     service: Service, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """S11."""
+    """S11: in every file of the branch but the journal, which is the record of what was said (sealed: test_sealed.py)."""
     planted = ["wetherby@example.com", "13912345678", "Wetherby", "4111 1111 1111 1111", "王小明"]
     said = f"I am Ms Wetherby, {planted[0]}, 我叫王小明，电话13912345678, card 4111 1111 1111 1111"
     stored = (await ask(http, said))[0]
@@ -165,6 +166,10 @@ async def test_nothing_personal_is_in_the_log_or_the_outbox(
         "stderr": err,
         "outbox": json.dumps(rows, ensure_ascii=False),
     }
+    for path in service.home.rglob("*"):
+        if path.is_file() and not path.name.startswith(JOURNAL):
+            places[str(path.relative_to(service.home))] = path.read_bytes().decode("utf-8", "ignore")
+    assert sum(name.startswith(("run/", "index/")) for name in places) >= 4
     found = [(value, name) for name, text in places.items() for value in planted if value in text]
     assert found == [], f"{len(found)} of {len(planted) * len(places)} planted values"
     failures = [line for line in log_lines(service) if line["level"] == "error"]
