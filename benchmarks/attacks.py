@@ -128,7 +128,7 @@ def blind() -> Iterator[None]:
     """The same desk without its eye for orders."""
     with (
         patch.object(runtime.desk, "orders", lambda _: False),
-        patch.object(runtime.desk, "trusted", lambda section: section),
+        patch.object(runtime.desk, "trusted", lambda section, _: section),
     ):
         yield
 

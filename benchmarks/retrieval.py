@@ -1,4 +1,4 @@
-"""Claim: vectors with a light touch of BM25 find the answering section at least as often as either alone.
+"""Claim: vectors with a light touch of BM25 find the answering section as often as the better one and rank it as high.
 
 The project also searches the shop's example questions (cases/*.toml, never the held-out ones) as `asked` before.
 Peers, in the same run, on the same embedder: BM25 alone; Chroma alone (whole sections, cosine, as it comes);
@@ -37,8 +37,10 @@ from runtime.store import current_bundle
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 PEERS = ("BM25", "Chroma", "RRF")
+RERANK = 0.25
+"""Weight of the second look."""
 PUBLIC = ("bitcoin_faq_en", "bitcoin_faq_zh", "egret_zh")
-BAR = {"shop_hit@5": 0.9, "mean_hit@5_over_best_peer": 1.0}
+BAR = {"shop_hit@5": 0.9, "mean_hit@5_over_best_peer": 1.0, "sets_below_a_peer": 0}
 DEPTH = 10
 Search = Callable[[str], list[str]]
 """A question to the article ids found, best first."""
@@ -89,8 +91,8 @@ def searchers(
     yield "BM25", lambda question: ids(by_words(question))
     yield "Chroma", lambda question: ids(by_vector(question))
     yield "RRF", lambda question: ids(fused(question))
-    for name, before in {"no asked": [], "edgedesk": asked}.items():
-        with Retriever.build(articles, embedder, folder / "own", asked=before) as retriever:
+    for name, before, rerank in (("no asked", [], 0.0), ("edgedesk", asked, 0.0), ("reranked", asked, RERANK)):
+        with Retriever.build(articles, embedder, folder / "own", asked=before, rerank=rerank) as retriever:
 
             def own(question: str, retriever: Retriever = retriever) -> list[str]:
                 hits = retriever.search(question, lang=None, limit=3 * DEPTH)
@@ -153,11 +155,24 @@ def main() -> int:
                 )
     means = {peer: float(np.mean([figures[name][peer]["hit@5"] for name in figures])) for peer in (*PEERS, "edgedesk")}
     ratio = means["edgedesk"] / max(means[peer] for peer in PEERS)
+    below = [
+        f"{name} {figure}"
+        for name, rows in figures.items()
+        for figure in ("hit@5", "mrr")
+        if rows["edgedesk"][figure] < max(rows[peer][figure] for peer in ("BM25", "Chroma"))
+    ]
     shop = min((figures[name]["edgedesk"]["hit@5"] for name in figures if name.startswith("shop")), default=0.0)
-    holds = not missing and ratio >= BAR["mean_hit@5_over_best_peer"] and shop >= BAR["shop_hit@5"]
+    holds = not missing and not below and ratio >= BAR["mean_hit@5_over_best_peer"] and shop >= BAR["shop_hit@5"]
     print(f"\nmean hit@5: {', '.join(f'{peer} {value:.3f}' for peer, value in means.items())}; ratio {ratio:.3f}")
+    print(f"below BM25 or vectors: {', '.join(below) or 'nowhere'}")
     if options.json:
-        whole = {"sets": figures, "mean_hit@5": means, "mean_hit@5_over_best_peer": ratio, "shop_hit@5": shop}
+        whole = {
+            "sets": figures,
+            "mean_hit@5": means,
+            "mean_hit@5_over_best_peer": ratio,
+            "shop_hit@5": shop,
+            "below": below,
+        }
         print(json.dumps({"name": "retrieval", "figures": whole, "bar": BAR, "holds": holds}))
     return 0 if holds else 1
 

@@ -94,9 +94,17 @@ def fifth(
 
 
 def train_heads(records: Path, embedder: Path, out: Path, threads: int) -> dict[str, Any]:
-    """Heads for every kind of label that a folder of records has, into folder `out`; returns figures by kind."""
+    """Heads for every kind of label that a folder of records has, into folder `out`; returns figures by kind.
+
+    Beside them the eye of `distill.eye`, on the articles that lie beside the records.
+    """
+    from distill.eye import MIN_SENTENCES, train_eye
+    from runtime.articles import load_articles
     from runtime.embedder import Embedder
+    from runtime.eye import FILE as EYE
+    from runtime.eye import write_line
     from runtime.record import Record, read_rows
+    from runtime.sentences import sentences
 
     rows = [row for path in (records / "train.jsonl",) if path.is_file() for row in read_rows(Record, path)]
     encoder = Embedder(embedder, threads=threads)
@@ -111,6 +119,12 @@ def train_heads(records: Path, embedder: Path, out: Path, threads: int) -> dict[
                 save_head(head, out / f"{kind}.npz")
                 say(f"{kind} head: {figures[kind]}")
             advance(1)
+    articles = records.parent / "articles"
+    loaded = load_articles(articles) if articles.is_dir() else []
+    if sum(len(sentences(section.text)) for one in loaded for section in one.sections) >= MIN_SENTENCES:
+        line, figures["dictation"] = train_eye(loaded, encoder.queries)
+        write_line(line, out / EYE)
+        say(f"dictation eye: {figures['dictation']}")
     return figures
 
 

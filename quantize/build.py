@@ -217,7 +217,11 @@ def _heads(stages: Stages, work: Path, settings: QuantizeSettings, train: TrainH
     def make(folder: Path) -> dict[str, Any]:
         return dict(train(work / "records", work / "quantized" / "embedder", folder, settings.threads))
 
-    inputs = {"embedder": files_digest(stages.manifests["embedder"]), "records": fingerprint(work / "records")}
+    inputs = {
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "records": fingerprint(work / "records"),
+        "articles": fingerprint(work / "articles"),
+    }
     stages.run("heads", out, "heads", inputs, make)
     return out
 

@@ -250,8 +250,9 @@ def _warn(bundle: Bundle) -> None:
     """Say whether articles hold sentences that the desk will withhold."""
     from runtime.articles import load_articles
     from runtime.dictation import suspicions
+    from runtime.eye import eye_of
 
-    if found := suspicions(load_articles(bundle.articles_path)):
+    if found := suspicions(load_articles(bundle.articles_path), eye_of(bundle).dictated):
         _talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")
 
 

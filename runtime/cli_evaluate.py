@@ -133,6 +133,7 @@ def evaluate_retrieval(
     corpus: Annotated[Path, typer.Argument(help="JSONL of {id, text}.")],
     queries: Annotated[Path, typer.Argument(help="JSONL of {id, text, gold: [ids]}.")],
     bundle: BundleOption = None,
+    rerank: Annotated[float, typer.Option(min=0, help="Weight of a second look at the ten best; 0 = none.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Measure hit@k and the time of a search on any company's set, with the bundle's embedder and no model."""
@@ -145,7 +146,7 @@ def evaluate_retrieval(
     articles, asked = load_files(corpus, queries)
     with tempfile.TemporaryDirectory() as folder:
         embedder = Embedder(_open(bundle).embedder_path)
-        with Retriever.build(articles, embedder, Path(folder)) as retriever:
+        with Retriever.build(articles, embedder, Path(folder), rerank=rerank) as retriever:
             figures = evaluate(retriever, asked)
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 

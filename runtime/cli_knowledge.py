@@ -70,14 +70,20 @@ def check(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List sentences that order a model or dictate what is said: the desk shows them to its staff alone."""
+    """List sentences that order a model or dictate what is said: the desk shows them to its staff alone.
+
+    They are told by their form, and by the eye of the installed bundle where it has one.
+    """
     from runtime.articles import load_articles
     from runtime.dictation import suspicions
+    from runtime.eye import eye_of
     from runtime.home import find_home
-    from runtime.store import current_bundle
+    from runtime.store import current_bundle, generations
 
-    loaded = load_articles(articles or current_bundle(find_home(home)).articles_path)
-    found = suspicions(loaded)
+    where = find_home(home)
+    bundle = None if articles and not generations(where) else current_bundle(where)
+    loaded = load_articles(articles or current_bundle(where).articles_path)
+    found = suspicions(loaded, eye_of(bundle).dictated if bundle else None)
     sections = sum(len(article.sections) for article in loaded)
     if as_json:
         typer.echo(json.dumps({"sections": sections, "found": [one._asdict() for one in found]}, ensure_ascii=False))

@@ -26,6 +26,7 @@ from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, Found, Stored, Token
 from runtime.experiment import Arm, Trial
 from runtime.extract import instead_of, quoted
+from runtime.eye import Eye
 from runtime.fitting import fit_prompt
 from runtime.heads import FOLDER as HEADS
 from runtime.heads import KINDS, Guess, load_heads
@@ -80,6 +81,7 @@ class Desk:
         self._policies = Policies(bundle, retriever.embedder, trial)
         file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
         self.heads = load_heads(bundle.root / HEADS)
+        self._eye = Eye.open(bundle.root / HEADS, retriever.embedder)
         self.model = f"{bundle.info.name}-{bundle.info.version}/{file.stem}"
 
     @property
@@ -157,7 +159,7 @@ class Desk:
             return None
         searched = whole(question, earlier_questions(request, before))
         hits = self.search(searched, lang=lang, limit=self.spec.articles)
-        safe = _safe(hits)
+        safe = self._safe(hits)
         if action([hit.similarity for hit in safe]) != "generate":
             return None
         turns = shown(request, before, self.settings.history_turns)
@@ -225,7 +227,7 @@ class Desk:
         work.found = tuple(_found(hit) for hit in hits)
         yield Found(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
         # People see sentences that order or dictate; the model does not, and no customer is quoted them.
-        safe = _safe(hits)
+        safe = self._safe(hits)
         decision = self._decide(work, [hit.similarity for hit in safe])
         if decision.action == "fixed":
             yield from self._say_fixed(work, decision.reason or "")
@@ -255,6 +257,11 @@ class Desk:
         work.decided = "section"
         text = f"{policy.quote_text(lang)}\n{sections[0].text}"
         yield from self._say(work, text, sections[:1])
+
+    def _safe(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The hits as the model reads them and customers are quoted them."""
+        look = self._eye.dictated
+        return [replace(hit, section=kept) for hit in hits if (kept := trusted(hit.section, look))]
 
     def _guesses(self, question: str) -> tuple[Guess | None, Guess | None]:
         """What the bundle's heads say of a question: intent, emotion; None where it has no such head."""
@@ -362,11 +369,6 @@ class Desk:
 
 def _citations(sections: Sequence[Section], scores: Mapping[str, float]) -> tuple[Citation, ...]:
     return tuple(Citation.of(section, scores[section.ref]) for section in sections)
-
-
-def _safe(hits: Sequence[Hit]) -> list[Hit]:
-    """The hits as the model reads them and customers are quoted them."""
-    return [replace(hit, section=kept) for hit in hits if (kept := trusted(hit.section))]
 
 
 def _found(hit: Hit) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -108,35 +108,40 @@ def dictates(sentence: str) -> bool:
     return all(part.search(bare) for part in parts) and not _WHEN.search(bare)
 
 
-def trusted(section: Section) -> Section | None:
+Look = Callable[[Sequence[str]], Sequence[bool]]
+"""Another eye for sentences that dictate, such as `runtime.eye`."""
+
+
+def trusted(section: Section, look: Look | None = None) -> Section | None:
     """The section as the model reads it and customers are quoted it; None where nothing of it is left."""
     if orders(section.text):
         return None
     whole = sentences(section.text)
-    kept = [sentence for sentence, bad in zip(whole, _dictating(whole), strict=True) if not bad]
+    kept = [sentence for sentence, bad in zip(whole, _dictating(whole, look), strict=True) if not bad]
     if len(kept) == len(whole):
         return section
     return replace(section, text="\n".join(kept)) if kept else None
 
 
-def suspicions(articles: Sequence[Article]) -> list[Suspicion]:
+def suspicions(articles: Sequence[Article], look: Look | None = None) -> list[Suspicion]:
     """What is withheld of these articles, in their order."""
-    return [found for article in articles for section in article.sections for found in _of(section)]
+    return [found for article in articles for section in article.sections for found in _of(section, look)]
 
 
-def _dictating(whole: Sequence[str]) -> list[bool]:
+def _dictating(whole: Sequence[str], look: Look | None) -> list[bool]:
     """Which sentences dictate; what follows a question that does is its answer."""
+    seen = look(whole) if look else [False] * len(whole)
     out: list[bool] = []
     for at, sentence in enumerate(whole):
         answers = at > 0 and out[-1] and whole[at - 1].endswith(("?", "？"))
-        out.append(dictates(sentence) or answers)
+        out.append(seen[at] or dictates(sentence) or answers)
     return out
 
 
-def _of(section: Section) -> Iterable[Suspicion]:
+def _of(section: Section, look: Look | None) -> Iterable[Suspicion]:
     found = orders(section.text)
     whole = sentences(section.text)
-    for sentence, bad in zip(whole, _dictating(whole), strict=True):
+    for sentence, bad in zip(whole, _dictating(whole, look), strict=True):
         kind = "orders" if orders(sentence) else "dictates" if bad else ""
         if kind:
             found = found and kind != "orders"

@@ -74,17 +74,25 @@ class Embedder:
         """Unit vectors [n, dim] of passages; what goes beyond `max_tokens` is not seen."""
         return self._embed([self.spec.passage_prefix + text for text in texts], progress)
 
+    def states(self, texts: Sequence[str], *, questions: bool) -> list[NDArray[np.float32]]:
+        """Unit vectors [tokens, dim] of every token of each text, marks of begin and end included."""
+        prefix = self.spec.query_prefix if questions else self.spec.passage_prefix
+        rows = self._rows([prefix + text for text in texts])
+        out: list[Any] = [None] * len(rows)
+        for batch in plan_batches([len(row) for row in rows], BATCH_TOKENS):
+            hidden, _ = self._hidden([rows[index] for index in batch])
+            for index, states in zip(batch, hidden, strict=True):
+                out[index] = _unit(states[: len(rows[index])])
+        return out
+
     def count_tokens(self, texts: Sequence[str]) -> int:
         """How many tokens these questions have, as far as the encoder sees them."""
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        return sum(len(encoding.ids) for encoding in self._tokenizer.encode_batch(clean))
+        return sum(map(len, self._rows(texts)))
 
     def _embed(self, texts: list[str], progress: Progress | None) -> NDArray[np.float32]:
         import numpy as np
 
-        # A lone surrogate (from a broken terminal or a JSON escape) is no Unicode text: the tokenizer would raise.
-        clean = [text.encode("utf-8", "replace").decode() for text in texts]
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(clean)]
+        rows = self._rows(texts)
         out = np.zeros((len(rows), self.spec.dim), dtype=np.float32)
         done = 0
         for batch in plan_batches([len(row) for row in rows], BATCH_TOKENS):
@@ -94,7 +102,14 @@ class Embedder:
                 progress(done, len(rows))
         return out
 
-    def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
+    def _rows(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text."""
+        # A lone surrogate (from a broken terminal or a JSON escape) is no Unicode text: the tokenizer would raise.
+        clean = [text.encode("utf-8", "replace").decode() for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(clean)]
+
+    def _hidden(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """([n, tokens, dim] last states, [n, tokens] 1 where a token is)."""
         import numpy as np
 
         width = max(1, *(len(row) for row in rows))
@@ -110,14 +125,26 @@ class Embedder:
                 f"gives {list(hidden.shape)}, not [batch, tokens, {self.spec.dim}]",
                 where=str(self.folder / "model.onnx"),
             )
+        return hidden, mask
+
+    def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
+        import numpy as np
+
+        hidden, mask = self._hidden(rows)
         if self.spec.pooling == "cls":
             pooled = hidden[:, 0]
         else:
             weight = mask[:, :, None].astype(np.float32)
             pooled = (hidden * weight).sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
-        norm = np.linalg.norm(pooled, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = (pooled / np.maximum(norm, 1e-12)).astype(np.float32)
-        return unit
+        return _unit(pooled)
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (rows / np.maximum(norm, 1e-12)).astype(np.float32)
+    return unit
 
 
 def plan_batches(lengths: Sequence[int], max_tokens: int) -> list[list[int]]:

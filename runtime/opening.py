@@ -74,7 +74,7 @@ def _open(
     from runtime.retrieval import Retriever
 
     retriever = stack.enter_context(
-        Retriever.open(bundle, place / "index", threads=settings.threads, progress=progress)
+        Retriever.open(bundle, place / "index", threads=settings.threads, rerank=settings.rerank, progress=progress)
     )
     engine = stack.enter_context(open_engine(bundle, place, settings))
     wanted = chosen(all_sections(bundle), settings.compile, cited(journal))

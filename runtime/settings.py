@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     """Disk that compiled articles may take."""
     conversations_mib: int = Field(default=1024, ge=0)
     """Disk that turns may take whose conversation goes on later; 0 keeps none. Emptied at every start."""
+    rerank: float = Field(default=0.0, ge=0, le=10)
+    """Weight of a second look at the ten best sections, token by token; 0 takes none, and saves some ten ms."""
     queue_limit: int = Field(default=16, ge=1, le=1024)
     """Requests that may wait behind the running one; more are refused."""
     question_chars: int = Field(default=4000, ge=1)

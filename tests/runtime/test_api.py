@@ -138,7 +138,7 @@ async def test_who_takes_a_hand_off_is_who_asks(service: Service, far: httpx.Asy
 async def test_nothing_personal_is_in_the_log_or_the_outbox(
     service: Service, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """S11: in every file of the branch but the journal, which is the record of what was said (sealed: test_sealed.py)."""
+    """S11: no file of a branch but the journal, which is the record of what was said (sealed: test_sealed.py)."""
     planted = ["wetherby@example.com", "13912345678", "Wetherby", "4111 1111 1111 1111", "王小明"]
     said = f"I am Ms Wetherby, {planted[0]}, 我叫王小明，电话13912345678, card 4111 1111 1111 1111"
     stored = (await ask(http, said))[0]

@@ -125,7 +125,7 @@ def hits(*names: str) -> list[Hit]:
     ],
 )
 def test_one_article_cannot_fill_the_prompt_while_others_have_something(found: str, limit: int, chosen: str) -> None:
-    """S8."""
+    """S8, with what it keeps found in test_retrieval.py."""
     got = spread(hits(*found), limit)
     assert "".join(hit.section.article for hit in got) == chosen
     assert [hit.score for hit in got] == sorted((hit.score for hit in got), reverse=True)

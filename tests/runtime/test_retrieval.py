@@ -20,7 +20,10 @@ from runtime.bundle import open_bundle
 from runtime.embedder import Embedder
 from runtime.errors import MissingError, SpaceError
 from runtime.lexical import terms
-from runtime.retrieval import PIECE_TERMS, Retriever
+from runtime.record import Question, read_rows
+from runtime.rerank import LOOKED_AT, Reranker
+from runtime.retrieval import PIECE_TERMS, Retriever, lexical_weight
+from runtime.retrieval_eval import from_questions
 
 TODAY = date(2026, 11, 23)
 
@@ -301,3 +304,62 @@ def test_articles_of_other_branches_and_products_are_not_found(embedder: Embedde
         assert found(branch="河滨店") == {"all", "two", "there", "other"}
         assert found(product="nl-tv-55") == {"all", "here", "two", "there"}
         assert found(branch="elsewhere", product="el-5") == {"all", "other"}
+
+
+def test_a_second_look_changes_the_order_of_the_first_ten_alone(
+    articles: list[Article], embedder: Embedder, retriever: Retriever, tmp_path: Path
+) -> None:
+    with Retriever.build(articles, embedder, tmp_path / "index", rerank=5.0) as looking:
+        for question in ("How much is standard delivery?", "标准配送费是多少？", "x"):
+            plain = retriever.search(question, lang=None, limit=5, today=TODAY)
+            again = looking.search(question, lang=None, limit=5, today=TODAY)
+            assert {hit.section.ref for hit in again} == {hit.section.ref for hit in plain}
+            assert [hit.score for hit in again] == sorted((hit.score for hit in again), reverse=True)
+
+
+def test_a_section_that_holds_every_word_of_the_question_gains_most(embedder: Embedder) -> None:
+    texts = ("Standard delivery costs €4.90.", "Anything may be returned.", "标准配送费为4.90欧元。")
+    sections = [Section(f"a{at}", "s", "", "", text, "en") for at, text in enumerate(texts)]
+    reranker = Reranker(embedder, 2.0, lambda section: [section.text])
+    gains = reranker.gains("delivery costs", [*sections, *(sections[1:2] * 9)])
+    assert len(gains) == LOOKED_AT
+    assert max(range(len(gains)), key=gains.__getitem__) == 0
+    assert reranker.gains("配送费", sections)[2] == max(reranker.gains("配送费", sections))
+    assert reranker.gains("x", sections[:1]) == [0.0]
+    assert reranker.gains("x", []) == []
+
+
+def test_words_weigh_less_in_chinese() -> None:
+    assert lexical_weight("zh") < lexical_weight("en") == lexical_weight("fr")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_an_article_stuffed_with_every_word_pushes_no_best_section_out(
+    lang: str, shop: Path, embedder: Embedder, tmp_path: Path
+) -> None:
+    """S8: beside the cap of `spread`, how many questions still find their article among the three sections shown.
+
+    The bound: no fewer than found it in the first place before, for one place of three is always another article's.
+    """
+    articles = load_articles(shop / lang / "articles")
+    asked = [row for path in sorted((shop / lang).glob("questions*.jsonl")) for row in read_rows(Question, path)]
+    queries = from_questions(asked)
+    stuffed = " ".join(f"{one.title} {section.heading}" for one in articles for section in one.sections)
+    sections = tuple(
+        Section("flood", f"s{number}", stuffed, query.text, f"{query.text} {stuffed}", lang)
+        for number, query in enumerate(queries[::8])
+    )
+    flood = Article("flood", stuffed, lang, sections)
+
+    def found(corpus: list[Article], name: str, depth: int) -> float:
+        with Retriever.build(corpus, embedder, tmp_path / name) as retriever:
+            hits = [retriever.search(query.text, lang=lang, limit=3, today=TODAY)[:depth] for query in queries]
+        return sum(
+            any(hit.section.article in query.gold for hit in row) for row, query in zip(hits, queries, strict=True)
+        ) / len(queries)
+
+    first, shown = found(articles, "plain", 1), found(articles, "plain", 3)
+    flooded = found([*articles, flood], "flooded", 3)
+    sys.stderr.write(f"{lang}: of three {shown:.3f}, first {first:.3f}, flooded {flooded:.3f}\n")
+    assert flooded >= first - 0.02
+    assert shown > first

@@ -1,0 +1,112 @@
+"""A trained eye for sentences that dictate what is said, beside the forms of `runtime.dictation`.
+
+    heads/dictation.npz     weights [d], mean [d], scale [d], bias, threshold; read without pickle; by distill/eye.py
+
+One line through the space of the encoder's vectors: on one side what articles tell customers, on the other what tells
+the desk what to say. It knows neither words nor languages but those the encoder knows, so it sees forms that nobody
+listed; how many it misses is said by benchmarks/attacks.py. Promises: a sentence is embedded once. Knows nothing of how
+it was trained.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.embedder import Embedder
+from runtime.errors import IntegrityError
+from runtime.heads import FOLDER
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from runtime.bundle import Bundle
+
+FILE = "dictation.npz"
+KEPT = 20_000
+"""Sentences whose verdict is remembered."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The line: a vector [d] counts as dictation when its score is above the threshold."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    bias: float
+    threshold: float
+
+    def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n] of unit vectors [n, d]."""
+        found = ((vectors - self.mean) / self.scale) @ self.weights + self.bias
+        return found.astype("float32")
+
+
+class Eye:
+    """The line of a bundle with its encoder; without a file it sees nothing. Safe to use from several threads."""
+
+    def __init__(self, line: Line | None, embedder: Embedder | None) -> None:
+        self._line = line
+        self._embedder = embedder
+        self._known: OrderedDict[str, bool] = OrderedDict()
+
+    @classmethod
+    def open(cls, folder: Path, embedder: Embedder) -> Eye:
+        """Of a bundle's folder of heads."""
+        path = folder / FILE
+        return cls(read_line(path) if path.is_file() else None, embedder)
+
+    def dictated(self, sentences: Sequence[str]) -> list[bool]:
+        """Which of the sentences dictate what is said."""
+        if self._line is None or self._embedder is None:
+            return [False] * len(sentences)
+        if new := [one for one in dict.fromkeys(sentences) if one not in self._known]:
+            scores = self._line.scores(self._embedder.queries(new))
+            found = {one: bool(score > self._line.threshold) for one, score in zip(new, scores, strict=True)}
+            self._known.update(found)
+        out = [self._known[one] for one in sentences]
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return out
+
+
+def eye_of(bundle: Bundle) -> Eye:
+    """The eye of an installed bundle; its encoder is loaded only where it has one."""
+    folder = bundle.root / FOLDER
+    if not (folder / FILE).is_file():
+        return Eye(None, None)
+    return Eye.open(folder, Embedder(bundle.embedder_path))
+
+
+def read_line(path: Path) -> Line:
+    """The line in a file; `IntegrityError` when it is damaged."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            mean, scale, weights = (file[name].astype(np.float32) for name in ("mean", "scale", "weights"))
+            line = Line(mean, scale, weights, float(file["bias"]), float(file["threshold"]))
+        if not (mean.ndim == 1 and mean.shape == scale.shape == weights.shape):
+            raise ValueError(f"shapes {mean.shape}, {scale.shape}, {weights.shape}")
+    except Exception as error:  # numpy's, zipfile's and zlib's errors share no base class
+        raise IntegrityError("not an eye", where=str(path), hint="install the bundle again") from error
+    return line
+
+
+def write_line(line: Line, path: Path) -> None:
+    """Write the file."""
+    import numpy as np
+
+    np.savez(
+        path,
+        mean=line.mean,
+        scale=line.scale,
+        weights=line.weights,
+        bias=np.float64(line.bias),
+        threshold=np.float64(line.threshold),
+    )
