@@ -1,6 +1,6 @@
 """Finds the sections that answer a question: vectors in Chroma, words in BM25, one weighted score.
 
-    score = z(cosine of the section) + 0.15 · z(its BM25; 0.05 in Chinese)
+    score = z(cosine of the section) + 0.1 · z(its BM25; 0.05 in Chinese)
           + z(cosine of the nearest question it answered before) + 0.5 · z(that question's BM25)
 
 z is taken over the candidates of this question. A long section is embedded in overlapping pieces and counts by its best
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from runtime.bundle import Bundle
 
-LEXICAL_WEIGHT = 0.15
+LEXICAL_WEIGHT = 0.1
 PAIRS_WEIGHT = 0.05
 """Of BM25 over words, and over pairs of Chinese characters: twice as many terms, half of them across two words.
 

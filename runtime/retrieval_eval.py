@@ -6,6 +6,7 @@ Promises: the same retriever and questions give the same figures (times apart). 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -37,9 +38,8 @@ class Document(BaseModel):
     id: str = Field(min_length=1)
     text: str = Field(min_length=1)
 
-    def article(self) -> Article:
+    def article(self, lang: str) -> Article:
         """As an article of one untitled section."""
-        lang = guess_language(self.text)
         return Article(self.id, "", lang, (Section(self.id, "text", "", "", self.text, lang),))
 
 
@@ -50,7 +50,10 @@ def load_set(folder: Path) -> tuple[list[Article], list[Query]]:
 
 def load_files(corpus: Path, questions: Path) -> tuple[list[Article], list[Query]]:
     """A set's documents and queries; `InputError` when a query's gold is not in the corpus."""
-    articles = [row.article() for row in read_rows(Document, corpus)]
+    rows = list(read_rows(Document, corpus))
+    # A set is in one language, even where a text of it is a piece of code.
+    languages = Counter(guess_language(row.text) for row in rows).most_common(1)
+    articles = [row.article(languages[0][0]) for row in rows]
     queries = list(read_rows(Query, questions))
     known = {article.id for article in articles}
     for query in queries:
