@@ -1,8 +1,8 @@
 """Claim: answers that quote their article come 1.4 times as fast by prompt lookup, and others lose nothing by it.
 
 The engine against itself, with the lookup and without, on the same prompts, greedily: so the texts must be the same,
-letter by letter. Quoting: the model is shown an article, and the beginning of that article again, and goes on. Not
-quoting: it goes on with the beginning of an article it has not been shown.
+letter by letter, up to a near tie (`_ties.py`). Quoting: the model is shown an article, and the beginning of that
+article again, and goes on. Not quoting: it goes on with the beginning of an article it has not been shown.
 
     python benchmarks/lookup.py [--model 135m] [--threads 2] [--quick] [--json]
 
@@ -27,6 +27,7 @@ from _harness import (
     shop_texts,
     spread,
 )
+from _ties import write_alone
 
 from runtime.engine import Engine
 from runtime.progress import say
@@ -55,7 +56,7 @@ def work(run: Run) -> None:
     """Measure with and without."""
     model, threads = model_file(run.options.model), run.options.threads
     rounds, count = (2, 64) if run.options.quick else (run.options.rounds or 12, 128)
-    differ = 0
+    verdicts: list[str] = []
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         encoded = [engine.vocab.encode(text, control=False) for text in shop_texts()]
         articles = sorted(encoded, key=len, reverse=True)
@@ -69,12 +70,16 @@ def work(run: Run) -> None:
                 },
                 say,
             )
-            differ += sum(a.text != b.text for a, b in zip(found["with"], found["without"], strict=True))
+            alone = [write_alone(engine, tokens, count) for tokens in prompts]
+            verdicts += [one.compare(reply.text) for one, reply in zip(alone, found["with"], strict=True)]
+            plain = [one.compare(reply.text) for one, reply in zip(alone, found["without"], strict=True)]
+            run.figures[f"{name}_ties_without"] = float(plain.count("tie"))
             rates = {key: [reply.rate for reply in replies] for key, replies in found.items()}
             ratios = [a / b for a, b in zip(rates["with"], rates["without"], strict=True)]
             run.row(f"{name}: tokens a second", f"with {spread(rates['with'])}", f"without {spread(rates['without'])}")
             run.figures[f"{name}_ratio"] = median(ratios)
-    run.figures["texts_that_differ"] = float(differ)
+    run.figures["texts_up_to_a_tie"] = float(verdicts.count("tie"))
+    run.figures["texts_that_differ"] = float(verdicts.count("wrong"))
 
 
 def ask(engine: Engine, tokens: Sequence[int], count: int, *, lookup: bool) -> Reply:
