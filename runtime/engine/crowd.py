@@ -11,7 +11,7 @@ from __future__ import annotations
 
 WINDOW_S = 0.25
 """Of computing, before anything is decided."""
-CROWDED, FREE = 0.8, 0.95
+CROWDED, FREE = 0.7, 0.95
 """Shares of the time on a processor below which there is a thread too many, and above which there may be room."""
 LONGEST_CALM = 64
 """Windows of room before another thread is tried, at most."""

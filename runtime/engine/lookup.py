@@ -11,7 +11,7 @@ from collections.abc import Sequence
 NGRAM = 3
 """Tokens that must agree before anything is guessed."""
 MOST_GUESSES = 11
-_HOPE = 0.7
+_HOPE = 0.85
 """Share of guesses that are right, as long as nothing is known of a request."""
 _WEIGHT = 0.15
 """Of the newest guess in the running share."""
