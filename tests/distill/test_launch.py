@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def furthest(one: Path, other: Path) -> float:
 def test_a_process_of_its_own_learns_what_this_one_does(
     launched: Callable[..., dict[str, Manifest]], built: Path, finished: Path
 ) -> None:
-    made = launched(sys.executable)
+    made = launched(shlex.quote(sys.executable))
     before = read_manifest(finished / "merged")
     assert made["merged"].inputs == before.inputs
     assert made["merged"].figures["training"] == pytest.approx(before.figures["training"], abs=1e-4)
@@ -57,7 +58,7 @@ def test_what_stops_the_process_stops_the_build_and_leaves_the_last_run(
 ) -> None:
     before = read_manifest(built / "merged")
     with pytest.raises(UsageError, match="no layer 'nose'") as error:
-        launched(sys.executable, lora=recipe.lora.model_copy(update={"modules": ("nose",)}))
+        launched(shlex.quote(sys.executable), lora=recipe.lora.model_copy(update={"modules": ("nose",)}))
     assert "q_proj" in error.value.hint
     with pytest.raises(ModelError, match="exit code 1"):
         launched("false")
