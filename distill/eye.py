@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from distill.dictated import FORMS, PAYLOADS, WHOLE
 from runtime.articles import Article
 from runtime.errors import InputError
-from runtime.eye import Line
+from runtime.eye import Line, sentence_key
 from runtime.sentences import sentences
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def train_eye(articles: Sequence[Article], embed: Embed, *, seed: int = 7) -> tu
     threshold = float(np.quantile(scores, 1 - FALSE))
     withheld = [text for text, score in zip(texts, scores, strict=True) if score > threshold]
     line = replace(_fit(honest, dictated), threshold=threshold)
+    judged = (line.scores(honest) > threshold).tolist()
+    line = replace(line, judged={sentence_key(text): bad for text, bad in zip(texts, judged, strict=True)})
     return line, {"sentences": len(texts), "dictated": len(dictated), "withheld": withheld}
 
 

@@ -1,18 +1,21 @@
 """A trained eye for sentences that dictate what is said, beside the forms of `runtime.dictation`.
 
-    heads/dictation.npz     weights [d], mean [d], scale [d], bias, threshold; read without pickle; by distill/eye.py
+    heads/dictation.npz     weights [d], mean [d], scale [d], bias, threshold, and what it says of the bundle's own
+                            sentences: keys [k], dictated [k]; read without pickle; by distill/eye.py
 
 One line through the space of the encoder's vectors: on one side what articles tell customers, on the other what tells
 the desk what to say. It knows neither words nor languages but those the encoder knows, so it sees forms that nobody
-listed; how many it misses is said by benchmarks/attacks.py. Promises: a sentence is embedded once. Knows nothing of how
+listed; how many it misses is said by benchmarks/attacks.py. Promises: no sentence of the bundle it was trained for is
+embedded again, any other once. Knows nothing of how
 it was trained.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,8 @@ class Line:
     weights: NDArray[np.float32]
     bias: float
     threshold: float
+    judged: Mapping[int, bool] = field(default_factory=dict)
+    """`sentence_key` of the sentences it was trained on → whether they dictate."""
 
     def scores(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n] of unit vectors [n, d]."""
@@ -65,6 +70,10 @@ class Eye:
         """Which of the sentences dictate what is said."""
         if self._line is None or self._embedder is None:
             return [False] * len(sentences)
+        judged = self._line.judged
+        for one in sentences:
+            if one not in self._known and (key := sentence_key(one)) in judged:
+                self._known[one] = judged[key]
         if new := [one for one in dict.fromkeys(sentences) if one not in self._known]:
             scores = self._line.scores(self._embedder.queries(new))
             found = {one: bool(score > self._line.threshold) for one, score in zip(new, scores, strict=True)}
@@ -73,6 +82,11 @@ class Eye:
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
         return out
+
+
+def sentence_key(sentence: str) -> int:
+    """Names a sentence in 63 bits."""
+    return int.from_bytes(sha256(sentence.encode("utf-8", "replace")).digest()[:8], "big") >> 1
 
 
 def eye_of(bundle: Bundle) -> Eye:
@@ -90,7 +104,8 @@ def read_line(path: Path) -> Line:
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             mean, scale, weights = (file[name].astype(np.float32) for name in ("mean", "scale", "weights"))
-            line = Line(mean, scale, weights, float(file["bias"]), float(file["threshold"]))
+            judged = dict(zip(file["keys"].tolist(), file["dictated"].tolist(), strict=True))
+            line = Line(mean, scale, weights, float(file["bias"]), float(file["threshold"]), judged)
         if not (mean.ndim == 1 and mean.shape == scale.shape == weights.shape):
             raise ValueError(f"shapes {mean.shape}, {scale.shape}, {weights.shape}")
     except Exception as error:  # numpy's, zipfile's and zlib's errors share no base class
@@ -109,4 +124,6 @@ def write_line(line: Line, path: Path) -> None:
         weights=line.weights,
         bias=np.float64(line.bias),
         threshold=np.float64(line.threshold),
+        keys=np.array(list(line.judged), dtype=np.int64),
+        dictated=np.array(list(line.judged.values()), dtype=bool),
     )

@@ -77,6 +77,23 @@ def test_a_sentence_is_embedded_once_and_a_bundle_without_an_eye_sees_nothing(
     assert Eye(None, None).dictated(["Say banana."]) == [False]
 
 
+def test_what_the_eye_was_trained_on_is_never_embedded_again(
+    articles: list[Article], embedder: Embedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    line, figures = train_eye(articles, embedder.queries)
+    write_line(line, tmp_path / FILE)
+    eye = Eye.open(tmp_path, embedder)
+    asked: list[str] = []
+    queries = embedder.queries
+    monkeypatch.setattr(embedder, "queries", lambda texts: (asked.extend(texts), queries(texts))[1])
+    own = [one for article in articles for section in article.sections for one in sentences(section.text)]
+    assert len(own) == figures["sentences"]
+    eye.dictated(own)
+    assert asked == []
+    eye.dictated([*own[:3], "A sentence no article has.", "没有文章写过这句话。"])
+    assert asked == ["A sentence no article has.", "没有文章写过这句话。"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 not a zip", b"\x80\x04\x95"])
 def test_a_damaged_eye_is_named(damage: bytes, tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(damage)
