@@ -47,7 +47,13 @@ def topk_jsd(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) ->
     return jsd
 
 
-LOSSES = {"forward_kl": topk_kl, "reverse_kl": topk_reverse_kl, "jsd": topk_jsd}
+def untaught(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
+    """Zero at each position [n]: the teacher is not asked, and what is left of the loss are the replies."""
+    del ids, logprobs
+    return logits.new_zeros(len(logits))
+
+
+LOSSES = {"forward_kl": topk_kl, "reverse_kl": topk_reverse_kl, "jsd": topk_jsd, "none": untaught}
 """By their names in a recipe."""
 
 

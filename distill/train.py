@@ -62,7 +62,8 @@ class DistillSettings(TrainSettings):
     """
 
     learning_rate: float = Field(default=1e-4, gt=0)
-    loss: Literal["forward_kl", "reverse_kl", "jsd"] = "forward_kl"
+    loss: Literal["forward_kl", "reverse_kl", "jsd", "none"] = "forward_kl"
+    """`none` with a `ce_weight` trains all weights on the replies alone: what a teacher is compared with."""
     state_weight: float = Field(default=0.0, ge=0)
     ce_weight: float = Field(default=0.0, ge=0)
     rank: int = Field(default=0, ge=0, le=256)

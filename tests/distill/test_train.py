@@ -231,6 +231,23 @@ def test_every_loss_by_name_brings_the_student_nearer(
         assert compare(student, packs, held_out, precision="f32")["kl"] < 0.8 * before["kl"], loss
 
 
+def test_without_a_loss_only_the_replies_teach(
+    tiny_llama: Path, open_model: OpenModel, captured: list[Captured], tmp_path: Path
+) -> None:
+    """`none` does not look at the teacher: another one gives the same student, and the replies get likelier."""
+    settings = DistillSettings(loss="none", ce_weight=1, learning_rate=2e-3, epochs=4, precision="f32")
+    lost = [replace(row, ids=row.ids * 0, logprobs=row.logprobs * 0) for row in captured]
+    learned = [drop_layers(open_model(tiny_llama), [0, 1, 3]) for _ in range(2)]
+    figures = [
+        distill(student, rows, settings, tmp_path, ignore)
+        for student, rows in zip(learned, (captured, lost), strict=True)
+    ]
+    assert figures[0] == figures[1]
+    assert figures[0]["loss_last_quarter"] < 0.9 * figures[0]["loss_first_quarter"]
+    assert weights(learned[0]).keys() == weights(learned[1]).keys()
+    assert all(torch.equal(one, weights(learned[1])[name]) for name, one in weights(learned[0]).items())
+
+
 def test_with_a_rank_adapters_learn_and_end_up_in_the_weights(
     student: Any, captured: list[Captured], tmp_path: Path
 ) -> None:

@@ -121,6 +121,7 @@ def test_four_times_the_load_is_refused_at_once_or_answered_whole(home: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(40 * 60)
 def test_four_times_the_load_for_half_an_hour(home: Path) -> None:
     """F16."""
     overload(home, 30 * 60, 0.99)
