@@ -29,19 +29,21 @@ def _group() -> None:
 def try_heads(
     file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
     embedder: Annotated[Path | None, typer.Option(help="An embedder folder; default: the installed bundle's.")] = None,
+    fifths: Annotated[int, typer.Option(min=1, max=5, help="Fifths held out in turn; 5 are more exact.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train on four fifths of the file, stratified, and measure on the rest: accuracy, macro-F1, calibration error."""
-    from distill.heads import fifth
+    from distill.heads import fifths as measured
     from runtime.embedder import Embedder
     from runtime.home import find_home
-    from runtime.progress import say
+    from runtime.progress import bar, say
     from runtime.store import current_bundle
 
     examples = list(read_examples(file))
     say(f"{len(examples):,} examples; embedding and training take a few minutes for 10,000")
     encoder = Embedder(embedder or current_bundle(find_home()).embedder_path)
-    figures = fifth(examples, encoder.queries)
+    with bar("training and measuring", fifths, unit="fifths") as advance:
+        figures = measured(examples, encoder.queries, count=fifths, advance=advance)
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 
 

@@ -25,6 +25,8 @@ from runtime.sentences import sentences
 from runtime.settings import Settings
 from runtime.store import current_bundle
 
+WIDTH = 8192
+
 
 @pytest.fixture(scope="module")
 def articles(shop: Path) -> list[Article]:
@@ -33,10 +35,10 @@ def articles(shop: Path) -> list[Article]:
 
 def letters(texts: Sequence[str]) -> NDArray[np.float32]:
     """Unit vectors of words and n-grams: the test's random encoder is too narrow for anything to be learned from."""
-    out = np.zeros((len(texts), 512), dtype=np.float32)
+    out = np.zeros((len(texts), WIDTH), dtype=np.float32)
     for row, text in enumerate(texts):
         for bucket, count in hashed(text).items():
-            out[row, bucket % 512] += count
+            out[row, bucket % WIDTH] += count
     return out / np.linalg.norm(out, axis=1, keepdims=True)
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.cli_heads import app, read_examples
-from distill.heads import Example, fifth, sample, train_head, train_heads
+from distill.heads import Example, fifths, sample, train_head, train_heads
 from runtime.embedder import Embedder
 from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.events import AskRequest, Done, Understood
@@ -62,10 +62,21 @@ def test_the_same_examples_give_the_same_head(embedder: Embedder) -> None:
     assert (first.mix, first.temperature) == (second.mix, second.temperature)
 
 
-def test_a_fifth_is_kept_from_training_and_measured(embedder: Embedder) -> None:
-    figures = fifth(examples(), embedder.queries)
-    assert (figures["trained"], figures["tested"], figures["labels"]) == (96, 24, 3)
+def test_every_fifth_is_kept_from_the_training_it_measures(embedder: Embedder) -> None:
+    figures = fifths(examples(), embedder.queries)
+    assert (figures["trained"], figures["tested"], figures["labels"]) == (96, 120, 3)
+    assert len(figures["each"]) == 5
+    assert figures["accuracy"] == pytest.approx(sum(figures["each"]) / 5, abs=1e-3)
     assert figures["accuracy"] >= 0.8
+    one = fifths(examples(), embedder.queries, count=1)
+    assert (one["tested"], one["each"]) == (24, figures["each"][:1])
+
+
+def test_labels_dealt_at_random_are_told_no_better_than_by_chance(embedder: Embedder) -> None:
+    """Whoever had seen the examples it is measured on would know them by heart."""
+    rng = random.Random(3)
+    noise = [Example(one.text, rng.choice("abcd")) for one in examples()]
+    assert fifths(noise, embedder.queries)["accuracy"] < 0.45
 
 
 def test_a_bundles_own_head_is_measured_and_labels_it_never_learned_are_errors(
