@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.articles import Section, load_articles
+from runtime.dictation import trusted
 from runtime.errors import EdgedeskError, InputError, MissingError
+from runtime.eye import eye_of
 from runtime.manifest import read_manifest
 from runtime.prompt import Tokenizer, layout
 
@@ -171,11 +173,17 @@ def compile_articles(
     progress: Callable[[int, int], None] = lambda _done, _all: None,
     sections: Sequence[Section] | None = None,
 ) -> Compiled:
-    """Compile what of the sections, by default all, is not on disk yet; `progress(done, all)` counts them."""
-    wanted = list(prompts(bundle, engine.vocab, all_sections(bundle) if sections is None else sections))
+    """Compile what of the sections, by default all, is not on disk yet; `progress(done, all)` counts them.
+
+    They are compiled as the desk shows them to the model: without what is withheld of them.
+    """
+    whole = all_sections(bundle) if sections is None else sections
     built = there = too_long = 0
     if engine.layout == "exact":
-        return Compiled(len(wanted), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
+        return Compiled(len(whole), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
+    look = eye_of(bundle).dictated
+    shown = [kept for section in whole if (kept := trusted(section, look))]
+    wanted = list(prompts(bundle, engine.vocab, shown))
     for done, prompt in enumerate(wanted):
         progress(done, len(wanted))
         generation = engine.compile(prompt, cancel)
