@@ -104,7 +104,7 @@ def plain_student(chain: Build, name: str, *, refitted: bool) -> Path:
         "lora": lora.model_dump(),
         "student": [entry.sha256 for entry in cut.files],
     }
-    out = chain.folder / name.replace(", ", "-")
+    out = chain.folder / name.replace(",", "").replace(" ", "-")
     stage(out, "plain", inputs, make)
     return out
 

@@ -70,7 +70,7 @@ def searchers(
     sections = [section for article in articles for section in article.sections]
     texts = [f"{section.title} {section.heading}\n{section.text}".strip() for section in sections]
     lexical = BM25(texts)
-    index = VectorIndex.open(folder / "peer", {}, range(len(texts)), lambda: embedder.passages(texts))
+    index = VectorIndex.open(folder / "peer", {}, ["all"] * len(texts), lambda: embedder.passages(texts))
 
     def ids(order: Iterable[int]) -> list[str]:
         return list(dict.fromkeys(sections[number].article for number in order))[:DEPTH]
@@ -79,7 +79,7 @@ def searchers(
         return [int(number) for number in np.argsort(-lexical.scores(question), kind="stable")]
 
     def by_vector(question: str) -> list[int]:
-        return [near.group for near in index.nearest(embedder.queries([question])[0], min(100, len(texts)))]
+        return [near.row for near in index.nearest(embedder.queries([question])[0], 100, "all")]
 
     def fused(question: str) -> list[int]:
         score: dict[int, float] = {}

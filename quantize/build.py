@@ -33,9 +33,9 @@ from runtime.embedder import Embedder
 from runtime.errors import MissingError, UsageError
 from runtime.files import sha256_file, write_atomic
 from runtime.manifest import Manifest, digest
+from runtime.passages import passage_texts
 from runtime.policy import read_policy
 from runtime.progress import counter
-from runtime.retrieval import passage_texts
 from runtime.tokenizer import JsonTokenizer
 from runtime.vectors import VECTORS_FILE, write_vectors
 

@@ -1,4 +1,7 @@
-"""The vector index on disk: a Chroma collection that is only a cache of what it was made from.
+"""The vector index on disk: Chroma collections that are only a cache of what they were made from.
+
+One collection a part, so that a search looks at the parts it wants and filters nothing: a filter by metadata costs more
+than the search itself.
 
 Promises: an index that is missing, stale or damaged in any byte is made again unattended; two processes never share
 Chroma's files. Chroma writes into its folder even when it only reads, and corrupts it when two processes use it, so the
@@ -9,8 +12,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,70 +29,84 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_COLLECTION = "pieces"
 _EF_SEARCH = 400
 """How many neighbours HNSW looks at: twice what is asked for, so that hardly any is missed."""
 
 
 class Near(NamedTuple):
-    """A piece found: its row, its group, and its cosine to what was searched for."""
+    """A piece found: its row, and its cosine to what was searched for."""
 
     row: int
-    group: int
     cosine: float
 
 
 class VectorIndex:
-    """Unit vectors of numbered groups (the pieces of a section); row k of the vectors is piece k."""
+    """Unit vectors in named parts; row k of the vectors is piece k."""
 
-    def __init__(self, live: _LiveCopy) -> None:
+    def __init__(self, live: _LiveCopy, parts: Sequence[str]) -> None:
         """Use `open`."""
         self._live = live
         self._client = _client(live.path)
-        self._collection = self._client.get_collection(_COLLECTION, embedding_function=None)
+        self._parts = parts
+        self._sizes = Counter(parts)
+        self._collections = {
+            part: self._client.get_collection(_collection(part), embedding_function=None) for part in self._sizes
+        }
 
     @classmethod
     def open(
         cls,
         folder: Path,
         inputs: Mapping[str, Any],
-        groups: Sequence[int],
+        parts: Sequence[str],
         vectors: Callable[[], NDArray[np.float32]],
     ) -> VectorIndex:
-        """Take the index made from the same `inputs`, or make it from `vectors()` [n, dim] and their `groups` [n]."""
+        """Take the index made from the same `inputs`, or make it from `vectors()` [n, dim] and their `parts` [n]."""
 
         def work(partial: Path) -> Mapping[str, Any]:
-            _write(partial, groups, vectors())
-            return {"pieces": len(groups)}
+            _write(partial, parts, vectors())
+            return {"pieces": len(parts)}
 
         with full_disk_is_an_error(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(folder / ".lock"):
                 _sweep(folder)
-                inputs = {**inputs, "chromadb": _chroma_version()}
+                inputs = {**inputs, "chromadb": _chroma_version(), "parts": sorted(set(parts))}
                 try:
-                    return cls(_checked_copy(folder, inputs, work, force=False))
+                    return cls(_checked_copy(folder, inputs, work, force=False), parts)
                 except IntegrityError:
-                    return cls(_checked_copy(folder, inputs, work, force=True))
+                    return cls(_checked_copy(folder, inputs, work, force=True), parts)
 
-    def nearest(self, vector: NDArray[np.float32], count: int, groups: Sequence[int] | None = None) -> list[Near]:
-        """The `count` nearest pieces, nearest first, among `groups` if given."""
-        found = self._collection.query(
+    def nearest(
+        self, vector: NDArray[np.float32], count: int, part: str, among: Sequence[int] | None = None
+    ) -> list[Near]:
+        """The `count` nearest pieces of a part, nearest first, among these rows of it if given."""
+        count = min(count, self._sizes[part] if among is None else len(among))
+        if count < 1:
+            return []
+        found = self._collections[part].query(
             query_embeddings=vector[None],
             n_results=count,
-            where=None if groups is None else {"group": {"$in": list(groups)}},
-            include=["distances", "metadatas"],
+            ids=None if among is None else [str(row) for row in among],
+            include=["distances"],
         )
-        rows = zip(found["ids"][0], found["metadatas"][0], found["distances"][0], strict=True)
-        return [Near(int(row), int(meta["group"]), 1.0 - float(distance)) for row, meta, distance in rows]
+        return [
+            Near(int(row), 1.0 - float(far)) for row, far in zip(found["ids"][0], found["distances"][0], strict=True)
+        ]
 
-    def cosines(self, vector: NDArray[np.float32], groups: Sequence[int]) -> list[tuple[int, float]]:
-        """(group, cosine) of every piece of `groups`."""
+    def cosines(self, vector: NDArray[np.float32], rows: Sequence[int]) -> list[Near]:
+        """How near each of these rows is, in any order."""
         import numpy as np
 
-        rows = self._collection.get(where={"group": {"$in": list(groups)}}, include=["embeddings", "metadatas"])
-        values = np.asarray(rows["embeddings"]) @ vector
-        return [(int(meta["group"]), float(value)) for meta, value in zip(rows["metadatas"], values, strict=True)]
+        by_part: dict[str, list[str]] = {}
+        for row in rows:
+            by_part.setdefault(self._parts[row], []).append(str(row))
+        out = []
+        for part, ids in by_part.items():
+            found = self._collections[part].get(ids=ids, include=["embeddings"])
+            values = np.asarray(found["embeddings"]) @ vector
+            out += [Near(int(row), float(value)) for row, value in zip(found["ids"], values, strict=True)]
+        return out
 
     def close(self) -> None:
         """Let go of the copy and delete it."""
@@ -126,24 +145,27 @@ def _checked_copy(
     return live
 
 
-def _write(folder: Path, groups: Sequence[int], vectors: NDArray[np.float32]) -> None:
+def _write(folder: Path, parts: Sequence[str], vectors: NDArray[np.float32]) -> None:
     client = _client(folder)
     try:
-        collection = client.create_collection(
-            _COLLECTION,
-            embedding_function=None,  # the default one downloads a model
-            configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},
-        )
         step = min(1000, client.get_max_batch_size())
-        for start in range(0, len(groups), step):
-            chunk = groups[start : start + step]
-            collection.add(
-                ids=[str(start + offset) for offset in range(len(chunk))],
-                embeddings=vectors[start : start + step],
-                metadatas=[{"group": group} for group in chunk],
+        for part in sorted(set(parts)):
+            collection = client.create_collection(
+                _collection(part),
+                embedding_function=None,  # the default one downloads a model
+                configuration={"hnsw": {"space": "cosine", "ef_search": _EF_SEARCH}},
             )
+            rows = [row for row, name in enumerate(parts) if name == part]
+            for start in range(0, len(rows), step):
+                chunk = rows[start : start + step]
+                collection.add(ids=[str(row) for row in chunk], embeddings=vectors[chunk])
     finally:
         client.close()  # flushes; only then may the files be hashed
+
+
+def _collection(part: str) -> str:
+    """Chroma's name for a part: it takes letters, digits, dots and dashes, at least three."""
+    return "part-" + re.sub(r"[^a-zA-Z0-9.-]", lambda found: f".{ord(found[0]):x}.", part) + "-0"
 
 
 def _sweep(folder: Path) -> None:

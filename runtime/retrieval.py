@@ -11,7 +11,7 @@ where the corpus has it. Knows nothing of prompts and of how the index is kept.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -24,8 +24,9 @@ from runtime.errors import MissingError
 from runtime.index import Near, VectorIndex
 from runtime.lexical import BM25
 from runtime.manifest import digest
+from runtime.passages import Kind, Passages, cut
 from runtime.rerank import Reranker
-from runtime.sentences import pieces
+from runtime.scope import Scopes, Wanted
 from runtime.vectors import VECTORS_FILE, passages
 
 if TYPE_CHECKING:
@@ -42,12 +43,10 @@ From .08 on bitcoin_faq_en is not, at 0 egret_zh is not; equal weights fall far 
 ASKED_WEIGHT = 1.0
 ASKED_LEXICAL_WEIGHT = 0.5
 """Earlier questions and a new one share everyday words that no article uses, so words count for more here."""
-PIECE_TERMS = 250
-"""What the encoder sees at once. Cutting finer and counting the best piece found fewer answers, not more."""
 CANDIDATES = 100
 """Sections' pieces taken from the vectors, and sections from BM25, before they are weighed."""
-ASKED_CANDIDATES = 200
-"""Earlier questions looked at; a section with none among them gets the least similarity of these."""
+MOST: dict[Kind, int] = {"section": CANDIDATES, "asked": 200}
+"""Passages looked at; a section with no earlier question among them gets the least similarity of these."""
 
 
 class Earlier(NamedTuple):
@@ -75,8 +74,7 @@ class Retriever:
         self,
         articles: Sequence[Article],
         embedder: Embedder,
-        asked: Sequence[Asked],
-        cut: _Cut,
+        passages: Passages,
         index: VectorIndex,
         rerank: float = 0.0,
     ) -> None:
@@ -84,17 +82,15 @@ class Retriever:
         self.articles = tuple(articles)
         self.embedder = embedder
         self._rows = [(article, section) for article in articles for section in article.sections]
-        self._languages = {article.lang for article in articles}
+        self._scopes = Scopes(self._rows)
         self._by_id = {(article.id, article.lang): article for article in articles}
         self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
-        pairs = list(_answered(asked, [section for _, section in self._rows]))
-        self._asked_rows = [number for number, _ in pairs]
-        self._asked_lexical = BM25([one.text for _, one in pairs])
-        self._replies = [one.reply for _, one in pairs]
-        self._section_pieces = len(cut.groups) - len(pairs)
-        self._counts = Counter(cut.groups)
+        self._passages = passages
+        self._asked_rows = passages.section[passages.pieces :]
+        self._asked_lexical = BM25([one.text for one in passages.answered])
+        self._replies = [one.reply for one in passages.answered]
         self._index = index
-        self._reranker = Reranker(embedder, rerank, lambda section: _cut([section], ()).texts) if rerank else None
+        self._reranker = Reranker(embedder, rerank, cut) if rerank else None
 
     @classmethod
     def open(
@@ -139,12 +135,12 @@ class Retriever:
         sections = [section for article in articles for section in article.sections]
         if not sections:
             raise MissingError("no article to search", where=str(index_dir), hint="put articles into the bundle")
-        cut = _cut(sections, asked)
-        inputs = {"embedder": embedder.fingerprint, "pieces": digest(cut)}
+        found = Passages(sections, asked)
+        inputs = {"embedder": embedder.fingerprint, "pieces": digest(found.texts)}
         index = VectorIndex.open(
-            index_dir, inputs, cut.groups, lambda: passages(embedder, cut.texts, shipped, progress)
+            index_dir, inputs, found.parts, lambda: passages(embedder, found.texts, shipped, progress)
         )
-        return cls(articles, embedder, asked, cut, index, rerank)
+        return cls(articles, embedder, found, index, rerank)
 
     def search(
         self,
@@ -166,22 +162,14 @@ class Retriever:
         import numpy as np
 
         lang = lang or guess_language(question)
-        only = {lang} if lang in self._languages else self._languages
         day = today or datetime.now().astimezone().date()
-        allowed = [
-            number
-            for number, (article, section) in enumerate(self._rows)
-            if article.lang in only
-            and article.valid_on(day)
-            and article.fits(branch=branch, product=product)
-            and (internal or section.audience == "public")
-        ]
-        if not allowed or limit < 1:
+        allowed = self._scopes.allowed(Wanted(lang, day, branch, product, internal))
+        if limit < 1 or not allowed.any():
             return []
         words = self._lexical.scores(question)
         vector = self.embedder.queries([question])[0]
         nearest = self._asked_before(vector, allowed)
-        before = _best([(near.group, near.cosine) for near in nearest])
+        before = _best([(near.section, near.cosine) for near in nearest])
         similarity = self._similarities(vector, allowed, words, before)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
@@ -209,11 +197,11 @@ class Retriever:
         first = [replace(hit, score=max(hit.score, floor)) for hit in first]
         return [*sorted(first, key=lambda hit: -hit.score), *hits[len(gains) :]]
 
-    def _with_replies(self, hit: Hit, nearest: Sequence[Near]) -> Hit:
+    def _with_replies(self, hit: Hit, nearest: Sequence[_Before]) -> Hit:
         replies = [
             Earlier(reply, near.cosine)
             for near in nearest
-            if self._rows[near.group][1] == hit.section and (reply := self._replies[near.row])
+            if self._rows[near.section][1] == hit.section and (reply := self._replies[near.number])
         ]
         return replace(hit, earlier=tuple(replies))
 
@@ -246,23 +234,31 @@ class Retriever:
         self.close()
 
     def _similarities(
-        self, vector: NDArray[np.float32], allowed: list[int], words: NDArray[np.float32], before: Iterable[int]
+        self,
+        vector: NDArray[np.float32],
+        allowed: NDArray[np.bool_],
+        words: NDArray[np.float32],
+        before: Iterable[int],
     ) -> dict[int, float]:
         """Cosine of the best piece, for the sections nearest by vector, by words, and by the questions `before`."""
-        found = [(near.group, near.cosine) for near in self._nearest(vector, allowed, CANDIDATES)]
+        import numpy as np
+
+        of = self._passages.section
+        found = [(int(of[near.row]), near.cosine) for near in self._nearest(vector, "section", allowed)]
         seen = {number for number, _ in found}
-        by_words = sorted((number for number in allowed if words[number] > 0), key=lambda number: -words[number])
-        if missing := [number for number in dict.fromkeys((*by_words[:CANDIDATES], *before)) if number not in seen]:
-            found += self._index.cosines(vector, missing)
+        shared = np.where(allowed, words, 0)
+        by_words = np.argsort(-shared, kind="stable")[: min(CANDIDATES, int((shared > 0).sum()))].tolist()
+        missing = [number for number in dict.fromkeys((*by_words, *before)) if number not in seen]
+        rows = [row for number in missing for row in self._passages.pieces_of(number)]
+        found += [(int(of[near.row]), near.cosine) for near in self._index.cosines(vector, rows)]
         return _best(found)
 
-    def _asked_before(self, vector: NDArray[np.float32], allowed: list[int]) -> list[Near]:
-        """The nearest earlier questions, nearest first: their rows among these, and the sections that answered them."""
-        shift = len(self._rows)
-        groups = [number + shift for number in allowed if self._counts[number + shift]]
+    def _asked_before(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> list[_Before]:
+        """The nearest earlier questions, nearest first."""
+        of, first = self._passages.section, self._passages.pieces
         return [
-            Near(near.row - self._section_pieces, near.group - shift, near.cosine)
-            for near in self._nearest(vector, groups, ASKED_CANDIDATES)
+            _Before(near.row - first, int(of[near.row]), near.cosine)
+            for near in self._nearest(vector, "asked", allowed)
         ]
 
     def _asked_words(self, question: str) -> NDArray[np.float64]:
@@ -270,13 +266,27 @@ class Retriever:
         import numpy as np
 
         best = np.zeros(len(self._rows))
-        if self._asked_rows:
+        if len(self._asked_rows):
             np.maximum.at(best, self._asked_rows, self._asked_lexical.scores(question))
         return best
 
-    def _nearest(self, vector: NDArray[np.float32], groups: list[int], most: int) -> list[Near]:
-        count = min(most, sum(self._counts[group] for group in groups))
-        return self._index.nearest(vector, count, groups) if count else []
+    def _nearest(self, vector: NDArray[np.float32], kind: Kind, allowed: NDArray[np.bool_]) -> list[Near]:
+        """The nearest pieces of one kind whose sections are allowed, nearest first.
+
+        Most parts of the index are allowed whole or not at all. Of one that is nearly whole more are fetched and those
+        not allowed dropped; of any other the allowed ones are named, which Chroma takes long to go through.
+        """
+        most = MOST[kind]
+        found: list[Near] = []
+        for part, rows in self._passages.rows_of(kind):
+            kept = allowed[self._passages.section[rows]]
+            out = len(rows) - int(kept.sum())
+            if out == len(rows):
+                continue
+            among = rows[kept].tolist() if out > most else None
+            near = self._index.nearest(vector, most if among else most + out, part, among)
+            found += [one for one in near if allowed[self._passages.section[one.row]]]
+        return sorted(found, key=lambda near: -near.cosine)[:most]
 
 
 def spread(hits: Sequence[Hit], limit: int) -> list[Hit]:
@@ -295,11 +305,6 @@ def spread(hits: Sequence[Hit], limit: int) -> list[Hit]:
     return sorted(chosen, key=lambda hit: -hit.score)
 
 
-def passage_texts(articles: Sequence[Article], asked: Sequence[Asked]) -> list[str]:
-    """What the index of these articles and earlier questions embeds, in its order."""
-    return _cut([section for article in articles for section in article.sections], asked).texts
-
-
 def _best(found: list[tuple[int, float]]) -> dict[int, float]:
     best: dict[int, float] = {}
     for number, cosine in found:
@@ -307,11 +312,12 @@ def _best(found: list[tuple[int, float]]) -> dict[int, float]:
     return best
 
 
-class _Cut(NamedTuple):
-    """What is embedded: the pieces of section n in group n, the questions it answered before in group sections + n."""
+class _Before(NamedTuple):
+    """An earlier question near to this one: its number, the section that answered it, and its cosine."""
 
-    groups: list[int]
-    texts: list[str]
+    number: int
+    section: int
+    cosine: float
 
 
 def _z(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -321,26 +327,3 @@ def _z(values: NDArray[Any]) -> NDArray[np.float64]:
     wide = values.astype(np.float64)
     spread = wide.std()
     return (wide - wide.mean()) / spread if spread > 1e-9 else np.zeros_like(wide)
-
-
-def _cut(sections: Sequence[Section], asked: Sequence[Asked]) -> _Cut:
-    """Every section in pieces, the title and heading with each, because they say what "it" is; then the questions."""
-    cut = _Cut([], [])
-    for number, section in enumerate(sections):
-        head = ": ".join(dict.fromkeys(part for part in (section.title, section.heading) if part))
-        for piece in pieces(section.text, PIECE_TERMS):
-            cut.groups.append(number)
-            cut.texts.append(f"{head}\n{piece}" if head else piece)
-    for number, question in _answered(asked, sections):
-        cut.groups.append(len(sections) + number)
-        cut.texts.append(question.text)
-    return cut
-
-
-def _answered(asked: Sequence[Asked], sections: Sequence[Section]) -> Iterator[tuple[int, Asked]]:
-    """(number of a section, a question it answered), for the sections that are there."""
-    where = {(section.lang, section.ref): number for number, section in enumerate(sections)}
-    for question in asked:
-        for ref in question.evidence:
-            if (question.lang, ref) in where:
-                yield where[question.lang, ref], question

@@ -20,9 +20,10 @@ from runtime.bundle import open_bundle
 from runtime.embedder import Embedder
 from runtime.errors import MissingError, SpaceError
 from runtime.lexical import terms
+from runtime.passages import PIECE_TERMS
 from runtime.record import Question, read_rows
 from runtime.rerank import LOOKED_AT, Reranker
-from runtime.retrieval import PIECE_TERMS, Retriever
+from runtime.retrieval import Retriever
 from runtime.retrieval_eval import from_questions
 
 TODAY = date(2026, 11, 23)
