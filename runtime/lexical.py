@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from array import array
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -58,18 +59,22 @@ class BM25:
     def __init__(self, texts: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
         import numpy as np
 
-        counts = [Counter(terms(text)) for text in texts]
-        lengths = np.array([count.total() for count in counts], dtype=np.float32)
-        self.size = len(counts)
-        self._norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if self.size else 0.0, 1.0))
-        self._k1 = k1
-        found: dict[str, list[tuple[int, int]]] = {}
-        for index, count in enumerate(counts):
+        # Arrays, not lists of numbers: a hundred thousand texts have ten million entries.
+        found: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(lambda: (array("I"), array("f")))
+        lengths = np.zeros(len(texts), dtype=np.float32)
+        for index, text in enumerate(texts):
+            count = Counter(terms(text))
+            lengths[index] = count.total()
             for term, times in count.items():
-                found.setdefault(term, []).append((index, times))
+                rows, often = found[term]
+                rows.append(index)
+                often.append(times)
+        self.size = len(texts)
+        self._k1 = k1
+        self._norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if self.size else 0.0, 1.0))
         self._postings = {
-            term: (np.array([index for index, _ in rows]), np.array([times for _, times in rows], dtype=np.float32))
-            for term, rows in found.items()
+            term: (np.frombuffer(rows, dtype=np.uint32), np.frombuffer(often, dtype=np.float32))
+            for term, (rows, often) in found.items()
         }
 
     def scores(self, query: str) -> NDArray[np.float32]:
