@@ -5,8 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from runtime.articles import Section
 from runtime.errors import InputError, MissingError
@@ -22,15 +20,13 @@ from runtime.events import (
     Token,
     Understood,
     parse_event,
-    rebuild,
 )
 from runtime.fitting import fit
 from runtime.home import hold
 from runtime.opening import open_desk
-from runtime.policy import Decision, Policy, decide, matching_rule, read_policy
 from runtime.prompt import PromptSpec
 from runtime.record import Turn
-from runtime.settings import Settings, load_settings
+from runtime.settings import Settings
 
 NEVER = threading.Event()
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
@@ -246,65 +242,6 @@ def test_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
     assert "edgedesk install" in caught.value.hint
 
 
-RULES = Policy.model_validate(
-    {"hand_off": {"legal": ["court", "律师"], "person": ["real person"]}, "retrieval": {"min_similarity": 0.5}}
-)
-
-
-@pytest.mark.parametrize(
-    ("question", "lang", "similarities", "decision"),
-    [
-        ("See you in COURT.", "en", None, Decision("hand_off", "legal")),
-        ("我要找律师", "zh", [0.9], Decision("hand_off", "legal")),
-        ("ｒｅａｌ　person please", "en", None, Decision("hand_off", "person")),
-        ("Is delivery by courtesy car?", "en", None, Decision("retrieve")),
-        ("How much?", "en", [], Decision("refuse", "no_article")),
-        ("How much?", "en", [0.49, 0.2], Decision("refuse", "no_article")),
-        ("How much?", "en", [0.2, 0.5], Decision("generate")),
-        ("多少钱？", "zh", [0.5], Decision("quote")),
-    ],
-)
-def test_the_same_rules_decide_the_same(
-    question: str, lang: str, similarities: list[float] | None, decision: Decision
-) -> None:
-    assert decide(RULES, question=question, lang=lang, languages=("en",), similarities=similarities) == decision
-
-
-FIXED = Policy.model_validate(
-    {
-        "hand_off": {"legal": ["court", "律师"]},
-        "answer": [
-            {"id": "gift", "text": "Yes.", "phrases": ["gift wrap", "礼品包装"]},
-            {"id": "wifi", "text": "NL-GUEST", "questions": ["Is there Wi-Fi?", "有无线网吗？"]},
-        ],
-        "curated": {"min_similarity": 0.9},
-        "retrieval": {"min_similarity": 0.5},
-    }
-)
-
-
-@pytest.mark.parametrize(
-    ("question", "lang", "similarities", "curated", "decision"),
-    [
-        ("Do you GIFT  wrap?", "en", None, None, Decision("fixed", "gift")),
-        ("能礼品包装吗", "zh", None, None, Decision("fixed", "gift")),
-        ("Gift wrap or I see you in court", "en", None, None, Decision("hand_off", "legal")),
-        ("Wi-Fi?", "en", None, ("wifi", 0.99), Decision("retrieve")),
-        ("Wi-Fi?", "en", [0.1], ("wifi", 0.9), Decision("fixed", "wifi")),
-        ("Wi-Fi?", "en", [0.1], ("wifi", 0.89), Decision("refuse", "no_article")),
-        ("有无线网吗", "zh", [], ("wifi", 0.95), Decision("fixed", "wifi")),
-        ("律师", "zh", [0.9], ("wifi", 0.95), Decision("hand_off", "legal")),
-        ("Wi-Fi?", "en", [0.6], ("wifi", 0.1), Decision("generate")),
-        ("无线网", "zh", [0.6], ("wifi", 0.1), Decision("quote")),
-    ],
-)
-def test_a_fixed_answer_stands_behind_the_rules_and_before_everything_else(
-    question: str, lang: str, similarities: list[float] | None, curated: tuple[str, float] | None, decision: Decision
-) -> None:
-    made = decide(FIXED, question=question, lang=lang, languages=("en",), similarities=similarities, curated=curated)
-    assert made == decision
-
-
 TALKS = """
 [hand_off]
 asks_for_person = ["human agent", "人工"]
@@ -381,64 +318,3 @@ def test_a_follow_up_is_searched_as_a_whole_question_in_the_customers_language(
     assert searched == [("\n".join(asked[:count]), "zh") for count in (1, 2, 3)]
     assert [turn.lang for turn in turns] == ["zh"] * 3
     assert turns[2].details["entities"] == {"product": "nl-tv-55"}
-
-
-@settings(deadline=None)
-@given(st.text())
-def test_no_question_breaks_a_rule(question: str) -> None:
-    assert matching_rule(RULES, question + " 律师") == "legal"
-
-
-def test_the_example_shops_policies_can_be_read() -> None:
-    shop = Path(__file__).parents[2] / "examples" / "shop"
-    for lang, question in (("en", "Let me talk to a real person"), ("zh", "我要转人工")):
-        policy = read_policy(shop / lang / "policy.toml")
-        assert matching_rule(policy, question) == "asks_for_person"
-        assert policy.refusal.text
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[refusal",
-        "[refusal]\ntxt = 'x'",
-        "[hand_off]\nlegal = ['']",
-        "[retrieval]\nmin_similarity = 3",
-        "[tone.angry]\nphrases = []\nsay = 'x'",
-        "[tone.angry]\nphrases = ['　']\nsay = 'x'",
-        "[[answer]]\nid = 'a'\ntext = 'x'",
-        "[[answer]]\nid = 'a'\ntext = 'x'\nphrases = ['y']\n[[answer]]\nid = 'a'\ntext = 'x'\nphrases = ['z']",
-        "[journal]\nkeep_days = -1",
-    ],
-)
-def test_a_policy_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_policy(path)
-    assert caught.value.where == str(path)
-
-
-def test_settings_come_from_flag_then_environment_then_file_then_default(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from runtime.errors import UsageError
-
-    monkeypatch.delenv("EDGEDESK_THREADS", raising=False)
-    (tmp_path / "settings.toml").write_text("threads = 3\nqueue_limit = 5\nquestion_chars = 7\n")
-    monkeypatch.setenv("EDGEDESK_QUEUE_LIMIT", "6")
-    monkeypatch.setenv("EDGEDESK_CACHE", "/not/a/setting")
-    settings = load_settings(tmp_path, threads=4, port=None)
-    assert (settings.threads, settings.queue_limit, settings.question_chars, settings.port) == (4, 6, 7, None)
-    for wrong, message in (("treads = 3", "treads"), ("threads = 0", "threads"), ("threads = ", "TOML")):
-        (tmp_path / "settings.toml").write_text(wrong)
-        with pytest.raises(UsageError, match=message):
-            load_settings(tmp_path)
-
-
-def test_errors_cross_the_wire_as_themselves() -> None:
-    for error in (InputError("a", where="b", hint="c"), MissingError("退货", where="", hint="")):
-        back = Failed.of(error).exception()
-        assert type(back) is type(error)
-        assert back.as_dict() == error.as_dict()
-    assert rebuild("os", "x").what == "x"
