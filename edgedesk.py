@@ -231,7 +231,10 @@ def _distances(stages: dict[str, Manifest]) -> dict[str, dict[str, float]]:
     """KL and top-1 of the student against its teacher, as it came into being."""
     pruned = stages["pruned"].figures if "pruned" in stages else {}
     rows = {"pruned": pruned.get("held_out_before"), "repaired": pruned.get("held_out")}
-    return {name: row for name, row in rows.items() if row} | {"distilled": stages["student"].figures["held_out"]}
+    rows |= {
+        name: stages[stage].figures.get("held_out") for name, stage in (("distilled", "student"), ("tuned", "merged"))
+    }
+    return {name: row for name, row in rows.items() if row}
 
 
 def print_figures(figures: dict[str, Any]) -> None:

@@ -23,8 +23,12 @@ def check_gate(recipe: Recipe, figures: Mapping[str, Any]) -> None:
 
 
 def gated_figures(recipe: Recipe, figures: Mapping[str, Any]) -> dict[str, float | None]:
-    """The figures a gate may name, out of a build's; without a pruned student the student is its teacher."""
-    held_out = figures["student"]["distilled"] if figures["student"] else {"kl": 0.0, "top1": 1.0}
+    """The figures a gate may name, out of a build's.
+
+    KL and top-1 are those of the student that is released; where no teacher was captured it has none to be far from.
+    """
+    student = figures["student"] or {}
+    held_out = student.get("tuned") or student.get("distilled") or {"kl": 0.0, "top1": 1.0}
     hits = [row["hit@5"] for lang, row in figures["retrieval"].items() if lang in recipe.languages]
     default = recipe.quantize.default
     files = {row["format"]: row for row in figures["quantized"]}

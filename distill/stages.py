@@ -221,9 +221,18 @@ def correct_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[st
 
 def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The student, or the base where there is none, tuned on the support records."""
+    from distill.compare import compare
+
     distilled = work.folder / ("student" if work.recipe.polish is None else "polished")
     source = distilled if work.recipe.student.learns else work.base.checkpoint
-    return tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
+    figures = tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
+    teacher = work.folder / "capture" / HELD_OUT
+    if not leads() or not inputs.get("student") or not teacher.is_file():
+        return figures
+    # Replies lead a student away from its teacher again; how far, a release should know.
+    after = compare(work.load(out), work.held_out(work.recipe.layout), teacher)
+    say(f"tuned student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
+    return {**figures, "held_out": after}
 
 
 TRAINING = {"corrected": correct_teacher, "student": distil_student, "merged": tune_student}

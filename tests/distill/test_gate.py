@@ -12,7 +12,10 @@ from distill.recipe import Data, Gate, Recipe
 from runtime.errors import ExitCode, GateError
 
 FIGURES: dict[str, Any] = {
-    "student": {"distilled": {"kl": 0.3, "top1": 0.8, "tokens": 100}},
+    "student": {
+        "distilled": {"kl": 0.1, "top1": 0.9, "tokens": 100},
+        "tuned": {"kl": 0.3, "top1": 0.8, "tokens": 100},
+    },
     "retrieval": {"en": {"hit@5": 0.9}, "zh": {"hit@5": 0.1}},
     "quantized": [{"format": "f32", "perplexity": 2.0}, {"format": "q4_k_m", "perplexity": 3.0}],
     "answers": {
