@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import IntegrityError
 from runtime.files import full_disk_is_an_error
-from runtime.manifest import stage, verify
+from runtime.manifest import digest, stage, verify
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +71,7 @@ class VectorIndex:
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(folder / ".lock"):
                 _sweep(folder)
-                inputs = {**inputs, "chromadb": _chroma_version(), "parts": sorted(set(parts))}
+                inputs = {**inputs, "chromadb": _chroma_version(), "parts": digest(list(parts))}
                 try:
                     return cls(_checked_copy(folder, inputs, work, force=False), parts)
                 except IntegrityError:

@@ -84,6 +84,19 @@ def test_what_is_nearest_is_found_whether_a_few_or_most_are_left_out(
     assert found[0].section == wanted[0].section
 
 
+def test_an_article_that_becomes_internal_is_still_found_by_staff_and_no_longer_by_customers(
+    embedder: Embedder, tmp_path: Path
+) -> None:
+    """The index made before the change is made again, though not one text is another."""
+    for audience in ("public", "internal"):
+        articles = [article(0, audience=audience), article(1), article(2, audience="internal")]
+        with Retriever.build(articles, embedder, tmp_path) as retriever:
+            staff = retriever.search("zzz", lang="en", limit=3)
+            customers = retriever.search("zzz", lang="en", limit=3, internal=False)
+        assert {hit.section.article for hit in staff} == {"a0", "a1", "a2"}
+        assert {hit.section.article for hit in customers} == ({"a0", "a1"} if audience == "public" else {"a1"})
+
+
 def test_a_passage_knows_its_section_and_its_part() -> None:
     sections = [section for _, section in rows([article(0), article(1, "zh"), article(2, audience="internal")])]
     asked = [Asked(text="货架？", lang="zh", evidence=("a1#s",)), Asked(text="gone?", lang="en", evidence=("b#s",))]
