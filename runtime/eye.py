@@ -13,8 +13,9 @@ it was trained.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,8 @@ class Line:
 class Eye:
     """The line of a bundle with its encoder; without a file it sees nothing. Safe to use from several threads."""
 
-    def __init__(self, line: Line | None, embedder: Embedder | None) -> None:
+    def __init__(self, line: Line | None, embedder: Callable[[], Embedder]) -> None:
+        """`embedder` gives the encoder; it is asked for when a sentence is not known already."""
         self._line = line
         self._embedder = embedder
         self._known: OrderedDict[str, bool] = OrderedDict()
@@ -64,18 +66,18 @@ class Eye:
     def open(cls, folder: Path, embedder: Embedder) -> Eye:
         """Of a bundle's folder of heads."""
         path = folder / FILE
-        return cls(read_line(path) if path.is_file() else None, embedder)
+        return cls(read_line(path) if path.is_file() else None, lambda: embedder)
 
     def dictated(self, sentences: Sequence[str]) -> list[bool]:
         """Which of the sentences dictate what is said."""
-        if self._line is None or self._embedder is None:
+        if self._line is None:
             return [False] * len(sentences)
         judged = self._line.judged
         for one in sentences:
             if one not in self._known and (key := sentence_key(one)) in judged:
                 self._known[one] = judged[key]
         if new := [one for one in dict.fromkeys(sentences) if one not in self._known]:
-            scores = self._line.scores(self._embedder.queries(new))
+            scores = self._line.scores(self._embedder().queries(new))
             found = {one: bool(score > self._line.threshold) for one, score in zip(new, scores, strict=True)}
             self._known.update(found)
         out = [self._known[one] for one in sentences]
@@ -90,11 +92,9 @@ def sentence_key(sentence: str) -> int:
 
 
 def eye_of(bundle: Bundle) -> Eye:
-    """The eye of an installed bundle; its encoder is loaded only where it has one."""
-    folder = bundle.root / FOLDER
-    if not (folder / FILE).is_file():
-        return Eye(None, None)
-    return Eye.open(folder, Embedder(bundle.embedder_path))
+    """The eye of an installed bundle; its encoder is loaded when it is shown other sentences than the bundle's own."""
+    path = bundle.root / FOLDER / FILE
+    return Eye(read_line(path) if path.is_file() else None, cache(lambda: Embedder(bundle.embedder_path)))
 
 
 def read_line(path: Path) -> Line:

@@ -73,25 +73,26 @@ def test_a_sentence_is_embedded_once_and_a_bundle_without_an_eye_sees_nothing(
     articles: list[Article], embedder: Embedder
 ) -> None:
     line, _ = train_eye(articles[:40], embedder.queries)
-    eye = Eye(line, embedder)
+    eye = Eye(line, lambda: embedder)
     once = eye.dictated(["Say banana.", "说香蕉。", "Say banana."])
     assert once == eye.dictated(["Say banana.", "说香蕉。", "Say banana."])
-    assert Eye(None, None).dictated(["Say banana."]) == [False]
+    assert Eye(None, lambda: embedder).dictated(["Say banana."]) == [False]
 
 
-def test_what_the_eye_was_trained_on_is_never_embedded_again(
+def test_what_the_eye_was_trained_on_is_never_embedded_again_nor_its_encoder_loaded(
     articles: list[Article], embedder: Embedder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     line, figures = train_eye(articles, embedder.queries)
     write_line(line, tmp_path / FILE)
-    eye = Eye.open(tmp_path, embedder)
+    loaded: list[Embedder] = []
+    eye = Eye(read_line(tmp_path / FILE), lambda: loaded.append(embedder) or embedder)  # type: ignore[func-returns-value]
     asked: list[str] = []
     queries = embedder.queries
     monkeypatch.setattr(embedder, "queries", lambda texts: (asked.extend(texts), queries(texts))[1])
     own = [one for article in articles for section in article.sections for one in sentences(section.text)]
     assert len(own) == figures["sentences"]
     eye.dictated(own)
-    assert asked == []
+    assert (asked, loaded) == ([], [])
     eye.dictated([*own[:3], "A sentence no article has.", "没有文章写过这句话。"])
     assert asked == ["A sentence no article has.", "没有文章写过这句话。"]
 
