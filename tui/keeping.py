@@ -15,7 +15,7 @@ from runtime.errors import BusyError, EdgedeskError, MissingError, UnavailableEr
 from runtime.events import Citation
 from tui import memory
 from tui.desk import linked
-from tui.state import Link, Linked, Listed, Loaded, Mode, ReadAhead, Saved, Sourced, Synced, Thread, Turn
+from tui.state import Kept, Link, Linked, Listed, Loaded, Mode, ReadAhead, Saved, Sourced, Synced, Thread, Turn
 from tui.state.inbox import arrange, read_row
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Keeping:
                 newer = await self.app.desk.get(path)
                 said = await self.app.desk.put("PUT", path, {"text": mine, "revision": newer["revision"]})
             self._sent[name] = mine
-            self._told(name, int(said["revision"]))
+            self.app.dispatch(Kept(name, int(said["revision"])))
 
     def _hear(self, name: str, said: dict[str, Any], mine: str) -> None:
         thread = self._thread(name)
@@ -170,12 +170,7 @@ class Keeping:
         text, mode = unwire(str(said["text"]))
         self._sent[name] = str(said["text"])
         if self.app.state.conversation == name:
-            self.app.dispatch(Synced(name, text, mode.value, int(said["revision"])))
-
-    def _told(self, name: str, revision: int) -> None:
-        thread = self._thread(name)
-        if thread is not None:
-            self.app.dispatch(Synced(name, thread.composer, thread.mode.value, revision))
+            self.app.dispatch(Synced(name, text, mode.value, int(said["revision"]), over=thread.composer))
 
     def _thread(self, name: str) -> Thread | None:
         return next((one for one in self.app.state.threads if one.conversation == name), None)

@@ -285,3 +285,37 @@ async def test_the_question_field_is_never_on_the_last_two_rows(
         seat.app.chat.query_one(Composer).post_message(events.Paste("退货" * 200))
         await seat.sees("退货")
         assert seat.app.chat.query_one(Composer).region.bottom <= size[1] - 2
+
+
+async def test_what_is_typed_while_the_server_speaks_of_unsent_text_stays(
+    sit: Any, desk: FakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sit(desk) as seat:
+        await seat.ask("Return?")
+        await seat.phase("done")
+        name, field = seat.app.state.conversation, seat.app.chat.query_one(Composer)
+        path = f"conversations/{name}/composer"
+        put, get = desk.put, desk.get
+
+        async def type_after_put(method: str, where: str, body: dict[str, Any]) -> dict[str, Any]:
+            said = await put(method, where, body)
+            if where == path and not field.text:
+                field.insert("在圣诞节呢？")  # The field has it; nobody has been told.
+            return said
+
+        async def type_after_get(where: str, **params: Any) -> dict[str, Any]:
+            said = await get(where, **params)
+            if where == path and said["text"] == "from another console" and field.text == "在圣诞节呢？":
+                field.insert("元旦呢？")
+            return said
+
+        monkeypatch.setattr(desk, "put", type_after_put)
+        await seat.press("a")
+        await seat.until(lambda: desk.books.composers.get(name, {}).get("text") == "a")
+        await seat.press("backspace")
+        await seat.until(lambda: desk.books.composers[name]["text"] == "在圣诞节呢？")
+
+        monkeypatch.setattr(desk, "get", type_after_get)
+        desk.books.composers[name] = {"text": "from another console", "revision": 9}
+        await seat.until(lambda: desk.books.composers[name]["text"] == "在圣诞节呢？元旦呢？")
+        assert field.text == "在圣诞节呢？元旦呢？"

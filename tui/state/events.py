@@ -158,6 +158,16 @@ class Synced:
     text: str
     mode: str
     revision: int
+    over: str
+    """What stood here when the server was asked; whoever typed on meanwhile keeps their own."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The server has the unsent text of a conversation as it stood here a moment ago."""
+
+    conversation: str
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -209,5 +219,6 @@ Decided = Accepted | Replied | Rejected
 """What ends a draft."""
 Event = (
     Typed | Asked | Cancelled | Decided | Editing | LeftReply | Inserted | Doubted | Saved | Labelled | HandedOff
-    | NewConversation | Opened | Loaded | Sourced | Listed | Synced | Restored | ReadAhead | Remarked | Heard | Linked
+    | NewConversation | Opened | Loaded | Sourced | Listed | Synced | Kept | Restored | ReadAhead | Remarked | Heard
+    | Linked
 )  # fmt: skip

@@ -166,8 +166,14 @@ def _move(state: State, event: Event) -> State:
             changed = t.load(found, rows, about, state.asked + 1)
             newest = max([state.asked, *(turn.number for turn in changed.turns)])
             return state if changed is found else replace(_put(state, changed), asked=newest)
-        case e.Synced(name, text, mode, revision):
-            return _sync(state, name, text, mode, revision)
+        case e.Synced(name, text, mode, revision, over):
+            found = _older(state, name, revision)
+            if found is None or found.composer != over:
+                return state
+            return _put(state, replace(found, composer=text, mode=Mode(mode), revision=revision))
+        case e.Kept(name, revision):
+            found = _older(state, name, revision)
+            return _put(state, replace(found, revision=revision)) if found else state
         case e.Restored(threads, open_):
             return _restore(state, threads, open_)
     return state
@@ -221,14 +227,9 @@ def _ahead(state: State, said: str, tokens: int, conversation: str | None) -> St
     return state if state.ahead == (said, tokens) else replace(state, ahead=(said, tokens))
 
 
-def _sync(state: State, name: str, text: str, mode: str, revision: int) -> State:
-    found = next((one for one in state.threads if one.conversation == name), None)
-    if found is None or revision <= found.revision:
-        return state
-    changed = replace(found, revision=revision)
-    if (text, mode) != (found.composer, found.mode.value):
-        changed = replace(changed, composer=text, mode=Mode(mode) if mode else found.mode)
-    return _put(state, changed)
+def _older(state: State, name: str, revision: int) -> Thread | None:
+    """The conversation, where its unsent text is older than that revision."""
+    return next((one for one in state.threads if one.conversation == name and one.revision < revision), None)
 
 
 def _restore(state: State, threads: tuple[dict[str, Any], ...], open_: int) -> State:
