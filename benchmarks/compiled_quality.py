@@ -1,19 +1,20 @@
 """Claim: trained for compiled articles, answers keep 98 % of the facts that plain reading finds.
 
-Two students of the demo's kind, trained with equal steps on the same packs: `exact`, as `recipes/demo.toml` has it, and
-in a layout of compiled articles, from the refitted student on: distilled from a teacher that reads plainly, then tuned
-on the replies. Both answer held-out records through the engine, greedily, the section that answers among two others:
-drawn from all articles ("random"), and those most like it ("same topic", which is what retrieval shows). Kept are the
-facts (figures of the gold reply) found in the layout over those the first student finds read `exact`; intervals are
-paired bootstraps over questions. Beside it, with less noise, on all held-out replies: nats a token, and the share of
-their facts of which each token is the likeliest, given the reply so far.
+Two students of the demo's kind, made with equal steps on the same packs: `exact`, and in a layout of compiled articles:
+refitted and distilled to say what a teacher says that reads plainly, then tuned on the replies. Both answer held-out
+records through the engine, greedily, the section that answers among two others: drawn from all articles ("random"), and
+those most like it ("same topic", which is what retrieval shows). Kept are the facts (figures of the gold reply) found
+in the layout over those the first student finds read `exact`; intervals are paired bootstraps over questions. Beside
+it, with less noise, on all held-out replies: nats a token, and the share of their facts of which each token is the
+likeliest, given the reply so far.
 
     python benchmarks/compiled_quality.py [--layout parallel|sequential|mixed] [--packs 48] [--work FOLDER]
                                           [--count 120] [--json]
 
 `--hand-written` asks the shop's hand-written questions instead, of which so small a student answers few. The work
-folder may be a copy of the demo's, which saves the teacher's correction. What is made is kept there, so that a second
-run only asks. With `mixed` the student reads `parallel`. `--quick` asks 24 questions.
+folder may be a copy of the demo's, which saves the teacher's correction; the second student is built in a folder of its
+own inside. What is made is kept, so that a second run only asks. With `mixed` the student reads `parallel`. `--quick`
+asks 24 questions.
 """
 
 from __future__ import annotations
@@ -44,28 +45,31 @@ from distill.build import Build
 from distill.corpus import read_split, sections_by_ref
 from distill.device import offline
 from distill.packs import Layouts
-from distill.stages import distil_student, tune_checkpoint
 from quantize.gguf_writer import write_gguf
 from runtime.answer_figures import Answered
 from runtime.files import read_text
-from runtime.manifest import read_manifest, stage
 from runtime.prompt import PromptSpec
 
-_BEFORE = ("capture", "pruned")
+SHARED = ("articles", "teacher", "records", "corrected", "capture")
+"""Stages that no layout changes."""
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98)}
 
 
-def second_student(chain: Build, layout: Layouts) -> Path:
-    """The checkpoint folder of the refitted student trained in a layout as `chain` trains its own; made once."""
-    recipe = chain.recipe
+def build(base: Build, layout: Layouts) -> Path:
+    """The merged checkpoint of the same recipe built in a layout; what no layout changes is taken from `base`."""
+    recipe = base.recipe
+    if layout == recipe.packing.layout:
+        return base.folder / "merged"
     packing = recipe.packing.model_copy(update={"layout": layout})
-    other = replace(chain, recipe=recipe.model_copy(update={"packing": packing}))
-    before = {name: [entry.sha256 for entry in read_manifest(chain.folder / name).files] for name in _BEFORE}
-    inputs = {**before, "kd": recipe.kd.model_dump(), "lora": recipe.lora.model_dump(), "layout": layout}
-    student, tuned = chain.folder / f"student-{layout}", chain.folder / f"tuned-{layout}"
-    stage(student, "student", inputs, lambda out: distil_student(other, out, inputs))
-    stage(tuned, "tuned", inputs, lambda out: tune_checkpoint(other, out, "merged", student, recipe.lora, inputs))
-    return tuned
+    prompt = recipe.prompt.model_copy(update={"layout": "parallel" if layout == "mixed" else layout})
+    folder = base.folder / f"read-{layout}"
+    folder.mkdir(exist_ok=True)
+    for name in SHARED:
+        if not (folder / name).exists():
+            (folder / name).symlink_to(base.folder / name)
+    other = replace(base, recipe=recipe.model_copy(update={"packing": packing, "prompt": prompt}), folder=folder)
+    other.run(write_gguf)
+    return folder / "merged"
 
 
 def kept(composed: Sequence[Answered], exact: Sequence[Answered]) -> tuple[float, float, float]:
@@ -87,7 +91,7 @@ def work(run: Run) -> None:
     reads: tuple[Layouts, ...] = ("exact", layout)
     chain = open_chain(ROOT / "recipes" / "demo.toml", folder, options.packs)
     chain.run(write_gguf)
-    tuned = {"exact": folder / "merged", trained: second_student(chain, trained)}
+    tuned = {"exact": build(chain, "exact"), trained: build(chain, trained)}
     spec = PromptSpec.model_validate_json(read_text(folder / "prompt" / "prompt.json"))
     sections = sections_by_ref(folder / "articles", "en")
     count = 24 if options.quick else options.count

@@ -66,7 +66,7 @@ class Build(Work):
             # What only branches do with it makes nothing stale: another layout costs no second capture.
             "prompt": digest(self.spec.model_dump(exclude={"layout", "min_agreement"})),
             "teacher": self.base.fingerprint,
-            "packing": recipe.packing.model_dump(exclude={"layout"}),
+            "packing": recipe.packing.model_dump(exclude={"layout", "refit"}),
         }
         layouts = [recipe.packing.layout, recipe.layout, recipe.student.rope_factor]
         if recipe.student.learns:
@@ -87,14 +87,16 @@ class Build(Work):
                 shutil.rmtree(self.folder / PARTS, ignore_errors=True)
             self._stage(done, "capture", captured, lambda out: capture_teacher(self, out, captured))
             if (layers := recipe.student.layers) is not None:
-                self._stage(
-                    done,
-                    "pruned",
-                    {**packing, **held_out, "student": recipe.student.model_dump(), "packs": to_repair},
-                    lambda out: prune_teacher(self, out, layers),
-                )
+                cut = {**packing, **held_out, "student": recipe.student.model_dump(), "packs": to_repair}
+                cut |= {"layout": layouts[0]} if layouts[0] != "exact" else {}
+                self._stage(done, "pruned", cut, lambda out: prune_teacher(self, out, layers))
             source = {"pruned": _made(done["pruned"])} if "pruned" in done else {"model": self.released.fingerprint}
-            learns = {"capture": _made(done["capture"]), **source, "kd": recipe.kd.model_dump(), "layouts": layouts}
+            learns = {
+                "capture": _made(done["capture"]),
+                **source,
+                "kd": recipe.kd.model_dump(),
+                "layouts": [layouts[0], layouts[0], layouts[2]],  # trained, measured, the context's growth
+            }
             self._stage(done, "student", learns, lambda out: self._trained("student", learns, recipe.kd, out))
             if (wanted := recipe.polish) is not None:
                 polishes = {"student": _made(done["student"]), **packing, "polish": wanted.model_dump()}
@@ -115,6 +117,7 @@ class Build(Work):
             "layouts": layouts,
             **({"polished": _made(done["polished"])} if "polished" in done else {}),
             **({"told": _made(done["sampled"])} if self.teller else {}),
+            **({"refit": recipe.packing.refit} if self.refits else {}),
         }
         self._stage(done, "merged", tuned, lambda out: self._trained("merged", tuned, recipe.lora, out))
         return done
@@ -237,12 +240,21 @@ def other_tokens(teacher: Base, student: Base, k: int) -> str:
 
 
 def open_build(
-    recipe: Recipe, work: Path, *, base: str | None = None, force_from: str | None = None, launcher: str = ""
+    recipe: Recipe,
+    work: Path,
+    *,
+    base: str | None = None,
+    force_from: str | None = None,
+    launcher: str = "",
+    shard: bool = False,
 ) -> Build:
     """Open the base (fetching it when need be) and make the work folder; `UsageError` for a stage there is not.
 
-    `launcher` is a command that starts the processes which train, such as `torchrun --nproc-per-node 4`.
+    `launcher` is a command that starts the processes which train, such as `torchrun --nproc-per-node 4`; `shard` shares
+    the student out among them.
     """
+    if shard and not launcher:
+        raise UsageError("one process has nobody to share with", where="--shard", hint="add --launcher")
     if force_from is not None and force_from not in STAGES:
         raise UsageError(f"no stage '{force_from}'", where="--from", hint=f"one of {', '.join(STAGES)}")
     student = open_base(recipe.student.model, say) if recipe.student.model else None
@@ -263,5 +275,5 @@ def open_build(
         say(f"text distillation: {why}. The student is tuned on replies of {opened.name} that the articles bear out")
         alone = Student(rope_factor=recipe.student.rope_factor)
         recipe = recipe.model_copy(update={"student": alone, "polish": None})
-        return Build(recipe, work, student, force_from, teller=opened, launcher=launcher)
-    return Build(recipe, work, opened, force_from, student, launcher=launcher)
+        return Build(recipe, work, student, force_from, teller=opened, launcher=launcher, shard=shard)
+    return Build(recipe, work, opened, force_from, student, launcher=launcher, shard=shard)

@@ -117,7 +117,7 @@ def prune_teacher(work: Work, out: Path, layers: int) -> dict[str, Any]:
 
     count = work.recipe.student.repair_packs
     packs = work.packs("train", limit=max(count, INFLUENCE_PACKS), skip=work.shares()[0])
-    held_out = work.held_out()
+    held_out = work.held_out(work.recipe.packing.layout)
     student = work.load(work.teaching)
     influence = block_influence(student, packs[:INFLUENCE_PACKS])
     keep = layers_to_keep(influence, layers)
@@ -131,8 +131,10 @@ def prune_teacher(work: Work, out: Path, layers: int) -> dict[str, Any]:
     if count:
         teacher = work.load(work.teaching)
         tokens = sum(len(pack.tokens) for pack in packs[:count]) * layers
+        # The teacher reads plainly, the student as it will in a branch.
+        laid_out = lay_out(packs[:count], work.recipe.packing.layout)
         with bar("repairing what pruning broke", tokens, unit="tokens × layers") as advance:
-            errors = repair(student, teacher, keep, packs[:count], advance=advance)
+            errors = repair(student, teacher, keep, laid_out, advance=advance)
         figures["errors"] = [round(value, 4) for value in errors]
         figures["held_out"] = compare(student, held_out, work.folder / "capture" / HELD_OUT)
     save(student, work.base.checkpoint, out)
@@ -161,7 +163,7 @@ def distil_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str
         trained = distill(student, captured, work.recipe.kd, scratch, advance, vocabulary=work.vocabulary)
     if not leads():
         return {}
-    after = compare(student, work.held_out(work.recipe.layout), work.folder / "capture" / HELD_OUT)
+    after = compare(student, work.held_out(work.recipe.packing.layout), work.folder / "capture" / HELD_OUT)
     save(student, work.released.checkpoint, out)
     say(f"student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
     return {"held_out": after, "training": trained}
@@ -179,7 +181,7 @@ def polish_student(work: Work, out: Path, settings: PolishSettings) -> dict[str,
     questions = sum(len(pack.branches) for pack in packs)
     with bar("polishing", questions, unit="questions") as advance, tempfile.TemporaryDirectory() as scratch:
         figures = polish(student, teacher, packs, source, work.spec, settings, Path(scratch), advance)
-    after = compare(student, work.held_out(work.recipe.layout), work.folder / "capture" / HELD_OUT)
+    after = compare(student, work.held_out(work.recipe.packing.layout), work.folder / "capture" / HELD_OUT)
     save(student, source, out)
     return {"held_out": after, "training": figures}
 
@@ -226,6 +228,8 @@ def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, 
     distilled = work.folder / ("student" if work.recipe.polish is None else "polished")
     source = distilled if work.recipe.student.learns else work.base.checkpoint
     figures = tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
+    if leads() and work.refits:
+        figures["refitted"] = _refit(work, out)
     teacher = work.folder / "capture" / HELD_OUT
     if not leads() or not inputs.get("student") or not teacher.is_file():
         return figures
@@ -233,6 +237,25 @@ def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, 
     after = compare(work.load(out), work.held_out(work.recipe.layout), teacher)
     say(f"tuned student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
     return {**figures, "held_out": after}
+
+
+def _refit(work: Work, out: Path) -> list[float]:
+    """Move the student in `out` so that, reading articles as branches do, it is where it was reading them plainly."""
+    from distill.merge import save
+    from distill.repair import repair
+
+    packs = work.packs("train", limit=work.recipe.packing.refit, layout=work.recipe.layout)
+    student = work.load(out)
+    layers = len(student.model.layers)
+    tokens = sum(len(pack.tokens) for pack in packs) * layers
+    with bar("refitting to read compiled articles", tokens, unit="tokens × layers") as advance:
+        errors = repair(student, student, range(layers), packs, advance=advance)
+    # Beside what it was read from, which may be mapped still, and then in its place.
+    with tempfile.TemporaryDirectory(dir=out) as fresh:
+        save(student, out, Path(fresh))
+        for path in Path(fresh).iterdir():
+            path.replace(out / path.name)
+    return [round(value, 4) for value in errors]
 
 
 TRAINING = {"corrected": correct_teacher, "student": distil_student, "merged": tune_student}

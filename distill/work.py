@@ -67,6 +67,8 @@ class Work:
     """A teacher with other tokens than the student, which then is the base: its replies are learned as text."""
     launcher: str = ""
     """A command that starts the processes which train; none = this one does."""
+    shard: bool = False
+    """Whether they share the student out among them, instead of each holding it."""
     given_scratch: Path | None = None
     """In such a process: where the build that waits keeps the checkpoints."""
 
@@ -74,6 +76,11 @@ class Work:
     def teaches_as_gguf(self) -> bool:
         """Whether the teacher is read by llama.cpp: a GGUF whose student is a checkpoint of its own."""
         return self.student is not None and self.base.gguf is not None
+
+    @property
+    def refits(self) -> bool:
+        """Whether the finished student is refitted to read compiled articles."""
+        return bool(self.recipe.packing.refit) and self.recipe.layout != "exact"
 
     @property
     def released(self) -> Base:

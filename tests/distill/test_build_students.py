@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from distill import speakers
 from distill.build import open_build
@@ -56,12 +58,32 @@ def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
     assert all(row.pack.articles for row in rows)
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "parallel"
     mixed = recipe.packing.model_copy(update={"layout": "mixed"})
-    assert run(packing=mixed, teacher=None) == ["prompt", "student", "merged"]  # nothing is captured again
+    assert run(packing=mixed, teacher=None) == ["prompt", "pruned", "student", "merged"]  # no capture again
     read.clear()
     run(packing=mixed, prompt=Prompt(articles=2, layout="sequential"), capture=Capture(packs=2, k=8, layout="packing"))
     assert read["distill"] == {"exact", "parallel"}  # two packs take two turns
     assert {row.pack.layout for row in read_capture(work / "capture" / "capture.parquet")} == {"exact", "parallel"}
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "sequential"
+
+
+def test_a_student_that_learned_plainly_is_refitted_to_read_compiled_articles(
+    run: Callable[..., list[str]], work: Path, recipe: Recipe
+) -> None:
+    prompt, refit = Prompt(articles=2, layout="sequential"), recipe.packing.model_copy(update={"refit": 3})
+    run(teacher=None)
+    plain = load_file(work / "merged" / "model.safetensors")
+    names = {path.name for path in (work / "merged").iterdir()}
+    assert run(teacher=None, packing=refit) == []  # branches read plainly: nothing to refit
+    assert run(teacher=None, prompt=prompt, packing=refit)[-1] == "merged"
+    figures = read_manifest(work / "merged").figures
+    assert len(figures["refitted"]) == json.loads((work / "merged" / "config.json").read_text())["num_hidden_layers"]
+    assert figures["held_out"]["kl"] < 0.1
+    moved = load_file(work / "merged" / "model.safetensors")
+    changed = {name for name in plain if not torch.equal(plain[name], moved[name])}
+    assert changed
+    assert all(name.endswith(("o_proj.weight", "down_proj.weight")) for name in changed)
+    assert {path.name for path in (work / "merged").iterdir()} == names
+    assert (work / "student").is_dir()
 
 
 def test_general_conversations_are_replayed_in_both_languages_and_a_context_grows(
