@@ -115,6 +115,9 @@ def build(
     launcher: Annotated[
         str, typer.Option(help='Command that starts the processes which train: "torchrun --nproc-per-node 4".')
     ] = "",
+    shard: Annotated[
+        bool, typer.Option("--shard", help="They share the student out among them (FSDP): for one too large for each.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and its files, then stop.")] = False,
     sample: Annotated[
         int, typer.Option(min=0, help="With --dry-run: capture so many records and predict hours and disk of all.")
@@ -143,7 +146,7 @@ def build(
         typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
         return
     with hold(folder, "build"):
-        figures = run_chain(loaded, folder, base=base, from_stage=from_stage, launcher=launcher)
+        figures = run_chain(loaded, folder, base=base, from_stage=from_stage, launcher=launcher, shard=shard)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
     else:
@@ -160,7 +163,7 @@ def predict_capture(loaded: Recipe, folder: Path, *, base: str | None, records: 
 
 
 def run_chain(
-    loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None, launcher: str = ""
+    loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None, launcher: str = "", shard: bool = False
 ) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
     from distill.build import open_build
@@ -177,7 +180,7 @@ def run_chain(
     if from_stage is not None and from_stage not in (*STAGES, *later):
         raise UsageError(f"no stage '{from_stage}'", where="--from", hint=f"one of {', '.join((*STAGES, *later))}")
     forced = from_stage if from_stage in STAGES else None
-    chain = open_build(loaded, folder, base=base, force_from=forced, launcher=launcher)
+    chain = open_build(loaded, folder, base=base, force_from=forced, launcher=launcher, shard=shard)
     embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
     stages = chain.run(write_gguf)
     learns = chain.recipe.student.learns

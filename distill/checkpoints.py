@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from distill.processes import leads
+from distill.shards import plain, put
 from runtime.errors import IntegrityError
 from runtime.files import full_disk_is_an_error
 
@@ -42,26 +44,30 @@ def room_on_disk(path: Path) -> Iterator[None]:
 
 
 def save_learned(model: Any, folder: Path) -> None:
-    """Write the model's trainable weights."""
+    """Write the model's trainable weights; where they are shared out, all processes call it and one writes."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: weight.detach().contiguous() for name, weight in model.named_parameters() if weight.requires_grad}
-    save_file(weights, folder / LEARNED)
+    weights = {}
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            whole = plain(weight)
+            if leads():
+                weights[name] = whole.cpu().contiguous()
+    if leads():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / LEARNED)
 
 
 def load_learned(model: Any, folder: Path) -> None:
     """Read them back into the model; `IntegrityError` when they are another model's."""
-    import torch
     from safetensors.torch import load_file
 
     weights = load_file(folder / LEARNED)
     own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if {name: weight.shape for name, weight in own.items()} != {name: weight.shape for name, weight in weights.items()}:
         raise IntegrityError("a checkpoint of another model", where=str(folder), hint="delete it and train again")
-    with torch.no_grad():
-        for name, weight in own.items():
-            weight.copy_(weights[name])
+    for name, weight in own.items():
+        put(weight, weights[name])
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.processes import leads
+from distill.processes import SHARD, leads
 from runtime import errors
 from runtime.errors import EdgedeskError, MissingError, ModelError
 
@@ -44,7 +44,8 @@ def launch(work: Work, name: str, inputs: Mapping[str, Any], out: Path, scratch:
     with tempfile.TemporaryDirectory(prefix=".job-", dir=work.folder) as folder:
         job, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
         write_job(job, work, name, inputs, out, scratch)
-        code = _run([program, *command[1:], "-m", "distill.launch", str(job)])
+        shard = {SHARD: "1"} if work.shard else {}
+        code = _run([program, *command[1:], "-m", "distill.launch", str(job)], shard)
         told = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
     if "figures" in told and code == 0:
         return dict(told["figures"])
@@ -58,9 +59,9 @@ def launch(work: Work, name: str, inputs: Mapping[str, Any], out: Path, scratch:
     )
 
 
-def _run(command: list[str]) -> int:
+def _run(command: list[str], more: Mapping[str, str]) -> int:
     here = str(Path(__file__).parents[1])
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
+    found = {**os.environ, **more, "PYTHONPATH": os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))}
     # Stdout is data; a launcher writes where it likes.
     with subprocess.Popen(command, stdout=sys.stderr, env=found) as process:
         try:

@@ -5,11 +5,17 @@ torchrun and accelerate number their processes by environment variables; alone, 
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from runtime import progress
+
+LET_GO_S = 0.5
+SHARD = "EDGEDESK_SHARD"
+"""Set for processes that share the student out among them."""
 
 
 def count() -> int:
@@ -22,12 +28,21 @@ def leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def shard() -> bool:
+    """Whether each of them holds a share of the student only (`distill.shards`)."""
+    return count() > 1 and bool(os.environ.get(SHARD))
+
+
 def part() -> None:
     """Leave the others once all are done: whoever ends while another still listens makes that one abort."""
     import torch.distributed as group
 
     if count() > 1 and group.is_initialized():
+        gc.collect()
         group.barrier()
+        # The thread that met the others lets go of tensors afterwards and needs the interpreter for it; taking the
+        # group down waits for that thread and holds the interpreter. Both waiting for each other was seen.
+        time.sleep(LET_GO_S)
         group.destroy_process_group()
 
 

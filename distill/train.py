@@ -22,6 +22,7 @@ from distill.device import autocast, memory_is_an_error
 from distill.losses import LOSSES
 from distill.packs import Pack
 from distill.reading import chunks, forward, target_states
+from distill.shards import core, gather, load_optimizer, save_optimizer, share_out
 from runtime.errors import ModelError, UsageError
 
 
@@ -159,9 +160,9 @@ def distill(
     if not settings.rank:
         return _run(student, list(captured), loss, settings, scratch, advance)
     wrapped = _adapters(student, settings)
-    core = wrapped.get_base_model()
-    figures = _run(wrapped, list(captured), lambda _, row: loss(core, row), settings, scratch, advance)
-    wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
+    figures = _run(wrapped, list(captured), lambda model, row: loss(core(model), row), settings, scratch, advance)
+    if processes.leads():
+        wrapped.merge_and_unload(safe_merge=True)  # into `student`, whose layers the adapters sit in
     return figures
 
 
@@ -172,12 +173,11 @@ def tune(
     import torch
 
     wrapped = _adapters(student, settings)
-    core = wrapped.get_base_model()
 
-    def loss(_model: Any, pack: Pack) -> torch.Tensor:
-        index = pack.reply_targets()
+    def loss(model: Any, pack: Pack) -> torch.Tensor:
+        student, index = core(model), pack.reply_targets()
         logits = torch.cat(
-            [core.lm_head(states)[: len(index) - start].float() for start, states in target_states(core, pack)]
+            [student.lm_head(states)[: len(index) - start].float() for start, states in target_states(student, pack)]
         )
         words = torch.tensor(pack.tokens)[torch.tensor(index) + 1].to(logits.device)
         return torch.nn.functional.cross_entropy(logits, words)
@@ -220,12 +220,13 @@ def _run(
     """
     import torch
     from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainingArguments
+    from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
         raise UsageError(
-            "weights that are shared out over processes (FSDP) cannot be put together again here",
+            "accelerate's own sharding knows nothing of packs",
             where="--launcher",
-            hint='each process holds the student: with too little memory set a rank and frozen = "bf16"',
+            hint="start the processes plainly (torchrun, or accelerate without FSDP), and add --shard",
         )
     held_back = rows[len(rows) - settings.validation :]
     taught = rows[: len(rows) - settings.validation]
@@ -236,13 +237,16 @@ def _run(
             hint="hold back fewer, or bring more packs",
         )
     losses: list[float] = []
+    shares = processes.shard()
 
     class Lesson(torch.nn.Module):
         """Model and loss as one module: what wraps a model for several processes sees only its `forward`."""
 
-        def __init__(self) -> None:
+        _is_accelerate_prepared = shares  # otherwise every process would be taken for one that holds the whole
+
+        def __init__(self, student: Any) -> None:
             super().__init__()
-            self.student = model
+            self.student = student
 
         def forward(self, row: Any) -> torch.Tensor:
             # Only `model(...)` would be run in bf16 by the trainer; the loss calls the parts of the model itself.
@@ -271,9 +275,9 @@ def _run(
                 return self.compute_loss(model, inputs).detach(), None, None
 
         # A checkpoint holds what learns and nothing else: no frozen weights, no pickle, no tied tensor twice.
-        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
-            del state_dict
-            save_learned(model, Path(output_dir or self.args.output_dir))
+        def save_model(self, output_dir: Any = None, _internal_call: bool = False) -> None:
+            if shares or self.args.should_save:
+                save_learned(self.model.student, Path(output_dir or self.args.output_dir))
 
         def _load_from_checkpoint(self, resume_from_checkpoint: Any, model: Any = None) -> None:
             del model
@@ -282,6 +286,22 @@ def _run(
         def _rotate_checkpoints(self, use_mtime: bool = False, output_dir: str | None = None) -> None:
             del use_mtime  # by their steps: two checkpoints may be written within a second
             super()._rotate_checkpoints(use_mtime=False, output_dir=output_dir)
+
+        # What each process has of a shared optimizer is no use to the next run, which may have other processes.
+        def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+            if not shares:
+                super()._save_optimizer_and_scheduler(output_dir)
+                return
+            save_optimizer(self.model, self.optimizer.optimizer, Path(output_dir) / OPTIMIZER_NAME)
+            if self.args.should_save:
+                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            if shares and checkpoint is not None:
+                load_optimizer(self.model, self.optimizer.optimizer, Path(checkpoint) / OPTIMIZER_NAME)
+                self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+            else:
+                super()._load_optimizer_and_scheduler(checkpoint)
 
         def _load_best_model(self) -> None:
             load_learned(self.model.student, Path(self.state.best_model_checkpoint))
@@ -317,8 +337,10 @@ def _run(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
+    assert arguments.device is not None  # asking for it brings the processes together
+    lesson = share_out(model, Lesson) if shares else Lesson(model)
     trainer = PackTrainer(
-        model=Lesson(),
+        model=lesson,
         args=arguments,
         train_dataset=taught,
         eval_dataset=held_back or None,
@@ -332,16 +354,21 @@ def _run(
         _memory(max(len((row.pack if isinstance(row, Captured) else row).tokens) for row in taught)),
     ):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+    if shares:
+        gather(lesson.student, model)
+    state = trainer.state
+    # Whatever still holds the group of processes would take it down later, at a time of its own.
+    del trainer, lesson
     processes.part()
     quarter = max(1, len(losses) // 4)
     figures = {
-        "steps": trainer.state.global_step,
+        "steps": state.global_step,
         "packs": len(losses),
         "loss_first_quarter": round(sum(losses[:quarter]) / quarter, 4),
         "loss_last_quarter": round(sum(losses[-quarter:]) / quarter, 4),
     }
-    if trainer.state.best_metric is not None:
-        figures["validation_loss"] = round(float(trainer.state.best_metric), 4)
+    if state.best_metric is not None:
+        figures["validation_loss"] = round(float(state.best_metric), 4)
     return figures
 
 

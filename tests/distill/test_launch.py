@@ -27,9 +27,9 @@ from tests.distill.company import leftovers
 def launched(recipe: Recipe, built: Path, tiny_llama: Path) -> Callable[..., dict[str, Manifest]]:
     """`launched(launcher, from_stage, **changes of the recipe)` builds on from there; returns the manifests."""
 
-    def build(launcher: str, from_stage: str = "merged", **changes: Any) -> dict[str, Manifest]:
+    def build(launcher: str, from_stage: str = "merged", shard: bool = False, **changes: Any) -> dict[str, Manifest]:
         made = recipe.model_copy(update=changes)
-        chain = open_build(made, built, base=str(tiny_llama), force_from=from_stage, launcher=launcher)
+        chain = open_build(made, built, base=str(tiny_llama), force_from=from_stage, launcher=launcher, shard=shard)
         return chain.run(write_gguf)
 
     return build
@@ -79,27 +79,30 @@ def test_ctrl_c_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(subprocess.Popen, "wait", wait)
     with pytest.raises(KeyboardInterrupt):
-        module._run(["sleep", "60"])
+        module._run(["sleep", "60"], {})
     assert waited[0].returncode == -signal.SIGTERM
 
 
-def test_weights_shared_out_over_processes_are_refused(
-    run: Callable[..., list[str]], built: Path, monkeypatch: pytest.MonkeyPatch
+def test_sharing_out_is_done_here_and_among_several(
+    run: Callable[..., list[str]], launched: Callable[..., dict[str, Manifest]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert built.is_dir()
+    with pytest.raises(UsageError, match="nobody to share with") as error:
+        launched("", shard=True)
+    assert error.value.where == "--shard"
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UsageError, match="FSDP") as error:
+    with pytest.raises(UsageError, match="sharding") as error:
         run(force_from="merged")
-    assert "bf16" in error.value.hint
+    assert "--shard" in error.value.hint
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True])
 def test_two_processes_of_torchrun_build_the_student_that_one_does(
-    launched: Callable[..., dict[str, Manifest]], built: Path, tmp_path: Path
+    launched: Callable[..., dict[str, Manifest]], built: Path, tmp_path: Path, shard: bool
 ) -> None:
-    """Their loss and their weights are those of one process that adds up two packs, within 1e-4."""
+    """Their loss and their weights are those of one process that adds up two packs, within 1e-4; shared out, too."""
     kd, lora = DistillSettings(precision="f32", warmup=0, epochs=2), Tuning(packs=2, rank=2, precision="f32", warmup=0)
-    two = launched("torchrun --standalone --nproc-per-node 2", "student", kd=kd, lora=lora)
+    two = launched("torchrun --standalone --nproc-per-node 2", "student", shard=shard, kd=kd, lora=lora)
     for name in ("student", "merged"):
         (built / name).rename(tmp_path / name)
     alone = {"accumulate": 2}

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from distill.packs import Pack
+from distill.processes import SHARD
 
 RUN = """
 import os, signal, sys
@@ -41,7 +42,14 @@ if os.environ.get("RANK", "0") == "0":
 
 
 def run(
-    folder: Path, checkpoint: Path, packs: list[Pack], settings: dict[str, Any], *, kill: int = 0, processes: int = 1
+    folder: Path,
+    checkpoint: Path,
+    packs: list[Pack],
+    settings: dict[str, Any],
+    *,
+    kill: int = 0,
+    processes: int = 1,
+    shard: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     folder.mkdir(exist_ok=True)
     script = folder.parent / "run.py"
@@ -54,7 +62,7 @@ def run(
         [sys.executable, *words],
         text=True,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **({SHARD: "1"} if shard else {})},
     )
 
 
@@ -87,3 +95,22 @@ def test_two_processes_learn_what_one_does(tiny_llama: Path, packs: list[Pack], 
     left, right = (load_file(tmp_path / name / "end.safetensors") for name in ("one", "two"))
     assert left.keys() == right.keys()
     assert max(float((left[name] - right[name]).abs().max()) for name in left) < 1e-4
+
+
+@pytest.mark.slow
+def test_processes_that_share_the_student_go_on_after_kill_9_and_end_the_same(
+    tiny_llama: Path, packs: list[Pack], tmp_path: Path
+) -> None:
+    """With the best checkpoint loaded at the end: weights and the optimizer's state are put together, and dealt out."""
+    settings = {"rank": 2, "precision": "f32", "epochs": 3.0, "warmup": 0.0, "checkpoint_every": 1, "validation": 1}
+    killed = run(tmp_path / "killed", tiny_llama, packs, settings, kill=3, processes=2, shard=True)
+    assert killed.returncode != 0
+    assert not (tmp_path / "killed" / "end.safetensors").is_file()
+    assert list((tmp_path / "killed").glob("checkpoint-*/learned.safetensors"))
+    seen = run(tmp_path / "killed", tiny_llama, packs, settings, processes=2, shard=True)
+    assert seen.returncode == 0, seen.stderr
+    whole = run(tmp_path / "whole", tiny_llama, packs, settings, processes=2)
+    assert whole.returncode == 0, whole.stderr
+    one, other = (load_file(tmp_path / name / "end.safetensors") for name in ("killed", "whole"))
+    assert one.keys() == other.keys()
+    assert max(float((one[name] - other[name]).abs().max()) for name in one) < 1e-4
