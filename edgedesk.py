@@ -206,6 +206,7 @@ def run_chain(
         untuned=untuned,
         asked=loaded.evaluate.questions,
         layout_keeps=loaded.evaluate.layout_keeps,
+        facts_read=stages["merged"].figures.get("facts_read", (0.0, 0.0)),
     )
     again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later
     result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again, train_heads=train_heads)

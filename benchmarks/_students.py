@@ -1,25 +1,19 @@
 """What the benchmarks of distillation share: the sections a question is shown, checkpoints as GGUF, answers by models.
 
 Questions are asked through the engine with the section that answers among two others, so that what is measured is the
-model and not retrieval. A small model finds few facts of its own, so that answers tell little from a hundred questions;
-`read_replies` asks the same of every word of a held-out reply, given the words before it. Knows nothing of what is
-claimed.
+model and not retrieval. Knows nothing of what is claimed.
 """
 
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill.build import Build, open_build
 from distill.corpus import neighbour_finder
-from distill.device import autocast
-from distill.packs import Pack
-from distill.reading import target_states
+from distill.forced import FIGURE
 from distill.recipe import load_recipe
 from quantize.gguf_writer import write_gguf
 from runtime.answer_eval import answer_questions, load_questions, sample
@@ -29,14 +23,11 @@ from runtime.progress import bar
 from runtime.prompt import PromptSpec
 from runtime.record import Question, Record
 from runtime.retrieval import Hit
-from runtime.tokenizer import JsonTokenizer
 
 ROOT = Path(__file__).parents[1]
 BESIDE = 2
 """Sections shown beside the one that answers."""
 RESAMPLES = 2000
-FIGURE = re.compile(r"\d+(?:[.,:]\d+)*")
-"""Prices, times, days, measures."""
 
 
 class Shown:
@@ -67,8 +58,14 @@ class Shown:
 
 
 def open_chain(recipe: Path, work: Path, packs: int | None = None) -> Build:
-    """A recipe's stages in a work folder, its student distilled on so many packs instead of the recipe's."""
+    """A recipe's stages in a work folder, its student distilled on so many packs instead of the recipe's.
+
+    It reads plainly, whatever the recipe says: what compiled articles cost is a question of its own.
+    """
     loaded = load_recipe(recipe)
+    packing = loaded.packing.model_copy(update={"layout": "exact", "refit": 0})
+    prompt = loaded.prompt.model_copy(update={"layout": None})
+    loaded = loaded.model_copy(update={"packing": packing, "prompt": prompt})
     if packs is not None:
         loaded = loaded.model_copy(update={"capture": loaded.capture.model_copy(update={"packs": packs})})
     return open_build(loaded, work)
@@ -100,62 +97,6 @@ def records_as_questions(records: Sequence[Record], sections: Mapping[str, Secti
                 facts=tuple((figure,) for figure in found),
             )
     return sample(list(out.values()), count)
-
-
-@dataclass(frozen=True)
-class Read:
-    """What a model makes of held-out replies, given each of their words but the next."""
-
-    surprise: Any
-    """float [record]: nats of each reply, end mark included."""
-    tokens: Any
-    """int [record]: its tokens."""
-    facts: Any
-    """float [fact]: 1 where each of its tokens is the likeliest; figures that stand in the articles too."""
-
-    @property
-    def nats(self) -> float:
-        """Mean surprise a token."""
-        return float(self.surprise.sum() / self.tokens.sum())
-
-
-def read_replies(model: Any, packs: Sequence[Pack], tokenizer: JsonTokenizer) -> Read:
-    """Read packs of held-out records, their articles as they are laid out."""
-    import numpy as np
-    import torch
-
-    surprise, tokens, facts = [], [], []
-    for pack in packs:
-        index = torch.tensor(pack.reply_targets())
-        words = torch.tensor(pack.tokens)[index + 1]
-        cost, right = torch.zeros(len(index)), torch.zeros(len(index), dtype=torch.bool)
-        with torch.no_grad(), autocast("auto"):
-            for start, states in target_states(model.eval(), pack):
-                logits = model.lm_head(states)[: len(index) - start].float()
-                place = slice(start, start + len(logits))
-                cost[place] = torch.nn.functional.cross_entropy(logits, words[place], reduction="none")
-                right[place] = logits.argmax(-1) == words[place]
-        known = set(FIGURE.findall(tokenizer.decode(pack.tokens[: pack.prefix])))
-        begin = 0
-        for _, reply, end in pack.branches:
-            own = slice(begin, begin := begin + end - reply)
-            surprise.append(float(cost[own].sum()))
-            tokens.append(end - reply)
-            spans = figures_in(pack.tokens[reply:end], tokenizer, known)
-            facts += [float(right[own][first:last].all()) for first, last in spans]
-    return Read(np.array(surprise), np.array(tokens), np.array(facts))
-
-
-def figures_in(ids: Sequence[int], tokenizer: JsonTokenizer, known: set[str]) -> list[tuple[int, int]]:
-    """Token ranges of the figures in a text that are among those known."""
-    ends = [len(tokenizer.decode(ids[: count + 1])) for count in range(len(ids))]
-    out = []
-    for found in FIGURE.finditer(tokenizer.decode(ids)):
-        if found[0] in known:
-            first = next(place for place, end in enumerate(ends) if end > found.start())
-            last = next(place for place, end in enumerate(ends) if end >= found.end())
-            out.append((first, last + 1))
-    return out
 
 
 def ask(

@@ -39,7 +39,6 @@ from _students import (
     interval,
     open_chain,
     questions_for,
-    read_replies,
     records_as_questions,
     resampled,
 )
@@ -49,6 +48,7 @@ from distill.capture import Captured
 from distill.compare import compare
 from distill.corpus import read_split, sections_by_ref
 from distill.device import offline
+from distill.forced import read_replies
 from distill.merge import merge
 from distill.packs import Pack
 from distill.prune import drop_layers

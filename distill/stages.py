@@ -19,6 +19,7 @@ from distill.recipe import Tuning
 from distill.tokenizer import chat_pieces
 from distill.work import SAMPLED, TEACHER_GGUF, Work, WriteGguf
 from runtime.articles import load_articles
+from runtime.engine.parts import Layout
 from runtime.errors import ModelError
 from runtime.files import write_atomic
 from runtime.parity import parity_strings, prove_parity
@@ -224,19 +225,25 @@ def correct_teacher(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[st
 def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The student, or the base where there is none, tuned on the support records."""
     from distill.compare import compare
+    from distill.forced import read_replies
 
     distilled = work.folder / ("student" if work.recipe.polish is None else "polished")
     source = distilled if work.recipe.student.learns else work.base.checkpoint
     figures = tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
-    if leads() and work.refits:
-        figures["refitted"] = _refit(work, out)
-    teacher = work.folder / "capture" / HELD_OUT
-    if not leads() or not inputs.get("student") or not teacher.is_file():
+    if not leads():
         return figures
-    # Replies lead a student away from its teacher again; how far, a release should know.
-    after = compare(work.load(out), work.held_out(work.recipe.layout), teacher)
-    say(f"tuned student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
-    return {**figures, "held_out": after}
+    if work.refits:
+        figures["refitted"] = _refit(work, out)
+    layout, teacher, student = work.recipe.layout, work.folder / "capture" / HELD_OUT, work.load(out)
+    if inputs.get("student") and teacher.is_file():
+        # Replies lead a student away from its teacher again; how far, a release should know.
+        after = figures["held_out"] = compare(student, work.held_out(layout), teacher)
+        say(f"tuned student vs teacher on held-out replies: KL {after['kl']}, top-1 {after['top1']}")
+    if layout != "exact":
+        reads: tuple[Layout, Layout] = (layout, "exact")
+        rows = [read_replies(student, work.held_out(read), work.tokenizer).facts for read in reads]
+        figures["facts_read"] = [float(row.sum()) for row in rows]
+    return figures
 
 
 def _refit(work: Work, out: Path) -> list[float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.answer_eval import answer_questions, load_questions, sample
-from runtime.answer_figures import Answered, evaluation, summary
+from runtime.answer_figures import Answered, evaluation
 from runtime.answer_report import render
 from runtime.articles import load_articles
 from runtime.asked import Asked
@@ -45,6 +45,7 @@ def measure_answers(
     plainly: Sequence[str],
     default: str,
     layout_keeps: float,
+    facts_read: tuple[float, float],
     policies: Mapping[str, Policy],
     heads: Mapping[str, Any],
     title: str,
@@ -57,6 +58,7 @@ def measure_answers(
     "heads": as given}; the first two are empty without questions. Models named in `plainly`, which never learned
     another layout, read articles `exact`, all others as `spec` says, and the model `default` both ways: prompt.json
     names the layout in which it keeps `layout_keeps` of those facts, and the row `default` is the one of that layout.
+    `facts_read` are more facts, told in the layout of `spec` and plainly, as whoever made the checkpoint counted them.
     """
     loaded = load_articles(articles)
     languages = sorted({article.lang for article in loaded})
@@ -84,7 +86,7 @@ def measure_answers(
         for name in models if chosen else ():
             answers[name] = ask(name, plain if name in plainly else spec)
         beside = ask(default, plain) if chosen and spec.layout != EXACT else None
-    layout = choose_layout(spec.layout, answers.get(default, ()), beside, layout_keeps)
+    layout = choose_layout(spec.layout, answers.get(default, ()), beside or (), layout_keeps, facts_read)
     if beside is not None:
         if layout["used"] == EXACT:
             answers[default], beside = beside, answers[default]
@@ -98,9 +100,20 @@ def measure_answers(
 
 
 def choose_layout(
-    wanted: str, composed: Sequence[Answered], exact: Sequence[Answered] | None, keeps: float
+    wanted: str,
+    composed: Sequence[Answered],
+    exact: Sequence[Answered],
+    keeps: float,
+    read: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Any]:
-    """{"wanted", "kept": facts found over those found `exact`, "used"} (pure); what was not measured is not used."""
-    ours, plain = (summary(answers)["facts_written"] if answers else None for answers in (composed, exact))
-    kept = round(ours / plain, 4) if ours is not None and plain else None
+    """{"wanted", "kept": facts found over those found `exact`, "used"} (pure); what was not measured is not used.
+
+    Facts in what the model wrote, and those of held-out replies that it would have written (`read`: composed, exact).
+    """
+
+    def written(answers: Sequence[Answered]) -> float:
+        return sum((row.written_facts or 0.0) * len(row.question.facts) for row in answers)
+
+    ours, plain = written(composed) + read[0], written(exact) + read[1]
+    kept = round(ours / plain, 4) if plain else None
     return {"wanted": wanted, "kept": kept, "used": wanted if kept is not None and kept >= keeps else EXACT}

@@ -80,6 +80,8 @@ class QuantizeSettings(BaseModel):
     """Questions each file answers in the build."""
     layout_keeps: float = Field(default=0.98, ge=0)
     """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
+    facts_read: tuple[float, float] = (0.0, 0.0)
+    """Facts of held-out replies that the checkpoint tells word by word, reading in that layout and `exact`."""
     threads: int = Field(default=2, ge=1)
 
 
@@ -279,6 +281,7 @@ def _answers(
             heads=heads,
             default=settings.default,
             layout_keeps=settings.layout_keeps,
+            facts_read=settings.facts_read,
             policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
             title=f"{settings.name} {settings.version}",
             out=folder,
@@ -295,7 +298,7 @@ def _answers(
         "prompt": sha256_file(work / "prompt" / "prompt.json"),
         "policies": [sha256_file(path) for path in policies],
         "title": [settings.name, settings.version],
-        "layout": [settings.default, settings.layout_keeps],
+        "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
         "heads": heads,
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures

@@ -78,6 +78,7 @@ def test_a_student_that_learned_plainly_is_refitted_to_read_compiled_articles(
     figures = read_manifest(work / "merged").figures
     assert len(figures["refitted"]) == json.loads((work / "merged" / "config.json").read_text())["num_hidden_layers"]
     assert figures["held_out"]["kl"] < 0.1
+    assert len(figures["facts_read"]) == 2
     moved = load_file(work / "merged" / "model.safetensors")
     changed = {name for name in plain if not torch.equal(plain[name], moved[name])}
     assert changed

@@ -25,11 +25,30 @@ def answers(*facts: float) -> list[Answered]:
         pytest.param(answers(1, 0.9), answers(1, 1), 0.95, "exact", id="loses too much"),
         pytest.param(answers(1, 1), answers(1, 0), 2.0, "parallel", id="finds more"),
         pytest.param(answers(1, 1), answers(0, 0), None, "exact", id="nothing to keep"),
-        pytest.param((), None, None, "exact", id="not measured"),
+        pytest.param((), (), None, "exact", id="not measured"),
     ],
 )
 def test_a_compiled_layout_is_used_where_it_keeps_the_facts(
-    composed: Sequence[Answered], exact: Sequence[Answered] | None, kept: float | None, used: str
+    composed: Sequence[Answered], exact: Sequence[Answered], kept: float | None, used: str
 ) -> None:
     found = choose_layout("parallel", composed, exact, 0.98)
     assert found == {"wanted": "parallel", "kept": kept, "used": used}
+
+
+@pytest.mark.parametrize(
+    ("composed", "read", "kept", "used"),
+    [
+        pytest.param(answers(1, 0), (97.0, 98.0), 0.98, "sequential", id="one lost of a hundred each way"),
+        pytest.param(answers(1, 0), (96.0, 98.0), 0.97, "exact", id="two of held-out replies"),
+        pytest.param((), (99.0, 100.0), 0.99, "sequential", id="nothing was asked"),
+    ],
+)
+def test_facts_of_held_out_replies_count_beside_those_of_answers(
+    composed: Sequence[Answered], read: tuple[float, float], kept: float, used: str
+) -> None:
+    exact = answers(1, 1) if composed else ()
+    assert choose_layout("sequential", composed, exact, 0.98, read) == {
+        "wanted": "sequential",
+        "kept": kept,
+        "used": used,
+    }
