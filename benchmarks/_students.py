@@ -63,7 +63,7 @@ def open_chain(recipe: Path, work: Path, packs: int | None = None) -> Build:
     It reads plainly, whatever the recipe says: what compiled articles cost is a question of its own.
     """
     loaded = load_recipe(recipe)
-    packing = loaded.packing.model_copy(update={"layout": "exact", "refit": 0})
+    packing = loaded.packing.model_copy(update={"layout": "exact"})
     prompt = loaded.prompt.model_copy(update={"layout": None})
     loaded = loaded.model_copy(update={"packing": packing, "prompt": prompt})
     if packs is not None:

@@ -1,24 +1,20 @@
-"""Claim: taught to read compiled articles, a student keeps 98 % of the facts that it finds reading plainly.
+"""Claim: trained for compiled articles, a student keeps 98 % of the facts that plain reading finds.
 
-Students of the demo's kind, all of the same packs and steps:
-
-    plain       trained reading `exact`
-    trained     in a layout of compiled articles: refitted behind pruning, distilled and tuned to say in it what a
-                teacher says that reads plainly
-    refitted    the plain one, moved in closed form to say in the layout what it says reading plainly
-
-They answer held-out records through the engine, greedily, the section that answers among two others: drawn from all
-articles ("random"), and those most like it ("same topic", which is what retrieval shows). Kept are the facts (figures
-of the gold reply) found in the layout over those the plain one finds read `exact`; intervals are paired bootstraps over
-questions. Beside it, with less noise, on all held-out replies: nats a token, and the share of their facts of which each
-token is the likeliest, given the reply so far. The bar is of the refitted, which is how recipes/demo.toml does it.
+Two students of the demo's kind, made of the same packs with equal steps: `plain` learned reading `exact`, `trained` in
+a layout of compiled articles: refitted behind pruning, distilled and tuned to say in it what a teacher says that reads
+plainly. Both answer held-out records through the engine, greedily, the section that answers among two others: drawn
+from all articles ("random"), and those most like it ("same topic", which is what retrieval shows). Kept are the facts
+(figures of the gold reply) found in the layout over those the plain one finds read `exact`; intervals are paired
+bootstraps over questions. Beside it, with less noise, on all held-out replies: nats a token, and the share of their
+facts of which each token is the likeliest, given the reply so far. The bar is of the trained one; what the plain one
+keeps, which is how recipes/demo.toml does it, stands beside.
 
     python benchmarks/compiled_quality.py [--layout sequential|parallel] [--packs 48] [--work FOLDER] [--count 120]
                                           [--json]
 
 `--hand-written` asks the shop's hand-written questions instead, of which so small a student answers few. The work
-folder may be a copy of the demo's, which saves the teacher's correction; the other students are built in folders of
-their own inside. What is made is kept, so that a second run only asks. `--quick` asks 24 questions.
+folder may be a copy of the demo's, which saves the teacher's correction; the trained student is built in a folder of
+its own inside. What is made is kept, so that a second run only asks. `--quick` asks 24 questions.
 """
 
 from __future__ import annotations
@@ -55,36 +51,29 @@ from runtime.prompt import PromptSpec
 
 SHARED = ("articles", "teacher", "records", "corrected", "capture")
 """Stages that no layout changes."""
-REFIT_PACKS = 18
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98), "kept, word by word": Bar(least=0.98)}
 
 
-def build(base: Build, name: str, layout: Layout) -> Path:
-    """A student's merged checkpoint; the stages it has in common with `base` are taken from there."""
-    recipe, folder = base.recipe, base.folder / f"{name}-{layout}"
-    trained = {"layout": layout} if name == "trained" else {"refit": REFIT_PACKS}
-    recipe = recipe.model_copy(
-        update={
-            "packing": recipe.packing.model_copy(update=trained),
-            "prompt": recipe.prompt.model_copy(update={"layout": layout}),
-        }
-    )
+def train(base: Build, layout: Layout) -> Path:
+    """The merged checkpoint of the same recipe in a layout; what no layout changes is taken from `base`."""
+    recipe, folder = base.recipe, base.folder / f"trained-{layout}"
+    packing = recipe.packing.model_copy(update={"layout": layout})
     folder.mkdir(exist_ok=True)
-    for stage in (*SHARED, *(("pruned", "student") if name == "refitted" else ())):
+    for stage in SHARED:
         if not (folder / stage).exists():
             (folder / stage).symlink_to(base.folder / stage)
-    replace(base, recipe=recipe, folder=folder).run(write_gguf)
+    replace(base, recipe=recipe.model_copy(update={"packing": packing}), folder=folder).run(write_gguf)
     return folder / "merged"
 
 
 def work(run: Run) -> None:
-    """Make the other students, read with all, ask all."""
+    """Make the second student, read with both, ask both."""
     options = run.options
     folder: Path = options.work.absolute()
     layout: Layout = options.layout
     chain = open_chain(ROOT / "recipes" / "demo.toml", folder, options.packs)
     chain.run(write_gguf)
-    students = {"plain": folder / "merged"} | {name: build(chain, name, layout) for name in ("trained", "refitted")}
+    students = {"plain": folder / "merged", "trained": train(chain, layout)}
     spec = PromptSpec.model_validate_json(read_text(folder / "prompt" / "prompt.json"))
     sections = sections_by_ref(folder / "articles", "en")
     count = 24 if options.quick else options.count
@@ -138,7 +127,7 @@ def _kept(run: Run, name: str, what: str, ours: Any, plain: Any) -> None:
     ratio = round(float(ours.mean() / max(plain.mean(), 1e-9)), 4)
     drawn, of = resampled(ours, plain)
     low, high = interval(drawn / np.maximum(of, 1e-9))
-    run.figures[f"kept, {what}" if name == "refitted" else f"kept, {what}, {name}"] = ratio
+    run.figures[f"kept, {what}" if name == "trained" else f"kept, {what}, {name}"] = ratio
     run.details[f"kept, {what}, {name}, 95 %"] = [low, high]
     run.row(f"kept, {what}, {name}", f"{ratio:.3f}", f"{low} to {high}")
 

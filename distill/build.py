@@ -66,7 +66,7 @@ class Build(Work):
             # What only branches do with it makes nothing stale: another layout costs no second capture.
             "prompt": digest(self.spec.model_dump(exclude={"layout", "min_agreement"})),
             "teacher": self.base.fingerprint,
-            "packing": recipe.packing.model_dump(exclude={"layout", "refit"}),
+            "packing": recipe.packing.model_dump(exclude={"layout"}),
         }
         layouts = [recipe.packing.layout, recipe.layout, recipe.student.rope_factor]
         if recipe.student.learns:
@@ -117,7 +117,6 @@ class Build(Work):
             "layouts": layouts,
             **({"polished": _made(done["polished"])} if "polished" in done else {}),
             **({"told": _made(done["sampled"])} if self.teller else {}),
-            **({"refit": recipe.packing.refit} if self.refits else {}),
         }
         self._stage(done, "merged", tuned, lambda out: self._trained("merged", tuned, recipe.lora, out))
         return done

@@ -93,8 +93,6 @@ class Packing(_Part):
     """Share of the training packs that are made of `data.replay`, where that is given."""
     layout: Layouts = "exact"
     """How a student reads the articles of a pack: `exact`, or compiled; `mixed` takes all three in turn."""
-    refit: int = Field(default=0, ge=0)
-    """Packs on which the finished student is refitted to say, reading as branches do, what it says reading plainly."""
 
     def limits(self) -> PackLimits:
         """The form `distill.packs` takes."""

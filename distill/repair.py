@@ -74,9 +74,9 @@ def repair(
 ) -> list[float]:
     """Refit `student` in place; `keep` names the teacher's layers its own come from, in order.
 
-    The teacher may be `student` itself with every layer kept: each reads for the teacher before it is moved. Returns
-    the mean relative squared error of the states behind each layer. In f32: normal equations square the condition of
-    the states. `advance` counts tokens times student layers. `UsageError` for a model whose layers are made otherwise.
+    Returns the mean relative squared error of the states behind each layer. In f32: normal equations square the
+    condition of the states. `advance` counts tokens times student layers. `UsageError` for a model whose layers are
+    made otherwise.
     """
     import torch
 

@@ -232,8 +232,6 @@ def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, 
     figures = tune_checkpoint(work, out, "merged", source, work.recipe.lora, inputs)
     if not leads():
         return figures
-    if work.refits:
-        figures["refitted"] = _refit(work, out)
     layout, teacher, student = work.recipe.layout, work.folder / "capture" / HELD_OUT, work.load(out)
     if inputs.get("student") and teacher.is_file():
         # Replies lead a student away from its teacher again; how far, a release should know.
@@ -244,25 +242,6 @@ def tune_student(work: Work, out: Path, inputs: Mapping[str, Any]) -> dict[str, 
         rows = [read_replies(student, work.held_out(read), work.tokenizer).facts for read in reads]
         figures["facts_read"] = [float(row.sum()) for row in rows]
     return figures
-
-
-def _refit(work: Work, out: Path) -> list[float]:
-    """Move the student in `out` so that, reading articles as branches do, it is where it was reading them plainly."""
-    from distill.merge import save
-    from distill.repair import repair
-
-    packs = work.packs("train", limit=work.recipe.packing.refit, layout=work.recipe.layout)
-    student = work.load(out)
-    layers = len(student.model.layers)
-    tokens = sum(len(pack.tokens) for pack in packs) * layers
-    with bar("refitting to read compiled articles", tokens, unit="tokens × layers") as advance:
-        errors = repair(student, student, range(layers), packs, advance=advance)
-    # Beside what it was read from, which may be mapped still, and then in its place.
-    with tempfile.TemporaryDirectory(dir=out) as fresh:
-        save(student, out, Path(fresh))
-        for path in Path(fresh).iterdir():
-            path.replace(out / path.name)
-    return [round(value, 4) for value in errors]
 
 
 TRAINING = {"corrected": correct_teacher, "student": distil_student, "merged": tune_student}

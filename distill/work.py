@@ -78,11 +78,6 @@ class Work:
         return self.student is not None and self.base.gguf is not None
 
     @property
-    def refits(self) -> bool:
-        """Whether the finished student is refitted to read compiled articles."""
-        return bool(self.recipe.packing.refit) and self.recipe.layout != "exact"
-
-    @property
     def released(self) -> Base:
         """What the finished model descends from."""
         return self.student or self.base

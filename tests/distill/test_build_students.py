@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import load_file
 
 from distill import speakers
 from distill.build import open_build
@@ -66,25 +64,17 @@ def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "sequential"
 
 
-def test_a_student_that_learned_plainly_is_refitted_to_read_compiled_articles(
+def test_branches_may_read_otherwise_than_the_student_learned(
     run: Callable[..., list[str]], work: Path, recipe: Recipe
 ) -> None:
-    prompt, refit = Prompt(articles=2, layout="sequential"), recipe.packing.model_copy(update={"refit": 3})
     run(teacher=None)
-    plain = load_file(work / "merged" / "model.safetensors")
-    names = {path.name for path in (work / "merged").iterdir()}
-    assert run(teacher=None, packing=refit) == []  # branches read plainly: nothing to refit
-    assert run(teacher=None, prompt=prompt, packing=refit)[-1] == "merged"
+    assert "facts_read" not in read_manifest(work / "merged").figures
+    assert run(teacher=None, prompt=Prompt(articles=2, layout="sequential")) == ["prompt", "merged"]
     figures = read_manifest(work / "merged").figures
-    assert len(figures["refitted"]) == json.loads((work / "merged" / "config.json").read_text())["num_hidden_layers"]
+    composed, exact = figures["facts_read"]
+    assert composed >= 0
+    assert exact >= 0
     assert figures["held_out"]["kl"] < 0.1
-    assert len(figures["facts_read"]) == 2
-    moved = load_file(work / "merged" / "model.safetensors")
-    changed = {name for name in plain if not torch.equal(plain[name], moved[name])}
-    assert changed
-    assert all(name.endswith(("o_proj.weight", "down_proj.weight")) for name in changed)
-    assert {path.name for path in (work / "merged").iterdir()} == names
-    assert (work / "student").is_dir()
 
 
 def test_general_conversations_are_replayed_in_both_languages_and_a_context_grows(

@@ -81,12 +81,9 @@ def test_a_student_that_reads_compiled_articles_comes_nearer_to_plain_reading(
 ) -> None:
     student, laid_out = open_model(tiny_llama), lay_out(packs, layout)
     before = missed(student, teacher, laid_out)
-    errors = repair(student, student, range(4), laid_out, ridge=0.1)
+    errors = repair(student, teacher, range(4), laid_out, ridge=0.1)
     assert missed(student, teacher, laid_out) < 0.9 * before
     assert 0 < errors[-1] < before
-    apart = open_model(tiny_llama)
-    repair(apart, teacher, range(4), laid_out, ridge=0.1)
-    assert all(torch.equal(one, other) for one, other in zip(student.parameters(), apart.parameters(), strict=True))
 
 
 def test_only_what_layers_write_is_moved_and_the_teacher_not_at_all(
