@@ -274,7 +274,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     rows = [{"head": name, **row} for name, row in figures["heads"].items()]
     table("What the heads tell of held-out questions", rows)
     if (layout := figures["layout"])["wanted"] != "exact":
-        console.print(f"layout: {layout['used']} ({layout['wanted']} keeps {layout['kept']} of the facts found exact)")
+        why = layout.get("reason") or f"{layout['wanted']} keeps {layout['kept']} of the facts found exact"
+        console.print(f"layout: {layout['used']} ({why})")
     console.print(f"bundle: {figures['bundle']}", soft_wrap=True)
 
 

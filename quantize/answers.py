@@ -18,9 +18,10 @@ from runtime.answer_report import render
 from runtime.articles import load_articles
 from runtime.asked import Asked
 from runtime.embedder import Embedder
+from runtime.errors import ModelError
 from runtime.files import write_atomic
 from runtime.policy import Policy
-from runtime.progress import bar
+from runtime.progress import bar, say
 from runtime.prompt import PromptSpec
 from runtime.retrieval import Retriever
 from runtime.retrieval_eval import evaluate, from_questions
@@ -83,10 +84,21 @@ def measure_answers(
                 )
 
         plain = spec.model_copy(update={"layout": EXACT})
+        refused = ""
         for name in models if chosen else ():
-            answers[name] = ask(name, plain if name in plainly else spec)
-        beside = ask(default, plain) if chosen and spec.layout != EXACT else None
+            try:
+                answers[name] = ask(name, plain if name in plainly else spec)
+            except ModelError as error:
+                if name in plainly or spec.layout == EXACT:
+                    raise
+                # What cannot be composed can still be read.
+                say(f"{name}: {error.what}; asked `exact`")
+                refused = error.what if name == default else refused
+                answers[name] = ask(name, plain)
+        beside = ask(default, plain) if chosen and spec.layout != EXACT and not refused else None
     layout = choose_layout(spec.layout, answers.get(default, ()), beside or (), layout_keeps, facts_read)
+    if refused:
+        layout |= {"kept": None, "used": EXACT, "reason": refused}
     if beside is not None:
         if layout["used"] == EXACT:
             answers[default], beside = beside, answers[default]
