@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import edgedesk
 from distill.gate import check_gate
 from distill.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
+from runtime.engine import articles
 from runtime.errors import GateError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +198,25 @@ def test_public_data_goes_through_the_same_chain(
     assert edgedesk_command("install", str(tmp_path / "work" / "bundle"), home=home).returncode == 0
     asked = edgedesk_command("ask", "What happens with a refund?", "--json", home=home)
     assert asked.returncode == 0, asked.stderr
+
+
+def test_a_file_that_cannot_be_composed_is_asked_plainly_and_the_bundle_reads_so(
+    built: tuple[Recipe, Path, dict[str, object]], tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, work, before = built
+
+    def again() -> dict[str, Any]:
+        return edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage="answers")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(articles, "differs", lambda *_: "its memory lies")
+        layout = again()["layout"]
+    assert layout["wanted"] == "sequential"
+    assert layout["used"] == "exact"
+    assert "its memory lies" in layout["reason"]
+    assert "asked `exact`" in capsys.readouterr().err
+    assert json.loads((work / "bundle" / "prompt.json").read_text())["layout"] == "exact"
+    assert again()["layout"] == before["layout"]
 
 
 def test_a_release_below_its_gate_is_stopped_with_the_reasons(built: tuple[Recipe, Path, dict[str, object]]) -> None:
