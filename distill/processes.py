@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 from runtime import progress
 
-LET_GO_S = 0.5
 SHARD = "EDGEDESK_SHARD"
 """Set for processes that share the student out among them."""
+LET_GO_S = 0.5
+"""What a thread of torch's needs to let go of what it passed on, with room to spare."""
 
 
 def count() -> int:

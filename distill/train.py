@@ -337,7 +337,7 @@ def _run(
         remove_unused_columns=False,
         dataloader_pin_memory=False,
     )
-    assert arguments.device is not None  # asking for it brings the processes together
+    _ = arguments.device  # asking for it brings the processes together
     lesson = share_out(model, Lesson) if shares else Lesson(model)
     trainer = PackTrainer(
         model=lesson,
