@@ -80,7 +80,8 @@ demo() {
     setup
     need_machine 4000 5000
     local run=(.venv/bin/python edgedesk.py)
-    export EDGEDESK_HOME="${EDGEDESK_HOME:-$PWD/work/demo-home}"
+    mkdir -p work
+    export EDGEDESK_HOME="${EDGEDESK_HOME:-$(cd work && pwd)/demo-home}"
     "${run[@]}" build recipes/demo.toml
     "${run[@]}" install work/northlight-en/bundle
     local question

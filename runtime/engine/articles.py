@@ -27,9 +27,9 @@ from runtime.engine.sequences import Held
 MOST_DIVERGENCE = 0.01
 """KL divergence, in nats, of composed from plain logits up to which they are the same."""
 MOST_NOISE = 1.5
-"""So many times as far apart as plain readings of a quantized model they may be too, in the median of the probes. Of
-SmolLM2-135M and a 3B shape in 4 and 8 bits composed ones are .6 to 1.0 times as far, with an article one place off 1.5
-to 2.5 times."""
+"""So many times as far apart as plain readings at two places they may be too, in the median of the probes. Of
+SmolLM2-135M and a 3B shape in 4 and 8 bits, articles that were moved are .6 to 1.0 times as far, one place off 1.5 to
+2.5 times."""
 UNREADABLE = 0.5
 """Nats at which plain readings of the same text have nothing in common."""
 PROBES = 5
@@ -276,7 +276,7 @@ def differs(model: Model, layout: Layout) -> str:
 
     One article behind a system text attends to just what it attends to in plain reading, so the logits must be the
     same; and so must they when everything is shifted by some positions, since positions are relative. A quantized
-    model rounds what it reads elsewhere otherwise, though, read plainly too: where the first probe differs, several are
+    model rounds what stands elsewhere otherwise, though, read plainly too: where a shifted probe differs, several are
     held against that. Leaves the memory empty. Needs three sequences.
     """
     moved = 7 if layout == "sequential" else 0
@@ -290,7 +290,7 @@ def differs(model: Model, layout: Layout) -> str:
         differences.append(_divergence(plain, composed))
         if probe == 0 and differences[0] <= MOST_DIVERGENCE:
             return ""
-        noise.append(_divergence(plain, _read_plain(model, probe, moved, apart=True)))
+        noise.append(_divergence(plain, _read_plain(model, probe, moved)))
         model.clear()
     divergence, usual = float(np.median(differences)), float(np.median(noise))
     # Written so that what is no number does not pass.
@@ -313,13 +313,10 @@ def _read(model: Model, tokens: Sequence[int], start: int, sequence: int) -> NDA
     return model.logits(last)
 
 
-def _read_plain(model: Model, number: int, start: int, *, apart: bool = False) -> NDArray[np.float32]:
-    """Logits behind the whole probe from position `start` on; read at once, or `apart` as compiled articles are."""
-    parts = _probe(model, number)
+def _read_plain(model: Model, number: int, start: int) -> NDArray[np.float32]:
+    """Logits behind the whole probe from position `start` on, read in the batches of compiled articles."""
     model.clear()
-    if not apart:
-        return _read(model, [token for part in parts for token in part], start, 0)
-    for part in parts:
+    for part in _probe(model, number):
         logits = _read(model, part, start, 0)
         start += len(part)
     return logits
