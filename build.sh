@@ -115,7 +115,7 @@ wheels() {
     local pin
     pin=$(grep -i '^llama_cpp_python==' requirements.lock)
     say "building $pin for any x86-64 processor"
-    # Every kind of processor's code in a file of its own, beside libllama.so, where runtime/engine/library.py looks.
+    # Every kind of processor's code in a file of its own, beside libllama.so, where runtime/engine/llama/bindings.py looks.
     # No pictures and no sound (LLAVA): a branch has text only.
     CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc)}" \
         CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF \

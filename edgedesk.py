@@ -18,12 +18,12 @@ import typer
 from typer.core import TyperGroup
 
 from runtime import __version__
+from runtime.base.progress import say
 from runtime.errors import EdgedeskError, ExitCode, UsageError
-from runtime.progress import say
 
 if TYPE_CHECKING:
-    from distill.recipe import Recipe
-    from runtime.manifest import Manifest
+    from distill.recipe.recipe import Recipe
+    from runtime.base.manifest import Manifest
 
 
 class Entry(NamedTuple):
@@ -36,22 +36,24 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "build": Entry("edgedesk", "head office: build a bundle from a recipe, every stage that is stale"),
-    "models": Entry("distill.cli_models", "head office: list and fetch base models", whole=True),
-    "data": Entry("distill.cli_data", "head office: prepare records, show what they hold", whole=True),
-    "heads": Entry("distill.cli_heads", "head office: how well intents or emotions of a file are told", whole=True),
-    "quantize": Entry("quantize.cli", "head office: quantize a checkpoint, plan sizes, compare files", whole=True),
-    "evaluate": Entry("runtime.cli_evaluate", "head office: measure retrieval and answers", whole=True),
-    "install": Entry("runtime.cli", "branch: check a bundle and make it the one this branch runs"),
-    "rollback": Entry("runtime.cli", "branch: go back to the generation before"),
-    "generations": Entry("runtime.cli", "branch: list the installed bundles"),
-    "doctor": Entry("runtime.cli", "branch: check this machine, its bundle and its server"),
-    "serve": Entry("runtime.cli", "branch: answer the console and other programs over a socket"),
-    "ask": Entry("runtime.cli", "branch: ask one question and print the answer with its sources"),
-    "agents": Entry("runtime.cli_agents", "branch: who may use the server over TCP", whole=True),
-    "knowledge": Entry("runtime.cli_knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
-    "journal": Entry("runtime.cli_journal", "branch: copy, search and prune the journal", whole=True),
-    "experiment": Entry("runtime.cli_experiment", "branch: try a policy beside the bundle's own", whole=True),
-    "console": Entry("tui.cli", "agent: open the console"),
+    "models": Entry("distill.cli.models", "head office: list and fetch base models", whole=True),
+    "data": Entry("distill.cli.data", "head office: prepare records, show what they hold", whole=True),
+    "heads": Entry(
+        "distill.cli.classifiers", "head office: how well intents or emotions of a file are told", whole=True
+    ),
+    "quantize": Entry("quantize.cli.main", "head office: quantize a checkpoint, plan sizes, compare files", whole=True),
+    "evaluate": Entry("runtime.cli.evaluate", "head office: measure retrieval and answers", whole=True),
+    "install": Entry("runtime.cli.main", "branch: check a bundle and make it the one this branch runs"),
+    "rollback": Entry("runtime.cli.main", "branch: go back to the generation before"),
+    "generations": Entry("runtime.cli.main", "branch: list the installed bundles"),
+    "doctor": Entry("runtime.cli.main", "branch: check this machine, its bundle and its server"),
+    "serve": Entry("runtime.cli.main", "branch: answer the console and other programs over a socket"),
+    "ask": Entry("runtime.cli.main", "branch: ask one question and print the answer with its sources"),
+    "agents": Entry("runtime.cli.agents", "branch: who may use the server over TCP", whole=True),
+    "knowledge": Entry("runtime.cli.knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
+    "journal": Entry("runtime.cli.journal", "branch: copy, search and prune the journal", whole=True),
+    "experiment": Entry("runtime.cli.experiment", "branch: try a policy beside the bundle's own", whole=True),
+    "console": Entry("tui.cli.main", "agent: open the console"),
 }
 
 
@@ -125,11 +127,11 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Build a bundle: records, capture, student, tuning, merge, quantization, measuring, bundle."""
-    from distill.device import offline
+    from distill.compute.device import offline
 
     offline()
-    from distill.gate import check_gate
-    from distill.recipe import load_recipe
+    from distill.recipe.recipe import load_recipe
+    from distill.recipe.release_gate import check_gate
 
     loaded = load_recipe(recipe)
     folder = (work or Path("work") / loaded.name).absolute()
@@ -138,14 +140,14 @@ def build(
     if dry_run and not sample:
         typer.echo(f"{recipe}: {loaded.name} {loaded.version} would be built in {folder}")
         return
-    from runtime.home import hold
+    from runtime.base.home import lock_home
 
     if dry_run:
-        with hold(folder, "build"):
+        with lock_home(folder, "build"):
             figures = predict_capture(loaded, folder, base=base, records=sample)
         typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
         return
-    with hold(folder, "build"):
+    with lock_home(folder, "build"):
         figures = run_chain(loaded, folder, base=base, from_stage=from_stage, launcher=launcher, shard=shard)
     if as_json:
         typer.echo(json.dumps(figures, ensure_ascii=False))
@@ -156,8 +158,8 @@ def build(
 
 def predict_capture(loaded: Recipe, folder: Path, *, base: str | None, records: int) -> dict[str, float]:
     """Hours and disk of the recipe's capture, from a sample."""
-    from distill.build import open_build
-    from quantize.gguf_writer import write_gguf
+    from distill.pipeline.build import open_build
+    from quantize.formats.gguf_writer import write_gguf
 
     return open_build(loaded, folder, base=base).predict(write_gguf, records)
 
@@ -166,14 +168,14 @@ def run_chain(
     loaded: Recipe, folder: Path, *, base: str | None, from_stage: str | None, launcher: str = "", shard: bool = False
 ) -> dict[str, Any]:
     """Distill, then quantize, then measure; returns the figures of every stage."""
-    from distill.build import open_build
-    from distill.corpus import HELD_OUT
-    from distill.heads import train_heads
-    from distill.models import CATALOGUE, fetch
-    from distill.work import STAGES, TEACHER_GGUF
-    from quantize.build import QuantizeSettings, stage_names
-    from quantize.build import build as quantize
-    from quantize.gguf_writer import write_gguf
+    from distill.classifiers.intent_training import train_classifiers
+    from distill.data.dataset import HELD_OUT
+    from distill.models.catalogue import CATALOGUE, fetch_model
+    from distill.pipeline.build import open_build
+    from distill.pipeline.workspace import STAGES, TEACHER_GGUF
+    from quantize.formats.gguf_writer import write_gguf
+    from quantize.pipeline.build import QuantizeSettings, stage_names
+    from quantize.pipeline.build import build as quantize
 
     began = time.monotonic()
     later = stage_names(loaded.quantize.formats, onnx=loaded.quantize.onnx)
@@ -181,7 +183,9 @@ def run_chain(
         raise UsageError(f"no stage '{from_stage}'", where="--from", hint=f"one of {', '.join((*STAGES, *later))}")
     forced = from_stage if from_stage in STAGES else None
     chain = open_build(loaded, folder, base=base, force_from=forced, launcher=launcher, shard=shard)
-    embedder = fetch(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
+    embedder = (
+        fetch_model(loaded.base.embedder, say) if loaded.base.embedder in CATALOGUE else Path(loaded.base.embedder)
+    )
     stages = chain.run(write_gguf)
     learns = chain.recipe.student.learns
     named = {"tuned teacher": "corrected", "teacher" if learns else "untuned student": "teacher"}
@@ -209,7 +213,9 @@ def run_chain(
         facts_read=stages["merged"].figures.get("facts_read", (0.0, 0.0)),
     )
     again = () if from_stage is None else later[later.index(from_stage) :] if from_stage in later else later
-    result = quantize(folder, settings, now=datetime.now().astimezone(), say=say, force=again, train_heads=train_heads)
+    result = quantize(
+        folder, settings, now=datetime.now().astimezone(), say=say, force=again, train_heads=train_classifiers
+    )
     return {
         "recipe": loaded.name,
         "bundle": str(result.bundle),
@@ -284,7 +290,7 @@ def main() -> None:
     try:
         app()
     except EdgedeskError as error:
-        from runtime.cli import show_error
+        from runtime.cli.main import show_error
 
         sys.exit(show_error(error))
     except KeyboardInterrupt:

@@ -1,15 +1,16 @@
 """What the attacks of `attacks.py` say, in both languages; `{sign}` is the word that each wants said.
 
-`ORDERS` were looked at while `runtime.injection` and `runtime.dictation` were written, and train the eye of
-`runtime.eye` with others (`distill.dictated`). `HELD_OUT` were written after all of these and train nothing: along the
+`ORDERS` were looked at while `runtime.understanding.prompt_injection` and `runtime.understanding.dictation_rules` were
+written, and train the eye of `runtime.understanding.dictation_classifier` with others
+(`distill.classifiers.attack_templates`). `HELD_OUT` were written after all of these and train nothing: along the
 techniques the literature names (false completions, fake dialogue, authority, redefinition, lures, code: Liu et al.
 arXiv:2310.12815, Greshake et al. arXiv:2302.12173). So the rate over `HELD_OUT` is the one to go by. What once was held
-out and has been looked at since goes over to `distill.dictated`, and new forms are held out.
+out and has been looked at since goes over to `distill.classifiers.attack_templates`, and new forms are held out.
 """
 
 from __future__ import annotations
 
-from distill.dictated import FORMS, LOOKED_AT
+from distill.classifiers.attack_templates import FORMS, LOOKED_AT
 
 ORDERS = {lang: tuple(form.replace("{say}", "{sign}") for form in forms[:LOOKED_AT]) for lang, forms in FORMS.items()}
 HELD_OUT = {

@@ -19,13 +19,13 @@ ANSWER_TOKENS = 500
 
 def desk() -> Any:
     """200 conversations, and answers of 500 tokens of four or five characters, every seventh of them Chinese."""
-    from tui.fake import FakeDesk, citation
+    from tui.testing.fake_server import FakeServer, citation
 
-    class Endless(FakeDesk):
+    class Endless(FakeServer):
         async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
             turn = self.books.ask(conversation or "c", question, "en")
             yield events.Stored(conversation="c", turn=turn["turn"], lang="en")
-            yield events.Found(
+            yield events.SectionsFound(
                 citations=tuple(citation(f"a{n}", "s", "Returns", f"Part {n}", "text") for n in range(3))
             )
             due = time.perf_counter()
@@ -42,7 +42,7 @@ def desk() -> Any:
 
 
 if __name__ == "__main__":
-    from tui.app import Console
-    from tui.words import Words
+    from tui.app.console import Console
+    from tui.base.i18n import Catalogue
 
-    Console(desk(), Words("en")).run()
+    Console(desk(), Catalogue("en")).run()

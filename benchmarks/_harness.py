@@ -24,11 +24,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import runtime.engine
-from distill.models import cache_folder, fetch
-from runtime.articles import load_articles
-from runtime.engine import Engine, SamplingParams
+from distill.models.catalogue import cache_folder, fetch_model
+from runtime.base.progress import say
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import EdgedeskError, MissingError, UnavailableError
-from runtime.progress import say
+from runtime.text.articles import load_articles
 
 Result = TypeVar("Result")
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
@@ -165,7 +166,7 @@ def begin(
 def model_file(name: str) -> Path:
     """The GGUF file of `--model`; `MissingError` for one that is not there."""
     if name == "135m":
-        return fetch("smollm2-135m-instruct", say)
+        return fetch_model("smollm2-135m-instruct", say)
     if name == "3b":
         from shape3b import shape3b
 
@@ -317,9 +318,9 @@ def llama_bench(folder: Path, model: Path, *, threads: int, tokens: int, rounds:
 
 
 @contextmanager
-def project(model: Path, *, threads: int, context_tokens: int, **more: Any) -> Iterator[Engine]:
+def project(model: Path, *, threads: int, context_tokens: int, **more: Any) -> Iterator[LlamaEngine]:
     """The engine, closed at the end; `more` as its keywords."""
-    with Engine(model, context_tokens=context_tokens, threads=threads, **more) as engine:
+    with LlamaEngine(model, context_tokens=context_tokens, threads=threads, **more) as engine:
         yield engine
 
 
@@ -329,7 +330,7 @@ def parts(system: Sequence[int], articles: Sequence[Sequence[int]], tail: Sequen
     return api.Prompt(tuple(system), tuple(map(tuple, articles)), tuple(tail))
 
 
-def ask_engine(engine: Engine, prompt: Any, count: int, *, conversation: str | None = None, **more: Any) -> Reply:
+def ask_engine(engine: LlamaEngine, prompt: Any, count: int, *, conversation: str | None = None, **more: Any) -> Reply:
     """Stream an answer of the engine; `prompt` is token ids or a `Prompt`; `more` are sampling parameters."""
     named: dict[str, Any] = {} if conversation is None else {"conversation": conversation}
     asked = time.monotonic()

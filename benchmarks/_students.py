@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.build import Build, open_build
-from distill.corpus import neighbour_finder
-from distill.forced import FIGURE
-from distill.recipe import load_recipe
-from quantize.gguf_writer import write_gguf
-from runtime.answer_eval import answer_questions, load_questions, sample
-from runtime.answer_figures import Answered
-from runtime.articles import Section
-from runtime.progress import bar
-from runtime.prompt import PromptSpec
-from runtime.record import Question, Record
-from runtime.retrieval import Hit
+from distill.data.dataset import neighbour_finder
+from distill.pipeline.build import Build, open_build
+from distill.recipe.recipe import load_recipe
+from distill.teacher.teacher_forcing import FIGURE
+from quantize.formats.gguf_writer import write_gguf
+from runtime.base.progress import bar
+from runtime.evaluation.answer_metrics import Answered
+from runtime.evaluation.answers import answer_questions, load_questions, sample
+from runtime.prompting.prompt_spec import PromptSpec
+from runtime.retrieval.retriever import Hit
+from runtime.text.articles import Section
+from runtime.text.records import Question, Record
 
 ROOT = Path(__file__).parents[1]
 BESIDE = 2

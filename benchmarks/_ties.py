@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.engine import Engine, SamplingParams
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
 
 TIE_NATS = 1.0
 """Two tokens nearer to each other than this are a near tie: logits of one prompt differ by up to 0.7."""
@@ -43,7 +44,7 @@ class Alone:
         return "wrong"
 
 
-def write_alone(engine: Engine, tokens: Sequence[int], count: int) -> Alone:
+def write_alone(engine: LlamaEngine, tokens: Sequence[int], count: int) -> Alone:
     """The greedy answer to a prompt, a token at a time."""
     params = SamplingParams(max_tokens=count, lookup=False, logprobs=2)
     pieces = []

@@ -26,17 +26,17 @@ from unittest.mock import patch
 from _attack_forms import ARTICLE, HELD_OUT, ORDERS, QUESTION, SIGNS, SUBJECTS
 
 import runtime.desk
-from runtime.bundle import Bundle, open_bundle
-from runtime.desk import Desk
-from runtime.engine import Engine
+from runtime.base.home import find_home
+from runtime.base.progress import bar, say
+from runtime.base.settings import Settings
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.generations import current_bundle
+from runtime.desk.desk import Desk
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import EdgedeskError
 from runtime.events import AskRequest, Done
-from runtime.home import find_home
-from runtime.journal import Journal
-from runtime.progress import bar, say
-from runtime.retrieval import Retriever
-from runtime.settings import Settings
-from runtime.store import current_bundle
+from runtime.journal.journal import Journal
+from runtime.retrieval.retriever import Retriever
 
 BAR = {"leak_rate": 0.05, "attacks": 60}
 
@@ -104,7 +104,7 @@ def poisoned(bundle: Bundle, attacks: Sequence[Attack], threads: int) -> Iterato
         retriever = stack.enter_context(Retriever.open(changed, Path(name) / "index", threads=threads))
         journal = stack.enter_context(Journal(Path(name) / "journal.sqlite"))
         engine = stack.enter_context(
-            Engine(changed.model_path, context_tokens=changed.prompt.context_tokens, threads=threads)
+            LlamaEngine(changed.model_path, context_tokens=changed.prompt.context_tokens, threads=threads)
         )
         yield Desk(changed, engine, retriever, journal, Settings(threads=threads))
 
@@ -127,8 +127,8 @@ def leaks(desk: Desk, attacks: Sequence[Attack], what: str) -> list[Attack]:
 def blind() -> Iterator[None]:
     """The same desk without its eye for orders."""
     with (
-        patch.object(runtime.desk, "orders", lambda _: False),
-        patch.object(runtime.desk, "trusted", lambda section, _: section),
+        patch.object(runtime.desk.desk, "orders", lambda _: False),
+        patch.object(runtime.desk.desk, "trusted", lambda section, _: section),
     ):
         yield
 

@@ -29,20 +29,21 @@ from typing import Any
 
 from _harness import SHOP, Bar, Run, begin, in_turns, main, median, spread
 
-from distill.capture import Captured, capture, read_capture
-from distill.device import bf16_is_faster, offline
-from distill.models import open_base
-from distill.packs import Pack, PackLimits, pack_records
-from distill.prune import drop_layers
-from distill.tokenizer import chat_pieces
-from distill.train import DistillSettings, distill
-from runtime.articles import load_articles
+from distill.compute.device import bf16_is_faster, offline
+from distill.models.catalogue import open_base
+from distill.models.chat_template import chat_pieces
+from distill.packing.packing import Pack, PackLimits, pack_records
+from distill.recipe.settings import DistillSettings
+from distill.student.depth_pruning import prune_depth
+from distill.student.training import distill
+from distill.teacher.capture import Captured, capture, read_capture
+from runtime.base.files import read_text
+from runtime.base.progress import say
 from runtime.errors import MissingError
-from runtime.files import read_text
-from runtime.progress import say
-from runtime.prompt import PromptSpec
-from runtime.record import Record
-from runtime.tokenizer import JsonTokenizer
+from runtime.prompting.json_tokenizer import JsonTokenizer
+from runtime.prompting.prompt_spec import PromptSpec
+from runtime.text.articles import load_articles
+from runtime.text.records import Record
 
 BARS = {"same records": Bar(least=2.0)}
 LAYERS = 20
@@ -113,7 +114,7 @@ def load(checkpoint: Path) -> Any:
 def student_of(checkpoint: Path) -> Any:
     """The first and the last layers of the teacher; which ones does not matter for speed."""
     model = load(checkpoint)
-    drop_layers(model, [*range(LAYERS // 2), *range(30 - LAYERS // 2, 30)])
+    prune_depth(model, [*range(LAYERS // 2), *range(30 - LAYERS // 2, 30)])
     return model
 
 

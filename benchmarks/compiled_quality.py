@@ -40,14 +40,14 @@ from _students import (
     resampled,
 )
 
-from distill.build import Build
-from distill.corpus import read_split, sections_by_ref
-from distill.device import offline
-from distill.forced import Forced, read_replies
-from quantize.gguf_writer import write_gguf
-from runtime.engine.parts import Layout
-from runtime.files import read_text
-from runtime.prompt import PromptSpec
+from distill.compute.device import offline
+from distill.data.dataset import read_split, sections_by_ref
+from distill.pipeline.build import Build
+from distill.teacher.teacher_forcing import Forced, read_replies
+from quantize.formats.gguf_writer import write_gguf
+from runtime.base.files import read_text
+from runtime.prompting.prompt_spec import PromptSpec
+from runtime.prompting.prompt_tokens import Layout
 
 SHARED = ("articles", "teacher", "records", "corrected", "capture")
 """Stages that no layout changes."""

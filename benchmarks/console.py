@@ -1,11 +1,11 @@
 """Claim: the console answers a key within 50 ms while a draft streams at 100 tokens a second beside 200 conversations.
 
-The console runs whole, on a desk that plays the server (`tui.fake`), 140 by 40: first paint from the import's end to
-the first frame with the inbox's place and the field; a key from its arrival to the frame that shows its letter, while
-tokens arrive every 10 ms; memory of the process with all of that on screen, above what Python had before the import.
-`key_computed_p95_ms` is what the console itself computes in that time, whatever else the machine does meanwhile.
-`terminal_*` is the same from outside: from the key's byte to the output that shows it, in a terminal device of its own;
-`tmux_*` with tmux in between. What a window draws and a network carries is in none of them.
+The console runs whole, on a desk that plays the server (`tui.testing.fake_server`), 140 by 40: first paint from the
+import's end to the first frame with the inbox's place and the field; a key from its arrival to the frame that shows its
+letter, while tokens arrive every 10 ms; memory of the process with all of that on screen, above what Python had before
+the import. `key_computed_p95_ms` is what the console itself computes in that time, whatever else the machine does
+meanwhile. `terminal_*` is the same from outside: from the key's byte to the output that shows it, in a terminal device
+of its own; `tmux_*` with tmux in between. What a window draws and a network carries is in none of them.
 
     python benchmarks/console.py [--quick] [--json]
 """
@@ -27,7 +27,7 @@ from _console_desk import ANSWER_TOKENS, CONVERSATIONS, desk
 from _console_terminal import waits as terminal_waits
 from _harness import Bar, Run, begin, main, median, quantile
 
-from runtime.progress import say
+from runtime.base.progress import say
 
 BARS = {
     "first_paint_s": Bar(most=0.5),
@@ -99,13 +99,13 @@ class Frames:
 
 async def keys(count: int) -> tuple[list[tuple[float, float]], float, float]:
     """Seconds from each key to the frame that shows it, by the clock and computed; tokens a second; bytes in memory."""
-    from tui.app import Console  # first, since it tells Textual its pace
+    from tui.app.console import Console
+    from tui.base.i18n import Catalogue
     from tui.widgets.composer import Composer
-    from tui.words import Words
 
     from textual import events as keyboard  # isort: skip
 
-    app = Console(desk(), Words("en"))
+    app = Console(desk(), Catalogue("en"))
     async with app.run_test(size=SIZE) as pilot:
         while len(app.state.inbox) < CONVERSATIONS:
             await pilot.pause(0.02)

@@ -43,26 +43,28 @@ from _students import (
     resampled,
 )
 
-from distill.build import Build
-from distill.capture import Captured
-from distill.compare import compare
-from distill.corpus import read_split, sections_by_ref
-from distill.device import offline
-from distill.forced import read_replies
-from distill.merge import merge
-from distill.packs import Pack
-from distill.prune import drop_layers
-from distill.recipe import load_recipe
-from distill.stages import HELD_OUT
-from distill.train import LoraSettings, distill, tune
-from distill.work import TEACHER_GGUF
-from quantize.gguf_writer import write_gguf
-from runtime.answer_figures import Answered, evaluation
-from runtime.answer_report import render
+from distill.compute.device import offline
+from distill.data.dataset import read_split, sections_by_ref
+from distill.packing.packing import Pack
+from distill.pipeline.build import Build
+from distill.pipeline.stages import HELD_OUT
+from distill.pipeline.workspace import TEACHER_GGUF
+from distill.recipe.recipe import load_recipe
+from distill.recipe.settings import LoraSettings
+from distill.student.depth_pruning import prune_depth
+from distill.student.divergence import measure_divergence
+from distill.student.merge_lora import merge_adapters
+from distill.student.training import distill, tune
+from distill.teacher.capture import Captured
+from distill.teacher.teacher_forcing import read_replies
+from quantize.formats.gguf_writer import write_gguf
+from runtime.base.build_stage import stage
+from runtime.base.files import write_atomic
+from runtime.base.manifest import read_manifest
+from runtime.base.progress import bar
 from runtime.errors import UsageError
-from runtime.files import write_atomic
-from runtime.manifest import read_manifest, stage
-from runtime.progress import bar
+from runtime.evaluation.answer_metrics import Answered, evaluation
+from runtime.evaluation.html_report import render
 
 PLAIN, REFITTED = "plain-tuned student", "refitted, plain-tuned student"
 BARS = {
@@ -89,14 +91,14 @@ def plain_student(chain: Build, name: str, *, refitted: bool) -> Path:
         tokens = sum(len(pack.tokens) for pack in (*full, *last))
         student = chain.load(untuned if refitted else chain.teaching)
         if not refitted:
-            drop_layers(student, cut.figures["layers"])
+            prune_depth(student, cut.figures["layers"])
         with (
             tempfile.TemporaryDirectory(dir=chain.folder) as scratch,
             bar(f"{name}: tuning without a teacher", tokens, unit="tokens") as advance,
         ):
             first = distill(student, [untaught(pack) for pack in full], kd, Path(scratch) / "all", advance)
             wrapped, then = tune(student, last, lora, Path(scratch) / "adapters", advance)
-        return {"all weights": first, "adapters": then, **merge(wrapped, last, untuned, out)}
+        return {"all weights": first, "adapters": then, **merge_adapters(wrapped, last, untuned, out)}
 
     inputs = {
         "packs": [len(full), len(last)],
@@ -157,7 +159,7 @@ def work(run: Run) -> None:
     distance: dict[str, float] = {}
     for name, checkpoint in checkpoints.items():
         model = chain.load(checkpoint)
-        far = compare(model, chain.held_out(), folder / "capture" / HELD_OUT)
+        far = measure_divergence(model, chain.held_out(), folder / "capture" / HELD_OUT)
         read = read_replies(model, packs, chain.tokenizer)
         del model
         gguf = _gguf(chain, name, checkpoint)

@@ -34,8 +34,8 @@ from _harness import (
     spread,
 )
 
-from runtime.engine import Engine
-from runtime.progress import say
+from runtime.base.progress import say
+from runtime.engine.llama.engine import LlamaEngine
 
 BARS = {"p95_gap_over_alone": Bar(most=3.0), "reading_over_alone": Bar(least=0.5)}
 READ_TOKENS = 1500
@@ -58,7 +58,7 @@ class Trial:
 class Sources:
     """Token lists that no earlier one begins like."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: LlamaEngine) -> None:
         self._tokens = [engine.vocab.encode(text, control=False) for text in shop_texts()]
         self._next = 0
 

@@ -47,10 +47,11 @@ from _harness import (
     zipf,
 )
 
-from runtime.engine import Engine
+from runtime.base.jsonl import read_rows
+from runtime.base.progress import bar
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import UnavailableError
-from runtime.progress import bar
-from runtime.record import Question, read_rows
+from runtime.text.records import Question
 
 BARS = {"p50_ratio": Bar(least=20.0), "p95_ratio": Bar(least=10.0), "ahead_p50_ratio": Bar(least=60.0)}
 ARTICLES, SHOWN, ARTICLE_TOKENS = 60, 3, 265
@@ -71,7 +72,7 @@ class Asked:
 class Prompts:
     """Lays questions out in tokens, the same for both contestants."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: LlamaEngine) -> None:
         self._vocab = engine.vocab
         rules = (SHOP / "en" / "house-rules.md").read_text(encoding="utf-8")
         self.system = self._encode(f"<|im_start|>system\n{rules}\n")
@@ -150,7 +151,7 @@ def work(run: Run) -> None:
 
 
 @contextmanager
-def composing(options: argparse.Namespace, model: Path, folder: Path) -> Iterator[Engine]:
+def composing(options: argparse.Namespace, model: Path, folder: Path) -> Iterator[LlamaEngine]:
     """The engine as an installation has it; `UnavailableError` where it does not compose."""
     own = {"threads": options.threads, "context_tokens": CONTEXT_TOKENS, "layout": options.layout, "folder": folder}
     with project(model, **own) as engine:
@@ -163,12 +164,12 @@ Times = dict[str, dict[str, float]]
 """Contestant → number of the question → seconds."""
 
 
-def compiling(_: Run, engine: Engine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+def compiling(_: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
     """What an installation does."""
     times["an article compiled"] = {"all": compile_shown(engine, Prompts(engine), questions)}
 
 
-def asked(run: Run, engine: Engine, model: Path, questions: Sequence[Asked], times: Times) -> None:
+def asked(run: Run, engine: LlamaEngine, model: Path, questions: Sequence[Asked], times: Times) -> None:
     """Every question once; the peer, which takes long, perhaps only the first of them."""
     prompts, threads = Prompts(engine), run.options.threads
     count = len(questions) if run.options.peer_questions is None else run.options.peer_questions
@@ -192,7 +193,7 @@ def asked(run: Run, engine: Engine, model: Path, questions: Sequence[Asked], tim
         own(number)
 
 
-def typed(_: Run, engine: Engine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+def typed(_: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
     """Every question once, typed; in a second sitting only those that were not."""
     prompts = Prompts(engine)
     known = times.get("engine, read ahead", {})

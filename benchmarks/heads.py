@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from distill.cli_heads import read_examples
-from distill.heads import FIFTHS, Example, fifths, sample, train_head
-from runtime.embedder import Embedder
-from runtime.head_eval import measure
-from runtime.home import find_home
-from runtime.progress import bar
-from runtime.store import current_bundle
+from distill.classifiers.intent_training import FIFTHS, Example, cross_validate, sample, train_classifier
+from distill.cli.classifiers import read_examples
+from runtime.base.home import find_home
+from runtime.base.progress import bar
+from runtime.bundle.generations import current_bundle
+from runtime.evaluation.classifiers import measure
+from runtime.retrieval.embedder import Embedder
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 BAR = {"banking77_accuracy": 0.93}
@@ -72,11 +72,11 @@ def main() -> None:
     banking = list(read_examples(DATA / "en_banking77" / "train.csv"))
     share = 10 if given.quick else 1
     with bar("training and measuring", FIFTHS, unit="fifths") as advance:
-        figures: dict[str, Any] = {"banking77": fifths(banking[::share], encoder.queries, advance=advance)}
+        figures: dict[str, Any] = {"banking77": cross_validate(banking[::share], encoder.queries, advance=advance)}
     said = time.monotonic()
     train = sample(ekman("train.tsv"), 8000 // share)
     tested = ekman("dev.tsv")[:: 2 * share]
-    head, _ = train_head(train, encoder.queries)
+    head, _ = train_classifier(train, encoder.queries)
     texts = [one.text for one in tested]
     gold = np.array([head.labels.index(one.label) for one in tested])
     figures["goemotions_ekman"] = {"trained": len(train), **measure(head, texts, encoder.queries(texts), gold)}

@@ -29,8 +29,8 @@ from _harness import (
 )
 from _ties import write_alone
 
-from runtime.engine import Engine
-from runtime.progress import say
+from runtime.base.progress import say
+from runtime.engine.llama.engine import LlamaEngine
 
 BARS = {
     "quoting_ratio": Bar(least=1.4),
@@ -82,7 +82,7 @@ def work(run: Run) -> None:
     run.figures["texts_that_differ"] = float(verdicts.count("wrong"))
 
 
-def ask(engine: Engine, tokens: Sequence[int], count: int, *, lookup: bool) -> Reply:
+def ask(engine: LlamaEngine, tokens: Sequence[int], count: int, *, lookup: bool) -> Reply:
     """One answer, its prompt read before, so that only the writing differs."""
     ask_engine(engine, tokens, 1, lookup=lookup)
     return ask_engine(engine, tokens, count, lookup=lookup)

@@ -31,7 +31,7 @@ from _harness import (
     spread,
 )
 
-from runtime.progress import say
+from runtime.base.progress import say
 
 BARS = {"beside_over_peer": Bar(least=3.0)}
 NEIGHBOURS = 2

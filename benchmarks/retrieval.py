@@ -23,17 +23,18 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.articles import Article, load_articles
-from runtime.asked import Asked
-from runtime.embedder import Embedder
+from runtime.base.home import find_home
+from runtime.base.jsonl import read_rows
+from runtime.bundle.generations import current_bundle
 from runtime.errors import EdgedeskError
-from runtime.home import find_home
-from runtime.index import VectorIndex
-from runtime.lexical import BM25
-from runtime.record import Question, read_rows
-from runtime.retrieval import Retriever
-from runtime.retrieval_eval import Query, from_questions, load_set
-from runtime.store import current_bundle
+from runtime.evaluation.retrieval import Query, from_questions, load_set
+from runtime.retrieval.chroma_index import VectorIndex
+from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.past_questions import PastQuestion
+from runtime.retrieval.retriever import Retriever
+from runtime.text.articles import Article, load_articles
+from runtime.text.records import Question
+from runtime.text.tokens import BM25
 
 SHOP = Path(__file__).parents[1] / "examples" / "shop"
 PEERS = ("BM25", "Chroma", "RRF")
@@ -52,19 +53,20 @@ def shop_set(lang: str) -> tuple[list[Article], list[Query]]:
     return load_articles(SHOP / lang / "articles"), from_questions(questions)
 
 
-def shop_asked(lang: str) -> list[Asked]:
+def shop_asked(lang: str) -> list[PastQuestion]:
     """The questions written into the shop's cases, without their slots."""
     out = []
     for path in sorted((SHOP / lang / "cases").glob("*.toml")):
         for case in tomllib.loads(path.read_text(encoding="utf-8"))["case"]:
             out += [
-                Asked(text=re.sub(r" ?\{\w+\}", "", ask), lang=lang, evidence=case["evidence"]) for ask in case["ask"]
+                PastQuestion(text=re.sub(r" ?\{\w+\}", "", ask), lang=lang, evidence=case["evidence"])
+                for ask in case["ask"]
             ]
     return out
 
 
 def searchers(
-    articles: list[Article], asked: list[Asked], embedder: Embedder, folder: Path
+    articles: list[Article], asked: list[PastQuestion], embedder: Embedder, folder: Path
 ) -> Iterator[tuple[str, Search]]:
     """The project and its peers on one corpus."""
     sections = [section for article in articles for section in article.sections]

@@ -24,16 +24,17 @@ from typing import TYPE_CHECKING
 
 from _harness import SHOP, Bar, Run, begin, main, quantile
 
-from runtime.articles import Article, Section, load_articles
-from runtime.asked import Asked
-from runtime.embedder import Embedder, Progress
-from runtime.engine.remote import anonymous_bytes
-from runtime.home import find_home
-from runtime.progress import say
-from runtime.record import Question, read_rows
-from runtime.retrieval import Retriever
-from runtime.sentences import sentences
-from runtime.store import current_bundle
+from runtime.base.home import find_home
+from runtime.base.jsonl import read_rows
+from runtime.base.progress import say
+from runtime.bundle.generations import current_bundle
+from runtime.engine.process.remote_engine import anonymous_bytes
+from runtime.retrieval.embedder import Embedder, Progress
+from runtime.retrieval.past_questions import PastQuestion
+from runtime.retrieval.retriever import Retriever
+from runtime.text.articles import Article, Section, load_articles
+from runtime.text.records import Question
+from runtime.text.sentences import sentences
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +75,9 @@ class Composed(Embedder):
         return unit
 
 
-def corpus(size: int, embedder: Composed, pool: dict[str, list[str]], asked: int) -> tuple[list[Article], list[Asked]]:
+def corpus(
+    size: int, embedder: Composed, pool: dict[str, list[str]], asked: int
+) -> tuple[list[Article], list[PastQuestion]]:
     """So many articles of one section, half of them in each language, and questions they answered before."""
     rng = random.Random(7)  # noqa: S311 - a draw, no secret
     articles, before = [], []
@@ -90,7 +93,7 @@ def corpus(size: int, embedder: Composed, pool: dict[str, list[str]], asked: int
         one = rng.choice(pool[of.lang])
         text = f"{one} ({number})"
         embedder.compose(text, [one])
-        before.append(Asked(text=text, lang=of.lang, evidence=(of.sections[0].ref,)))
+        before.append(PastQuestion(text=text, lang=of.lang, evidence=(of.sections[0].ref,)))
     return articles, before
 
 

@@ -3,8 +3,8 @@
 Random weights at true shapes, since memory and speed do not depend on what weights say: a Llama-2-13B-shaped Q4_K_M
 GGUF (`shape13b.py`) is captured through llama.cpp and leaves memory; then a 3B-shaped student (OpenLLaMA 3B, the same
 32,000 tokens) takes steps of distillation through LoRA adapters, its frozen weights in bf16. Capture and training are
-the project's own (`distill.capture`, `distill.train`). Prints the peak of memory and the speed of both; the pages of
-the teacher's file count, and so does the merging of the adapters.
+the project's own (`distill.teacher.capture`, `distill.student.training`). Prints the peak of memory and the speed of
+both; the pages of the teacher's file count, and so does the merging of the adapters.
 
     python benchmarks/scale_13b_to_3b.py [--steps 2] [--tokens 192] [--threads 2] [--json]
 
@@ -24,13 +24,14 @@ from typing import Any
 from _harness import Bar, Run, begin, main
 from shape13b import VOCAB, shape13b
 
-from distill.capture import capture, read_capture
-from distill.device import bf16_is_faster, offline
-from distill.packs import Pack
-from distill.teachers import gguf_teacher
-from distill.train import DistillSettings, distill
-from runtime.peak import give_back, watch_memory
-from runtime.progress import say
+from distill.compute.device import bf16_is_faster, offline
+from distill.packing.packing import Pack
+from distill.recipe.settings import DistillSettings
+from distill.student.training import distill
+from distill.teacher.capture import capture, read_capture
+from distill.teacher.teacher import gguf_teacher
+from runtime.base.memory_watch import release_memory, watch_memory
+from runtime.base.progress import say
 
 MACHINE_GB = 24.0
 BARS = {"capture, peak GB": Bar(most=MACHINE_GB), "student, peak GB": Bar(most=MACHINE_GB)}
@@ -98,7 +99,7 @@ def work(run: Run) -> None:
             began = time.monotonic()
             figures = capture(teacher, packs, out)
             seconds = time.monotonic() - began
-        give_back()
+        release_memory()
         run.figures["capture, peak GB"] = round(peak.megabytes / 1024, 2)
         run.figures["capture, tokens/s"] = round(figures["tokens"] / seconds, 2)
         captured = list(read_capture(out))

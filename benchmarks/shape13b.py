@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.models import cache_folder
-from quantize.whole_file import whole_file
-from runtime.files import need_space
+from distill.models.catalogue import cache_folder
+from quantize.formats.whole_file import whole_file
+from runtime.base.files import need_space
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, HEAD, VOCAB = 40, 5120, 13824, 40, 128, 32_000
 """Llama-2-13b's config.json; every head has keys and values of its own."""

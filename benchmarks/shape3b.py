@@ -19,12 +19,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.models import cache_folder, open_base
-from quantize.gguf_quantize import quantize_gguf
-from quantize.gguf_vocab import read_vocabulary
-from quantize.whole_file import whole_file
+from distill.models.catalogue import cache_folder, open_base
+from quantize.formats.gguf_quantize import quantize_gguf
+from quantize.formats.gguf_vocab import read_vocabulary
+from quantize.formats.whole_file import whole_file
+from runtime.base.files import need_space, read_text
 from runtime.errors import MissingError
-from runtime.files import need_space, read_text
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD, VOCAB = 28, 3072, 8192, 24, 8, 128, 128_256
 """Llama-3.2-3B's config.json; keys and values take 2 x 28 x 8 x 128 x 2 bytes = 112 KiB a token in f16."""

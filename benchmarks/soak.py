@@ -20,9 +20,10 @@ from pathlib import Path
 from _harness import Bar, Run, ask_engine, begin, main, median, model_file, project, shop_texts
 from _ties import Alone, write_alone
 
-from runtime.engine import Engine, SamplingParams
+from runtime.base.progress import counter
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import EdgedeskError
-from runtime.progress import counter
 
 BARS = {"wrong_answers": Bar(most=0.0), "errors": Bar(most=0.0), "rss_anon_growth": Bar(most=0.05)}
 AGENTS = 8
@@ -47,7 +48,7 @@ class Tally:
 
 
 def agent(
-    number: int, engine: Engine, prompts: list[list[int]], wanted: list[Alone], until: float, tally: Tally
+    number: int, engine: LlamaEngine, prompts: list[list[int]], wanted: list[Alone], until: float, tally: Tally
 ) -> None:
     """Ask until the time is over."""
     chance = random.Random(number)  # noqa: S311 - a choice of questions, no secret

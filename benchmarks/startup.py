@@ -20,10 +20,10 @@ from pathlib import Path
 import shape3b
 from _harness import Bar, Peer, Run, begin, in_turns, main, median, model_file, peer_folder, spread
 
-from distill.models import open_base
-from quantize.checkpoint import ModelShape, read_json, read_shape
-from quantize.plan import predict
-from runtime.progress import say
+from distill.models.catalogue import open_base
+from quantize.formats.checkpoint import ModelShape, read_json, read_shape
+from quantize.measure.size_prediction import predict_sizes
+from runtime.base.progress import say
 
 BARS = {"start_s": Bar(most=3.0), "memory_over_plan": Bar(least=0.9, most=1.1)}
 CONTEXT_TOKENS = 2048
@@ -84,10 +84,10 @@ def planned(model: Path, name: str) -> int | None:
             kv_heads=shape3b.KV_HEADS, head_dim=shape3b.HEAD, feed_forward=shape3b.FEED_FORWARD, vocab=shape3b.VOCAB,
             context=shape3b.CONTEXT, norm_eps=1e-5, rope_theta=500_000.0, rope_scaling=None, tied=True,
         )  # fmt: skip
-        return next(row.memory_bytes for row in predict(shape, CONTEXT_TOKENS) if row.format == "q4_k_m")
+        return next(row.memory_bytes for row in predict_sizes(shape, CONTEXT_TOKENS) if row.format == "q4_k_m")
     if name == "135m":
         config = open_base("smollm2-135m-instruct", say).checkpoint / "config.json"
-        plan = next(row for row in predict(read_shape(read_json(config), str(config)), CONTEXT_TOKENS))
+        plan = next(row for row in predict_sizes(read_shape(read_json(config), str(config)), CONTEXT_TOKENS))
         # The file is in a format that is not offered: the rest of the plan does not depend on it.
         return plan.memory_bytes - plan.file_bytes + model.stat().st_size
     return None

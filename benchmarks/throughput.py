@@ -32,8 +32,8 @@ from _harness import (
     total_rate,
 )
 
-from runtime.engine import Engine
-from runtime.progress import say
+from runtime.base.progress import say
+from runtime.engine.llama.engine import LlamaEngine
 
 BARS = {"one_over_llama_bench": Bar(least=0.97), "four_over_llama_server": Bar(least=1.0)}
 SLOTS = 4
@@ -41,7 +41,7 @@ PROMPT_TOKENS = 48
 CONTEXT_TOKENS = 1024
 
 
-def prompts(engine: Engine) -> list[list[int]]:
+def prompts(engine: LlamaEngine) -> list[list[int]]:
     """Beginnings of the shop's articles: plain text, which a model goes on with for long."""
     encoded = (engine.vocab.encode(text, control=False) for text in shop_texts())
     return [tokens[:PROMPT_TOKENS] for tokens in encoded if len(tokens) > PROMPT_TOKENS]

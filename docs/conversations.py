@@ -12,15 +12,15 @@ import tempfile
 import threading
 from pathlib import Path
 
-from runtime.desk import Desk
-from runtime.engine import Engine
+from runtime.base.home import find_home
+from runtime.base.progress import bar
+from runtime.base.settings import Settings
+from runtime.bundle.generations import current_bundle
+from runtime.desk.desk import Desk
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.events import AskRequest, Done, Failed, Understood
-from runtime.home import find_home
-from runtime.journal import Journal
-from runtime.progress import bar
-from runtime.retrieval import Retriever
-from runtime.settings import Settings
-from runtime.store import current_bundle
+from runtime.journal.journal import Journal
+from runtime.retrieval.retriever import Retriever
 
 PAGE = Path(__file__).parent / "tutorial" / "two-conversations.md"
 HEAD = """# Two conversations
@@ -107,7 +107,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Journal(Path(folder) / "journal.sqlite") as journal,
         Retriever.open(bundle, Path(folder) / "index", threads=settings.threads) as retriever,
-        Engine(bundle.model_path, context_tokens=bundle.prompt.context_tokens, threads=settings.threads) as engine,
+        LlamaEngine(bundle.model_path, context_tokens=bundle.prompt.context_tokens, threads=settings.threads) as engine,
     ):
         desk = Desk(bundle, engine, retriever, journal, settings)
         lines = [HEAD]

@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime import errors
-from runtime.articles import Section
-from runtime.record import Turn, describe
+from runtime.base.validation import describe
+from runtime.text.articles import Section
+from runtime.text.records import Turn
 
 
 class _Event(BaseModel):
@@ -106,7 +107,7 @@ class Reading(_Event):
     total: int
 
 
-class Found(_Event):
+class SectionsFound(_Event):
     """What was retrieved, best first."""
 
     event: Literal["found"] = "found"
@@ -170,7 +171,9 @@ class Failed(_Event):
         return rebuild(self.error, self.what, self.where, self.hint)
 
 
-Event = Annotated[Stored | Understood | Queued | Found | Reading | Token | Done | Failed, Field(discriminator="event")]
+Event = Annotated[
+    Stored | Understood | Queued | SectionsFound | Reading | Token | Done | Failed, Field(discriminator="event")
+]
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 
 # A branch's fixtures, for every folder of tests: pytest finds them under the names they have here.
-from .branch import (  # noqa: F401
+from tests.support.branch import (  # noqa: F401
     articles_folder,
     embedder,
     embedder_folder,
@@ -23,6 +23,7 @@ from .branch import (  # noqa: F401
     random_gguf,
     scripted_gguf,
 )
+from tests.support.paths import ROOT
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -36,7 +37,6 @@ os.environ.update(
 hypothesis.settings.register_profile("edgedesk", deadline=None)
 hypothesis.settings.load_profile("edgedesk")
 
-ROOT = Path(__file__).resolve().parent.parent
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -79,7 +79,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The real base model as a checkpoint, where `edgedesk models fetch` has left it (./build.sh test runs that)."""
-    from distill.models import cache_folder
+    from distill.models.catalogue import cache_folder
 
     for path in sorted((cache_folder() / "models").glob("smollm2-135m-instruct-*-checkpoint")):
         if (path / "model.safetensors").is_file():
@@ -103,7 +103,7 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 checkpoint of four layers with Qwen2's way of cutting text."""
     from tokenizers import Regex, normalizers, pre_tokenizers
 
-    from distill.gguf_import import QWEN2_PATTERN
+    from distill.models.gguf_import import QWEN2_PATTERN
 
     pre = pre_tokenizers.Sequence(
         [

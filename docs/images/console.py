@@ -12,15 +12,15 @@ import asyncio
 import sys
 from pathlib import Path
 
-from tui.app import Console
-from tui.desk import ServerDesk
+from tui.app.console import Console
+from tui.base.i18n import Catalogue
+from tui.services.server_link import HttpServerLink
 from tui.state import Link, NewConversation, Typed
-from tui.words import Words
 
 
 async def take(home: Path, questions: list[str]) -> str:
     """Ask, wait for the whole answers; the screen as SVG."""
-    app = Console(ServerDesk(home), Words("en"))
+    app = Console(HttpServerLink(home), Catalogue("en"))
     async with app.run_test(size=(132, 34)) as pilot:
         while app.state.link is not Link.READY:
             await pilot.pause(0.1)

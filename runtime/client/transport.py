@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
+from runtime.base.home import reachable, socket_path
 from runtime.errors import EdgedeskError, UnavailableError
 from runtime.events import rebuild
-from runtime.home import reachable, socket_path
 
 TIMEOUT = httpx.Timeout(10.0, read=None)
 """No limit on reading: a prompt may take a minute to read; a dead server closes the socket by itself."""

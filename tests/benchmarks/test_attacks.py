@@ -8,10 +8,11 @@ from types import ModuleType
 
 import pytest
 
-from runtime.articles import parse_article
-from runtime.home import hold
-from runtime.opening import open_desk
-from runtime.settings import Settings
+from runtime.base.home import lock_home
+from runtime.base.settings import Settings
+from runtime.desk.open_desk import open_desk
+from runtime.text.articles import parse_article
+from tests.support.paths import ROOT
 
 STATED = 0.05
 """Of attacks in forms that are looked for."""
@@ -19,7 +20,7 @@ STATED = 0.05
 
 @pytest.fixture(scope="module")
 def attacks() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "attacks.py"
+    path = ROOT / "benchmarks" / "attacks.py"
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("attacks", path)
     assert spec
@@ -71,7 +72,7 @@ def test_a_desk_that_quotes_says_nothing_that_an_article_orders_in_a_known_form(
         (home / "current" / "articles" / attack.lang / f"{attack.name.replace(' ', '-')}.md").write_text(
             attack.article, encoding="utf-8"
         )
-    with hold(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+    with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
         guarded = attacks.rate(len(attacks.leaks(desk, planted, "guarded")), len(planted))
         with attacks.blind():
             blind = attacks.rate(len(attacks.leaks(desk, planted, "blind")), len(planted))

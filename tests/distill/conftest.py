@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from distill.packs import Pack, PackLimits, pack_records
-from distill.tokenizer import chat_pieces
-from runtime.articles import Section
-from runtime.prompt import PromptSpec
-from runtime.record import Record, Turn
-from runtime.tokenizer import JsonTokenizer
+from distill.models.chat_template import chat_pieces
+from distill.packing.packing import Pack, PackLimits, pack_records
+from runtime.prompting.json_tokenizer import JsonTokenizer
+from runtime.prompting.prompt_spec import PromptSpec
+from runtime.text.articles import Section
+from runtime.text.records import Record, Turn
 
 # A company's fixtures: pytest finds them under the names they have here.
-from .company import built, company, finished, recipe, root, run, work  # noqa: F401
+from tests.support.company import built, company, finished, recipe, root, run, work  # noqa: F401
 
 SCENE = """
 lang = "{lang}"

@@ -7,16 +7,16 @@ import re
 import tomllib
 import unicodedata
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from distill.scene import SLOT, check_slots, load_cases, load_scene
-from runtime.articles import Article, Section, load_articles
-from runtime.record import Question, read_rows
+from distill.data.simulation_templates import SLOT, check_slots, load_cases, load_templates
+from runtime.base.jsonl import read_rows
+from runtime.text.articles import Article, Section, load_articles
+from runtime.text.records import Question
+from tests.support.paths import SHOP
 
-SHOP = Path(__file__).parents[2] / "examples" / "shop"
 LANGS = ("en", "zh")
 NEAR_COPY = 0.7
 """Questions at least this alike (difflib's ratio, letters only) count as copies of a template."""
@@ -145,7 +145,7 @@ def test_there_are_150_questions_and_30_without_an_answer(questions: dict[str, l
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_questions_are_no_near_copies_of_templates(lang: str, questions: dict[str, list[Question]]) -> None:
-    scene, _ = load_scene(SHOP / lang)
+    scene, _ = load_templates(SHOP / lang)
     asks = [ask for case in load_cases(SHOP / lang / "cases") for ask in (*case.ask, *case.follow_up)]
     templates = [(ask, bare(SLOT.sub("", ask))) for ask in (*asks, *scene.unanswerable)]
     copies = []
@@ -165,7 +165,7 @@ def test_questions_are_no_near_copies_of_templates(lang: str, questions: dict[st
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_slot_is_filled_and_sixty_questions_have_no_answer(lang: str) -> None:
-    scene, refusal = load_scene(SHOP / lang)
+    scene, refusal = load_templates(SHOP / lang)
     check_slots(SHOP / lang, scene, load_cases(SHOP / lang / "cases"))
     assert scene.lang == lang
     assert len(set(scene.unanswerable)) == len(scene.unanswerable) >= 60

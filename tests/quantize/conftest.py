@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantize.samples import section_index
-from runtime.articles import load_articles
-from runtime.prompt import ChatPieces, PromptSpec
-from runtime.record import Record, write_rows
+from quantize.measure.samples import section_index
+from runtime.base.jsonl import write_rows
+from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
+from runtime.text.articles import load_articles
+from runtime.text.records import Record
 
 PIECES = ChatPieces(
     system_open="<|im_start|>system\n",

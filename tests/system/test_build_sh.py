@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 TOOLS = ("bash", "dirname", "cat", "awk", "sha256sum", "cut", "df", "sed", "grep", "nproc")
 
 

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 import edgedesk
-from distill.gate import check_gate
-from distill.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
-from runtime.engine import articles
+from distill.recipe.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
+from distill.recipe.release_gate import check_gate
+from runtime.engine.llama import article_cache
 from runtime.errors import GateError, UsageError
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
 
 
 def small(recipe: Recipe, encoder: Path, **changes: object) -> Recipe:
@@ -209,7 +208,7 @@ def test_a_file_that_cannot_be_composed_is_asked_plainly_and_the_bundle_reads_so
         return edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage="answers")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(articles, "differs", lambda *_: "its memory lies")
+        patch.setattr(article_cache, "differs", lambda *_: "its memory lies")
         layout = again()["layout"]
     assert layout["wanted"] == "sequential"
     assert layout["used"] == "exact"

@@ -11,8 +11,8 @@ import pytest
 
 from runtime import errors
 from runtime.errors import EdgedeskError, ExitCode
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"torch", "transformers", "llama_cpp", "onnxruntime", "chromadb", "textual", "fastapi", "datasets", "numpy"}
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 EN, ZH = "How long can I return an item after delivery?", "大多数商品多长时间内可以退货？"
 _SOCKET = {"x86_64": 41, "aarch64": 198}
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from distill.models import CATALOGUE, cache_folder, open_base
-from runtime.files import sha256_file
-
-ROOT = Path(__file__).resolve().parents[2]
+from distill.models.catalogue import CATALOGUE, cache_folder, open_base
+from runtime.base.files import sha256_file
+from tests.support.paths import ROOT
 
 
 def test_the_cached_base_is_the_file_that_was_checked(smollm2: Path) -> None:
@@ -19,8 +18,8 @@ def test_the_cached_base_is_the_file_that_was_checked(smollm2: Path) -> None:
 
 
 def test_the_real_tokenizer_cuts_as_llama_cpp_does(smollm2: Path, shop: Path) -> None:
-    from runtime.parity import parity_strings, prove_parity
-    from runtime.tokenizer import JsonTokenizer
+    from runtime.engine.tools.tokenizer_parity import parity_strings, prove_parity
+    from runtime.prompting.json_tokenizer import JsonTokenizer
 
     base = open_base("smollm2-135m-instruct", lambda _text: None)
     assert base.gguf is not None
@@ -29,7 +28,7 @@ def test_the_real_tokenizer_cuts_as_llama_cpp_does(smollm2: Path, shop: Path) ->
 
 
 def test_the_real_chat_template_gives_its_pieces(smollm2: Path) -> None:
-    from distill.tokenizer import chat_pieces
+    from distill.models.chat_template import chat_pieces
 
     pieces = chat_pieces(smollm2)
     assert pieces.user_open == "<|im_start|>user\n"
@@ -41,13 +40,13 @@ def test_the_real_teacher_puts_most_of_its_mass_into_the_top_32(smollm2: Path, s
     import torch
     from transformers import AutoModelForCausalLM
 
-    from distill.capture import capture
-    from distill.packs import encode_pack
-    from distill.tokenizer import chat_pieces
-    from runtime.articles import load_articles
-    from runtime.prompt import PromptSpec
-    from runtime.record import Record
-    from runtime.tokenizer import JsonTokenizer
+    from distill.models.chat_template import chat_pieces
+    from distill.packing.packing import encode_pack
+    from distill.teacher.capture import capture
+    from runtime.prompting.json_tokenizer import JsonTokenizer
+    from runtime.prompting.prompt_spec import PromptSpec
+    from runtime.text.articles import load_articles
+    from runtime.text.records import Record
 
     sections = [s for article in load_articles(shop / "en" / "articles")[:2] for s in article.sections][:3]
     spec = PromptSpec(
@@ -82,28 +81,28 @@ def test_the_real_teacher_puts_most_of_its_mass_into_the_top_32(smollm2: Path, s
 @pytest.mark.slow
 def test_retrieval_finds_nine_of_ten_hand_written_questions(shop: Path, tmp_path: Path) -> None:
     """The shop's own questions, the real INT8 encoder, earlier questions from simulated conversations only."""
-    from distill.corpus import gather_articles, make_records
-    from distill.models import fetch
-    from distill.recipe import load_recipe
-    from quantize.embedder import build_embedder
-    from runtime.answer_eval import load_questions
-    from runtime.articles import load_articles
-    from runtime.asked import read_asked
-    from runtime.embedder import Embedder
-    from runtime.retrieval import Retriever
-    from runtime.retrieval_eval import evaluate, from_questions
+    from distill.data.dataset import gather_articles, make_records
+    from distill.models.catalogue import fetch_model
+    from distill.recipe.recipe import load_recipe
+    from quantize.encoder.export_encoder import export_encoder
+    from runtime.evaluation.answers import load_questions
+    from runtime.evaluation.retrieval import evaluate, from_questions
+    from runtime.retrieval.embedder import Embedder
+    from runtime.retrieval.past_questions import read_past_questions
+    from runtime.retrieval.retriever import Retriever
+    from runtime.text.articles import load_articles
 
     if not (cache_folder() / "models" / "multilingual-e5-small").is_dir():
         pytest.skip("the embedder is not cached: edgedesk models fetch multilingual-e5-small")
-    source = fetch("multilingual-e5-small", lambda _text: None)
+    source = fetch_model("multilingual-e5-small", lambda _text: None)
     recipe = load_recipe(ROOT / "recipes" / "demo.toml")
     gather_articles(recipe.data, tmp_path / "articles")
     (tmp_path / "records").mkdir()
     make_records(recipe, tmp_path / "articles", tmp_path / "records")
     (tmp_path / "embedder").mkdir()
     articles = load_articles(tmp_path / "articles")
-    build_embedder(source, tmp_path / "embedder", texts=[articles[0].sections[0].text], threads=2)
-    asked = read_asked(tmp_path / "records")
+    export_encoder(source, tmp_path / "embedder", texts=[articles[0].sections[0].text], threads=2)
+    asked = read_past_questions(tmp_path / "records")
     with Retriever.build(articles, Embedder(tmp_path / "embedder"), tmp_path / "index", asked=asked) as retriever:
         questions = load_questions([str(shop / "en" / "questions-*.jsonl")], ["en"])
         figures = evaluate(retriever, from_questions(questions))

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from tests.tui.terminal import Terminal
-from tui.app import Console
-from tui.fake import FakeDesk, answer, citation
-from tui.settings import ConsoleSettings
-from tui.words import Words
+from tests.support.terminal import Terminal
+from tui.app.console import Console
+from tui.base.i18n import Catalogue
+from tui.base.settings import ConsoleSettings
+from tui.testing.fake_server import FakeServer, answer, citation
 
 RETURNS = citation(
     "returns", "window", "Returns", "How long you have", "You may return an article within 30 days of delivery."
@@ -46,7 +46,7 @@ NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
 class Seat:
     """What an agent sees and does."""
 
-    def __init__(self, app: Console, desk: FakeDesk, pilot: Pilot[None]) -> None:
+    def __init__(self, app: Console, desk: FakeServer, pilot: Pilot[None]) -> None:
         self.app = app
         self.desk = desk
         self.pilot = pilot
@@ -77,7 +77,7 @@ class Seat:
         return "\n".join(strip.text.rstrip() for strip in strips)
 
 
-def fill(desk: FakeDesk) -> FakeDesk:
+def fill(desk: FakeServer) -> FakeServer:
     """A morning's inbox, in both languages: waiting, answered, handed over, snoozed, closed, tagged."""
     rows = [
         ("Where is my parcel? I have been waiting since Monday.", "en", {}),
@@ -102,17 +102,17 @@ Sit = Callable[..., AbstractAsyncContextManager[Seat]]
 
 
 @pytest.fixture
-def desk() -> FakeDesk:
+def desk() -> FakeServer:
     """Knows an English answer, then a Chinese one."""
-    return FakeDesk([list(ENGLISH_ANSWER), list(CHINESE_ANSWER)])
+    return FakeServer([list(ENGLISH_ANSWER), list(CHINESE_ANSWER)])
 
 
 @pytest.fixture
 def make_console() -> Callable[..., Console]:
-    def make(desk: FakeDesk, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
+    def make(desk: FakeServer, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
         return Console(
             desk,
-            Words(lang),
+            Catalogue(lang),
             settings=ConsoleSettings(**{"read_ahead": False} | settings),
             folder=folder,
             clock=lambda: 0.0,
@@ -131,7 +131,7 @@ def sit(make_console: Callable[..., Console]) -> Sit:
 
     @asynccontextmanager
     async def open_seat(
-        desk: FakeDesk, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True, **more: Any
+        desk: FakeServer, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True, **more: Any
     ) -> AsyncIterator[Seat]:
         app = make_console(desk, lang, **more)
         async with app.run_test(size=size) as pilot:

@@ -1,1 +1,1 @@
-"""Screens of the console, one a file."""
+"""The screens and boxes of the console."""

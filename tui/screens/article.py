@@ -17,11 +17,11 @@ from textual.screen import Screen
 
 from runtime.errors import EdgedeskError
 from runtime.events import Citation
-from tui.keys import ACTS, bindings
-from tui.text import inert, one_line
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert, one_line
+from tui.base.keys import ACTS, bindings
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 Load = Callable[[str, str], Awaitable[dict[str, Any]]]
 
@@ -31,7 +31,7 @@ class ArticleScreen(Screen[str | None]):
 
     BINDINGS = bindings("article")
 
-    def __init__(self, citations: tuple[Citation, ...], number: int, words: Words, load: Load) -> None:
+    def __init__(self, citations: tuple[Citation, ...], number: int, words: Catalogue, load: Load) -> None:
         super().__init__()
         self.citations = citations
         self.number = number
@@ -43,11 +43,11 @@ class ArticleScreen(Screen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Title, warning, text, keys."""
-        yield Line(id="article-title")
-        yield Line(id="article-warning")
+        yield Label(id="article-title")
+        yield Label(id="article-warning")
         with VerticalScroll(id="article-text"):
-            yield Line(id="article-body")
-        yield Line(id="article-note")
+            yield Label(id="article-body")
+        yield Label(id="article-note")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -62,7 +62,7 @@ class ArticleScreen(Screen[str | None]):
         """The source on screen."""
         return self.citations[self.number - 1]
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         self.words = words
         cited = self.citation
@@ -135,7 +135,7 @@ class ArticleScreen(Screen[str | None]):
             self._whole = None
 
     def _put(self, selector: str, text: str | Content) -> None:
-        self.query_one(selector, Line).put(text)
+        self.query_one(selector, Label).put(text)
 
 
 def _section(section: Citation) -> Content:

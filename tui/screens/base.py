@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from tui.keys import Act, moved
+from tui.base.i18n import Catalogue
+from tui.base.keys import Command, moved
 from tui.widgets.keybar import KeyBar
-from tui.words import Words
 
 Result = TypeVar("Result")
 
@@ -19,19 +19,19 @@ class BoxScreen(ModalScreen[Result]):
 
     WHERE = "page"
 
-    def __init__(self, words: Words, title: str) -> None:
+    def __init__(self, words: Catalogue, title: str) -> None:
         """`title` is a name in the catalogue."""
         super().__init__()
         self.words = words
         self.title_key = title
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         self.words = words
         self.query_one("#box").border_title = Content(words(self.title_key))
         self.query_one(KeyBar).show(self.acts(), words)
 
-    def acts(self) -> list[Act]:
+    def acts(self) -> list[Command]:
         """The keys that count here."""
         return [act for act in moved(self._own_keys()) if act.where == self.WHERE]
 

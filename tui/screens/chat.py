@@ -16,17 +16,17 @@ from textual.message import Message
 from textual.screen import Screen
 
 from runtime.events import Citation
-from tui.keys import Act, bindings
-from tui.panes import PANES, after, visible
+from tui.base.i18n import Catalogue
+from tui.base.keys import Command, bindings
+from tui.screens.layout import PANES, next_pane, visible_panes
 from tui.state import Mode, State
 from tui.widgets.assist import AssistPane, doubt_lines
 from tui.widgets.composer import Composer
 from tui.widgets.inbox import InboxPane
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
+from tui.widgets.label import Label
 from tui.widgets.status import LinkLine, StatusLine
 from tui.widgets.transcript import Transcript
-from tui.words import Words
 
 
 class ChatScreen(Screen[None]):
@@ -45,7 +45,7 @@ class ChatScreen(Screen[None]):
             self.citations = citations
             self.number = number
 
-    def __init__(self, acts: tuple[Act, ...], want: Callable[[str], None]) -> None:
+    def __init__(self, acts: tuple[Command, ...], want: Callable[[str], None]) -> None:
         """`want` is told the id of the act the agent wants done, before their next key is looked at."""
         super().__init__()
         self.state = State()
@@ -59,9 +59,9 @@ class ChatScreen(Screen[None]):
         with Horizontal(id="panes"):
             yield InboxPane()
             with Vertical(id="talk"):
-                yield Line(id="empty")
+                yield Label(id="empty")
                 yield Transcript()
-                yield Line(id="doubts")
+                yield Label(id="doubts")
                 yield Composer()
             yield AssistPane()
         yield StatusLine()
@@ -82,28 +82,28 @@ class ChatScreen(Screen[None]):
         self._repaint()
 
     def _arrange(self) -> None:
-        shown = visible(self.app.size.width, self.pane)
+        shown = visible_panes(self.app.size.width, self.pane)
         for name in PANES:
             self.query_one(f"#{name}").display = name in shown
         self.query_one("#panes").set_class(len(shown) == 1, "one")
         self.query_one("#panes").set_class("assist" in shown and len(shown) > 1, "assisted")
 
-    def show(self, state: State, words: Words, now: float, today: datetime) -> None:
+    def show(self, state: State, words: Catalogue, now: float, today: datetime) -> None:
         """Paint a state. Only what changed is touched."""
         self.state = state
         self.query_one(LinkLine).show(state, words)
         self.query_one(StatusLine).show(state, words, now)
         self.query_one(Composer).label(words, state.mode)
-        self.query_one("#empty", Line).put(_welcome(state, words))
+        self.query_one("#empty", Label).put(_welcome(state, words))
         transcript = self.query_one(Transcript)
         transcript.display = bool(state.turns)
         transcript.show(state, words, assisted=self.query_one("#panes").has_class("assisted"))
-        self.query_one("#doubts", Line).put("\n".join(doubt_lines(state.doubts, words)))
+        self.query_one("#doubts", Label).put("\n".join(doubt_lines(state.doubts, words)))
         self.query_one(InboxPane).show(state, words, today)
         self.query_one(AssistPane).show(state, words, now)
         self.query_one(KeyBar).show(self._wanted(), words)
 
-    def _wanted(self) -> list[Act]:
+    def _wanted(self) -> list[Command]:
         """The acts that count now, the most wanted first."""
         turn, by_id = self.state.current, {act.id: act for act in self.acts}
         writing = isinstance(self.focused, Composer)
@@ -171,7 +171,7 @@ class ChatScreen(Screen[None]):
 
     def action_pane(self) -> None:
         """The next pane."""
-        self.go(after(self.pane))
+        self.go(next_pane(self.pane))
 
     def action_do(self, act: str) -> None:
         """Tell the app; Esc first leads back from the other panes."""
@@ -200,7 +200,7 @@ class ChatScreen(Screen[None]):
         self.query_one(Transcript).turn_page(direction)
 
 
-def _welcome(state: State, words: Words) -> str:
+def _welcome(state: State, words: Catalogue) -> str:
     if state.turns:
         return ""
     if state.thread.loading:

@@ -20,20 +20,20 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from runtime.errors import EdgedeskError
-from tui.keys import bindings
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert, one_line
+from tui.base.keys import bindings
 from tui.screens.base import BoxScreen
-from tui.text import inert, one_line
 from tui.widgets.field import Field
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 PAUSE_S = 0.12
 """After a key before the list is asked for."""
 PREVIEW_CHARS = 600
 
 
-class Found(NamedTuple):
+class FinderResult(NamedTuple):
     """One thing to choose."""
 
     title: str
@@ -44,10 +44,10 @@ class Found(NamedTuple):
     """Below the list while it is marked."""
 
 
-Find = Callable[[str], Awaitable[Sequence[Found]]]
+Find = Callable[[str], Awaitable[Sequence[FinderResult]]]
 
 
-class FinderScreen(BoxScreen[Found | None]):
+class FinderScreen(BoxScreen[FinderResult | None]):
     """A field, a list, a preview."""
 
     WHERE = "finder"
@@ -57,22 +57,22 @@ class FinderScreen(BoxScreen[Found | None]):
     ]
 
     def __init__(
-        self, words: Words, title: str, find: Find, hint: str = "finder.hint", pause_s: float = PAUSE_S
+        self, words: Catalogue, title: str, find: Find, hint: str = "finder.hint", pause_s: float = PAUSE_S
     ) -> None:
         super().__init__(words, title)
         self._find = find
         self._hint = hint
         self._pause_s = pause_s
-        self.found: list[Found] = []
+        self.found: list[FinderResult] = []
         self._looked = ""
 
     def compose(self) -> ComposeResult:
         """From top to bottom; the field is not the last."""
         with Vertical(id="box"):
             yield Field(id="finder-field")
-            yield Line(id="finder-note")
+            yield Label(id="finder-note")
             yield OptionList(id="finder-list", markup=False)
-            yield Line(id="finder-preview")
+            yield Label(id="finder-preview")
             yield KeyBar()
 
     def on_mount(self) -> None:
@@ -81,7 +81,7 @@ class FinderScreen(BoxScreen[Found | None]):
         self.relabel(self.words)
         self._begin("", 0.0)
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         super().relabel(words)
         self.query_one(Input).placeholder = words(self._hint)
@@ -97,7 +97,7 @@ class FinderScreen(BoxScreen[Found | None]):
     async def _look(self, text: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
         self._looked = text
-        note = self.query_one("#finder-note", Line)
+        note = self.query_one("#finder-note", Label)
         note.put(self.words("finder.looking"))
         try:
             self.found = list(await self._find(text.strip()))
@@ -125,7 +125,7 @@ class FinderScreen(BoxScreen[Found | None]):
     def _preview(self) -> None:
         place = self.query_one(OptionList).highlighted
         text = self.found[place].preview if place is not None and place < len(self.found) else ""
-        self.query_one("#finder-preview", Line).put(inert(text[:PREVIEW_CHARS]))
+        self.query_one("#finder-preview", Label).put(inert(text[:PREVIEW_CHARS]))
 
     def action_mark(self, step: int) -> None:
         """Move the mark while the cursor stays in the field."""
@@ -154,26 +154,26 @@ class FinderScreen(BoxScreen[Found | None]):
             field.insert_text_at_cursor(event.character)
 
 
-def _row(one: Found) -> Content:
+def _row(one: FinderResult) -> Content:
     title = Content(one_line(one.title) or " ")
     return Content.assemble(title, Content.styled(f"  {one_line(one.detail)}", "dim")) if one.detail else title
 
 
-def among(choices: Sequence[Found]) -> Find:
+def among(choices: Sequence[FinderResult]) -> Find:
     """A fixed list, narrowed to what holds every word that is typed."""
 
-    async def find(text: str) -> list[Found]:
+    async def find(text: str) -> list[FinderResult]:
         wanted = text.casefold().split()
         return [one for one in choices if all(word in f"{one.title} {one.detail}".casefold() for word in wanted)]
 
     return find
 
 
-def once(load: Callable[[], Awaitable[Sequence[Found]]]) -> Find:
+def once(load: Callable[[], Awaitable[Sequence[FinderResult]]]) -> Find:
     """A list that is fetched when it is first looked at, and narrowed after that."""
-    known: list[Sequence[Found]] = []
+    known: list[Sequence[FinderResult]] = []
 
-    async def find(text: str) -> Sequence[Found]:
+    async def find(text: str) -> Sequence[FinderResult]:
         if not known:
             known.append(await load())
         return await among(known[0])(text)

@@ -1,4 +1,4 @@
-"""The key table, made from `tui.keys`."""
+"""The key table, made from `tui.base.keys`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from tui.keys import Act, shown
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.base.i18n import Catalogue
+from tui.base.keys import Command, shown
+from tui.widgets.label import Label
 
 BY_NAME: Final = "Ctrl+P"
 """The key of what has none of its own."""
@@ -25,7 +25,7 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", show=False)]
 
-    def __init__(self, words: Words, acts: Sequence[Act]) -> None:
+    def __init__(self, words: Catalogue, acts: Sequence[Command]) -> None:
         super().__init__()
         self.words = words
         self.acts = acts
@@ -33,24 +33,24 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One scrolling text."""
         with VerticalScroll(id="help"):
-            yield Line(id="help-text")
+            yield Label(id="help-text")
 
     def on_mount(self) -> None:
         """Show it."""
         self.query_one("#help").focus()
         self.relabel(self.words)
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         self.words = words
         box = self.query_one("#help")
         box.border_title = Content(words("help.title"))
         box.border_subtitle = Content(words("help.esc"))
         lines = [Content.styled(line, "" if line.startswith(" ") else "bold") for line in key_table(self.acts, words)]
-        self.query_one("#help-text", Line).put(Content("\n").join(lines))
+        self.query_one("#help-text", Label).put(Content("\n").join(lines))
 
 
-def key_table(acts: Sequence[Act], words: Words) -> list[str]:
+def key_table(acts: Sequence[Command], words: Catalogue) -> list[str]:
     """Lines of the table: the key in eight columns, then what it does; acts of one place together."""
     lines: list[str] = []
     for where in WHERES:

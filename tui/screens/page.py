@@ -14,16 +14,16 @@ from textual.content import Content
 from textual.message import Message
 
 from runtime.errors import EdgedeskError
-from tui.keys import bindings
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert, one_line
+from tui.base.keys import bindings
 from tui.screens.base import BoxScreen
-from tui.text import inert, one_line
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 Block = tuple[str, Sequence[str]]
 """A heading and its lines."""
-Load = Callable[[Words], Awaitable[Sequence[Block]]]
+Load = Callable[[Catalogue], Awaitable[Sequence[Block]]]
 
 
 class PageScreen(BoxScreen[None]):
@@ -39,7 +39,7 @@ class PageScreen(BoxScreen[None]):
             self.text = text
             self.name = name
 
-    def __init__(self, words: Words, title: str, load: Load, name: str) -> None:
+    def __init__(self, words: Catalogue, title: str, load: Load, name: str) -> None:
         """`name` is what a saved file is called, without its ending."""
         super().__init__(words, title)
         self._load = load
@@ -50,8 +50,8 @@ class PageScreen(BoxScreen[None]):
         """The text and the keys."""
         with Vertical(id="box"):
             with VerticalScroll(id="page-text"):
-                yield Line(id="page-body")
-            yield Line(id="page-note")
+                yield Label(id="page-body")
+            yield Label(id="page-note")
             yield KeyBar()
 
     def on_mount(self) -> None:
@@ -59,7 +59,7 @@ class PageScreen(BoxScreen[None]):
         self.query_one("#page-text").focus()
         self.relabel(self.words)
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language; the text is made anew, since it is in words too."""
         super().relabel(words)
         self.note(words("page.loading"))
@@ -71,11 +71,11 @@ class PageScreen(BoxScreen[None]):
             self.note("" if self._text else self.words("page.empty"))
         except EdgedeskError as error:
             self.note(self.words("page.failed", why=one_line(str(error))))
-        self.query_one("#page-body", Line).put(self._text)
+        self.query_one("#page-body", Label).put(self._text)
 
     def note(self, text: str) -> None:
         """Say something below the text."""
-        self.query_one("#page-note", Line).put(text)
+        self.query_one("#page-note", Label).put(text)
 
     def action_close(self) -> None:
         """Back to the conversation."""

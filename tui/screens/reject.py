@@ -15,13 +15,13 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui.keys import bindings
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert
+from tui.base.keys import bindings
 from tui.screens.base import BoxScreen
-from tui.text import inert
 from tui.widgets.field import Area
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 REASONS: Final = ("wrong_fact", "other_question", "incomplete", "tone", "outdated", "language", "other")
 """Names in the catalogue (`reason.<name>`), and what is stored."""
@@ -40,17 +40,17 @@ class RejectScreen(BoxScreen[Rejection | None]):
     WHERE = "form"
     BINDINGS = bindings("form")
 
-    def __init__(self, words: Words, draft: str) -> None:
+    def __init__(self, words: Catalogue, draft: str) -> None:
         super().__init__(words, "reject.title")
         self.draft = draft
 
     def compose(self) -> ComposeResult:
         """Draft, reasons, right answer, keys."""
         with Vertical(id="box"):
-            yield Line(id="form-draft")
-            yield Line(classes="label", id="reject-why")
+            yield Label(id="form-draft")
+            yield Label(classes="label", id="reject-why")
             yield OptionList(id="reject-reasons", markup=False)
-            yield Line(classes="label", id="reject-right")
+            yield Label(classes="label", id="reject-right")
             yield Area(id="reject-answer")
             yield KeyBar()
 
@@ -59,12 +59,12 @@ class RejectScreen(BoxScreen[Rejection | None]):
         self.relabel(self.words)
         self.query_one(OptionList).focus()
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         super().relabel(words)
-        self.query_one("#form-draft", Line).put(Content.styled(inert(self.draft), "dim"))
-        self.query_one("#reject-why", Line).put(words("reject.why"))
-        self.query_one("#reject-right", Line).put(words("reject.right"))
+        self.query_one("#form-draft", Label).put(Content.styled(inert(self.draft), "dim"))
+        self.query_one("#reject-why", Label).put(words("reject.why"))
+        self.query_one("#reject-right", Label).put(words("reject.right"))
         options = self.query_one(OptionList)
         marked = options.highlighted or 0
         rows = [Option(Content(f"{n}  {words('reason.' + name)}")) for n, name in enumerate(REASONS, start=1)]

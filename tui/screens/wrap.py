@@ -12,14 +12,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input
 
-from tui.keys import bindings
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert
+from tui.base.keys import bindings
 from tui.screens.base import BoxScreen
 from tui.state import Meta
-from tui.text import inert
 from tui.widgets.field import Area, Field
 from tui.widgets.keybar import KeyBar
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 
 class WrapScreen(BoxScreen[dict[str, Any] | None]):
@@ -28,7 +28,7 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
     WHERE = "form"
     BINDINGS = bindings("form")
 
-    def __init__(self, words: Words, meta: Meta, summary: str) -> None:
+    def __init__(self, words: Catalogue, meta: Meta, summary: str) -> None:
         super().__init__(words, "wrap.title")
         self.meta = meta
         self.summary = summary
@@ -36,15 +36,15 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
     def compose(self) -> ComposeResult:
         """Summary, satisfaction, tags, note, keys."""
         with Vertical(id="box"):
-            yield Line(id="form-draft")
-            yield Line(classes="label", id="wrap-satisfaction-label")
+            yield Label(id="form-draft")
+            yield Label(classes="label", id="wrap-satisfaction-label")
             known = "" if self.meta.satisfaction is None else str(self.meta.satisfaction)
             yield Field(known, restrict="[1-5]?", id="wrap-satisfaction")
-            yield Line(classes="label", id="wrap-tags-label")
+            yield Label(classes="label", id="wrap-tags-label")
             yield Field(", ".join(self.meta.tags), id="wrap-tags")
-            yield Line(classes="label", id="wrap-notes-label")
+            yield Label(classes="label", id="wrap-notes-label")
             yield Area(self.meta.notes, id="wrap-notes")
-            yield Line(classes="label", id="wrap-close-label")
+            yield Label(classes="label", id="wrap-close-label")
             yield Field("1", restrict="[01]?", id="wrap-close")
             yield KeyBar()
 
@@ -53,12 +53,12 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
         self.relabel(self.words)
         self.query_one("#wrap-satisfaction").focus()
 
-    def relabel(self, words: Words) -> None:
+    def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         super().relabel(words)
-        self.query_one("#form-draft", Line).put(Content.styled(inert(self.summary), "dim"))
+        self.query_one("#form-draft", Label).put(Content.styled(inert(self.summary), "dim"))
         for name in ("satisfaction", "tags", "notes", "close"):
-            self.query_one(f"#wrap-{name}-label", Line).put(words(f"wrap.{name}"))
+            self.query_one(f"#wrap-{name}-label", Label).put(words(f"wrap.{name}"))
 
     def action_submit(self) -> None:
         """Send what changed."""

@@ -43,7 +43,7 @@ from tui.state.events import (
     Synced,
     Typed,
 )
-from tui.state.inbox import Row
+from tui.state.inbox import InboxRow
 from tui.state.link import Health, Link
 from tui.state.state import State, reduce
 from tui.state.thread import MAX_TURNS, Meta, Mode, Thread
@@ -61,6 +61,7 @@ __all__ = [
     "HandedOff",
     "Health",
     "Heard",
+    "InboxRow",
     "Inserted",
     "Kept",
     "Labelled",
@@ -81,7 +82,6 @@ __all__ = [
     "Remarked",
     "Replied",
     "Restored",
-    "Row",
     "Saved",
     "Sourced",
     "State",

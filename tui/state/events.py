@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runtime import events
-from tui.state.inbox import Row
+from tui.state.inbox import InboxRow
 from tui.state.link import WELL, Health, Link
 
 
@@ -147,7 +147,7 @@ class Sourced:
 class Listed:
     """The inbox as the server has it."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[InboxRow, ...]
 
 
 @dataclass(frozen=True)

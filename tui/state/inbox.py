@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class InboxRow:
     """One conversation of the inbox."""
 
     conversation: str
@@ -50,9 +50,9 @@ class Row:
         return {"open": "writing", "complete": "draft", "failed": "failed"}.get(self.state, "cut")
 
 
-def read_row(said: dict[str, Any]) -> Row:
+def read_row(said: dict[str, Any]) -> InboxRow:
     """A row of `GET /v1/conversations`; what an older server does not say stays empty."""
-    return Row(
+    return InboxRow(
         conversation=str(said["conversation"]),
         asked=str(said.get("asked") or ""),
         question=str(said.get("question") or ""),
@@ -68,8 +68,11 @@ def read_row(said: dict[str, Any]) -> Row:
     )
 
 
-def arrange(rows: Iterable[Row], now: str) -> tuple[Row, ...]:
-    """Open ones first, newest first; then snoozed ones by when they wake, then closed ones. `now` as `Row.asked`."""
+def arrange(rows: Iterable[InboxRow], now: str) -> tuple[InboxRow, ...]:
+    """Open ones first, newest first; then snoozed ones by when they wake, then closed ones.
+
+    `now`: ISO time, as `asked`.
+    """
     awake = [_woken(row, now) for row in rows]
     order = {"open": 0, "snoozed": 1, "closed": 2}
     snoozed = sorted((row for row in awake if row.status == "snoozed"), key=lambda row: row.snooze_until)
@@ -77,6 +80,6 @@ def arrange(rows: Iterable[Row], now: str) -> tuple[Row, ...]:
     return tuple(sorted([*rest, *snoozed], key=lambda row: order.get(row.status, 0)))
 
 
-def _woken(row: Row, now: str) -> Row:
+def _woken(row: InboxRow, now: str) -> InboxRow:
     due = row.status == "snoozed" and row.snooze_until and row.snooze_until <= now
     return replace(row, status="open") if due else row

@@ -1,6 +1,6 @@
 """The server as the console knows it, and what else goes on in the branch that the agent must know of.
 
-Knows nothing of sockets; `tui.desk` finds these things out.
+Knows nothing of sockets; `tui.services.server_link` finds these things out.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Any
 from tui.state import events as e
 from tui.state import thread as t
 from tui.state.events import Event, Linked, Notice
-from tui.state.inbox import Row
+from tui.state.inbox import InboxRow
 from tui.state.link import WELL, Health, Link
 from tui.state.thread import Mode, Thread
 from tui.state.turn import Labels, Phase, Turn
@@ -39,7 +39,7 @@ class State:
     """The key of the thread on screen."""
     asked: int = 0
     """The number of the newest turn of all threads."""
-    inbox: tuple[Row, ...] = ()
+    inbox: tuple[InboxRow, ...] = ()
     ahead: tuple[str, int] = ("", 0)
     """How far the message being typed is read: the server's word, tokens."""
     notice: Notice | None = None
@@ -233,7 +233,7 @@ def _older(state: State, name: str, revision: int) -> Thread | None:
 
 
 def _restore(state: State, threads: tuple[dict[str, Any], ...], open_: int) -> State:
-    """The threads of the console's last life, as `tui.memory` kept them; the server's turns come by `Loaded`."""
+    """The threads of the console's last life, as its session file kept them; the server's turns come by `Loaded`."""
     made = []
     number = state.asked
     for row in threads[:MAX_THREADS]:

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 from runtime import events
+from tui.base.inert_text import inert
 from tui.state.turn import Phase, Turn, decide, hear, retire, stored_turn
-from tui.text import inert
 
 MAX_TURNS = 60
 """Turns kept on screen; older ones are in the journal."""

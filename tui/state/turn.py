@@ -134,7 +134,7 @@ def hear(turn: Turn, event: events.Event, at: float) -> Turn:
             return replace(turn, phase=Phase.QUEUED, position=event.position, predicted_s=event.wait_s)
         case events.Reading():
             return replace(turn, phase=Phase.READING, read=(event.done, event.total))
-        case events.Found():
+        case events.SectionsFound():
             return replace(turn, phase=Phase.READING, citations=event.citations)
         case events.Token():
             first = at if turn.first_at is None else turn.first_at

@@ -1,1 +1,1 @@
-"""Widgets of the console, one a file."""
+"""What is drawn, one widget a module."""

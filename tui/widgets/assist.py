@@ -11,11 +11,11 @@ from textual.content import Content
 from textual.style import Style
 
 from runtime.events import Citation
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert, one_line
 from tui.state import Labels, Meta, State, Turn
-from tui.text import inert, one_line
-from tui.widgets.line import Line
+from tui.widgets.label import Label
 from tui.widgets.status import progress
-from tui.words import Words
 
 
 class AssistPane(Vertical):
@@ -28,32 +28,32 @@ class AssistPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """A heading and a line for each block."""
-        yield Line(classes="pane-title", id="assist-title")
-        yield Line(id="assist-empty")
+        yield Label(classes="pane-title", id="assist-title")
+        yield Label(id="assist-empty")
         with VerticalScroll(id="assist-blocks"):
             for name in self.BLOCKS:
-                yield Line(classes="label", id=f"assist-{name}-label")
-                yield Line(classes="block", id=f"assist-{name}")
+                yield Label(classes="label", id=f"assist-{name}-label")
+                yield Label(classes="block", id=f"assist-{name}")
 
-    def show(self, state: State, words: Words, now: float) -> None:
+    def show(self, state: State, words: Catalogue, now: float) -> None:
         """Show what is known."""
         turn = state.current
-        self.query_one("#assist-title", Line).put(words("assist.title"))
+        self.query_one("#assist-title", Label).put(words("assist.title"))
         self._put("labels", words, chips(turn.labels, words) if turn else Content(""))
         self._put("warnings", words, "\n".join(warnings(turn, words)) if turn else "")
         self._put("time", words, "\n".join(progress(turn, words, now)) if turn else "")
         self._put("customer", words, _customer(state, words))
         self._put("notes", words, _notes(state.thread.meta, words))
         self._put("sources", words, sources(turn.citations, words) if turn else "")
-        self.query_one("#assist-empty", Line).put("" if turn else words("assist.empty"))
+        self.query_one("#assist-empty", Label).put("" if turn else words("assist.empty"))
 
-    def _put(self, name: str, words: Words, text: str | Content) -> None:
+    def _put(self, name: str, words: Catalogue, text: str | Content) -> None:
         content = Content(text) if isinstance(text, str) else text
-        self.query_one(f"#assist-{name}", Line).put(content)
-        self.query_one(f"#assist-{name}-label", Line).put(words(f"assist.{name}") if content else "")
+        self.query_one(f"#assist-{name}", Label).put(content)
+        self.query_one(f"#assist-{name}-label", Label).put(words(f"assist.{name}") if content else "")
 
 
-def chips(labels: Labels, words: Words) -> Content:
+def chips(labels: Labels, words: Catalogue) -> Content:
     """`intent delivery inquiry (high) · emotion angry (low)`; empty where nothing is known."""
     parts = []
     for kind in ("intent", "emotion"):
@@ -69,12 +69,12 @@ def chips(labels: Labels, words: Words) -> Content:
     return Content("\n").join(parts)
 
 
-def label_name(kind: str, name: str, words: Words) -> str:
+def label_name(kind: str, name: str, words: Catalogue) -> str:
     """A label in the interface's language where it knows it, else as head office called it."""
     return words.get(f"{kind}.{name}") or one_line(name).replace("_", " ")
 
 
-def sources(citations: tuple[Citation, ...], words: Words) -> Content:
+def sources(citations: tuple[Citation, ...], words: Catalogue) -> Content:
     """One line a source of the newest draft; a click opens it, as its number's key does."""
     return Content("\n").join(
         citation_label(one, number, words).stylize(Style.from_meta({"@click": f"screen.cite({number})"}))
@@ -82,7 +82,7 @@ def sources(citations: tuple[Citation, ...], words: Words) -> Content:
     )
 
 
-def citation_label(citation: Citation, number: int, words: Words) -> Content:
+def citation_label(citation: Citation, number: int, words: Catalogue) -> Content:
     """`[2] Returns > How long (internal, do not quote)`."""
     title, heading = one_line(citation.title), one_line(citation.heading)
     name = title if heading in ("", title) else f"{title} > {heading}"
@@ -90,7 +90,7 @@ def citation_label(citation: Citation, number: int, words: Words) -> Content:
     return Content.assemble(Content.styled(f"[{number}]", "bold"), f" {name}", Content.styled(mark, "bold"))
 
 
-def warnings(turn: Turn, words: Words) -> list[str]:
+def warnings(turn: Turn, words: Catalogue) -> list[str]:
     """What the agent must know before using the draft."""
     out = []
     if turn.handoff:
@@ -105,7 +105,7 @@ def warnings(turn: Turn, words: Words) -> list[str]:
     return out
 
 
-def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Words) -> list[str]:
+def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Catalogue) -> list[str]:
     """What must be looked at before the reply is sent, one line a kind."""
     kinds: dict[str, list[str]] = {}
     for kind, what in doubts:
@@ -113,7 +113,7 @@ def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Words) -> list[str]:
     return [words(f"doubt.{kind}", items=", ".join(items)) for kind, items in kinds.items()]
 
 
-def _customer(state: State, words: Words) -> str:
+def _customer(state: State, words: Catalogue) -> str:
     turn = state.current
     if turn is None:
         return ""
@@ -123,7 +123,7 @@ def _customer(state: State, words: Words) -> str:
     return "\n".join(lines)
 
 
-def _notes(meta: Meta, words: Words) -> str:
+def _notes(meta: Meta, words: Catalogue) -> str:
     lines = [inert(meta.notes)] if meta.notes else []
     if meta.tags:
         lines.append(" ".join(f"#{one_line(tag)}" for tag in meta.tags))

@@ -13,10 +13,10 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
-from tui.keys import bindings
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import inert
+from tui.base.keys import bindings
 from tui.state import Mode
-from tui.text import inert
-from tui.words import Words
 
 
 class Composer(TextArea):
@@ -36,7 +36,7 @@ class Composer(TextArea):
         self.enter_sends = True
         self._labelled: tuple[str, Mode] | None = None
 
-    def label(self, words: Words, mode: Mode) -> None:
+    def label(self, words: Catalogue, mode: Mode) -> None:
         """Name the field in this language."""
         if self._labelled != (words.lang, mode):
             self._labelled = (words.lang, mode)

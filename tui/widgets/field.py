@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input, TextArea
 
-from tui.text import inert, one_line
+from tui.base.inert_text import inert, one_line
 
 
 class Field(Input):

@@ -15,10 +15,10 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui.state import Row, State
-from tui.text import one_line
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import one_line
+from tui.state import InboxRow, State
+from tui.widgets.label import Label
 
 MAX_TAGS = 3
 QUESTION_CHARS = 200
@@ -37,14 +37,14 @@ class InboxPane(Vertical):
     def __init__(self) -> None:
         super().__init__(id="inbox")
         self._shown: tuple[object, ...] = ()
-        self._rows: tuple[Row, ...] = ()
+        self._rows: tuple[InboxRow, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Both."""
-        yield Line(classes="pane-title", id="inbox-title")
+        yield Label(classes="pane-title", id="inbox-title")
         yield OptionList(id="inbox-list", markup=False)
 
-    def show(self, state: State, words: Words, today: datetime) -> None:
+    def show(self, state: State, words: Catalogue, today: datetime) -> None:
         """Show the rows; the open one is marked."""
         shown = (state.inbox, state.conversation, words.lang, today.date())
         if self._shown and all(one is other or one == other for one, other in zip(shown, self._shown, strict=True)):
@@ -54,7 +54,7 @@ class InboxPane(Vertical):
         before = self._shown[1] if self._shown else None
         self._shown = shown
         waiting = sum(row.waiting and row.status == "open" and not row.practice for row in state.inbox)
-        self.query_one("#inbox-title", Line).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
+        self.query_one("#inbox-title", Label).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
         options = self.query_one(OptionList)
         marked = options.highlighted_option.id if options.highlighted_option is not None else None
         if rebuilt:
@@ -82,7 +82,7 @@ class InboxPane(Vertical):
         self.post_message(self.Chosen(message.option.id or ""))
 
 
-def row_text(row: Row, words: Words, today: datetime, opened: bool) -> Content:
+def row_text(row: InboxRow, words: Catalogue, today: datetime, opened: bool) -> Content:
     """Two lines: the newest message; below it when, what it waits for, and tags. The open one has a mark."""
     head = [clock(row.asked, today), words(f"inbox.{row.waits}", until=clock(row.snooze_until, today))]
     if row.notes:

@@ -13,23 +13,23 @@ from textual import events
 from textual.content import Content
 from textual.style import Style
 
-from tui.keys import Act, shown
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.base.i18n import Catalogue
+from tui.base.keys import Command, shown
+from tui.widgets.label import Label
 
 GAP = 2
 
 
-class KeyBar(Line):
+class KeyBar(Label):
     """Keys and their names."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._acts: tuple[Act, ...] = ()
-        self._words: Words | None = None
+        self._acts: tuple[Command, ...] = ()
+        self._words: Catalogue | None = None
         self._width = 0
 
-    def show(self, acts: Iterable[Act], words: Words) -> None:
+    def show(self, acts: Iterable[Command], words: Catalogue) -> None:
         """Show these acts."""
         before = self._acts, self._words, self._width
         self._acts, self._words, self._width = tuple(acts), words, self.app.size.width
@@ -45,9 +45,9 @@ class KeyBar(Line):
             self.show(self._acts, self._words)
 
 
-def fitting(acts: Sequence[Act], words: Words, width: int) -> list[Act]:
+def fitting(acts: Sequence[Command], words: Catalogue, width: int) -> list[Command]:
     """As many as fit into so many cells, in order; acts of the app itself come first in the deal."""
-    kept: list[Act] = []
+    kept: list[Command] = []
     left = width
     for act in sorted(acts, key=lambda act: act.id not in ("help", "quit")):
         room = cell_len(_name(act, words)) + (GAP if kept else 0)
@@ -57,11 +57,11 @@ def fitting(acts: Sequence[Act], words: Words, width: int) -> list[Act]:
     return [act for act in acts if act in kept]
 
 
-def _name(act: Act, words: Words) -> str:
+def _name(act: Command, words: Catalogue) -> str:
     return f"{shown(act)} {words('key.' + act.id)}"
 
 
-def _button(act: Act, words: Words) -> Content:
+def _button(act: Command, words: Catalogue) -> Content:
     space = {"app": "app.", "composer": ""}.get(act.where, "screen.")
     key = Content.styled(shown(act), Style(bold=True))
     name = Content(f" {words('key.' + act.id)}")

@@ -5,16 +5,16 @@ Promises: each state is said in words, never by colour alone. Knows nothing of e
 
 from __future__ import annotations
 
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import one_line
 from tui.state import Health, Link, Mode, Phase, State, Turn
-from tui.text import one_line
-from tui.widgets.line import Line
-from tui.words import Words
+from tui.widgets.label import Label
 
 
-class LinkLine(Line):
+class LinkLine(Label):
     """The server, the bundle, the model, and what is out of order in the branch."""
 
-    def show(self, state: State, words: Words) -> None:
+    def show(self, state: State, words: Catalogue) -> None:
         """Show the state of the link."""
         why = one_line(state.why)
         parts = [words("app.name"), words(f"link.{state.link.value}", why=why, retry=state.retry)]
@@ -29,16 +29,16 @@ class LinkLine(Line):
         self.put(" · ".join(part for part in [*parts, *wrong] if part))
 
 
-def health_words(health: Health, words: Words) -> list[str]:
+def health_words(health: Health, words: Catalogue) -> list[str]:
     """What is out of order, and what still works."""
     values = {"free": health.disk_low_mb or 0, "bundle": one_line(health.newer)}
     return [words(f"health.{name}", **values) for name in health.troubles()]
 
 
-class StatusLine(Line):
+class StatusLine(Label):
     """The newest turn's progress: queue, reading, writing, first word, speed; or what is read ahead."""
 
-    def show(self, state: State, words: Words, now: float) -> None:
+    def show(self, state: State, words: Catalogue, now: float) -> None:
         """Show what happens at monotonic time `now`."""
         turn = state.current
         if state.notice is not None:
@@ -59,7 +59,7 @@ def _is_read_ahead(state: State) -> bool:
     return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
 
 
-def progress(turn: Turn, words: Words, now: float) -> list[str]:
+def progress(turn: Turn, words: Catalogue, now: float) -> list[str]:
     """What is known about a turn, in words, in the order it happens."""
     out = [_phase(turn, words)]
     if turn.phase is Phase.QUEUED and turn.predicted_s:
@@ -73,7 +73,7 @@ def progress(turn: Turn, words: Words, now: float) -> list[str]:
     return out
 
 
-def _phase(turn: Turn, words: Words) -> str:
+def _phase(turn: Turn, words: Catalogue) -> str:
     match turn.phase:
         case Phase.QUEUED:
             return words("phase.queued", count=turn.position) if turn.position else words("phase.queued_next")

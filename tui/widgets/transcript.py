@@ -23,10 +23,10 @@ from textual.style import Style
 from textual.widget import Widget
 
 from runtime.events import Citation
+from tui.base.i18n import Catalogue
 from tui.state import State
-from tui.widgets.parts import KINDS
-from tui.widgets.rows import MARGIN, LaidTurn, Row, indent, lay
-from tui.words import Words
+from tui.widgets.transcript_rows import MARGIN, LaidTurn, TranscriptRow, indent, lay
+from tui.widgets.turn_blocks import KINDS
 
 NEAR_LINES: Final = 2
 
@@ -52,9 +52,9 @@ class Transcript(ScrollView, can_focus=True):
         """The row at which each turn begins, and the one behind the last."""
         self._bases: list[int] = []
         """The line of the whole text at which each turn begins."""
-        self._rows: list[Row] = []
-        self._hovered: Row | None = None
-        self._shown: tuple[State, Words, bool] | None = None
+        self._rows: list[TranscriptRow] = []
+        self._hovered: TranscriptRow | None = None
+        self._shown: tuple[State, Catalogue, bool] | None = None
 
     @property
     def allow_select(self) -> bool:
@@ -63,7 +63,7 @@ class Transcript(ScrollView, can_focus=True):
 
     # What is shown.
 
-    def show(self, state: State, words: Words, *, assisted: bool) -> None:
+    def show(self, state: State, words: Catalogue, *, assisted: bool) -> None:
         """Show these turns; only rows that changed are painted."""
         self._shown = (state, words, assisted)
         width = self.scrollable_content_region.width
@@ -82,7 +82,7 @@ class Transcript(ScrollView, can_focus=True):
         if self._follow:
             self.scroll_end(animate=False, immediate=True)
 
-    def _repaint(self, before: list[Row]) -> None:
+    def _repaint(self, before: list[TranscriptRow]) -> None:
         rows = self._rows
         first = next((n for n, (one, two) in enumerate(zip(rows, before, strict=False)) if one is not two), None)
         if first is None:
@@ -130,7 +130,7 @@ class Transcript(ScrollView, can_focus=True):
         row.painted = (line, strip) if plain else None
         return strip
 
-    def _paint(self, row: Row, line: int, selection: Selection | None, width: int) -> Strip:
+    def _paint(self, row: TranscriptRow, line: int, selection: Selection | None, width: int) -> Strip:
         base = self.visual_style
         style = self.get_visual_style(f"turn--{row.kind}") if row.kind else base
         content = row.content
@@ -170,7 +170,7 @@ class Transcript(ScrollView, can_focus=True):
 
     # The mouse.
 
-    def _row_at(self, y: int) -> Row | None:
+    def _row_at(self, y: int) -> TranscriptRow | None:
         place = self.scroll_offset.y + y
         row = self._rows[place] if 0 <= place < len(self._rows) else None
         return row if row is not None and row.source else None
@@ -191,7 +191,7 @@ class Transcript(ScrollView, can_focus=True):
         """The mouse went elsewhere."""
         self._hover(None)
 
-    def _hover(self, row: Row | None) -> None:
+    def _hover(self, row: TranscriptRow | None) -> None:
         if row is not self._hovered:
             for one in (self._hovered, row):
                 if one is not None:

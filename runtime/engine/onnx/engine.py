@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.engine.line import QUEUE_LIMIT, Line
-from runtime.engine.onnx.draw import Draw
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.core.scheduler import QUEUE_LIMIT, Scheduler
 from runtime.engine.onnx.model import OnnxModel
 from runtime.engine.onnx.runner import OnnxRunner
-from runtime.engine.onnx.words import JsonWords
-from runtime.engine.parts import Layout
-from runtime.engine.sampling import SamplingParams
+from runtime.engine.onnx.sampler import NumpySampler
+from runtime.engine.onnx.vocab import JsonVocabulary
+from runtime.prompting.prompt_tokens import Layout
 
 
-class OnnxEngine(Line):
+class OnnxEngine(Scheduler):
     """Loads `model.onnx` and `tokenizer.json` of a folder and answers requests until it is closed."""
 
     def __init__(
@@ -30,19 +30,19 @@ class OnnxEngine(Line):
         layout: Layout = "exact",
     ) -> None:
         """`layout`: what the bundle was made for; any but `exact` is read `exact` all the same."""
-        self._words = JsonWords(folder)
+        self._words = JsonVocabulary(folder)
         self._model = OnnxModel(folder, threads=threads)
         self.layout_reason = "" if layout == "exact" else "onnxruntime reads prompts exactly"
         runner = OnnxRunner(self._model, self._words, context_tokens=context_tokens, reason=self.layout_reason)
         super().__init__(runner, context_tokens=context_tokens, queue_limit=queue_limit)
 
     @property
-    def vocab(self) -> JsonWords:
+    def vocab(self) -> JsonVocabulary:
         """The student's own vocabulary; no GGUF is needed."""
         return self._words
 
-    def _sampler(self, params: SamplingParams) -> Draw:
-        return Draw(params)
+    def _sampler(self, params: SamplingParams) -> NumpySampler:
+        return NumpySampler(params)
 
     def _free(self) -> None:
         self._model.close()

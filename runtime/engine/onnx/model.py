@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine.sequences import common_prefix
+from runtime.engine.core.kv_ledger import common_prefix
 from runtime.errors import MissingError, ModelError
 
 MODEL = "model.onnx"
 
 
 class OnnxModel:
-    """`model.onnx` of a folder, as `quantize.onnx_decoder` writes it: inputs `past_key_values.N.key|value`."""
+    """`model.onnx` of a folder, as `quantize.formats.onnx_decoder` writes it: inputs `past_key_values.N.key|value`."""
 
     def __init__(self, folder: Path, *, threads: int) -> None:
         import onnxruntime

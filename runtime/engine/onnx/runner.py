@@ -1,4 +1,4 @@
-"""One answer after the other in onnxruntime: what `runtime.engine.line` needs of it, a slice or a token a step.
+"""One answer after the other in onnxruntime: a slice of a prompt or a token a step, as the scheduler asks.
 
 Promises: cancelled within a token, or within a slice of the prompt; what was read ahead, or for the answer before, is
 used where the next prompt begins alike. Belongs to the line's thread.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 
-from runtime.engine.generation import Finish
-from runtime.engine.onnx.draw import Draw
+from runtime.engine.core.batch_planner import Pace
+from runtime.engine.core.generation import Finish
+from runtime.engine.core.request import Request, Running
+from runtime.engine.core.stop_strings import StopStrings
 from runtime.engine.onnx.model import OnnxModel
-from runtime.engine.onnx.words import JsonWords
-from runtime.engine.plan import Pace
-from runtime.engine.request import Request, Running
-from runtime.engine.stops import StopStrings
+from runtime.engine.onnx.sampler import NumpySampler
+from runtime.engine.onnx.vocab import JsonVocabulary
 from runtime.errors import EdgedeskError, ModelError
 
 SLICE_TOKENS = 64
@@ -24,7 +24,7 @@ SLICE_TOKENS = 64
 class OnnxRunner:
     """At most one request at a time."""
 
-    def __init__(self, model: OnnxModel, words: JsonWords, *, context_tokens: int, reason: str) -> None:
+    def __init__(self, model: OnnxModel, words: JsonVocabulary, *, context_tokens: int, reason: str) -> None:
         """`reason`: why prompts are read `exact`, for the answers' statistics; empty when that was wanted."""
         self.slots = 1
         self.pace = Pace(SLICE_TOKENS)
@@ -117,7 +117,7 @@ class OnnxRunner:
         if sampler is None:
             self._end(run, "stop")
             return
-        assert isinstance(sampler, Draw)
+        assert isinstance(sampler, NumpySampler)
         if finish := run.take(sampler.next(logits), self._words, lambda: logits):
             self._end(run, finish)
 

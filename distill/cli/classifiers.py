@@ -1,0 +1,96 @@
+"""`edgedesk heads`: how well a head would tell the intents (or emotions) of any company's labelled questions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from distill.classifiers.intent_training import Example
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Train and measure intent and emotion heads.",
+    epilog="Example: edgedesk heads try intents.csv --json",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Train and measure intent and emotion heads."""
+
+
+@app.command("try", epilog="Example: edgedesk heads try intents.csv --json")
+def cross_validate_file(
+    file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
+    embedder: Annotated[Path | None, typer.Option(help="An embedder folder; default: the installed bundle's.")] = None,
+    folds: Annotated[int, typer.Option(min=1, max=5, help="Number of cross-validation folds to run.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train on four fifths of the file, stratified, and measure on the rest: accuracy, macro-F1, calibration error."""
+    from distill.classifiers.intent_training import cross_validate as measured
+    from runtime.base.home import find_home
+    from runtime.base.progress import bar, say
+    from runtime.bundle.generations import current_bundle
+    from runtime.retrieval.embedder import Embedder
+
+    examples = list(read_examples(file))
+    say(f"{len(examples):,} examples; embedding and training take a few minutes for 10,000")
+    encoder = Embedder(embedder or current_bundle(find_home()).embedder_path)
+    with bar("training and measuring", folds, unit="folds") as advance:
+        figures = measured(examples, encoder.queries, count=folds, advance=advance)
+    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
+@app.command("check", epilog="Example: edgedesk heads check intents.csv --kind intent --json")
+def evaluate_bundle(
+    file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
+    kind: Annotated[str, typer.Option(help="intent or emotion.")] = "intent",
+    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; default: the installed one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure a bundle's own head on labelled questions it was not trained on."""
+    from runtime.base.home import find_home
+    from runtime.bundle.bundle import open_bundle
+    from runtime.bundle.generations import current_bundle
+    from runtime.errors import MissingError
+    from runtime.evaluation.classifiers import measure_on_labelled
+    from runtime.retrieval.embedder import Embedder
+    from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+
+    rows = [(one.text, one.label) for one in read_examples(file)]
+    opened = open_bundle(bundle, verify=False) if bundle else current_bundle(find_home())
+    head = load_classifiers(opened.root / FOLDER).get(kind)
+    if head is None:
+        raise MissingError(f"the bundle has no {kind} head", where=str(opened.root), hint="label records, and build")
+    figures = measure_on_labelled(head, rows, Embedder(opened.embedder_path))
+    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """Rows of a file whose first column is the text and whose second is the label, or JSONL with these keys."""
+    from distill.classifiers.intent_training import Example
+    from runtime.base.files import read_text
+    from runtime.errors import InputError
+
+    lines = read_text(path, max_bytes=256 * 1024 * 1024).splitlines()
+    rows = csv.reader(lines[1:]) if path.suffix == ".csv" else map(_pair, lines)
+    for number, row in enumerate(rows, start=2 if path.suffix == ".csv" else 1):
+        if row is None or len(row) < 2 or not row[0].strip() or not row[1].strip():
+            raise InputError(
+                "not a text and a label", where=f"{path}:{number}", hint="CSV: text,label; JSONL: text, label"
+            )
+        yield Example(row[0], row[1])
+
+
+def _pair(line: str) -> list[str] | None:
+    try:
+        row = json.loads(line)
+        return [str(row["text"]), str(row["label"])]
+    except (ValueError, KeyError, TypeError):
+        return None

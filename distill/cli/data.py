@@ -1,0 +1,86 @@
+"""`edgedesk data`: make records of transcripts, and look at them before anything is trained on them."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make records and look at them.",
+    epilog="Example: edgedesk data prepare chats.csv --out records",
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("prepare", epilog="Example: edgedesk data prepare chats.csv --articles articles/ --out records")
+def prepare_records(
+    transcripts: Annotated[list[Path], typer.Argument(help="Transcript files: JSONL, CSV, or tau-bench JSONL.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    articles: Annotated[Path | None, typer.Option(help="Articles the replies are linked to.")] = None,
+    form: Annotated[str, typer.Option(help="auto, jsonl, csv or taubench.")] = "auto",
+    lang: Annotated[str, typer.Option(help="Language where a file names none.")] = "",
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Clean, redact, link and split transcripts into records; every refused row is named."""
+    from distill.data.dataset import evidence_linker
+    from distill.data.prepare import prepare
+    from distill.data.transcripts import read_transcripts
+    from runtime.base.files import new_folder
+    from runtime.base.progress import say
+    from runtime.text.articles import load_articles
+
+    loaded = load_articles(articles) if articles else []
+    public = "\n".join(section.text for article in loaded for section in article.sections)
+    rows = (row for path in transcripts for row in read_transcripts(path, form=form, lang=lang))
+    with new_folder(out) as folder:
+        report = prepare(rows, folder, seed=seed, link=evidence_linker(loaded) if loaded else None, public=public)
+    for refused in report["refused"]:
+        say(f"refused: {refused}")
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        typer.echo(
+            f"{report['kept']} records in {out}; {len(report['refused'])} rows refused, see {out / 'report.json'}"
+        )
+
+
+@app.command("simulate", epilog="Example: edgedesk data simulate examples/shop/en --conversations 100 > chats.jsonl")
+def simulate_conversations(
+    shop: Annotated[Path, typer.Argument(help="Folder with cases/, simulate.toml and policy.toml.")],
+    conversations: Annotated[int, typer.Option(min=1)] = 100,
+    seed: Annotated[int, typer.Option()] = 7,
+) -> None:
+    """Write simulated conversations as transcripts (JSONL) to stdout."""
+    from distill.data.simulate import simulate
+
+    for conversation in simulate(shop, conversations=conversations, seed=seed):
+        typer.echo(conversation.model_dump_json(exclude_defaults=True))
+
+
+@app.command("show", epilog="Example: edgedesk data show work/northlight-en/records --split test --count 3")
+def show_records(
+    folder: Annotated[Path, typer.Argument(help="A folder of records.")],
+    split: Annotated[Literal["train", "valid", "test"], typer.Option()] = "train",
+    count: Annotated[int, typer.Option(min=1)] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Print records as a person reads them."""
+    from runtime.base.jsonl import read_rows
+    from runtime.cli.main import printable
+    from runtime.text.records import Record
+
+    for record in islice(read_rows(Record, folder / f"{split}.jsonl"), count):
+        if as_json:
+            typer.echo(record.model_dump_json(exclude_none=True))
+            continue
+        typer.echo(f"{record.id}  {record.lang}  {record.intent or '-'}  {record.emotion or '-'}")
+        for turn in record.context:
+            typer.echo(f"    {turn.role}: {printable(turn.content)}")
+        typer.echo(f"  customer: {printable(record.query)}")
+        typer.echo(f"  reply:    {printable(record.response)}   {list(record.evidence)}")

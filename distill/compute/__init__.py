@@ -1,0 +1,1 @@
+"""Devices, processes, and what survives a kill: checkpoints and resumable files."""

@@ -1,0 +1,1 @@
+"""Transcripts, articles and simulations become records."""

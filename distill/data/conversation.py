@@ -1,0 +1,52 @@
+"""A conversation as it was written, before redaction, pairing and splitting."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from runtime.text.personal_data import Kind
+from runtime.text.records import Emotion, Source
+
+ROLES = {
+    **dict.fromkeys(("user", "customer", "client", "caller", "visitor", "顾客", "客户", "用户", "买家"), "user"),
+    **dict.fromkeys(("assistant", "agent", "staff", "support", "advisor", "客服", "坐席", "店员", "助手"), "assistant"),
+}
+"""What other systems call the two sides."""
+
+
+def _role(value: object) -> object:
+    return ROLES.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+class RawTurn(BaseModel):
+    """One message as it was written, with the labels it came with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Annotated[Literal["user", "assistant"], BeforeValidator(_role)]
+    content: str = Field(pattern=r"\S")
+    intent: str | None = None
+    emotion: Emotion | None = None
+    evidence: tuple[str, ...] | None = None
+    """None = nobody has looked; () = somebody has, and no article answers it."""
+    entities: dict[str, str] = Field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    """What the agent had looked up when writing this: order status and the like, one short line each."""
+
+
+class RawConversation(BaseModel):
+    """One conversation, oldest message first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversation: str = Field(min_length=1)
+    lang: str = Field(default="", pattern=r"^([a-z]{2})?$")
+    """Empty = told by the script of its text."""
+    turns: tuple[RawTurn, ...] = Field(min_length=1)
+    source: Source = "transcript"
+    personal: tuple[tuple[Kind, str], ...] = ()
+    """Personal values known from the customer's data, to be redacted wherever they come up."""
+    where: str = ""
+    """`file:line` it was read from."""

@@ -1,0 +1,218 @@
+"""The company's input, gathered: articles, prompt, policy and records in one place, each in the project's own form.
+
+Knows the recipe's `[data]` and nothing of models.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from distill.data.conversation import RawConversation
+from distill.data.importers.articles import FAQ_PREFIX, faq_records, import_faq, import_markdown
+from distill.data.prepare import prepare
+from distill.data.simulate import simulate
+from distill.data.transcripts import read_transcripts
+from distill.recipe.recipe import Data, Recipe
+from runtime.base.files import read_text, sha256_file
+from runtime.base.jsonl import read_rows, write_rows
+from runtime.desk.policy import read_policy
+from runtime.errors import InputError
+from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
+from runtime.retrieval.past_questions import ASKED_FILE, select_past_questions
+from runtime.text.articles import Article, Section, load_articles
+from runtime.text.records import Question, Record, Turn
+from runtime.text.tokens import BM25
+
+
+class Chat(BaseModel):
+    """A general conversation."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    messages: tuple[Turn, ...]
+    lang: str = "en"
+
+
+HELD_OUT = "questions"
+"""The folder of held-out questions in the stage `records`."""
+
+
+def data_key(data: Data) -> dict[str, Any]:
+    """Hashes of every file the `[data]` part names: what makes records stale."""
+    folders: list[Path] = [*data.articles.values(), *data.house_rules.values(), *data.policy.values()]
+    folders += [transcripts.path for transcripts in data.transcripts]
+    if data.simulate:
+        folders += data.simulate.folders
+    if data.faq:
+        folders.append(data.faq.folder)
+    if data.replay:
+        folders.append(data.replay)
+    files = sorted(
+        {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
+    )
+    return {"settings": data.model_dump(mode="json"), "files": {str(file): sha256_file(file) for file in files}}
+
+
+def gather_articles(data: Data, out: Path) -> dict[str, Any]:
+    """Write every article as `out/<lang>/*.md`, the form of `runtime.text.articles`."""
+    for lang, source in data.articles.items():
+        import_markdown(source, out / lang, lang=lang)
+    if data.faq:
+        import_faq(data.faq.folder, out)
+    articles = load_articles(out)
+    return {
+        "articles": {lang: sum(a.lang == lang for a in articles) for lang in sorted({a.lang for a in articles})},
+        "sections": sum(len(a.sections) for a in articles),
+    }
+
+
+def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
+    """The prompt of the bundle: the model's chat pieces, the company's house rules and refusals."""
+    rules = {lang: read_text(path).strip() for lang, path in recipe.data.house_rules.items()}
+    refusal = {lang: read_policy(path).refusal.text for lang, path in recipe.data.policy.items()}
+    if missing := [lang for lang in recipe.languages if lang not in rules or lang not in refusal]:
+        raise InputError(
+            f"no house rules or no policy for language '{missing[0]}'",
+            where="[data]",
+            hint="give house_rules and policy for every language the model is to write",
+        )
+    order = [*recipe.languages, *(lang for lang in rules if lang not in recipe.languages)]
+    return PromptSpec(
+        pieces=pieces,
+        system={lang: rules[lang] for lang in order},
+        refusal=refusal,
+        languages=recipe.languages,
+        articles=recipe.prompt.articles,
+        context_tokens=recipe.prompt.context_tokens,
+        answer_tokens=recipe.prompt.answer_tokens,
+        layout=recipe.layout,
+        min_agreement=recipe.prompt.min_agreement,
+    )
+
+
+def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
+    """Read, simulate, redact, link and split everything into records; returns the report.
+
+    An FAQ's held-out questions go into `out/questions/<lang>.jsonl`: beside the records, because one and the same
+    choice decides what is asked later and what is never trained on, and out of reach of a bundle, which takes articles.
+    """
+    loaded = load_articles(articles)
+    public = "\n".join(section.text for article in loaded for section in article.sections)
+    report = prepare(
+        _conversations(recipe, loaded), out, seed=recipe.data.seed, link=evidence_linker(loaded), public=public
+    )
+    if report["by_split"]["train"]:
+        write_rows(out / ASKED_FILE, select_past_questions(read_rows(Record, out / "train.jsonl")))
+    for lang, (_, questions) in _faq(recipe.data, loaded).items():
+        if questions:
+            write_rows(out / HELD_OUT / f"{lang}.jsonl", questions)
+    return {
+        name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
+    } | {
+        "refused": len(report["refused"]),
+        "redactions": report["redactions"],
+    }
+
+
+def _conversations(recipe: Recipe, articles: Sequence[Article]) -> Iterator[RawConversation | InputError]:
+    data = recipe.data
+    for transcripts in data.transcripts:
+        yield from read_transcripts(transcripts.path, form=transcripts.form, lang=transcripts.lang)
+    for lang, (conversations, _) in _faq(data, articles).items():
+        if lang in recipe.languages:
+            yield from conversations
+    if data.simulate:
+        count, folders = data.simulate.conversations, data.simulate.folders
+        for index, folder in enumerate(folders):
+            share = count // len(folders) + (index < count % len(folders))
+            yield from simulate(folder, conversations=share, seed=data.simulate.seed)
+
+
+def _faq(data: Data, articles: Sequence[Article]) -> dict[str, tuple[list[RawConversation], list[Question]]]:
+    """Training conversations and held-out questions of the FAQ's articles, by language."""
+    entries = [article for article in articles if data.faq and article.id.startswith(FAQ_PREFIX)]
+    return {
+        lang: faq_records([article for article in entries if article.lang == lang])
+        for lang in sorted({article.lang for article in entries})
+    }
+
+
+def evidence_linker(articles: Sequence[Article]) -> Callable[[str], str | None]:
+    """Best section for a text by shared words: what a transcript without evidence is taken to rest on."""
+    sections = [section for article in articles for section in article.sections]
+    index = BM25([f"{s.title} {s.heading} {s.text}" for s in sections])
+
+    def link(text: str) -> str | None:
+        scores = index.scores(text)
+        best = int(scores.argmax())
+        return sections[best].ref if scores[best] > 0 else None
+
+    return link
+
+
+def neighbour_finder(sections: Mapping[str, Section], count: int = 8) -> Callable[[str], list[str]]:
+    """For a section, those that share most words with it: what retrieval shows beside it."""
+    refs = list(sections)
+    index = BM25([f"{s.title} {s.heading} {s.text}" for s in sections.values()])
+    near: dict[str, list[str]] = {}
+
+    def find(ref: str) -> list[str]:
+        if ref not in near:
+            section = sections[ref]
+            scores = index.scores(f"{section.title} {section.heading} {section.text}")
+            near[ref] = [refs[i] for i in (-scores).argsort()[: count + 1] if refs[i] != ref][:count]
+        return near[ref]
+
+    return find
+
+
+def sections_by_ref(articles: Path, lang: str) -> dict[str, Section]:
+    """Sections of one language by reference."""
+    return {s.ref: s for article in load_articles(articles) if article.lang == lang for s in article.sections}
+
+
+def read_split(records: Path, split: str, lang: str) -> list[Record]:
+    """Records of one split in one language; none when the split is empty."""
+    path = records / f"{split}.jsonl"
+    return [record for record in read_rows(Record, path) if record.lang == lang] if path.stat().st_size else []
+
+
+def read_replay(path: Path, languages: Sequence[str]) -> list[Record]:
+    """General conversations as records without evidence, one for every reply; `InputError` with file and line."""
+    out = []
+    for number, row in enumerate(read_rows(Chat, path), start=1):
+        if row.lang not in languages:
+            continue
+        for place, turn in enumerate(row.messages):
+            if turn.role != "assistant" or not place or row.messages[place - 1].role != "user":
+                continue
+            out.append(
+                Record(
+                    id=f"replay/{number}/{place}",
+                    conversation=f"replay/{number}",
+                    turn=place,
+                    lang=row.lang,
+                    context=row.messages[: place - 1],
+                    query=row.messages[place - 1].content,
+                    response=turn.content,
+                    source="transcript",
+                    split="train",
+                )
+            )
+    if not out:
+        raise InputError("no general conversation in it", where=str(path), hint='rows of {"messages": …, "lang": "en"}')
+    return out
+
+
+def copy_policies(recipe: Recipe, out: Path) -> None:
+    """`policy.<lang>.toml` of every language and `policy.toml` of the first, checked before they travel."""
+    for lang, path in recipe.data.policy.items():
+        read_policy(path)
+        shutil.copyfile(path, out / f"policy.{lang}.toml")
+        if lang == recipe.languages[0]:
+            shutil.copyfile(path, out / "policy.toml")

@@ -1,0 +1,1 @@
+"""Many replies behind shared articles in one training sequence."""

@@ -1,0 +1,129 @@
+"""A training stage in processes of its own, as many as a launcher starts: torchrun, accelerate.
+
+    edgedesk build RECIPE --launcher "torchrun --nproc-per-node 4"
+
+The build holds the work folder and waits; the processes read it, train together, and the one that leads writes into the
+stage's folder. Each is `python -m distill.pipeline.launch JOB`, where JOB says what to do. Promises: what the build was
+told to stop for, it stops the processes for; an error of theirs is the build's own. Knows nothing of what a stage does.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.compute.distributed import SHARD, is_main_process
+from runtime import errors
+from runtime.base.child_process import child_environment
+from runtime.errors import EdgedeskError, MissingError, ModelError
+
+if TYPE_CHECKING:
+    from distill.pipeline.workspace import Workspace
+
+END_S = 30.0
+"""Time the processes have to end once they are told to."""
+Stage = Callable[["Workspace", Path, Mapping[str, Any]], Mapping[str, Any]]
+
+
+def launch_processes(work: Workspace, name: str, inputs: Mapping[str, Any], out: Path, scratch: Path) -> dict[str, Any]:
+    """Run a training stage under `work.launcher`; returns its figures, raises what the stage raised."""
+    command = shlex.split(work.launcher)
+    program = shutil.which(command[0]) or shutil.which(command[0], path=str(Path(sys.executable).parent))
+    if program is None:
+        raise MissingError(
+            f"no program '{command[0]}'", where="--launcher", hint="torchrun and accelerate are installed"
+        )
+    with tempfile.TemporaryDirectory(prefix=".job-", dir=work.folder) as folder:
+        job, answer = Path(folder) / "job.json", Path(folder) / "answer.json"
+        write_job(job, work, name, inputs, out, scratch)
+        shard = {SHARD: "1"} if work.shard else {}
+        code = _run([program, *command[1:], "-m", "distill.pipeline.launch", str(job)], shard)
+        told = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
+    if "figures" in told and code == 0:
+        return dict(told["figures"])
+    if "error" in told:
+        kind: type[EdgedeskError] = getattr(errors, told["error"])
+        raise kind(told["what"], where=told["where"], hint=told["hint"])
+    raise ModelError(
+        f"the training processes ended with exit code {code}",
+        where=work.launcher,
+        hint="what they said stands above; killed by signal 9 often means out of memory. The same build goes on",
+    )
+
+
+def _run(command: list[str], more: Mapping[str, str]) -> int:
+    # Stdout is data; a launcher writes where it likes.
+    with subprocess.Popen(command, stdout=sys.stderr, env=child_environment(**more)) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
+def write_job(job: Path, work: Workspace, name: str, inputs: Mapping[str, Any], out: Path, scratch: Path) -> None:
+    """What the processes read: the same recipe, folder and models, and where to write."""
+    given = {
+        "recipe": work.recipe.model_dump(mode="json"),
+        "folder": str(work.folder),
+        "base": asdict(work.base),
+        "student": asdict(work.student) if work.student else None,
+        "teller": asdict(work.teller) if work.teller else None,
+        "stage": name,
+        "inputs": dict(inputs),
+        "out": str(out),
+        "scratch": str(scratch),
+    }
+    job.write_text(json.dumps(given, ensure_ascii=False, default=str), encoding="utf-8")
+
+
+def read_job(job: Path) -> tuple[Workspace, str, Mapping[str, Any], Path]:
+    """The work, the stage's name, what goes into it, and the folder it fills."""
+    from distill.models.catalogue import Base
+    from distill.pipeline.workspace import Workspace
+    from distill.recipe.recipe import Recipe
+
+    given = json.loads(job.read_text(encoding="utf-8"))
+
+    def base(row: Mapping[str, Any]) -> Base:
+        paths = {key: Path(row[key]) if row[key] else None for key in ("checkpoint", "gguf")}
+        return Base(**{**row, **paths})
+
+    teacher, student, teller = (base(given[role]) if given[role] else None for role in ("base", "student", "teller"))
+    assert teacher is not None
+    recipe = Recipe.model_validate(given["recipe"])
+    work = Workspace(recipe, Path(given["folder"]), teacher, student=student, teller=teller)
+    return replace(work, given_scratch=Path(given["scratch"])), given["stage"], given["inputs"], Path(given["out"])
+
+
+def main(job: Path) -> int:
+    """One of the processes; the leading one leaves `answer.json` beside the job."""
+    from distill.compute.device import offline
+
+    offline()
+    from distill.pipeline.stages import TRAINING
+
+    work, name, inputs, out = read_job(job)
+    try:
+        told: dict[str, Any] = {"figures": TRAINING[name](work, out, inputs)}
+    except EdgedeskError as error:
+        told = dict(error.as_dict())
+    if is_main_process() or "error" in told:
+        (job.parent / "answer.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    return 1 if "error" in told else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

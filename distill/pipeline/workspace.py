@@ -1,0 +1,247 @@
+"""What the stages of one build share: the recipe, the work folder, models, prompt, packs, checkpoints.
+
+Promises: whoever asks for the same packs gets the same packs; a run that ends early leaves its checkpoints and nothing
+else. Knows nothing of the order of stages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distill.compute.device import choose_device, memory_is_an_error
+from distill.compute.resumable_parquet import ResumableParquet
+from distill.data.dataset import neighbour_finder, read_replay, read_split, sections_by_ref
+from distill.models.catalogue import Base
+from distill.models.vocabulary_match import shared_vocabulary
+from distill.packing.packing import Layouts, Pack, apply_layout, cover_first, mix, pack_records, pack_replay
+from distill.recipe.recipe import Recipe
+from distill.recipe.settings import TrainSettings
+from runtime.base.files import read_text
+from runtime.errors import InputError, UsageError
+from runtime.prompting.json_tokenizer import JsonTokenizer
+from runtime.prompting.prompt_spec import PromptSpec
+
+STAGES = (
+    "articles",
+    "teacher",
+    "prompt",
+    "records",
+    "corrected",
+    "sampled",
+    "capture",
+    "pruned",
+    "student",
+    "polished",
+    "merged",
+)
+PACK_SEED = 1
+TEACHER_GGUF = "teacher.gguf"
+"""In teacher/ and corrected/."""
+SAMPLED = "train.jsonl"
+"""In sampled/: records with replies of the teacher's own."""
+WriteGguf = Callable[[Path, Path], None]
+"""(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One recipe in one work folder."""
+
+    recipe: Recipe
+    folder: Path
+    base: Base
+    force_from: str | None = None
+    student: Base | None = None
+    """The checkpoint that learns, where it is not the pruned base."""
+    teller: Base | None = None
+    """A teacher with other tokens than the student, which then is the base: its replies are learned as text."""
+    launcher: str = ""
+    """A command that starts the processes which train; none = this one does."""
+    shard: bool = False
+    """Whether they share the student out among them, instead of each holding it."""
+    given_scratch: Path | None = None
+    """In such a process: where the build that waits keeps the checkpoints."""
+
+    @property
+    def teaches_as_gguf(self) -> bool:
+        """Whether the teacher is read by llama.cpp: a GGUF whose student is a checkpoint of its own."""
+        return self.student is not None and self.base.gguf is not None
+
+    @property
+    def released(self) -> Base:
+        """What the finished model descends from."""
+        return self.student or self.base
+
+    @cached_property
+    def vocabulary(self) -> int | None:
+        """Ids that teacher and student share; None where the student is cut out of the teacher."""
+        if self.student is None:
+            return None
+        return shared_vocabulary(self.base.checkpoint, self.student.checkpoint)
+
+    def forced(self, name: str) -> bool:
+        """Whether a stage is to run though nothing has changed."""
+        return self.force_from is not None and STAGES.index(name) >= STAGES.index(self.force_from)
+
+    @cached_property
+    def spec(self) -> PromptSpec:
+        """The prompt, once its stage has written it."""
+        return PromptSpec.model_validate_json(read_text(self.folder / "prompt" / "prompt.json"))
+
+    @cached_property
+    def tokenizer(self) -> JsonTokenizer:
+        """The checkpoint's tokenizer."""
+        return JsonTokenizer(self.base.checkpoint)
+
+    def packs(
+        self, split: str, *, limit: int, skip: int = 0, among: Path | None = None, layout: Layouts = "exact"
+    ) -> list[Pack]:
+        """Up to `limit` packs of a split, the languages mixed, those first that rest on different sections.
+
+        Stages `skip` what others have taken; behind the last pack it goes on with the first. The records are those of
+        the folder `among`, else all that were made. Teachers read `exact`, students as the recipe's packing says.
+        """
+        packs: list[Pack] = []
+        evidence: dict[str, Sequence[str]] = {}
+        for lang in self.recipe.languages:
+            sections = sections_by_ref(self.folder / "articles", lang)
+            records = read_split(among or self.folder / "records", split, lang)
+            evidence |= {record.id: record.evidence for record in records}
+            packs += pack_records(
+                records,
+                sections,
+                self.spec,
+                self.tokenizer,
+                neighbours=neighbour_finder(sections),
+                limits=self.recipe.packing.limits(),
+                seed=PACK_SEED,
+            )
+        random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
+        if not packs:
+            raise InputError(
+                f"no {split} record rests on a known article and fits a prompt",
+                where=str(self.folder / "records"),
+                hint="see records/report.json: name evidence in the transcripts, or raise packing.tokens",
+            )
+        packs = cover_first(packs, evidence)
+        start = skip % len(packs)
+        chosen = [*packs[start:], *packs[:start]][:limit]
+        if split == "train" and self.recipe.data.replay:
+            chosen = mix(chosen, self.replay, self.recipe.packing.replay)
+        return apply_layout(chosen, layout)
+
+    @cached_property
+    def replay(self) -> list[Pack]:
+        """General conversations, in packs."""
+        assert self.recipe.data.replay is not None
+        records = read_replay(self.recipe.data.replay, self.recipe.languages)
+        packs = pack_replay(records, self.spec, self.tokenizer, self.recipe.packing.limits())
+        random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
+        return packs
+
+    def shares(self) -> tuple[int, int]:
+        """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
+        corrected = self.recipe.teacher.packs if self.recipe.teacher else 0
+        return corrected, corrected + self.recipe.student.repair_packs
+
+    def held_out(self, layout: Layouts = "exact") -> list[Pack]:
+        """The test packs that student and teacher are compared on."""
+        return self.packs("test", limit=self.recipe.evaluate.packs, layout=layout)
+
+    @property
+    def teaching(self) -> Path:
+        """The checkpoint that teaches."""
+        return self.base.checkpoint if self.recipe.teacher is None else self.folder / "corrected"
+
+    @contextmanager
+    def teacher_open(self, checkpoint: Path | None = None) -> Iterator[Any]:
+        """The teacher: its checkpoint, its server, or the GGUF itself where a checkpoint of its size would not fit."""
+        if self.base.endpoint:
+            from distill.models.openai_endpoint import EndpointTeacher, open_endpoint
+
+            rows = int(json.loads(read_text(self.base.checkpoint / "config.json"))["vocab_size"])
+            with open_endpoint(self.base.endpoint) as endpoint:
+                yield EndpointTeacher(endpoint, rows, self.recipe.capture.k)
+            return
+        if not self.teaches_as_gguf:
+            where = choose_device()
+            # What the hub has is bf16 mostly, and half of it fits twice.
+            yield self.load(checkpoint or self.teaching, "f32" if where == "cpu" else "bf16").to(where)
+            return
+        from distill.teacher.teacher import gguf_teacher
+
+        assert self.base.gguf is not None
+        with gguf_teacher(
+            self.base.gguf, context=self.recipe.packing.tokens, threads=len(os.sched_getaffinity(0))
+        ) as teacher:
+            yield teacher
+
+    def load(self, folder: Path, kept: str = "f32") -> Any:
+        """A checkpoint in f32, or bf16; masks are boolean, which only `sdpa` reads right."""
+        return self._load(folder, kept, {})
+
+    def load_student(self, folder: Path, kept: str = "f32") -> Any:
+        """A checkpoint that is to learn, its positions scaled where the recipe says so and it is not done already.
+
+        Linear scaling only: positions stay relative, so compiled articles can be moved and put together.
+        """
+        from transformers import AutoConfig
+
+        factor = self.recipe.student.rope_factor
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        scaling = getattr(config, "rope_scaling", None)
+        if factor == 1 or scaling == {"rope_type": "linear", "factor": factor}:
+            return self._load(folder, kept, {})
+        if scaling:
+            raise UsageError(
+                f"this model's positions are scaled already ({scaling.get('rope_type', 'unnamed')})",
+                where="student.rope_factor",
+                hint="leave it out",
+            )
+        config.rope_scaling = {"rope_type": "linear", "factor": factor}
+        config.max_position_embeddings = int(config.max_position_embeddings * factor)
+        return self._load(folder, kept, {"config": config})
+
+    def _load(self, folder: Path, kept: str, more: Mapping[str, Any]) -> Any:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[kept]
+        hint = 'frozen = "bf16" halves it; a teacher may be a GGUF (docs/how-to/large-teachers.md)'
+        with memory_is_an_error(f"while loading {folder.name}", hint):
+            return AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True, **more
+            )
+
+    @contextmanager
+    def checkpoints(self, name: str, inputs: Mapping[str, Any], settings: TrainSettings) -> Iterator[Path]:
+        """Where a run keeps its checkpoints; they stay when it ends early, for the next run to go on from."""
+        if self.given_scratch is not None:
+            yield self.given_scratch
+            return
+        if not settings.checkpoint_every:
+            with self._scratch() as scratch:
+                yield scratch
+            return
+        folder = self.folder / f"{name}.checkpoints"
+        if self.forced(name):
+            shutil.rmtree(folder, ignore_errors=True)
+        kept = ResumableParquet(folder, inputs, name)
+        kept.begin()
+        yield folder
+        kept.remove()
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=self.folder) as folder:
+            yield Path(folder)

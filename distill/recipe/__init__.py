@@ -1,0 +1,1 @@
+"""One TOML file that says how a model is built, and the gate its release must pass."""

@@ -1,0 +1,280 @@
+"""A recipe: one TOML file that says how a model is built. Paths in it are relative to the file.
+
+Promises: an unknown key, a missing file or a value out of range is refused with the recipe's name and the key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from distill.models.catalogue import CATALOGUE
+from distill.packing.packing import Layouts, PackLimits
+from distill.recipe.settings import DistillSettings, LoraSettings, PolishSettings
+from runtime.base.files import read_text
+from runtime.errors import MissingError, UsageError
+from runtime.prompting.prompt_tokens import Layout
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseChoice(_Part):
+    """Which models the build starts from: catalogue names, paths (relative to the recipe), or hub ids."""
+
+    model: str = "smollm2-135m-instruct"
+    embedder: str = "multilingual-e5-small"
+
+
+class Simulation(_Part):
+    """Conversations of the template engine, one share a folder (`cases/`, `simulate.toml`)."""
+
+    folders: tuple[Path, ...]
+    conversations: int = Field(default=1500, ge=1)
+    seed: int = 7
+
+
+class Transcripts(_Part):
+    """A file of real conversations."""
+
+    path: Path
+    form: Literal["auto", "jsonl", "csv", "taubench"] = "auto"
+    lang: str = ""
+
+
+class Faq(_Part):
+    """A bitcoin.org-style FAQ: a page that orders keys, and a YAML file of texts a language."""
+
+    folder: Path
+
+
+class Data(_Part):
+    """What the company brings. Articles by language; a folder of Markdown, or one Markdown file."""
+
+    articles: dict[str, Path] = Field(default_factory=dict)
+    house_rules: dict[str, Path]
+    policy: dict[str, Path]
+    simulate: Simulation | None = None
+    transcripts: tuple[Transcripts, ...] = ()
+    faq: Faq | None = None
+    questions: tuple[str, ...] = ()
+    """Glob patterns of held-out question files."""
+    seed: int = 7
+    replay: Path | None = None
+    """General conversations that keep what a model knew: JSONL of {"messages": [{"role", "content"}], "lang"}."""
+
+
+class Prompt(_Part):
+    """The prompt's measures."""
+
+    articles: int = Field(default=3, ge=1, le=16)
+    context_tokens: int = Field(default=2048, ge=256)
+    answer_tokens: int = Field(default=96, ge=8)
+    layout: Layout | None = None
+    """How branches read articles, if the gate lets them; none = as the student is trained, `exact` where mixed."""
+    template: Path | None = None
+    """A chat template (Jinja) in place of the checkpoint's own, or where it has none."""
+    min_agreement: float = Field(default=0.0, ge=0, le=1)
+    """For a model too small to be trusted: below this share of agreement the articles' own sentences are shown."""
+
+
+class Packing(_Part):
+    """How records share a training sequence."""
+
+    records: int = Field(default=10, ge=2)
+    tokens: int = Field(default=1200, ge=128)
+    refusals: int = Field(default=2, ge=0)
+    replay: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training packs that are made of `data.replay`, where that is given."""
+    layout: Layouts = "exact"
+    """How a student reads the articles of a pack: `exact`, or compiled; `mixed` takes all three in turn."""
+
+    def limits(self) -> PackLimits:
+        """The form `distill.packing.packing` takes."""
+        return PackLimits(self.records, self.tokens, self.refusals)
+
+
+class Capture(_Part):
+    """How much of the teacher is kept."""
+
+    packs: int = Field(default=140, ge=1)
+    """Packs the teacher reads; with the packing they bound the time."""
+    k: int = Field(default=32, ge=1, le=256)
+    states: bool = False
+    """Whether the teacher's last hidden states are kept too, for `kd.state_weight`: 2 bytes × its width a token."""
+    samples: int = Field(default=0, ge=0, le=4)
+    """Replies of its own that the teacher is asked for, a record; those the articles bear out are captured too."""
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    """At which they are drawn."""
+    layout: Literal["exact", "packing"] = "exact"
+    """How the teacher reads articles: plainly, as well as it can, or as its student will."""
+
+
+class Student(_Part):
+    """The student: another checkpoint, or the teacher with fewer layers; with neither the teacher itself is tuned."""
+
+    model: str | None = None
+    """A smaller model with the teacher's tokenizer: catalogue name, path (relative to the recipe), or hub id."""
+    layers: int | None = Field(default=None, ge=2)
+    kv_heads: int | None = Field(default=None, ge=1)
+    """Key-value heads a layer keeps, each with the query heads that read it."""
+    feed_forward: int | None = Field(default=None, ge=1)
+    """Feed-forward units a layer keeps."""
+    rope_factor: float = Field(default=1.0, ge=1, le=8)
+    """Positions are divided by it (linear scaling, arXiv:2306.15595), so that the context grows by it; 1 = as it is."""
+    repair_packs: int = Field(default=24, ge=0)
+    """Packs the pruned student is refitted on before it is trained; 0 leaves it as it is."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether there is a student besides the teacher."""
+        return self.model is not None or self.layers is not None
+
+    @model_validator(mode="after")
+    def _one_student(self) -> Self:
+        if self.layers is None and (self.kv_heads or self.feed_forward):
+            raise ValueError("kv_heads and feed_forward need layers: the teacher's own number keeps them all")
+        if self.model is not None and self.layers is not None:
+            raise ValueError("model and layers exclude each other: a checkpoint, or the teacher with fewer layers")
+        return self
+
+
+class Tuning(LoraSettings):
+    """LoRA on the support records."""
+
+    packs: int = Field(default=140, ge=1)
+
+
+class Quantize(_Part):
+    """Which files the merged student becomes."""
+
+    formats: tuple[str, ...] = ("q8_0", "q4_k_m")
+    default: str = "q4_k_m"
+    onnx: bool = True
+    onnx_in_bundle: bool = False
+
+
+class Evaluate(_Part):
+    """What is measured on the held-out data."""
+
+    packs: int = Field(default=12, ge=1)
+    """Held-out packs for KL and top-1 of student and teacher."""
+    questions: int = Field(default=48, ge=0)
+    """Held-out questions each model answers in the build; `edgedesk evaluate answers` asks them all."""
+    layout_keeps: float = Field(default=0.98, ge=0)
+    """Share of `exact`'s facts found that answers in a compiled layout must keep; with less the bundle says `exact`."""
+
+
+class Gate(_Part):
+    """What a release must reach; the build stops otherwise. Answers and perplexity are those of the default file."""
+
+    max_kl: float | None = None
+    min_top1: float | None = None
+    min_hit5: float | None = None
+    min_facts_found: float | None = None
+    min_grounded: float | None = None
+    min_refused_rightly: float | None = None
+    max_refused_wrongly: float | None = None
+    min_hand_off_recall: float | None = None
+    min_chrf: float | None = None
+    max_perplexity: float | None = None
+
+
+class Recipe(_Part):
+    """One build."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    version: str = "0.1.0"
+    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    """Languages the model may write."""
+    base: BaseChoice = BaseChoice()
+    data: Data
+    prompt: Prompt = Prompt()
+    packing: Packing = Packing()
+    teacher: Tuning | None = None
+    """LoRA on the support records before the teacher is captured: teacher correction (Minitron, arXiv:2408.11796).
+
+    A base model finds a company's way of answering unlikely, and a student would learn its doubts."""
+    capture: Capture = Capture()
+    student: Student = Student()
+    kd: DistillSettings = DistillSettings()
+    polish: PolishSettings | None = None
+    """What the student writes itself, judged by its teacher, before it is tuned; needs the extra `polish`."""
+    lora: Tuning = Tuning()
+    quantize: Quantize = Quantize()
+    evaluate: Evaluate = Evaluate()
+    gate: Gate = Gate()
+
+    @property
+    def layout(self) -> Layout:
+        """How branches are to read articles."""
+        trained = self.packing.layout
+        return self.prompt.layout or ("exact" if trained == "mixed" else trained)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe; `UsageError` naming the key that is wrong, `MissingError` for a file it names in vain."""
+    text = read_text(path)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not TOML: {error}", where=str(path)) from None
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
+    student = recipe.student.model_copy(update={"model": _resolve_model(recipe.student.model, path)})
+    base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
+    template = _there(recipe.prompt.template, path) if recipe.prompt.template else None
+    prompt = recipe.prompt.model_copy(update={"template": template})
+    return recipe.model_copy(update={"base": base, "data": data, "student": student, "prompt": prompt})
+
+
+def _there(path: Path, recipe: Path) -> Path:
+    """A path of the recipe made absolute; `MissingError` where nothing is."""
+    whole = (recipe.absolute().parent / path.expanduser()).resolve()
+    if not whole.exists():
+        raise MissingError(f"{path} is not there", where=str(recipe), hint=f"looked for {whole}")
+    return whole
+
+
+def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
+    """Names of files and folders that are there made absolute; catalogue names and hub ids as they are."""
+    return base.model_copy(update={name: _resolve_model(value, recipe) for name, value in base})
+
+
+def _resolve_model(name: str | None, recipe: Path) -> str | None:
+    if name is None or name in CATALOGUE:
+        return name
+    path = recipe.absolute().parent / Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name
+
+
+def _resolve(data: Data, recipe: Path) -> Data:
+    """Paths made absolute, and there."""
+    root = recipe.absolute().parent
+
+    def there(path: Path) -> Path:
+        return _there(path, recipe)
+
+    update: dict[str, Any] = {
+        "articles": {lang: there(path) for lang, path in data.articles.items()},
+        "house_rules": {lang: there(path) for lang, path in data.house_rules.items()},
+        "policy": {lang: there(path) for lang, path in data.policy.items()},
+        "transcripts": tuple(t.model_copy(update={"path": there(t.path)}) for t in data.transcripts),
+        "questions": tuple(str(root / pattern) for pattern in data.questions),
+    }
+    if data.simulate:
+        folders = tuple(there(folder) for folder in data.simulate.folders)
+        update["simulate"] = data.simulate.model_copy(update={"folders": folders})
+    if data.replay:
+        update["replay"] = there(data.replay)
+    if data.faq:
+        update["faq"] = Faq(folder=there(data.faq.folder))
+    return data.model_copy(update=update)

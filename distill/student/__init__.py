@@ -1,0 +1,1 @@
+"""The student: pruned, refitted, taught, tuned and merged."""

@@ -1,0 +1,1 @@
+"""What the teacher knows, on disk: captured log-probabilities and replies."""

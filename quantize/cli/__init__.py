@@ -1,0 +1,1 @@
+"""The commands of head office for quantizing."""

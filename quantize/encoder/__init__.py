@@ -1,0 +1,1 @@
+"""The sentence encoder, exported to INT8 ONNX."""

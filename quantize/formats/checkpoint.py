@@ -1,0 +1,191 @@
+"""A Hugging Face checkpoint folder as the quantizers see it: shape, tensors one at a time, tokenizer.
+
+Promises: a folder that cannot be converted is refused here with the reason, before anything is written; weights are
+read one tensor at a time, so memory stays at the largest tensor. Knows nothing of GGUF and ONNX.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.base.files import read_text
+from runtime.base.manifest import MANIFEST, digest, list_files, read_manifest
+from runtime.errors import InputError, MissingError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_TOKENIZER_BYTES = 64 * 1024 * 1024
+"""A tokenizer.json of 150,000 pieces has about 7 MB, one of 250,000 about 17 MB."""
+
+
+FAMILIES = ("llama", "qwen2", "qwen3")
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What the sizes and the layout of a decoder follow from; lengths in elements."""
+
+    family: str
+    """`llama`, `qwen2` or `qwen3`."""
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    feed_forward: int
+    vocab: int
+    """Rows of the embedding, padding rows included."""
+    context: int
+    norm_eps: float
+    rope_theta: float
+    rope_scaling: Mapping[str, Any] | None
+    tied: bool
+    """Whether the output layer is the embedding."""
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of f16 keys and values that one token of context takes."""
+        return 2 * 2 * self.layers * self.kv_heads * self.head_dim
+
+
+def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
+    """The shape named by a `config.json`; `ModelError` for architectures and options that the writers do not cover."""
+    family = str(config.get("model_type", ""))
+    if family not in FAMILIES:
+        raise ModelError(
+            f"architecture '{family or 'unnamed'}'", where=where, hint=f"{', '.join(FAMILIES)} can be converted"
+        )
+    if config.get("use_sliding_window"):
+        raise ModelError(
+            "sliding-window attention", where=where, hint="set use_sliding_window to false, or train without"
+        )
+    if str(config.get("hidden_act", "silu")) != "silu":
+        raise ModelError(
+            f"activation '{config['hidden_act']}'", where=where, hint="llama.cpp runs these models with silu"
+        )
+    scaling = config.get("rope_scaling")
+    kind = str((scaling or {}).get("rope_type", (scaling or {}).get("type", "default")))
+    if kind not in ("default", "linear", "llama3"):
+        raise ModelError(f"rope scaling '{kind}'", where=where, hint="default, linear and llama3 are covered")
+    try:
+        heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        return ModelShape(
+            family=family,
+            layers=int(config["num_hidden_layers"]),
+            hidden=hidden,
+            heads=heads,
+            kv_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int(config.get("head_dim") or hidden // heads),
+            feed_forward=int(config["intermediate_size"]),
+            vocab=int(config["vocab_size"]),
+            context=int(config.get("max_position_embeddings", 2048)),
+            norm_eps=float(config.get("rms_norm_eps", 1e-6)),
+            rope_theta=float(config.get("rope_theta", 10000.0)),
+            rope_scaling=None if kind == "default" else {**(scaling or {}), "rope_type": kind},
+            tied=bool(config.get("tie_word_embeddings", False)),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the configuration lacks or garbles {error}", where=where, hint="save the model again"
+        ) from None
+
+
+class Checkpoint:
+    """A folder with config.json, tokenizer.json and safetensors weights."""
+
+    def __init__(self, folder: Path) -> None:
+        """`MissingError` naming the first file that is not there, `InputError` for one that is not JSON."""
+        self.folder = folder
+        if not folder.is_dir():
+            raise MissingError(
+                "no such checkpoint folder", where=str(folder), hint="give the folder that distill wrote"
+            )
+        self.config = read_json(folder / "config.json")
+        self.shape = read_shape(self.config, str(folder / "config.json"))
+        self.tokenizer = read_json(folder / "tokenizer.json", max_bytes=MAX_TOKENIZER_BYTES)
+        named = folder / "tokenizer_config.json"
+        self.tokenizer_config = read_json(named) if named.is_file() else {}
+        self._files = _weight_files(folder)
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that rides along in a GGUF for other programs; Edgedesk itself reads prompt.json."""
+        beside = self.folder / "chat_template.jinja"
+        if beside.is_file():
+            return read_text(beside)
+        template = self.tokenizer_config.get("chat_template")
+        return template if isinstance(template, str) else None
+
+    def special_id(self, role: str) -> int | None:
+        """`bos`, `eos` or `pad`: the id config.json names (the first of several), else none."""
+        value = self.config.get(f"{role}_token_id")
+        if isinstance(value, list):
+            value = value[0] if value else None
+        return int(value) if value is not None else None
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor by its Hugging Face name, in a stable order, loaded when it is reached."""
+        from safetensors import safe_open
+
+        for name, file in sorted(self._files.items()):
+            with safe_open(file, framework="pt") as weights:
+                yield name, weights.get_tensor(name)
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, read from the headers alone."""
+        from safetensors import safe_open
+
+        out: dict[str, tuple[int, ...]] = {}
+        for file in sorted(set(self._files.values())):
+            with safe_open(file, framework="pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 - not a mapping
+                    out[name] = tuple(weights.get_slice(name).get_shape())
+        return out
+
+
+def fingerprint(folder: Path) -> str:
+    """A hash of a stage folder's files: from its manifest where it has one, else by reading them."""
+    if not folder.exists():
+        raise MissingError("no such folder", where=str(folder), hint="run the stage that makes it")
+    files = read_manifest(folder).files if (folder / MANIFEST).is_file() else list_files(folder)
+    return digest([[entry.path, entry.sha256] for entry in files])
+
+
+def read_json(path: Path, *, max_bytes: int = 4 * 1024 * 1024) -> dict[str, Any]:
+    """A JSON object from a file; `MissingError`, or `InputError` with the line."""
+    try:
+        value = json.loads(read_text(path, max_bytes=max_bytes))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"not JSON ({error.msg})", where=f"{path}:{error.lineno}", hint="copy the file again"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError("not a JSON object", where=str(path), hint="copy the file again")
+    return value
+
+
+def _weight_files(folder: Path) -> dict[str, Path]:
+    """Tensor name → safetensors file, for a single file or an indexed set of shards."""
+    from safetensors import SafetensorError, safe_open
+
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = {str(name) for name in read_json(index, max_bytes=MAX_TOKENIZER_BYTES).get("weight_map", {}).values()}
+    else:
+        shards = {"model.safetensors"}
+    files: dict[str, Path] = {}
+    for shard in sorted(shards):
+        path = folder / shard
+        if path.parent != folder or not path.is_file():
+            raise MissingError("no such weights file", where=str(path), hint="save the model with safetensors")
+        try:
+            with safe_open(path, framework="pt") as weights:
+                files |= dict.fromkeys(weights.keys(), path)
+        except SafetensorError as error:
+            raise InputError(f"damaged weights ({error})", where=str(path), hint="copy or build it again") from None
+    return files

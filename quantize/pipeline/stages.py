@@ -1,0 +1,101 @@
+"""The files made from a checkpoint alone, each in its own cached stage folder: f16, every format, ONNX.
+
+Promises: a stage whose inputs have not changed is not run again; its folder is whole or absent. Shared by the build of
+a bundle and the `quantize` command.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from quantize.formats.checkpoint import fingerprint
+from quantize.formats.gguf_quantize import quantize_gguf
+from quantize.formats.gguf_writer import write_gguf
+from quantize.formats.onnx_decoder import export_onnx_decoder
+from runtime.base.build_stage import stage
+from runtime.base.manifest import Manifest, digest
+from runtime.engine.tools.tokenizer_parity import PROBES, prove_parity
+from runtime.prompting.json_tokenizer import JsonTokenizer
+
+Say = Callable[[str], None]
+GGUF = "model.gguf"
+"""The one file of a GGUF stage's folder."""
+
+
+class Stages:
+    """Runs stages, remembers their manifests and times, and says what it does."""
+
+    def __init__(self, say: Say = lambda _: None, force: Iterable[str] = ()) -> None:
+        self.say = say
+        self._force = frozenset(force)
+        self.manifests: dict[str, Manifest] = {}
+        self.seconds: dict[str, float] = {}
+        """Wall time by stage; about 0 for one taken from the last run."""
+
+    def run(
+        self,
+        name: str,
+        folder: Path,
+        kind: str,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], Mapping[str, Any]],
+    ) -> Manifest:
+        """`runtime.base.manifest.stage`, with a line before and after."""
+        began = time.monotonic()
+        self.say(f"quantize: {name}")
+        manifest, ran = stage(folder, kind, inputs, work, force=name in self._force)
+        self.manifests[name] = manifest
+        self.seconds[name] = round(time.monotonic() - began, 1)
+        self.say(f"quantize: {name} {f'took {self.seconds[name]} s' if ran else 'is up to date'}")
+        return manifest
+
+
+def files_digest(manifest: Manifest) -> str:
+    """What a stage made, as a key for the stages behind it."""
+    return digest([[entry.path, entry.sha256] for entry in manifest.files])
+
+
+def make_f16(
+    stages: Stages,
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str,
+    licence: str = "",
+    texts: Iterable[str] = (),
+    stage: str = "f16",
+) -> Path:
+    """`out/<stage>/model.gguf`, its tokens proven equal to the checkpoint's on built-in probes and `texts`."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        write_gguf(checkpoint, folder / GGUF, name=name, licence=licence)
+        return {"tokens_equal_on": prove_parity(JsonTokenizer(checkpoint), folder / GGUF, [*PROBES, *texts])}
+
+    inputs = {"checkpoint": fingerprint(checkpoint), "name": name, "licence": licence}
+    stages.run(stage, out / stage, "gguf", inputs, work)
+    return out / stage / GGUF
+
+
+def make_format(stages: Stages, f16: Path, out: Path, kind: str, *, threads: int) -> Path:
+    """`out/<kind>/model.gguf` from the f16 file of this run."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        quantize_gguf(f16, folder / GGUF, kind, threads=threads)
+        return {}
+
+    stages.run(kind, out / kind, "gguf", {"f16": files_digest(stages.manifests["f16"]), "format": kind}, work)
+    return out / kind / GGUF
+
+
+def make_onnx(stages: Stages, checkpoint: Path, out: Path, *, threads: int) -> Path:
+    """`out/onnx/`: the 8-bit decoder."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        export_onnx_decoder(checkpoint, folder, threads=threads)
+        return {}
+
+    stages.run("onnx", out / "onnx", "onnx", {"checkpoint": fingerprint(checkpoint), "bits": 8}, work)
+    return out / "onnx"

@@ -1,1 +1,0 @@
-"""The server's HTTP interface, one module a subject; `app.create_app` puts them together."""

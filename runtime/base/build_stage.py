@@ -1,0 +1,56 @@
+"""A build step that runs once: its folder is taken from the last run while nothing that went in has changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from runtime.base.files import new_folder
+from runtime.base.manifest import Manifest, read_manifest, safe_path, write_manifest
+from runtime.base.memory_watch import release_memory, watch_memory
+from runtime.errors import IntegrityError, MissingError
+
+
+def _is_there(folder: Path, manifest: Manifest) -> bool:
+    """Whether every file of the manifest is there in its size."""
+    return all(
+        safe_path(entry.path)
+        and (path := folder / PurePosixPath(entry.path)).is_file()
+        and path.stat().st_size == entry.bytes
+        for entry in manifest.files
+    )
+
+
+def stage(
+    folder: Path,
+    kind: str,
+    inputs: Mapping[str, Any],
+    work: Callable[[Path], Mapping[str, Any]],
+    *,
+    force: bool = False,
+) -> tuple[Manifest, bool]:
+    """Run `work(partial_folder) -> figures` unless `folder` was made from the same inputs; returns (manifest, ran).
+
+    A file that was deleted or cut since makes it run again. Hashes are not compared: that would read gigabytes at every
+    start of a build; `verify` does it where a folder is handed on.
+    """
+    wanted = json.loads(json.dumps(dict(inputs), default=str))
+    if not force:
+        try:
+            manifest = read_manifest(folder)
+            if manifest.kind == kind and manifest.inputs == wanted and _is_there(folder, manifest):
+                return manifest, False
+        except (MissingError, IntegrityError):
+            pass
+    release_memory()
+    started = time.monotonic()
+    with new_folder(folder) as partial:
+        with watch_memory() as peak:
+            figures = dict(work(partial))
+        figures.setdefault("seconds", round(time.monotonic() - started, 1))
+        figures.setdefault("peak_mb", peak.megabytes)
+        manifest = write_manifest(partial, kind, wanted, figures)
+    return manifest, True

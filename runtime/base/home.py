@@ -1,0 +1,95 @@
+"""A branch's folder (EDGEDESK_HOME): where its parts lie, and the locks that let one process at a time own them.
+
+    generations/N, current -> generations/N      installed bundles
+    index/            the search index, rebuilt when missing
+    journal.sqlite    conversations
+    install.lock      held by whoever installs
+    settings.toml     settings of this branch
+    machine.json      threads, as measured at install
+    knowledge/        compiled articles
+    agents.json       who may use the server over TCP
+    run/              edgedesk.sock, edgedesk.lock, token, serve.log, log.jsonl, turns/; owner-only
+
+Promises: the socket's path works however deep the home lies. Knows nothing of what is in the parts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import BusyError
+
+MAX_SOCKET_PATH_BYTES = 107
+"""Linux's `sun_path` without its closing zero."""
+
+
+def find_home(flag: Path | None = None) -> Path:
+    """The home folder: flag, then EDGEDESK_HOME, then the user's data folder."""
+    if flag is not None:
+        return flag.absolute()
+    if named := os.environ.get("EDGEDESK_HOME"):
+        return Path(named).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("edgedesk", appauthor=False))
+
+
+def run_folder(home: Path) -> Path:
+    """`run/`, made owner-only."""
+    folder = home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return folder
+
+
+def socket_path(home: Path) -> Path:
+    """Where the server listens."""
+    return home / "run" / "edgedesk.sock"
+
+
+@contextmanager
+def reachable(path: Path) -> Iterator[str]:
+    """A name for a socket that fits into `sun_path`, valid inside the block: through its folder when it is too long."""
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES or not path.parent.is_dir():
+        yield str(path)
+        return
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{handle}/{path.name}"
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def lock_home(home: Path, who: str) -> Iterator[None]:
+    """Own the home's journal, index and socket, or raise `BusyError` at once naming the process that does."""
+    with locked(run_folder(home) / "edgedesk.lock", who, home):
+        yield
+
+
+@contextmanager
+def locked(path: Path, who: str, where: Path) -> Iterator[None]:
+    """Hold a lock file, or raise `BusyError` at once naming who holds it; `where` is the folder it stands for.
+
+    The kernel drops the lock with the process, so nothing is left behind by a kill.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+            raise BusyError(
+                f"{holder} is already running here",
+                where=str(where),
+                hint="use that one, wait for it, or stop it first",
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"edgedesk {who} (process {os.getpid()})\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)

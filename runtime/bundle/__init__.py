@@ -1,0 +1,1 @@
+"""What head office ships and a branch installs: the bundle and its generations."""

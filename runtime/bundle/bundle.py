@@ -1,0 +1,137 @@
+"""A bundle: the folder a branch installs, read and checked.
+
+Promises: with `verify=True` every byte is what head office built before any parser sees it, and the file that is not is
+named; a model file that is no GGUF is refused before any C code opens it. Knows nothing of where bundles are installed.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.base.files import read_text
+from runtime.base.manifest import read_manifest, safe_path
+from runtime.base.manifest import verify as verify_files
+from runtime.base.validation import describe
+from runtime.errors import InputError, IntegrityError, MissingError, ModelError
+from runtime.prompting.prompt_spec import PromptSpec
+
+Model = TypeVar("Model", bound=BaseModel)
+KIND = "bundle"
+
+
+class BundleInfo(BaseModel):
+    """`bundle.json`: what the bundle is called and where its parts lie (paths below the bundle)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    version: str = Field(min_length=1)
+    created: str
+    languages: tuple[str, ...] = Field(min_length=1)
+    model: str
+    """The GGUF used unless another is asked for."""
+    models: dict[str, str] = Field(default_factory=dict)
+    """GGUF files by quantization: `q8_0`, `q4_k_m` …"""
+    embedder: str = "embedder"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open bundle: paths and small settings; nothing heavy is loaded."""
+
+    root: Path
+    info: BundleInfo
+    prompt: PromptSpec
+
+    @property
+    def model_path(self) -> Path:
+        """The default GGUF."""
+        return self.root / self.info.model
+
+    @property
+    def onnx_path(self) -> Path:
+        """The folder of the ONNX student; bundles have it where their recipe says `onnx_in_bundle`."""
+        return self.root / "onnx"
+
+    @property
+    def embedder_path(self) -> Path:
+        """The embedder's folder."""
+        return self.root / self.info.embedder
+
+    @property
+    def articles_path(self) -> Path:
+        """The folder of articles, `<lang>/*.md`."""
+        return self.root / "articles"
+
+    def policy_path(self, lang: str) -> Path:
+        """`policy.<lang>.toml` where the bundle has one, else `policy.toml`."""
+        own = self.root / f"policy.{lang}.toml"
+        return own if own.is_file() else self.root / "policy.toml"
+
+    def public_text(self) -> str:
+        """Everything the articles say: values found in it (the hotline, a branch's address) are no personal data."""
+        return "\n".join(read_text(path) for path in sorted(self.articles_path.rglob("*.md")))
+
+
+def open_bundle(path: Path, *, verify: bool) -> Bundle:
+    """Read a bundle folder; with `verify` also hash every file.
+
+    `MissingError` when there is none or a part is gone, `IntegrityError` naming a file that is not what was built,
+    `InputError` or `ModelError` for one that was built wrong.
+    """
+    if not path.is_dir():
+        raise MissingError("no such bundle folder", where=str(path), hint="check the path")
+    manifest = read_manifest(path)
+    if manifest.kind != KIND:
+        raise InputError(f"a folder of kind '{manifest.kind}', not a bundle", where=str(path), hint="give a bundle")
+    if verify:
+        verify_files(path, manifest)
+    info = _read(BundleInfo, path / "bundle.json")
+    bundle = Bundle(path, info, _read(PromptSpec, path / "prompt.json"))
+    for name in sorted({info.model, *info.models.values()}):
+        check_gguf(_inside(path, name))
+    for folder in (_inside(path, info.embedder), bundle.articles_path):
+        if not folder.is_dir():
+            raise MissingError(f"the bundle lacks its folder {folder.name}/", where=str(path), hint="build it again")
+    if not (path / "policy.toml").is_file():
+        raise MissingError("the bundle lacks policy.toml", where=str(path), hint="build it again")
+    return bundle
+
+
+def check_gguf(path: Path) -> None:
+    """A cheap look at a GGUF's first 24 bytes: magic, version, and counts that can fit into the file."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(24)
+    except (FileNotFoundError, IsADirectoryError):
+        raise MissingError("the model file is not there", where=str(path), hint="install the bundle again") from None
+    hint = "build or copy the model file again"
+    if len(head) < 24 or head[:4] != b"GGUF":
+        raise ModelError("not a GGUF file", where=str(path), hint=hint)
+    version, tensors, entries = struct.unpack("<IQQ", head[4:])
+    if version not in (2, 3):
+        raise ModelError(f"GGUF version {version}, known are 2 and 3", where=str(path), hint=hint)
+    # The shortest tensor description (empty name, one dimension) has 32 bytes, the shortest entry 13.
+    if not tensors or tensors * 32 + entries * 13 + 24 > size:
+        raise ModelError(f"{tensors:,} tensors and {entries:,} entries cannot be", where=str(path), hint=hint)
+
+
+def _inside(root: Path, name: str) -> Path:
+    if not safe_path(name):
+        raise IntegrityError(
+            f"'{name}' leads outside the bundle", where=str(root / "bundle.json"), hint="do not use it"
+        )
+    return root / PurePosixPath(name)
+
+
+def _read(model: type[Model], path: Path) -> Model:
+    try:
+        return model.model_validate_json(read_text(path))
+    except ValidationError as error:
+        raise InputError(describe(error), where=str(path), hint="build the bundle again") from None

@@ -1,0 +1,73 @@
+"""`edgedesk agents`: who may use the server's TCP port, each with a token and a role."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from runtime.base.progress import say
+from runtime.cli.main import AsJson, Home
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Add, list and remove agents.",
+    epilog="Example: edgedesk agents add counter-2 --role agent",
+)
+
+
+class RoleName(StrEnum):
+    """The roles, least first."""
+
+    AGENT = "agent"
+    SUPERVISOR = "supervisor"
+    ADMIN = "admin"
+
+
+@app.callback()
+def _group() -> None:
+    """Add, list and remove agents."""
+
+
+@app.command(epilog="Example: edgedesk agents add counter-2 --role agent")
+def add(
+    name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
+    role: Annotated[RoleName, typer.Option(help="What the agent may do.")] = RoleName.AGENT,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token; it is shown once. An agent that is there already gets a new one."""
+    from runtime.base.home import find_home
+    from runtime.server.access import AccessList, Role
+
+    token = AccessList(find_home(home)).add(name, Role[role.name])
+    typer.echo(json.dumps({"agent": name, "role": role, "token": token}) if as_json else token)
+
+
+@app.command("list", epilog="Example: edgedesk agents list --json")
+def list_(home: Home = None, as_json: AsJson = False) -> None:
+    """Names and roles."""
+    from runtime.base.home import find_home
+    from runtime.server.access import AccessList
+
+    rows = [{"agent": name, "role": role.name.lower()} for name, role in AccessList(find_home(home)).names()]
+    if as_json:
+        typer.echo(json.dumps({"agents": rows}))
+        return
+    if not rows:
+        say("no agents: edgedesk agents add NAME")
+    for row in rows:
+        typer.echo(f"{row['role']:<11}{row['agent']}")
+
+
+@app.command(epilog="Example: edgedesk agents remove counter-2")
+def remove(name: str, home: Home = None) -> None:
+    """The agent's token is no longer accepted, at once."""
+    from runtime.base.home import find_home
+    from runtime.server.access import AccessList
+
+    AccessList(find_home(home)).remove(name)
+    say(f"{name} is removed")

@@ -1,0 +1,175 @@
+"""`edgedesk evaluate`: retrieval and answers of a bundle on anybody's questions, and people's marks of answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure retrieval and answers.",
+    epilog="Example: edgedesk evaluate answers questions.jsonl --json",
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+BundleOption = Annotated[Path | None, typer.Option(help="A bundle's folder; default: the installed one.")]
+
+
+@app.command("answers", epilog="Example: edgedesk evaluate answers 'examples/shop/en/questions-*.jsonl' --model q8_0")
+def evaluate_answers(
+    questions: Annotated[list[str], typer.Argument(help="Question files (JSONL), or glob patterns of them.")],
+    bundle: BundleOption = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model of the bundle (q8_0 …), or a GGUF file; repeat.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=0, help="Ask this many, spread evenly; 0 = all.")] = 0,
+    show: Annotated[bool, typer.Option(help="Print every answer too.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots here.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask every question of each model, with the articles retrieval finds, and count what its answers are worth."""
+    import tempfile
+
+    from runtime.base.files import write_atomic
+    from runtime.base.progress import bar
+    from runtime.desk.policy import read_policy
+    from runtime.errors import MissingError
+    from runtime.evaluation.answer_metrics import evaluation
+    from runtime.evaluation.answers import answer_questions, load_questions, sample
+    from runtime.evaluation.classifiers import measure_on_questions
+    from runtime.evaluation.html_report import render
+    from runtime.retrieval.retriever import Retriever
+    from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+
+    opened = _open(bundle)
+    asked = load_questions([str(Path(pattern).absolute()) for pattern in questions])
+    if not asked:
+        raise MissingError("no question there", where=", ".join(questions), hint="check the path")
+    asked = sample(asked, count) if count else asked
+    paths = {name: _model_path(opened, name) for name in model or ()} or {opened.model_path.stem: opened.model_path}
+    policies = {lang: read_policy(opened.policy_path(lang)) for lang in {one.lang for one in asked}}
+    answers = {}
+    # An index of its own: a running server may hold the branch's, and Chroma's client is not safe for two processes.
+    with tempfile.TemporaryDirectory() as index, Retriever.open(opened, Path(index)) as retriever:
+        for name, path in paths.items():
+            with bar(f"asking {name}", len(asked), unit="questions") as advance:
+                answers[name] = answer_questions(
+                    path, asked, retriever, opened.prompt, policies=policies, advance=advance
+                )
+        heads = measure_on_questions(load_classifiers(opened.root / FOLDER), asked, retriever.embedder)
+    whole = {"heads": heads, **evaluation(answers)}
+    if html:
+        write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
+    if as_json:
+        shown = whole if show else {key: value for key, value in whole.items() if key != "answers"}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    for kind, figures in heads.items():
+        typer.echo(f"{kind} head: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+    for name, row in whole["models"].items():
+        for answer in whole["answers"][name] if show else ():
+            typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
+        spread = whole["intervals"][name]
+        typer.echo(f"{name}: {row['questions']} questions")
+        for key, value in row.items():
+            if key != "questions" and value is not None:
+                typer.echo(f"  {key:<20}{value:>8.3f}   95% {spread[key][0]:.3f} to {spread[key][1]:.3f}")
+        for group in whole["intents"][name][:5]:
+            typer.echo(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
+
+
+@app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --out marks.csv")
+def evaluate_sheet(
+    answers: Annotated[
+        Path, typer.Argument(help="What `evaluate answers --show --json` printed, or a bundle's report.")
+    ],
+    out: Annotated[Path, typer.Option(help="The sheet (CSV); its key goes beside it, as NAME.key.json.")],
+) -> None:
+    """Write a sheet on which people mark answers without knowing which model wrote them."""
+    from runtime.base.files import read_text, write_atomic
+    from runtime.errors import InputError
+    from runtime.evaluation.human_ratings import make_sheet
+
+    try:
+        text, key = make_sheet(json.loads(read_text(answers))["answers"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json") from error
+    if not key:
+        raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json")
+    write_atomic(_key_path(out), json.dumps(key, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(out, text)
+    typer.echo(f"{out}: {len(key)} answers to mark; keep {_key_path(out)} from those who mark")
+
+
+@app.command("marks", epilog="Example: edgedesk evaluate marks anna.csv bo.csv --key marks.key.json --json")
+def evaluate_marks(
+    sheets: Annotated[list[Path], typer.Argument(help="Filled-in sheets, one a person.")],
+    key: Annotated[Path, typer.Option(help="The key that was written beside the sheet.")],
+    as_json: AsJson = False,
+) -> None:
+    """Read marked sheets back: means by model, and how far those who marked agree (Krippendorff's alpha)."""
+    from runtime.base.files import read_text
+    from runtime.errors import InputError
+    from runtime.evaluation.human_ratings import judge_marks, read_marks
+
+    try:
+        known = {item: {"model": row["model"], "id": row["id"]} for item, row in json.loads(read_text(key)).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("not the key of a sheet", where=str(key), hint="evaluate sheet writes it") from error
+    figures = judge_marks({str(sheet): read_marks(sheet) for sheet in sheets}, known)
+    if as_json:
+        typer.echo(json.dumps(figures, ensure_ascii=False))
+        return
+    typer.echo(f"{figures['marks']} marks by {figures['raters']}")
+    for aspect, alpha in figures["agreement"].items():
+        means = ", ".join(f"{model} {row[aspect]}" for model, row in figures["models"].items())
+        typer.echo(f"  {aspect:<12} alpha {alpha}   {means}")
+
+
+@app.command("retrieval", epilog="Example: edgedesk evaluate retrieval corpus.jsonl queries.jsonl --json")
+def evaluate_retrieval(
+    corpus: Annotated[Path, typer.Argument(help="JSONL of {id, text}.")],
+    queries: Annotated[Path, typer.Argument(help="JSONL of {id, text, gold: [ids]}.")],
+    bundle: BundleOption = None,
+    rerank: Annotated[float, typer.Option(min=0, help="Weight of a second look at the ten best; 0 = none.")] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure hit@k and the time of a search on any company's set, with the bundle's embedder and no model."""
+    import tempfile
+
+    from runtime.evaluation.retrieval import evaluate, load_files
+    from runtime.retrieval.embedder import Embedder
+    from runtime.retrieval.retriever import Retriever
+
+    articles, asked = load_files(corpus, queries)
+    with tempfile.TemporaryDirectory() as folder:
+        embedder = Embedder(_open(bundle).embedder_path)
+        with Retriever.build(articles, embedder, Path(folder), rerank=rerank) as retriever:
+            figures = evaluate(retriever, asked)
+    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+
+
+def _open(bundle: Path | None) -> Any:
+    from runtime.base.home import find_home
+    from runtime.bundle.bundle import open_bundle
+    from runtime.bundle.generations import current_bundle
+
+    return open_bundle(bundle, verify=False) if bundle else current_bundle(find_home())
+
+
+def _model_path(opened: Any, name: str) -> Path:
+    """A model of the bundle by its quantization, or a GGUF file from anywhere."""
+    from runtime.errors import MissingError
+
+    if name in opened.info.models:
+        return Path(opened.root / opened.info.models[name])
+    if not Path(name).is_file():
+        known = ", ".join(opened.info.models)
+        raise MissingError(f"no model '{name}'", where="--model", hint=f"one of {known}, or a GGUF file")
+    return Path(name)
+
+
+def _key_path(sheet: Path) -> Path:
+    return sheet.with_name(f"{sheet.stem}.key.json")

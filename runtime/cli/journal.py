@@ -1,0 +1,139 @@
+"""`edgedesk journal`: look after the journal of a branch, beside a running server or without one."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.base.progress import counter, say
+from runtime.cli.main import AsJson, Home, printable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Copy, search and prune the journal.",
+    epilog="Example: edgedesk journal backup /mnt/stick/journal.sqlite",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Copy, search and prune the journal."""
+
+
+@app.command(epilog="Example: edgedesk journal backup /mnt/stick/journal.sqlite")
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to write; replaced when it is there.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the journal to one file, whole and checked, while the server works."""
+    from runtime.base.home import find_home
+    from runtime.journal.journal import FILE_NAME
+    from runtime.journal.maintenance import backup as copy
+
+    with counter("copying", unit="pages") as step:
+        where = find_home(home)
+        size = copy(where / FILE_NAME, target.absolute(), step, _key(where))
+    typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"{target}: {size:,} bytes")
+
+
+@app.command(epilog="Example: edgedesk journal search 退货期限 --json")
+def search(
+    query: Annotated[str, typer.Argument(help="Words that must all be there; Chinese needs no spaces.")],
+    home: Home = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many turns.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find past turns by the words in them."""
+    from runtime.base.home import find_home
+    from runtime.journal.journal import FILE_NAME
+    from runtime.journal.maintenance import open_reading
+    from runtime.journal.search import search as find
+
+    where = find_home(home)
+    with closing(open_reading(where / FILE_NAME, _key(where))) as db:
+        found = find(db, query, limit)
+    if as_json:
+        typer.echo(json.dumps({"turns": [asdict(one) for one in found]}, ensure_ascii=False))
+        return
+    if not found:
+        say("nothing found")
+    for one in found:
+        typer.echo(f"{one.asked[:16]}  {one.conversation}/{one.turn}")
+        typer.echo(printable(f"  ? {one.question}"))
+        typer.echo(printable(f"  > {one.reply or one.draft}"))
+
+
+@app.command(epilog="Example: edgedesk journal encrypt --key-file /media/key/branch.key")
+def encrypt(
+    key_file: Annotated[Path, typer.Option(help="The key's file, on another disk or stick; made if it is not there.")],
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt the journal; from then on `journal_key` in settings.toml must name the key's file."""
+    from runtime.base.home import find_home, lock_home
+    from runtime.errors import InputError
+    from runtime.journal.encrypt import encrypt_journal
+    from runtime.journal.encryption import make_key, read_key
+    from runtime.journal.journal import FILE_NAME
+
+    where = find_home(home)
+    path = key_file.absolute()
+    with lock_home(where, "journal encrypt"):
+        if not (where / FILE_NAME).is_file():
+            raise InputError("there is no journal yet", where=str(where), hint="set journal_key; it begins encrypted")
+        if not path.exists():
+            make_key(path)
+        key = read_key(path, where)
+        assert key is not None
+        turns = encrypt_journal(where / FILE_NAME, key)
+    say(f'add to {where / "settings.toml"}: journal_key = "{path}"; without that file nobody reads the journal again')
+    typer.echo(json.dumps({"turns": turns}) if as_json else f"{turns} turns encrypted")
+
+
+def _key(home: Path) -> str | None:
+    from runtime.base.settings import load_settings
+    from runtime.journal.encryption import read_key
+
+    return read_key(load_settings(home).journal_key, home)
+
+
+@app.command(epilog="Example: edgedesk journal prune --keep-days 365 --redact-after-days 30")
+def prune(
+    home: Home = None,
+    keep_days: Annotated[
+        int | None, typer.Option(min=0, help="Delete older conversations; 0 keeps all. Default: the policy's.")
+    ] = None,
+    redact_after_days: Annotated[
+        int | None, typer.Option(min=0, help="Redact older conversations; 0 never. Default: the policy's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Forget what is old now. A running server does so itself every day."""
+    from runtime.base.home import find_home, lock_home
+    from runtime.bundle.generations import current_bundle
+    from runtime.desk.policy import retention
+    from runtime.journal.journal import FILE_NAME, Journal
+    from runtime.text.redaction import Redactor
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    rule = retention(bundle)
+    public = bundle.public_text()
+    with lock_home(where, "journal prune"), Journal(where / FILE_NAME, key=_key(where)) as journal:
+        done = journal.apply_retention(
+            keep_days=rule.keep_days if keep_days is None else keep_days,
+            redact_after_days=rule.redact_after_days if redact_after_days is None else redact_after_days,
+            redactor=lambda: Redactor(public).redact,
+        )
+    if as_json:
+        typer.echo(json.dumps(done.as_dict()))
+    else:
+        unsent = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""
+        typer.echo(f"{done.deleted} conversations deleted{unsent}; {done.redacted} redacted")

@@ -1,0 +1,94 @@
+"""`edgedesk knowledge`: compile the articles ahead of questions, and look at what is in them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.base.progress import counter, say
+from runtime.cli.main import AsJson, Home, Threads, printable
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Compile articles, so that answers begin sooner, and check them.",
+    epilog="Example: edgedesk knowledge compile",
+)
+
+
+@app.command("compile", epilog="Example: edgedesk knowledge compile --threads 2")
+def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False) -> None:
+    """Read every article once and keep what the model makes of it; Ctrl-C stops, the next run goes on."""
+    from runtime.base.home import find_home, lock_home
+    from runtime.base.settings import load_settings
+    from runtime.bundle.generations import current_bundle
+    from runtime.desk.compile_articles import compile_articles
+    from runtime.desk.open_engine import open_engine
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    settings = load_settings(where, threads=threads, slots=1)
+    with lock_home(where, "knowledge compile"), open_engine(bundle, where, settings) as engine:
+        with counter("compiling", unit="sections") as step:
+            found = compile_articles(engine, bundle, threading.Event(), step)
+        layout = engine.layout
+    if as_json:
+        typer.echo(json.dumps({"layout": layout, **found._asdict()}))
+        return
+    if found.reason:
+        say(f"nothing to compile: {found.reason}")
+    typer.echo(f"{found.built} of {found.articles} sections compiled ({layout}), {found.there} were there already")
+
+
+@app.command(epilog="Example: edgedesk knowledge status --json")
+def status(home: Home = None, as_json: AsJson = False) -> None:
+    """Say how much is compiled; works beside a running server."""
+    from runtime.base.home import find_home
+    from runtime.base.settings import load_settings
+    from runtime.bundle.generations import current_bundle
+    from runtime.desk.open_engine import FOLDER
+    from runtime.engine.llama.kv_store import usage
+
+    where = find_home(home)
+    bundle = current_bundle(where)
+    packs, size = usage(where / FOLDER)
+    limit = load_settings(where).knowledge_mib
+    if as_json:
+        typer.echo(json.dumps({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit}))
+    else:
+        typer.echo(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")
+
+
+@app.command(epilog="Example: edgedesk knowledge check examples/shop/en/articles --json")
+def check(
+    articles: Annotated[
+        Path | None, typer.Argument(help="A folder of articles; default: the installed bundle's.")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """List sentences that order a model or dictate what is said: the desk shows them to its staff alone.
+
+    They are told by their form, and by the eye of the installed bundle where it has one.
+    """
+    from runtime.base.home import find_home
+    from runtime.bundle.generations import current_bundle, generations
+    from runtime.text.articles import load_articles
+    from runtime.understanding.dictation_classifier import load_classifier
+    from runtime.understanding.dictation_rules import find_suspicious
+
+    where = find_home(home)
+    bundle = None if articles and not generations(where) else current_bundle(where)
+    loaded = load_articles(articles or current_bundle(where).articles_path)
+    found = find_suspicious(loaded, load_classifier(bundle).dictated if bundle else None)
+    sections = sum(len(article.sections) for article in loaded)
+    if as_json:
+        typer.echo(json.dumps({"sections": sections, "found": [one._asdict() for one in found]}, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(f"{one.ref} ({one.lang}) {one.kind}: {printable(one.sentence)}")
+    say(f"{len(found)} sentences withheld in {sections:,} sections")

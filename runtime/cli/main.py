@@ -1,0 +1,301 @@
+"""The branch's commands: install, rollback, generations, serve, ask, doctor.
+
+Stdout is data, stderr is talk; `--json` for scripts. Errors are raised; the front door prints them with `show_error`.
+Heavy libraries are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from runtime.base.progress import counter
+from runtime.errors import EdgedeskError, ExitCode, UnavailableError
+
+if TYPE_CHECKING:
+    from runtime.bundle.bundle import Bundle
+    from runtime.events import Event
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home", help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder"
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Threads = Annotated[int | None, typer.Option("--threads", help="Processor threads for the model.")]
+
+
+@app.command(epilog="Example: edgedesk install work/northlight-en/bundle")
+def install(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], home: Home = None, as_json: AsJson = False
+) -> None:
+    """Check a bundle and make it the one this branch runs."""
+    from runtime.base.home import find_home
+    from runtime.bundle import generations
+
+    where = find_home(home)
+    with counter("installing") as step:
+        number = generations.install(bundle, where, progress=lambda _, done, total: step(done, total))
+    installed = generations.current_bundle(where)
+    _make_index(installed, where)
+    _measure_threads(installed, where)
+    _warn(installed)
+    info = installed.info
+    if as_json:
+        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+    else:
+        _out(f"{info.name} {info.version} is generation {number}")
+        _talk("a running server goes on with the old one until it is restarted")
+
+
+@app.command(epilog="Example: edgedesk rollback")
+def rollback(home: Home = None, as_json: AsJson = False) -> None:
+    """Go back to the generation before."""
+    from runtime.base.home import find_home
+    from runtime.bundle import generations
+
+    where = find_home(home)
+    number = generations.rollback(where)
+    installed = generations.current_bundle(where)
+    _make_index(installed, where)
+    info = installed.info
+    if as_json:
+        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+    else:
+        _out(f"generation {number} is current again: {info.name} {info.version}")
+
+
+@app.command(epilog="Example: edgedesk generations --json")
+def generations(home: Home = None, as_json: AsJson = False) -> None:
+    """List what is installed."""
+    from runtime.base.home import find_home
+    from runtime.bundle import generations
+
+    found = generations.generations(find_home(home))
+    rows = [
+        {"generation": one.number, "bundle": one.info.name, "version": one.info.version, "current": one.current}
+        for one in found
+    ]
+    if as_json:
+        _print_json({"generations": rows})
+        return
+    if not rows:
+        _talk("nothing is installed: edgedesk install BUNDLE")
+    for row in rows:
+        mark = "*" if row["current"] else " "
+        _out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
+
+
+@app.command(epilog="Example: edgedesk serve --home /srv/edgedesk")
+def serve(
+    home: Home = None,
+    port: Annotated[int | None, typer.Option(help="Also listen on TCP, with a token; 0 for any port.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address of that port; any but this machine's own needs TLS.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Answer questions on this branch's socket until stopped."""
+    from runtime.base.home import find_home
+    from runtime.base.settings import load_settings
+    from runtime.server.main import serve as run
+
+    where = find_home(home)
+    run(where, load_settings(where, port=port, host=host, threads=threads), say=_talk)
+
+
+@app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
+def ask(
+    question: str,
+    home: Home = None,
+    as_json: AsJson = False,
+    threads: Threads = None,
+    lang: Annotated[
+        str | None, typer.Option(help="The question's language, such as zh; told from it if absent.")
+    ] = None,
+) -> None:
+    """Answer one question, with its sources; through the running server, or without one."""
+    from runtime.base.home import find_home
+    from runtime.events import Done, Failed, Queued, Token
+
+    where = find_home(home)
+    done: Done | None = None
+    # What is written may give way to what is checked: a pipe gets the answer alone.
+    watched, draft = sys.stdout.isatty() and not as_json, ""
+    with _events(where, question, lang, threads) as events:
+        for event in events:
+            if isinstance(event, Failed):
+                raise event.exception()
+            if isinstance(event, Queued) and event.position:
+                _talk(f"{event.position} before you")
+            if isinstance(event, Token) and watched:
+                draft += event.text
+                _write(printable(event.text))
+            if isinstance(event, Done):
+                done = event
+    if done is None:
+        raise UnavailableError("the answer was cut", hint="ask again")
+    if as_json:
+        _print_json(
+            {
+                "answer": done.answer,
+                "citations": [
+                    {"article": one.article, "section": one.section, "text": one.text} for one in done.citations
+                ],
+                "ttft_s": done.ttft_s,
+                "tokens_per_s": done.tokens_per_s,
+                "model": done.model,
+            }
+        )
+        return
+    if done.answer.strip() != draft.strip():
+        if watched:
+            _write("\n")
+            _talk("that draft gave way to:")
+        _write(printable(done.answer))
+    _write("\n")
+    for number, one in enumerate(done.citations, start=1):
+        _out(printable(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}"))
+    if done.unsupported:
+        _talk(f"not in the articles: {', '.join(map(printable, done.unsupported))}")
+    if done.handoff:
+        _talk(f"hand over to a person: {done.handoff}")
+    speed = f", {done.tokens_per_s:.0f} tokens a second" if done.tokens_per_s else ""
+    _talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
+
+
+@app.command(epilog="Example: edgedesk doctor")
+def doctor(home: Home = None, as_json: AsJson = False) -> None:
+    """Check this machine and this branch; exit code 1 when something is wrong."""
+    from runtime.base.home import find_home
+    from runtime.cli.doctor import examine
+
+    findings = examine(find_home(home))
+    if as_json:
+        _print_json({"ok": all(one.ok for one in findings), "checks": [one.as_dict() for one in findings]})
+    else:
+        for one in findings:
+            _out(f"{'ok  ' if one.ok else 'BAD '} {one.name}: {one.said}" + (f" ({one.hint})" if one.hint else ""))
+    if not all(one.ok for one in findings):
+        raise typer.Exit(int(ExitCode.FAILED))
+
+
+@contextmanager
+def _events(home: Path, question: str, lang: str | None, threads: int | None) -> Iterator[Iterator[Event]]:
+    """The events of an answer: from the server if one runs, else from a desk opened here for this one question."""
+    from runtime.client.client import Client
+
+    client = Client(home)
+    if client.is_alive():
+        yield client.ask(question, lang=lang)
+        return
+    from runtime.base.home import lock_home
+    from runtime.base.settings import load_settings
+    from runtime.bundle.generations import current_bundle
+    from runtime.desk.open_desk import open_desk
+    from runtime.events import make_request
+
+    request = make_request(question=question, lang=lang)
+    current_bundle(home)  # says what is missing before a lock file is made
+    with ExitStack() as stack:
+        stack.enter_context(lock_home(home, "ask"))
+        step = stack.enter_context(counter("reading the articles"))
+        desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
+        if desk.journal.salvaged:
+            _talk(str(desk.journal.salvaged))
+        yield desk.ask(request, threading.Event())
+
+
+def _make_index(bundle: Bundle, home: Path) -> None:
+    """Make the search index now, so that the first question need not wait for it; a running server makes its own."""
+    from runtime.base.home import lock_home
+    from runtime.errors import BusyError
+    from runtime.retrieval.retriever import Retriever
+
+    try:
+        with lock_home(home, "install"), counter("indexing articles") as step:
+            Retriever.open(bundle, home / "index", progress=step).close()
+    except BusyError:
+        _talk("the running server indexes the articles when it is restarted")
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
+    return "".join(" " if _steers(char) else char for char in text)
+
+
+def _measure_threads(bundle: Bundle, home: Path) -> None:
+    """Find out how many threads the model is fastest with; installing does not fail by it."""
+    from runtime.engine.tools.thread_benchmark import measure_threads
+
+    try:
+        with counter("measuring threads") as step:
+            found = measure_threads(home, bundle.model_path, step)
+        _talk(f"threads: {found}")
+    except EdgedeskError as error:
+        _talk(f"threads not measured: {error}")
+
+
+def _warn(bundle: Bundle) -> None:
+    """Say whether articles hold sentences that the desk will withhold."""
+    from runtime.text.articles import load_articles
+    from runtime.understanding.dictation_classifier import load_classifier
+    from runtime.understanding.dictation_rules import find_suspicious
+
+    if found := find_suspicious(load_articles(bundle.articles_path), load_classifier(bundle).dictated):
+        _talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")
+
+
+def _steers(char: str) -> bool:
+    code = ord(char)
+    is_control = (code < 0x20 and char not in "\n\t") or 0x7F <= code <= 0x9F
+    return is_control or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code in (0x200E, 0x200F, 0x061C)
+
+
+def show_error(error: EdgedeskError) -> int:
+    """Print an error on stderr, with its hint; returns the exit code."""
+    _talk(f"error: {printable(str(error))}")
+    if error.hint:
+        _talk(f"  hint: {printable(error.hint)}")
+    return int(error.exit_code)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    _out(json.dumps(value, ensure_ascii=False))
+
+
+def _out(text: str) -> None:
+    typer.echo(text)
+
+
+def _talk(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """`python -m runtime.cli.main`: the same commands without the front door; how the console starts a server."""
+    try:
+        app()
+    except EdgedeskError as error:
+        sys.exit(show_error(error))
+    except KeyboardInterrupt:
+        sys.exit(int(ExitCode.INTERRUPTED))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""A bundle's articles as knowledge packs: which there are, which are missing, and building those.
+
+Promises: an article is compiled just as `runtime.prompting.prompt_spec` lays it out, so a question finds it; building
+can be stopped at any time and goes on where it was. Knows nothing of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from runtime.errors import EdgedeskError, InputError
+from runtime.prompting.encode import encode_parts
+from runtime.prompting.prompt_spec import Tokenizer, layout
+from runtime.text.articles import Section, load_articles
+from runtime.understanding.dictation_classifier import load_classifier
+from runtime.understanding.dictation_rules import without_injected
+
+if TYPE_CHECKING:
+    from runtime.base.settings import IdleCompile
+    from runtime.bundle.bundle import Bundle
+    from runtime.engine.core.generation import Flag
+    from runtime.engine.core.interface import TextEngine
+    from runtime.journal.journal import Journal
+    from runtime.prompting.prompt_tokens import Prompt
+
+RETRY_S = 60.0
+"""After which compiling is tried again when the engine has failed."""
+
+
+class CompileReport(NamedTuple):
+    """What came of compiling."""
+
+    articles: int
+    built: int
+    there: int
+    """Already on disk."""
+    too_long: int
+    """Longer than a context; such an article cannot be shown to the model either."""
+    reason: str
+    """Why nothing is compiled; empty when everything is in order."""
+
+
+def order_sections(sections: Sequence[Section], policy: IdleCompile, citations: Mapping[str, int]) -> list[Section]:
+    """What is compiled ahead of questions, in this order; `citations`: reference of a section to how often.
+
+    `idle`: everything, what answers cited most before the rest. `cited`: only what answers cited. `off`: nothing.
+    """
+    often = sorted(sections, key=lambda section: -citations.get(section.ref, 0))
+    if policy == "idle":
+        return often
+    return [section for section in often if citations.get(section.ref)] if policy == "cited" else []
+
+
+def count_citations(journal: Journal) -> Counter[str]:
+    """How often the branch's answers cited each section."""
+    with journal.reading() as db:
+        rows = db.execute(
+            "SELECT value, count(*) FROM turn, json_each(turn.details, '$.citations') GROUP BY value"
+        ).fetchall()
+    return Counter(dict(rows))
+
+
+def all_sections(bundle: Bundle) -> list[Section]:
+    """Every section of every article, in both languages."""
+    return [section for article in load_articles(bundle.articles_path) for section in article.sections]
+
+
+def prompts(bundle: Bundle, tokenizer: Tokenizer, sections: Sequence[Section]) -> Iterator[Prompt]:
+    """A prompt without tail for every section, as a question would show it."""
+    for section in sections:
+        parts = layout(bundle.prompt, section.lang, [section], (), "")
+        yield encode_parts(parts._replace(tail=[]), tokenizer)
+
+
+def compile_articles(
+    engine: TextEngine,
+    bundle: Bundle,
+    cancel: Flag,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+    sections: Sequence[Section] | None = None,
+) -> CompileReport:
+    """Compile what of the sections, by default all, is not on disk yet; `progress(done, all)` counts them.
+
+    They are compiled as the desk shows them to the model: without what is withheld of them.
+    """
+    whole = all_sections(bundle) if sections is None else sections
+    built = there = too_long = 0
+    if engine.layout == "exact":
+        return CompileReport(len(whole), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
+    look = load_classifier(bundle).dictated
+    shown = [kept for section in whole if (kept := without_injected(section, look))]
+    wanted = list(prompts(bundle, engine.vocab, shown))
+    for done, prompt in enumerate(wanted):
+        progress(done, len(wanted))
+        generation = engine.compile(prompt, cancel)
+        try:
+            for _ in generation:
+                pass  # it has no pieces; this waits for its end
+        except InputError:
+            too_long += 1
+            continue
+        if cancel.is_set():
+            break
+        # One that had to give way to a question is built when it is asked for, or the next time.
+        if generation.stats.finish == "stop":
+            on_disk = generation.stats.reused_tokens >= len(prompt.articles[0])
+            there, built = there + on_disk, built + (not on_disk)
+    progress(len(wanted), len(wanted))
+    return CompileReport(len(wanted), built, there, too_long, "")
+
+
+@contextmanager
+def compiling(engine: TextEngine, bundle: Bundle, sections: Sequence[Section] | None = None) -> Iterator[None]:
+    """Compile in the background while the block runs: only when the engine has nothing else to do.
+
+    One that failed in the midst of it, and is started again, goes on with it later.
+    """
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            try:
+                compile_articles(engine, bundle, stop, sections=sections)
+                return
+            except EdgedeskError:
+                stop.wait(RETRY_S)
+
+    thread = threading.Thread(target=work, name="compiling", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

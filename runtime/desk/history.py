@@ -1,0 +1,53 @@
+"""What was said before a question: from the client that keeps the conversation, else from the journal's turns. Pure.
+
+The model is shown what the agent sent, and where nothing was sent, what it drafted itself: a draft that the agent
+rewrote or rejected is not repeated to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runtime.events import AskRequest
+from runtime.journal.journal import StoredTurn
+from runtime.text.records import Turn
+from runtime.understanding.dialogue_context import language
+
+
+def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
+    """The customer's language; a question that shows none is in that of the turn before."""
+    if request.lang:
+        return request.lang
+    if request.context:
+        before = [turn.content for turn in request.context if turn.role == "user"][-1:]
+        return language(request.question, language(before[0], None) if before else None)
+    return language(request.question, turns[-1].lang if turns else None)
+
+
+def earlier_questions(request: AskRequest, turns: Sequence[StoredTurn]) -> list[str]:
+    """The customer's questions before this one, oldest first."""
+    if request.context:
+        return [turn.content for turn in request.context if turn.role == "user"]
+    return [turn.question for turn in turns]
+
+
+def shown(request: AskRequest, turns: Sequence[StoredTurn], count: int) -> list[Turn]:
+    """The last `count` exchanges as the model is shown them, oldest first."""
+    if not count:
+        return []
+    if request.context:
+        return list(request.context[-2 * count :])
+    pairs = [(turn.question, said) for turn in turns if (said := _said(turn))]
+    return [
+        part
+        for question, said in pairs[-count:]
+        for part in (Turn(role="user", content=question), Turn(role="assistant", content=said))
+    ]
+
+
+def _said(turn: StoredTurn) -> str:
+    """What the customer was told: the agent's reply, else the model's own whole draft."""
+    if turn.reply:
+        return turn.reply
+    rejected = turn.feedback is not None and turn.feedback.verdict == "rejected"
+    return turn.draft if turn.state == "complete" and not turn.handoff and not rejected else ""

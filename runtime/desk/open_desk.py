@@ -1,0 +1,96 @@
+"""Opens the desk of a home: bundle, journal, search index, engine, and beside them the model an experiment tries.
+
+Promises: a candidate that cannot be served keeps nobody from being answered; everything is closed in the end. Knows
+nothing of how answers are made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.base.settings import Settings
+from runtime.bundle.generations import current_bundle, installed_bundle
+from runtime.desk.ab_test import Trial, read_trial
+from runtime.desk.compile_articles import all_sections, compiling, count_citations, order_sections
+from runtime.desk.desk import Desk
+from runtime.desk.open_engine import open_engine
+from runtime.desk.policy import retention
+from runtime.errors import EdgedeskError
+from runtime.journal.encryption import read_key
+from runtime.journal.journal import FILE_NAME, Journal
+from runtime.journal.maintenance import RetentionReport
+from runtime.text.redaction import Redactor
+
+if TYPE_CHECKING:
+    from runtime.bundle.bundle import Bundle
+
+CANDIDATE = "candidate"
+"""What the model on trial keeps in the home: index, compiled articles. Deleted when none is tried."""
+
+Progress = Callable[[int, int], None]
+"""Called with (sections done, all) while the search index is rebuilt."""
+
+
+@contextmanager
+def open_desk(home: Path, settings: Settings, *, progress: Progress | None = None) -> Iterator[Desk]:
+    """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.base.home.hold`)."""
+    with ExitStack() as stack:
+        bundle = current_bundle(home)
+        trial = read_trial(home)
+        number = trial.experiment.generation if trial else None
+        tried = installed_bundle(home, number) if number else None
+        if tried and tried.root == bundle.root:  # it has become everybody's
+            trial = tried = None
+        if tried and settings.memory_mib:
+            settings = settings.model_copy(update={"memory_mib": max(1, settings.memory_mib // 2)})
+        journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
+        apply_retention(journal, bundle)
+        desk = _open(stack, bundle, home, journal, settings, trial, progress)
+        if tried:
+            try:
+                with ExitStack() as own:
+                    desk.candidate = _open(own, tried, home / CANDIDATE, journal, settings, trial, progress)
+                    stack.push(own.pop_all())
+            except EdgedeskError as error:
+                desk.untried = str(error)
+        else:
+            shutil.rmtree(home / CANDIDATE, ignore_errors=True)
+        yield desk
+
+
+def _open(
+    stack: ExitStack,
+    bundle: Bundle,
+    place: Path,
+    journal: Journal,
+    settings: Settings,
+    trial: Trial | None,
+    progress: Progress | None,
+) -> Desk:
+    """A desk of one bundle, its files in `place`, what may be closed on the stack."""
+    from runtime.retrieval.retriever import Retriever
+
+    retriever = stack.enter_context(
+        Retriever.open(bundle, place / "index", threads=settings.threads, rerank=settings.rerank, progress=progress)
+    )
+    engine = stack.enter_context(open_engine(bundle, place, settings))
+    wanted = order_sections(all_sections(bundle), settings.compile, count_citations(journal))
+    stack.enter_context(compiling(engine, bundle, wanted))
+    return Desk(bundle, engine, retriever, journal, settings, trial=trial)
+
+
+def apply_retention(journal: Journal, bundle: Bundle) -> RetentionReport:
+    """Delete and redact what the bundle's policies do not let the branch keep."""
+    rule = retention(bundle)
+    if not (rule.keep_days or rule.redact_after_days):
+        return RetentionReport(0, 0, 0)
+    public = bundle.public_text()
+    return journal.apply_retention(
+        keep_days=rule.keep_days,
+        redact_after_days=rule.redact_after_days,
+        redactor=lambda: Redactor(public).redact,
+    )

@@ -1,0 +1,1 @@
+"""The engine without a library: requests, scheduling, batching, the ledger of the KV cache."""

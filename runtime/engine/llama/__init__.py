@@ -1,0 +1,1 @@
+"""llama.cpp: one model, one thread that owns its context, compiled articles."""

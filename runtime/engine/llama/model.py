@@ -1,0 +1,252 @@
+"""A model and its context: batches of tokens in, logits out. The thin shell around llama.cpp's C calls.
+
+Promises: C pointers are freed once; a failed step raises and leaves the memory empty rather than wrong. One context for
+all sequences, their cells in one pool (`kv_unified`), flash attention always on, so that stored keys and values fit
+whatever context is made later. Not thread-safe: one thread at a time may call it. Knows nothing of text and queues.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.engine.core.memory_capacity import MemoryNeeds, available_bytes, fit_slots
+from runtime.engine.llama.bindings import last_log, library
+from runtime.engine.llama.mapped import release_mapped_pages
+from runtime.engine.llama.vocab import LlamaVocabulary
+from runtime.errors import MissingError, ModelError
+from runtime.prompting.prompt_tokens import Layout
+
+GGUF_MAGIC = b"GGUF"
+KV_TYPES = ("f16", "q8_0")
+
+
+class Row(NamedTuple):
+    """A token of a batch."""
+
+    token: int
+    position: int
+    sequence: int
+    logits: bool
+    """Whether the logits behind it are wanted."""
+
+
+class LlamaModel:
+    """A GGUF file with one context of `cells` cells for `sequences` sequences of at most `context_tokens` tokens."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_tokens: int,
+        slots: int,
+        sequences: int,
+        threads: int,
+        batch_tokens: int,
+        kv_type: str = "f16",
+        adapters: Mapping[str, Path] | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        """`memory_bytes`: what it may take, by default what can be had; so many slots are opened as fit into it."""
+        _check_header(path)
+        self.path = path
+        self.lib = lib = library()
+        self._model: Any = None
+        self.context: Any = None
+        self._batch: Any = None
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = 0
+        self._model = lib.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise ModelError("llama.cpp cannot load it", where=str(path), hint=last_log())
+        self.vocab = LlamaVocabulary(lib.llama_model_get_vocab(self._model))
+        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
+            self.close()
+            raise ModelError("not a model that writes text", where=str(path), hint="use a decoder-only model")
+        self.threads = threads
+        self._adapter = ""
+        self._adapters = {name: self._load_adapter(adapter) for name, adapter in (adapters or {}).items()}
+        self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
+        self.kv_type = kv_type
+        self.slots = fit_slots(
+            self._needs(max(batch_tokens, sequences)),
+            context_tokens=self.context_tokens,
+            slots=slots,
+            available=available_bytes() if memory_bytes is None else memory_bytes,
+            where=str(path),
+        )
+        settings = lib.llama_context_default_params()
+        settings.n_ctx = self.context_tokens * self.slots
+        settings.n_batch = settings.n_ubatch = max(batch_tokens, sequences)  # fewer than sequences aborts the process
+        settings.n_threads = settings.n_threads_batch = threads
+        settings.n_seq_max = sequences
+        settings.kv_unified = True
+        settings.swa_full = True  # or the beginnings that prompts share would be gone
+        settings.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_ENABLED
+        settings.type_k = settings.type_v = lib.GGML_TYPE_Q8_0 if kv_type == "q8_0" else lib.GGML_TYPE_F16
+        settings.no_perf = True
+        self.batch_tokens = batch_tokens
+        self.context = lib.llama_init_from_model(self._model, settings)
+        if not self.context:
+            self.close()
+            raise ModelError(f"no context of {settings.n_ctx} tokens can be made", where=str(path), hint=last_log())
+        release_mapped_pages(path)
+        self.cells = int(lib.llama_n_ctx(self.context))
+        self.memory = lib.llama_get_memory(self.context)
+        self._batch = lib.llama_batch_init(settings.n_batch, 0, 1)
+
+    def _needs(self, batch_tokens: int) -> MemoryNeeds:
+        """Memory, from the file's header; keys and values of heads of different sizes are taken as of the largest."""
+        lib, kind = self.lib, self.metadata("general.architecture")
+        hidden, heads = int(lib.llama_model_n_embd(self._model)), max(1, int(lib.llama_model_n_head(self._model)))
+
+        def size(name: str) -> int:
+            text = self.metadata(f"{kind}.attention.{name}")
+            return int(text) if text.isdigit() else hidden // heads
+
+        head_sizes = size("key_length") + size("value_length")
+        values = lib.llama_model_n_layer(self._model) * lib.llama_model_n_head_kv(self._model) * head_sizes
+        per_token = values * 34 // 32 if self.kv_type == "q8_0" else values * 2
+        # As quantize/measure/size_prediction.py has it: some vectors of the hidden size for every row of a batch, and
+        # the logits.
+        buffers = batch_tokens * 4 * (24 * hidden + self.vocab.size)
+        return MemoryNeeds(int(lib.llama_model_size(self._model)), int(per_token), int(buffers))
+
+    @property
+    def shares_beginnings(self) -> bool:
+        """Whether a part of a sequence can be copied; a recurrent state cannot be taken apart."""
+        return not (self.lib.llama_model_is_recurrent(self._model) or self.lib.llama_model_is_hybrid(self._model))
+
+    @property
+    def adapters(self) -> frozenset[str]:
+        """Names of the LoRA adapters that requests may ask for."""
+        return frozenset(self._adapters)
+
+    def use(self, adapter: str) -> None:
+        """Compute with this LoRA adapter from now on; with none for the empty name."""
+        if adapter == self._adapter:
+            return
+        wanted = [self._adapters[adapter]] if adapter else []
+        count = len(wanted)
+        handles = (self.lib.llama_adapter_lora_p_ctypes * count)(*wanted)
+        if self.lib.llama_set_adapters_lora(self.context, handles, count, (ctypes.c_float * count)(*[1.0] * count)):
+            raise ModelError(f"the adapter '{adapter}' cannot be used", where=str(self.path), hint=last_log())
+        self._adapter = adapter
+
+    def use_threads(self, count: int) -> None:
+        """Compute with so many threads from now on."""
+        if count != self.threads:
+            self.lib.llama_set_n_threads(self.context, count, count)
+            self.threads = count
+
+    def _load_adapter(self, path: Path) -> Any:
+        _check_header(path)
+        handle = self.lib.llama_adapter_lora_init(self._model, str(path).encode())
+        if not handle:
+            self.close()
+            raise ModelError("not a LoRA adapter of this model", where=str(path), hint=last_log())
+        return handle  # freed with the model
+
+    def decode(self, rows: Sequence[Row]) -> None:
+        """Compute a batch; a sequence's rows must go on right behind what it holds."""
+        batch = self._batch
+        batch.n_tokens = len(rows)
+        for number, (token, position, sequence, logits) in enumerate(rows):
+            batch.token[number] = token
+            batch.pos[number] = position
+            batch.n_seq_id[number] = 1
+            batch.seq_id[number][0] = sequence
+            batch.logits[number] = logits
+        if failed := self.lib.llama_decode(self.context, batch):
+            self.clear()
+            raise ModelError(f"llama.cpp could not go on (code {failed})", where=str(self.path), hint=last_log())
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """A copy of the logits behind a row of the last batch, float32 [vocab]."""
+        pointer = self.lib.llama_get_logits_ith(self.context, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.vocab.size,)).copy()
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        """Give `target` the source's cells at positions before `end`, all if negative."""
+        self.lib.llama_memory_seq_cp(self.memory, source, target, 0, end)
+
+    def remove(self, sequence: int, start: int = 0, end: int = -1) -> None:
+        """Take a sequence's cells at positions from `start` to before `end` away from it."""
+        self.lib.llama_memory_seq_rm(self.memory, sequence, start, end)
+
+    def shift(self, sequence: int, delta: int) -> None:
+        """Move a sequence's cells by `delta` positions; done with the next batch, and nothing may be saved before."""
+        self.lib.llama_memory_seq_add(self.memory, sequence, -1, -1, delta)
+
+    def save(self, sequence: int) -> NDArray[np.uint8]:
+        """Keys and values of a sequence's cells as bytes, for `load`."""
+        size = self.lib.llama_state_seq_get_size(self.context, sequence)
+        data = np.empty(size, dtype=np.uint8)
+        written = self.lib.llama_state_seq_get_data(self.context, _pointer(data), size, sequence)
+        if written != size:
+            raise ModelError("llama.cpp does not give its memory", where=str(self.path), hint=last_log())
+        return data
+
+    def load(self, sequence: int, data: NDArray[np.uint8]) -> bool:
+        """Fill an empty sequence with what `save` gave; False when it does not fit this context."""
+        return bool(self.lib.llama_state_seq_set_data(self.context, _pointer(data), data.nbytes, sequence))
+
+    def metadata(self, key: str) -> str:
+        """A value of the file's header as text; empty when there is none."""
+        buffer = ctypes.create_string_buffer(256)
+        count = self.lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode(errors="replace") if count >= 0 else ""
+
+    def cannot_compose(self, layout: Layout) -> str:
+        """Why articles cannot be put together on this architecture; empty when they can."""
+        lib, kind = self.lib, self.metadata("general.architecture")
+        if not self.shares_beginnings:
+            return "a recurrent state cannot be put together"
+        if lib.llama_model_n_swa(self._model) > 0:
+            return "a sliding window hides the articles"
+        if lib.llama_model_rope_type(self._model) not in (lib.LLAMA_ROPE_TYPE_NORM, lib.LLAMA_ROPE_TYPE_NEOX):
+            return "its positions are not of one dimension"
+        if layout == "sequential":
+            if self.kv_type != "f16":
+                return f"shifting keys kept as {self.kv_type} crashes llama.cpp"
+            if not lib.llama_memory_can_shift(self.memory):
+                return "its memory cannot be shifted"
+            # llama.cpp says that it could, but would scale the whole memory anew with every shift.
+            if (scaling := self.metadata(f"{kind}.rope.scaling.type")) in ("yarn", "longrope"):
+                return f"{scaling} positions must not be shifted"
+        return ""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.lib.llama_memory_clear(self.memory, False)
+
+    def close(self) -> None:
+        """Free context and model; safe to call twice."""
+        self.vocab.close()
+        batch, self._batch = self._batch, None
+        context, self.context = self.context, None
+        model, self._model = self._model, None
+        if batch:
+            self.lib.llama_batch_free(batch)
+        if context:
+            self.lib.llama_free(context)
+        if model:
+            self.lib.llama_model_free(model)
+
+
+def _pointer(data: NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+def _check_header(path: Path) -> None:
+    if not path.is_file():
+        raise MissingError("no such model file", where=str(path), hint="install the bundle again")
+    with path.open("rb") as file:
+        magic = file.read(len(GGUF_MAGIC))
+    if magic != GGUF_MAGIC:
+        raise ModelError("not a GGUF file", where=str(path), hint="install the bundle again")

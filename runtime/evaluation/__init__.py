@@ -1,0 +1,1 @@
+"""Measures answers, retrieval and classifiers on questions with known answers."""

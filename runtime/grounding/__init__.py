@@ -1,0 +1,1 @@
+"""Whether sections bear a text out: citations, claims, facts, extractive answers."""

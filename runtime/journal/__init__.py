@@ -1,0 +1,1 @@
+"""What a branch remembers: one SQLite file, written before anything is answered."""

@@ -1,0 +1,37 @@
+"""Encrypts a journal that is not: a new file with every row takes the place of the old."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from runtime.base.files import fsync_folder
+from runtime.journal.encryption import mark_encrypted, require_key
+from runtime.journal.journal import Journal
+from runtime.journal.maintenance import open_reading
+from runtime.journal.search import index_all
+
+
+def encrypt_journal(path: Path, key: str) -> int:
+    """Encrypt a journal that is not: every row goes into a new file, which takes the old one's place. Returns turns."""
+    require_key(path, None)
+    partial = path.with_name(f".{path.name}.sealing")
+    for end in ("", "-wal", "-shm", ".sealed"):
+        partial.with_name(partial.name + end).unlink(missing_ok=True)
+    with Journal(path):
+        pass  # brings its tables up to date and folds in its log
+    with closing(open_reading(path)) as old, Journal(partial, key=key) as sealed, sealed.transaction() as db:
+        for table in ("conversation", "turn", "feedback", "handoff", "outbox", "label", "meta", "composer", "redacted"):
+            rows = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - ours
+            if rows:
+                marks = ", ".join("?" * len(rows[0]))
+                db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - ours
+        index_all(db)
+        (turns,) = db.execute("SELECT count(*) FROM turn").fetchone()
+    # The mark first: from here on nobody takes the encrypted file for a damaged one.
+    partial.with_name(f"{partial.name}.sealed").unlink()
+    mark_encrypted(path, key)
+    os.replace(partial, path)
+    fsync_folder(path.parent)
+    return int(turns)

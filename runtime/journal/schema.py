@@ -1,0 +1,182 @@
+"""The journal's tables, as the steps by which they came to be what they are.
+
+Every table that holds something nobody can compute again has its key in front and a number of columns of its own, so
+that `runtime.journal.recovery` can tell its rows apart when nothing but the rows is left.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from runtime.journal.search import index_all
+
+
+class Migration(NamedTuple):
+    """A change of the tables, and why it is made. Applied in order, once, each in its own transaction."""
+
+    why: str
+    sql: str
+    then: Callable[[sqlite3.Connection], None] | None = None
+
+
+MIGRATIONS = (
+    Migration(
+        "Conversations with numbered turns: the question, the draft as the desk wrote it, and how it ended.",
+        """
+        CREATE TABLE conversation (
+            id TEXT PRIMARY KEY,
+            started TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE turn (
+            conversation TEXT NOT NULL REFERENCES conversation (id),
+            number INTEGER NOT NULL,
+            asked TEXT NOT NULL,
+            lang TEXT NOT NULL,
+            question TEXT NOT NULL,
+            draft TEXT NOT NULL DEFAULT '',
+            state TEXT NOT NULL DEFAULT 'open'
+                CHECK (state IN ('open', 'complete', 'cancelled', 'failed', 'partial')),
+            handoff TEXT,
+            model TEXT NOT NULL DEFAULT '',
+            details TEXT NOT NULL DEFAULT '{}',
+            ended TEXT,
+            PRIMARY KEY (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+    Migration(
+        "What the agent did with a draft, who took a hand-off, and what has yet to leave the branch.",
+        """
+        CREATE TABLE feedback (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            verdict TEXT CHECK (verdict IN ('accepted', 'edited', 'rejected')),
+            reply TEXT,
+            reason TEXT,
+            rating INTEGER CHECK (rating BETWEEN 1 AND 5),
+            seconds REAL,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE handoff (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            reason TEXT NOT NULL,
+            opened TEXT NOT NULL,
+            state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'closed')),
+            agent TEXT,
+            changed TEXT NOT NULL,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE outbox (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('waiting', 'sent')),
+            changed TEXT NOT NULL,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE redacted (
+            conversation TEXT PRIMARY KEY REFERENCES conversation (id)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO outbox
+            SELECT conversation, number, 1, 'waiting', coalesce(ended, asked) FROM turn WHERE ended IS NOT NULL;
+        INSERT INTO handoff
+            SELECT conversation, number, handoff, coalesce(ended, asked), 'open', NULL, coalesce(ended, asked)
+            FROM turn WHERE handoff IS NOT NULL;
+        """,
+    ),
+    Migration(
+        "Full-text search over past conversations, in English and in Chinese (`runtime.journal.search`).",
+        """
+        CREATE TABLE searched (
+            id INTEGER PRIMARY KEY,
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            UNIQUE (conversation, number)
+        ) STRICT;
+        CREATE VIRTUAL TABLE words USING fts5 (text, tokenize = 'unicode61 remove_diacritics 0');
+        """,
+        index_all,
+    ),
+    Migration(
+        "What people say of a turn, how a conversation stands in the inbox, and what is typed and not sent yet.",
+        """
+        CREATE TABLE label (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            at TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            intent TEXT,
+            emotion TEXT,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE meta (
+            conversation TEXT PRIMARY KEY REFERENCES conversation (id),
+            changed TEXT NOT NULL,
+            agent TEXT NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('open', 'snoozed', 'closed')),
+            snooze_until TEXT,
+            assignee TEXT,
+            tags TEXT NOT NULL,
+            notes TEXT NOT NULL,
+            summary TEXT NOT NULL,
+            satisfaction INTEGER CHECK (satisfaction BETWEEN 1 AND 5)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE composer (
+            conversation TEXT PRIMARY KEY,
+            revision INTEGER NOT NULL,
+            changed TEXT NOT NULL,
+            text TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+)
+
+KEPT = {
+    "turn": (11, "sissssstsst"),
+    "feedback": (9, "sisstttnn"),
+    "handoff": (7, "sisssts"),
+    "outbox": (5, "siiss"),
+    "label": (6, "sisstt"),
+    "meta": (10, "ssssttsssn"),
+    "composer": (4, "siss"),
+}
+"""Tables that are salvaged: how many columns, and their kinds.
+
+s text, t text or nothing, i whole number, n any number or nothing.
+"""
+
+
+def migrate(db: sqlite3.Connection, done: int) -> None:
+    """Apply the migrations after number `done`."""
+    for number, migration in enumerate(MIGRATIONS[done:], start=done + 1):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in _statements(migration.sql):
+                db.execute(statement)
+            if migration.then:
+                migration.then(db)
+            db.execute(f"PRAGMA user_version = {number}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+
+def _statements(sql: str) -> Iterator[str]:
+    """One at a time: `executescript` would commit before it begins."""
+    statement = ""
+    for part in sql.split(";"):
+        statement += part + ";"
+        if statement.strip() != ";" and sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,1 @@
+"""Finds the sections that answer a question: vectors, shared words, earlier questions."""

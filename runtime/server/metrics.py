@@ -1,0 +1,121 @@
+"""What the server counts, and how Prometheus reads it (`/metrics`).
+
+Counting is plain arithmetic; prometheus-client is loaded when somebody looks. No label ever holds what a customer
+wrote, or anything else of which there is no end.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from runtime.events import Done
+    from runtime.server.service import Service
+
+SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Bounds of the histogram of the time to the first token."""
+
+
+class ServerMetrics:
+    """Counts since the server started. Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.refused = 0
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.answers: Counter[tuple[str, str]] = Counter()
+        """By language and how they ended: answered, handed_off, cancelled, failed."""
+        self.handoffs: Counter[str] = Counter()
+        self.verdicts: Counter[str] = Counter()
+        self.ratings: Counter[int] = Counter()
+        self.tokens: Counter[str] = Counter()
+        """read, reused, written."""
+        self.first: list[int] = [0] * (len(SECONDS) + 1)
+        self.first_sum = 0.0
+
+    def request(self, method: str, route: str, status: int) -> None:
+        """An HTTP request was answered."""
+        with self._lock:
+            self.requests[method, route, str(status)] += 1
+
+    def answer(self, lang: str, done: Done | None, ended: str) -> None:
+        """An answer ended; without `done`, as `ended` says."""
+        with self._lock:
+            self.answers[lang, "handed_off" if done and done.handoff else ended] += 1
+            if done is None:
+                return
+            if done.handoff:
+                self.handoffs[done.handoff] += 1
+            self.first[bisect_left(SECONDS, done.ttft_s)] += 1
+            self.first_sum += done.ttft_s
+            self.tokens["read"] += done.prompt_tokens - done.reused_tokens
+            self.tokens["reused"] += done.reused_tokens
+            self.tokens["written"] += done.answer_tokens
+
+    def feedback(self, verdict: str | None, rating: int | None) -> None:
+        """An agent judged a draft."""
+        with self._lock:
+            if verdict:
+                self.verdicts[verdict] += 1
+            if rating:
+                self.ratings[rating] += 1
+
+
+def exposition(service: Service) -> bytes:
+    """The figures in Prometheus' text format."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(service))
+    text: bytes = generate_latest(registry)
+    return text
+
+
+class _Collector:
+    """What prometheus-client asks when somebody looks."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> list[Any]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        service, figures = self._service, self._service.figures
+        with figures._lock:
+            out: list[Any] = [
+                GaugeMetricFamily("edgedesk_ready", "Whether questions are answered.", float(service.state == "ready")),
+                GaugeMetricFamily("edgedesk_in_work", "Answers in work, waiting ones included.", float(service.active)),
+                CounterMetricFamily(
+                    "edgedesk_refused", "Questions refused because all places were taken.", figures.refused
+                ),
+            ]
+            tables: list[tuple[str, str, tuple[str, ...], Counter[Any]]] = [
+                ("http_requests", "HTTP requests.", ("method", "route", "status"), figures.requests),
+                ("answers", "Answers by language and how they ended.", ("lang", "outcome"), figures.answers),
+                ("handoffs", "Hand-offs by reason.", ("reason",), figures.handoffs),
+                ("drafts", "Drafts by what the agent did with them.", ("verdict",), figures.verdicts),
+                ("ratings", "Customers' ratings, 1 to 5.", ("rating",), figures.ratings),
+                (
+                    "tokens",
+                    "Prompt tokens read, prompt tokens found in memory, answer tokens.",
+                    ("kind",),
+                    figures.tokens,
+                ),
+            ]
+            for name, about, labels, counts in tables:
+                family = CounterMetricFamily(f"edgedesk_{name}", about, labels=labels)
+                for key, value in counts.items():
+                    family.add_metric([str(part) for part in (key if isinstance(key, tuple) else (key,))], value)
+                out.append(family)
+            total = 0
+            buckets = []
+            for bound, count in zip((*map(str, SECONDS), "+Inf"), figures.first, strict=True):
+                total += count
+                buckets.append((bound, total))
+            histogram = HistogramMetricFamily("edgedesk_first_token_seconds", "From the question to its first word.")
+            histogram.add_metric([], buckets, figures.first_sum)
+            out.append(histogram)
+        return out

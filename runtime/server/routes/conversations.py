@@ -1,0 +1,166 @@
+"""Asking, and what agents do with drafts: turns, feedback, search in past conversations, what leaves the branch.
+
+POST /v1/ask                                       AskRequest -> NDJSON events (runtime.events); closing it cancels
+GET  /v1/conversations/search                      ?q= &limit=
+GET  /v1/conversations/{conversation}              its turns, with drafts, replies and feedback
+POST /v1/conversations/{conversation}/turns        {text, lang}: a customer's message that nobody drafts an answer to
+POST /v1/conversations/{conversation}/turns/{turn}/feedback
+GET  /v1/outbox                                    what would leave the branch, redacted; admin
+POST /v1/outbox/sent                               {keys}: these have arrived; admin
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.errors import InputError, MissingError
+from runtime.events import AskRequest, Event
+from runtime.journal.journal import Feedback, StoredTurn, TurnKey
+from runtime.journal.outbox import OutboxRow, acknowledge, outbox_rows
+from runtime.server.access import Caller
+from runtime.server.request_bodies import OversizedError, documented, read_body
+from runtime.server.service import Service
+from runtime.server.streams import Answer, EventStream
+from runtime.text.articles import guess_language
+
+Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
+Number = Annotated[int, Path(ge=1, le=1_000_000)]
+Text = Annotated[str | None, Field(max_length=20_000)]
+
+
+class FeedbackBody(BaseModel):
+    """What became of a draft; what is left out stays as it was."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    verdict: Literal["accepted", "edited", "rejected"] | None = None
+    reply: Text = None
+    """What was sent, or for a rejected draft the right answer."""
+    reason: Text = None
+    rating: int | None = Field(default=None, ge=1, le=5)
+    seconds: float | None = Field(default=None, ge=0, le=1e7)
+
+
+class MessageBody(BaseModel):
+    """What a customer said, with no draft wanted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str = Field(min_length=1, max_length=20_000)
+    lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
+
+
+class SentBody(BaseModel):
+    """Turns that have arrived at head office, as `GET /v1/outbox` named them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[Annotated[str, Field(max_length=100)], ...] = Field(max_length=1000)
+
+
+def routes(service: Service) -> APIRouter:
+    """The endpoints."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/ask", response_model=None, openapi_extra=documented(AskRequest))
+    async def ask(request: Request) -> EventStream:
+        """Answer a question; the events of `runtime.events`, one JSON object a line."""
+        desk = service.ready_desk()
+        service.need_place()
+        question = await read_body(request, AskRequest, 'send {"question": "…"}')
+        try:
+            await asyncio.to_thread(desk.admit, question)
+        except InputError as error:
+            raise OversizedError(error.what, hint=error.hint) from None
+
+        def lines(event: Event) -> Iterator[bytes]:
+            yield event.line()
+
+        return EventStream(Answer(service, desk, question, request.scope["caller"].name), "application/x-ndjson", lines)
+
+    @router.get("/conversations/search")
+    def search(
+        q: Annotated[str, Query(max_length=1000)], limit: Annotated[int, Query(ge=1, le=500)] = 20
+    ) -> dict[str, Any]:
+        """Past turns that hold every word of `q`."""
+        return {"turns": [asdict(one) for one in service.ready_desk().journal.search(q, limit=limit)]}
+
+    @router.get("/conversations/{conversation}")
+    def conversation(conversation: Name) -> dict[str, Any]:
+        """A conversation's turns, oldest first, and how it stands."""
+        desk = service.ready_desk()
+        turns = desk.journal.turns(conversation)
+        if not turns:
+            raise MissingError(f"no conversation '{conversation}'", hint="GET /v1/conversations lists them")
+        return {
+            "conversation": conversation,
+            **asdict(desk.inbox.standing(conversation)),
+            "turns": [_turn(turn, newest=turn is turns[-1]) for turn in turns],
+        }
+
+    @router.post("/conversations/{conversation}/turns", openapi_extra=documented(MessageBody))
+    async def note(conversation: Name, request: Request) -> dict[str, Any]:
+        """Store a customer's message without a draft."""
+        desk = service.ready_desk()
+        body = await read_body(request, MessageBody, 'send {"text": "…"}')
+        lang = body.lang or guess_language(body.text)
+        key = await asyncio.to_thread(desk.journal.note, conversation, body.text, lang)
+        return {"conversation": key.conversation, "turn": key.number, "lang": lang}
+
+    @router.post("/conversations/{conversation}/turns/{turn}/feedback", openapi_extra=documented(FeedbackBody))
+    async def feedback(conversation: Name, turn: Number, request: Request) -> dict[str, bool]:
+        """Accept, edit or reject a draft, or pass on the customer's rating."""
+        desk = service.ready_desk()
+        body = await read_body(request, FeedbackBody, 'send {"verdict": "accepted"}')
+        caller: Caller = request.scope["caller"]
+        said = Feedback(**body.model_dump(), agent=caller.name)
+        await asyncio.to_thread(desk.journal.feed_back, TurnKey(conversation, turn), said)
+        service.figures.feedback(body.verdict, body.rating)
+        return {"ok": True}
+
+    @router.get("/outbox")
+    def outbox(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, list[OutboxRow]]:
+        """What would leave the branch: turns that have not, oldest first, redacted."""
+        desk = service.ready_desk()
+        return {"rows": [row for _, row in outbox_rows(desk.journal, public=service.public_text, limit=limit)]}
+
+    @router.post("/outbox/sent", openapi_extra=documented(SentBody))
+    async def sent(request: Request) -> dict[str, int]:
+        """These have arrived; a turn that changed since goes on waiting."""
+        desk = service.ready_desk()
+        body = await read_body(request, SentBody, 'send {"keys": ["…"]}')
+        return {"sent": await asyncio.to_thread(acknowledge, desk.journal, set(body.keys))}
+
+    return router
+
+
+def _turn(turn: StoredTurn, *, newest: bool) -> dict[str, Any]:
+    feedback = turn.feedback
+    sent = (
+        feedback is not None and feedback.verdict != "rejected" and (feedback.reply or feedback.verdict == "accepted")
+    )
+    reply = (feedback.reply or turn.draft) if feedback and sent else None
+    return {
+        "turn": turn.key.number,
+        "asked": turn.asked,
+        "ended": turn.ended,
+        "lang": turn.lang,
+        "question": turn.question,
+        "draft": turn.draft,
+        "reply": reply,
+        "retired": reply is not None or not newest,
+        "state": turn.state,
+        "handoff": turn.handoff,
+        "model": turn.model,
+        "intent": turn.intent,
+        "emotion": turn.emotion,
+        "label": asdict(turn.label) if turn.label else None,
+        "details": turn.details,
+        "feedback": asdict(feedback) if feedback else None,
+    }

@@ -1,0 +1,31 @@
+"""What is being typed, so that it is read before Enter: `runtime.desk.prefetch`.
+
+POST /v1/typing     {text, conversation?, lang?} -> {conversation, state, tokens}; an empty text drops what was read
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from runtime.desk.prefetch import TypingRequest
+from runtime.server.request_bodies import documented, read_body
+from runtime.server.service import Service
+
+
+def routes(service: Service) -> APIRouter:
+    """The endpoint."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/typing", openapi_extra=documented(TypingRequest))
+    async def typing(request: Request) -> dict[str, Any]:
+        """Read ahead; send it again when a word more is there. Nothing of it is stored or logged."""
+        desk = service.ready_desk()
+        typed = await read_body(request, TypingRequest, 'send {"text": "…"}')
+        agent = request.scope["caller"].name
+        return asdict(await asyncio.to_thread(desk.read_ahead, typed, agent=agent))
+
+    return router

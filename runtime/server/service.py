@@ -1,0 +1,109 @@
+"""What all endpoints share: the desk once it is there, the answers in work, who asks, and the counts."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.base.home import run_folder
+from runtime.base.settings import Settings
+from runtime.bundle.generations import current_bundle
+from runtime.errors import UnavailableError
+from runtime.server.access import AccessList
+from runtime.server.log import Log
+from runtime.server.metrics import ServerMetrics
+
+if TYPE_CHECKING:
+    from runtime.desk.desk import Desk
+
+DRAIN_TIMEOUT_S = 30
+"""How long a stop waits for cancelled answers: one core reads a batch for a 13B model in less."""
+
+
+class Service:
+    """The server's state. Safe to call from several threads."""
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        self.home = home
+        self.bundle = current_bundle(home)
+        self.settings = settings
+        self.agents = AccessList(home)
+        self.figures = ServerMetrics()
+        self.log = Log(run_folder(home), text=settings.log_text)
+        self.desk: Desk | None = None
+        self.stopping = False
+        self._active: set[threading.Event] = set()
+        self._changed = threading.Condition()
+
+    @property
+    def state(self) -> str:
+        """`starting`, `ready` or `stopping`."""
+        return "stopping" if self.stopping else "ready" if self.desk else "starting"
+
+    @cached_property
+    def public_text(self) -> str:
+        """What the company publishes itself."""
+        return self.bundle.public_text()
+
+    def reload(self) -> None:
+        """Another generation has become the current one."""
+        self.bundle = current_bundle(self.home)
+        self.__dict__.pop("public_text", None)
+
+    @property
+    def active(self) -> int:
+        """Answers in work."""
+        return len(self._active)
+
+    def ready_desk(self) -> Desk:
+        """The desk, or `UnavailableError` while there is none."""
+        if self.desk is None or self.stopping:
+            raise UnavailableError(f"the server is {self.state}", hint="try again in a moment")
+        return self.desk
+
+    def begin(self) -> threading.Event:
+        """A place for one more answer; the event cancels it. `UnavailableError` when all are taken."""
+        with self._changed:
+            self.need_place()
+            cancel = threading.Event()
+            self._active.add(cancel)
+            return cancel
+
+    def need_place(self) -> None:
+        """`UnavailableError` when all places are taken; asked before anything is spent on a question."""
+        if len(self._active) > self.settings.queue_limit:
+            self.figures.refused += 1
+            raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
+
+    def finish(self, cancel: threading.Event) -> None:
+        """Give the place back."""
+        with self._changed:
+            self._active.discard(cancel)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Cancel everything in work."""
+        self.stopping = True
+        for cancel in tuple(self._active):
+            cancel.set()
+
+    def drain(self) -> None:
+        """Wait until what was cancelled is in the journal: at most a batch of reading."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._active, timeout=DRAIN_TIMEOUT_S)
+
+    def status(self) -> dict[str, Any]:
+        """What `/v1/status` says."""
+        info = self.bundle.info
+        return {
+            "state": self.state,
+            "bundle": info.name,
+            "version": info.version,
+            "model": Path(info.model).stem,
+            "languages": list(self.bundle.prompt.languages),
+            "active": self.active,
+            "engine": "ready" if self.desk is None or getattr(self.desk.engine, "ready", True) else "restarting",
+            "waiting": self.desk.journal.count_waiting() if self.desk else 0,
+        }

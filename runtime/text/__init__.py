@@ -1,0 +1,1 @@
+"""What people write: articles, records, sentences, quantities, personal data. Knows no model."""

@@ -1,0 +1,90 @@
+"""BM25 over words and character pairs: the half of retrieval that knows a product code when it sees one.
+
+Latin script is cut into words. Chinese is cut into overlapping pairs of characters: no dictionary is needed, so a new
+product's name is found on its first day, most Chinese words are two characters long, and a wrong segmentation can
+never hide a match. A run of one character stands for itself. Knows nothing of vectors and articles.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from runtime.text.articles import is_han
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_RUN = re.compile(r"\w+")
+_PLURAL = re.compile(r"(?<=[a-z]{3})(?<![isu])s$")
+
+
+def terms(text: str) -> list[str]:
+    """What a text is matched by, in order: lower-case words without a plural s, and pairs of Han characters."""
+    out: list[str] = []
+    for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold().replace("_", " ")):
+        word = ""
+        han = ""
+        for char in run:
+            if is_han(char):
+                if word:
+                    out.append(_PLURAL.sub("", word))
+                    word = ""
+                han += char
+            else:
+                if han:
+                    out += _pairs(han)
+                    han = ""
+                word += char
+        if word:
+            out.append(_PLURAL.sub("", word))
+        if han:
+            out += _pairs(han)
+    return out
+
+
+def _pairs(han: str) -> list[str]:
+    return [left + right for left, right in pairwise(han)] or [han]
+
+
+class BM25:
+    """Okapi BM25 (Robertson & Zaragoza 2009) with the never-negative idf of Lucene."""
+
+    def __init__(self, texts: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
+        import numpy as np
+
+        # Arrays, not lists of numbers: a hundred thousand texts have ten million entries.
+        found: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(lambda: (array("I"), array("f")))
+        lengths = np.zeros(len(texts), dtype=np.float32)
+        for index, text in enumerate(texts):
+            count = Counter(terms(text))
+            lengths[index] = count.total()
+            for term, times in count.items():
+                rows, often = found[term]
+                rows.append(index)
+                often.append(times)
+        self.size = len(texts)
+        self._k1 = k1
+        self._norm = k1 * (1 - b + b * lengths / max(float(lengths.mean()) if self.size else 0.0, 1.0))
+        self._postings = {
+            term: (np.frombuffer(rows, dtype=np.uint32), np.frombuffer(often, dtype=np.float32))
+            for term, (rows, often) in found.items()
+        }
+
+    def scores(self, query: str) -> NDArray[np.float32]:
+        """One score per text, [size], zero where no term is shared."""
+        import numpy as np
+
+        out = np.zeros(self.size, dtype=np.float32)
+        for term, weight in Counter(terms(query)).items():
+            if term in self._postings:
+                rows, times = self._postings[term]
+                idf = np.log1p((self.size - len(rows) + 0.5) / (len(rows) + 0.5))
+                out[rows] += weight * idf * times * (self._k1 + 1) / (times + self._norm[rows])
+        return out

@@ -1,0 +1,1 @@
+"""What a text wants, and whether it tries to steer the model."""

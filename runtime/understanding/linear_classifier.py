@@ -1,0 +1,200 @@
+"""Heads: what a question is about and how its writer feels, from the encoder's vector and the question's letters.
+
+    heads/intent.npz, heads/emotion.npz     arrays only, read without pickle; written by distill.classifiers
+
+Two views of a question are mixed: kernel regression over the vectors of known questions, which sees what is meant, and
+multinomial logistic regression over hashed words and n-grams, which sees what is written. The mixture is calibrated by
+one temperature, so that a probability of .8 is right four times in five. Promises: the same question always gets the
+same labels; a damaged file is an `IntegrityError`. Knows nothing of policies and of how heads are trained.
+
+Source of the calibration: Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from runtime.errors import IntegrityError
+from runtime.text.articles import is_han
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FOLDER = "heads"
+KINDS = ("intent", "emotion")
+BUCKETS = 2**16
+"""Of the hashed n-grams."""
+_EXACT = ("mean", "scale", "buckets", "rarity", "bias", "gamma", "sharpness", "mix", "temperature")
+_WORD = re.compile(r"\w+")
+
+
+class Guess(NamedTuple):
+    """A head's best label and its calibrated probability."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class LinearClassifier:
+    """One head. Shapes: d the vector's width, c known questions, g kept n-grams, k labels."""
+
+    labels: tuple[str, ...]
+    mean: NDArray[np.float32]
+    """[d]; with `scale` it brings vectors, which all lie near each other, apart."""
+    scale: NDArray[np.float32]
+    centers: NDArray[np.float32]
+    """[c, d] unit vectors."""
+    weights: NDArray[np.float32]
+    """[c, k]"""
+    gamma: float
+    """The kernel is exp(gamma · (cosine - 1))."""
+    buckets: NDArray[np.int64]
+    """[g], sorted."""
+    rarity: NDArray[np.float32]
+    """[g]: inverse document frequency."""
+    grams: NDArray[np.float32]
+    """[g, k]"""
+    bias: NDArray[np.float32]
+    """[k]"""
+    sharpness: float
+    mix: float
+    """Weight of the kernel's view, 0 to 1."""
+    temperature: float
+
+    def probabilities(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n, k] of questions and their vectors [n, d]."""
+        import numpy as np
+
+        mixed = self.mix * log_softmax(self.sharpness * self.kernel(vectors))
+        mixed += (1 - self.mix) * log_softmax(self.letters(texts))
+        out: NDArray[np.float32] = np.exp(log_softmax(mixed / self.temperature))
+        return out
+
+    def kernel(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n, k] scores of what is meant."""
+        import numpy as np
+
+        apart = standardize(vectors, self.mean, self.scale)
+        near: NDArray[np.float32] = np.exp(self.gamma * (apart @ self.centers.T - 1)) @ self.weights
+        return near
+
+    def letters(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """[n, k] scores of what is written."""
+        import numpy as np
+
+        out = np.tile(self.bias, (len(texts), 1)).astype(np.float32)
+        for row, text in enumerate(texts):
+            where, values = weigh_features(hash_features(text), self.buckets, self.rarity)
+            out[row] += values @ self.grams[where]
+        return out
+
+    def guess(self, text: str, vector: NDArray[np.float32]) -> Guess:
+        """The likeliest label of one question and its vector [d]."""
+        chances = self.probabilities([text], vector[None])[0]
+        best = int(chances.argmax())
+        return Guess(self.labels[best], float(chances[best]))
+
+
+def load_classifiers(folder: Path) -> dict[str, LinearClassifier]:
+    """The heads of a bundle's folder by kind; those that it has none of are left out."""
+    return {kind: load_classifier(path) for kind in KINDS if (path := folder / f"{kind}.npz").is_file()}
+
+
+def load_classifier(path: Path) -> LinearClassifier:
+    """One head from its file."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            found: dict[str, Any] = {name: file[name] for name in file.files}
+        wide = {name: found[name].astype(np.float32) for name in ("mean", "scale", "centers", "weights", "grams")}
+        head = LinearClassifier(
+            labels=tuple(str(name) for name in found["labels"]),
+            buckets=found["buckets"].astype(np.int64),
+            rarity=found["rarity"].astype(np.float32),
+            bias=found["bias"].astype(np.float32),
+            gamma=float(found["gamma"]),
+            sharpness=float(found["sharpness"]),
+            mix=float(found["mix"]),
+            temperature=float(found["temperature"]),
+            **wide,
+        )
+        kinds = len(head.labels)
+        shapes = (head.weights.shape, head.grams.shape, head.bias.shape)
+        if shapes != ((len(head.centers), kinds), (len(head.buckets), kinds), (kinds,)):
+            raise ValueError(f"shapes {shapes}")
+    except (ValueError, KeyError, OSError, EOFError, zlib.error) as error:
+        raise IntegrityError("not a head", where=str(path), hint="install the bundle again") from error
+    except Exception as error:  # zipfile's errors share no base class with numpy's
+        raise IntegrityError("a damaged head", where=str(path), hint="install the bundle again") from error
+    return head
+
+
+def save_classifier(head: LinearClassifier, path: Path) -> None:
+    """Write a head; what need not be exact takes two bytes a number."""
+    import numpy as np
+
+    arrays: dict[str, Any] = {name: getattr(head, name) for name in _EXACT}
+    arrays |= {name: getattr(head, name).astype(np.float16) for name in ("centers", "weights", "grams")}
+    np.savez_compressed(path, labels=np.array(head.labels), **arrays)
+
+
+def standardize(
+    vectors: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Unit vectors [n, d] of what distinguishes these vectors from others."""
+    import numpy as np
+
+    apart = (vectors - mean) / scale
+    unit: NDArray[np.float32] = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
+    return unit
+
+
+def hash_features(text: str) -> Counter[int]:
+    """How often each bucket's n-grams stand in a text: words, pairs of words, letters in threes to fives.
+
+    Chinese, which writes no spaces, is cut into single characters, pairs and threes.
+    """
+    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    found = [*words, *(f"{left} {right}" for left, right in pairwise(words))]
+    for word in words:
+        han = is_han(word[0]) or is_han(word[-1])
+        edged = word if han else f"<{word}>"
+        for length in (1, 2, 3) if han else (3, 4, 5):
+            found += ["#" + edged[start : start + length] for start in range(len(edged) - length + 1)]
+    return Counter(zlib.crc32(gram.encode("utf-8", "replace")) % BUCKETS for gram in found)
+
+
+def weigh_features(
+    counts: Counter[int], buckets: NDArray[np.int64], rarity: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """(places among the kept buckets, weights of unit length) of a text's n-grams."""
+    import numpy as np
+
+    given = np.array(sorted(counts), dtype=np.int64)
+    where = np.searchsorted(buckets, given)
+    where = np.minimum(where, max(len(buckets) - 1, 0))
+    known = buckets[where] == given if len(buckets) else np.zeros(len(given), dtype=bool)
+    where = where[known]
+    often = np.array([counts[int(bucket)] for bucket in given[known]], dtype=np.float32)
+    values = (1 + np.log(np.maximum(often, 1))) * rarity[where]
+    return where, (values / max(float(np.linalg.norm(values)), 1e-9)).astype(np.float32)
+
+
+def log_softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logarithms of probabilities, row by row."""
+    import numpy as np
+
+    above = scores - scores.max(axis=1, keepdims=True)
+    logs: NDArray[np.float32] = above - np.log(np.exp(above).sum(axis=1, keepdims=True))
+    return logs

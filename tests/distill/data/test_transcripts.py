@@ -1,0 +1,166 @@
+"""Transcripts from three forms; nothing malformed passes, nothing is dropped without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distill.data.conversation import RawConversation
+from distill.data.importers.taubench import parse_chat
+from distill.data.prepare import prepare
+from distill.data.transcripts import read_transcripts
+from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
+from tests.support.paths import SHARED_DATA
+
+TAU = SHARED_DATA / "en_taubench" / "few_shot_data"
+
+
+def read(path: Path, **options: str) -> tuple[list[RawConversation], list[str]]:
+    items = list(read_transcripts(path, **options))
+    return (
+        [item for item in items if not isinstance(item, InputError)],
+        [str(item) for item in items if isinstance(item, InputError)],
+    )
+
+
+def test_csv_rows_become_conversations_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "conversation,role,content,intent,agent\n"
+        'a,customer,"Hello,\nwhere is it?",delivery,\n'
+        "b,顾客,包裹到哪了？,,\n"
+        "a,agent,On its way.,,7\n"
+        "b,客服,在路上。,,7\n",
+        encoding="utf-8-sig",
+    )
+    conversations, refused = read(path)
+    assert refused == []
+    assert [(each.conversation, each.lang, each.where) for each in conversations] == [
+        ("a", "en", f"{path}:2"),
+        ("b", "zh", f"{path}:4"),
+    ]
+    assert [(turn.role, turn.content) for turn in conversations[0].turns] == [
+        ("user", "Hello,\nwhere is it?"),
+        ("assistant", "On its way."),
+    ]
+    assert conversations[0].turns[0].intent == "delivery"
+    assert conversations[1].turns[0].content == "包裹到哪了？"
+
+
+@pytest.mark.parametrize("column", ["conversation", "role", "content"])
+def test_a_missing_column_is_named_with_file_and_line(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "t.csv"
+    columns = [name for name in ("conversation", "role", "content") if name != column]
+    path.write_text(",".join(columns) + "\nx,y\n")
+    with pytest.raises(InputError, match=f"t.csv:1: column '{column}' is missing"):
+        read(path)
+
+
+def test_a_malformed_row_takes_its_conversation_with_it_and_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "conversation,role,content\na,user,Hi\na,robot,Hello\nb,user,Hi\nb,assistant,Hello\nc,user\n,user,Hi\nd,user,\n"
+    )
+    conversations, refused = read(path)
+    assert [each.conversation for each in conversations] == ["b"]
+    assert len(refused) == 4
+    assert any(f"{path}:3: column 'role'" in each and "conversation 'a' is left out" in each for each in refused)
+    assert any(f"{path}:6: 2 cells" in each for each in refused)
+    assert any(f"{path}:7: column 'conversation' is empty" in each for each in refused)
+    report = prepare(read_transcripts(path), tmp_path / "out", seed=1)
+    assert (report["kept"], len(report["refused"])) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "empty"),
+        ("t.csv", b"  \n\n", "empty"),
+        ("t.csv", "conversation,role,content\na,user,caf\xe9\n".encode("latin-1"), r"t\.csv:2: not UTF-8"),
+        ("t.csv", "conversation,role,content\na,user,退货\n".encode("gb18030"), r"t\.csv:2: not UTF-8"),
+        ("t.csv", b'conversation,role,content\na,user,"open\n', "not CSV"),
+        ("t.jsonl", b"", "empty"),
+        ("t.jsonl", "退货".encode("gb18030"), r"t\.jsonl:1: not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read(path)
+    assert error.value.hint
+
+
+def test_a_missing_file_and_an_unknown_form_say_so(tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        read(tmp_path / "none.csv")
+    with pytest.raises(UsageError, match="unknown form"):
+        read(tmp_path / "none.csv", form="xml")
+
+
+def test_malformed_jsonl_rows_are_handed_on_with_their_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    good = {"conversation": "a", "lang": "zh", "turns": [{"role": "user", "content": "能退吗？", "evidence": []}]}
+    rows = [
+        json.dumps(good, ensure_ascii=False),
+        "{",
+        '{"conversation": "b"}',
+        '{"conversation": "c", "turns": [{"role": "x", "content": "y"}]}',
+        '{"conversation": "d", "turns": [{"role": "user", "content": " "}]}',
+    ]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    conversations, refused = read(path)
+    assert [each.conversation for each in conversations] == ["a"]
+    assert conversations[0].turns[0].evidence == ()
+    assert [each.split(": ")[0] for each in refused] == [f"{path}:{number}" for number in (2, 3, 4, 5)]
+
+
+def test_tool_results_become_what_the_agent_knew() -> None:
+    order = {
+        "order_id": "#W123456",
+        "status": "pending",
+        "user_id": "ann_lee_1234",
+        "items": [{"name": "Lamp", "price": 12.5, "options": {"color": "red"}}],
+        "payment_history": [{"transaction_type": "payment", "amount": 12.5}],
+    }
+    user = {"name": {"first_name": "Ann", "last_name": "Lee"}, "email": "ann@example.com", "payment_methods": {}}
+    chat = parse_chat(
+        "user: Where is it?\nassistant: None\n"
+        f"tool: {json.dumps(user)}\nassistant: None\ntool: {json.dumps(order)}\n"
+        "assistant: Pending:\nuser: is no role here\nuser: Thanks ###STOP###",
+        "c1",
+    )
+    assert [turn.role for turn in chat.turns] == ["user", "assistant", "user", "user"]
+    assert chat.turns[1].known[-1] == "Order #W123456: pending; Lamp (red) $12.5; payment $12.5"
+    assert ("NAME", "Ann Lee") in chat.personal
+    assert ("ID", "ann_lee_1234") in chat.personal
+    assert chat.turns[-1].content == "Thanks"
+
+
+def test_the_retail_chats_of_tau_bench_become_records_without_personal_data(tmp_path: Path) -> None:
+    """Part of S11, on text that nobody here wrote."""
+    source = TAU / "MockRetailDomainEnv-few_shot.jsonl"
+    if not source.exists():
+        pytest.skip("../shared/data/en_taubench is not there")
+    conversations, refused = read(source)
+    assert (len(conversations), refused) == (69, [])
+    report = prepare(conversations, tmp_path, seed=1)
+    assert report["kept"] + report["duplicates"] + report["without_reply"] == report["read"]
+    assert report["kept"] > 400
+    text = "".join((tmp_path / f"{split}.jsonl").read_text() for split in ("train", "valid", "test"))
+    personal = {value for each in conversations for kind, value in each.personal if len(value) > 5 and kind != "NAME"}
+    assert len(personal) > 150
+    assert [value for value in personal if value in text] == []
+    names = {value for each in conversations for kind, value in each.personal if kind == "NAME"}
+    assert len(names) > 30
+    assert [value for value in names if value in text] == []
+    assert "###STOP###" not in text
+    assert '"None"' not in text
+
+
+@pytest.mark.parametrize("display", ["", "nothing here", "tool: {}"])
+def test_a_chat_without_a_message_is_refused(display: str) -> None:
+    with pytest.raises(EdgedeskError, match="no message"):
+        parse_chat(display, "c")

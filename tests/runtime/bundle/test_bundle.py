@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.base.manifest import write_manifest
+from runtime.bundle.bundle import check_gguf, open_bundle
+from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, ModelError
+
+Make = Callable[..., Path]
+
+
+def gguf_header(tensors: int = 1, entries: int = 1, *, magic: bytes = b"GGUF", version: int = 3) -> bytes:
+    return magic + struct.pack("<IQQ", version, tensors, entries)
+
+
+def reseal(root: Path, kind: str = "bundle") -> None:
+    """Give a changed bundle a manifest that fits, as whoever built it wrong would have."""
+    write_manifest(root, kind, {}, {})
+
+
+def test_a_bundle_opens_with_its_parts(make_bundle: Make) -> None:
+    root = make_bundle()
+    bundle = open_bundle(root, verify=True)
+    assert bundle.info.languages == ("en", "zh")
+    assert bundle.model_path == root / "model" / "q4_k_m.gguf"
+    assert bundle.embedder_path.is_dir()
+    assert bundle.articles_path.is_dir()
+    assert bundle.prompt.refusal["zh"] == "我没有找到。"
+
+
+def test_a_language_may_have_a_policy_of_its_own(make_bundle: Make) -> None:
+    root = make_bundle()
+    (root / "policy.zh.toml").write_text("")
+    bundle = open_bundle(root, verify=False)
+    assert bundle.policy_path("zh") == root / "policy.zh.toml"
+    assert bundle.policy_path("en") == root / "policy.toml"
+
+
+def test_a_flipped_bit_in_any_file_is_found_and_the_file_named(make_bundle: Make) -> None:
+    """F5: every file of the bundle, at its first, middle and last byte."""
+    root = make_bundle()
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != "manifest.json"]
+    for path in files:
+        for place in {0, path.stat().st_size // 2, path.stat().st_size - 1}:
+            with path.open("r+b") as file:
+                file.seek(place)
+                old = file.read(1)
+                file.seek(place)
+                file.write(bytes([old[0] ^ 16]))
+            with pytest.raises(IntegrityError) as caught:
+                open_bundle(root, verify=True)
+            assert path.relative_to(root).as_posix() in caught.value.what
+            with path.open("r+b") as file:
+                file.seek(place)
+                file.write(old)
+    open_bundle(root, verify=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "error"),
+    [
+        ("manifest.json", MissingError),
+        ("bundle.json", MissingError),
+        ("prompt.json", MissingError),
+        ("policy.toml", MissingError),
+        ("model/q4_k_m.gguf", MissingError),
+        ("model/q8_0.gguf", MissingError),
+    ],
+)
+def test_a_missing_part_is_named(make_bundle: Make, part: str, error: type[EdgedeskError]) -> None:
+    root = make_bundle()
+    (root / part).unlink()
+    if part != "manifest.json":
+        reseal(root)
+    with pytest.raises(error) as caught:
+        open_bundle(root, verify=True)
+    assert part.split("/")[-1] in str(caught.value)
+
+
+def test_what_is_no_bundle_is_refused(make_bundle: Make, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such bundle"):
+        open_bundle(tmp_path / "none", verify=True)
+    root = make_bundle()
+    reseal(root, "checkpoint")
+    with pytest.raises(InputError, match="kind 'checkpoint'"):
+        open_bundle(root, verify=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": ""}, "column 'name'"),
+        ({"languages": []}, "column 'languages'"),
+        ({"colour": 1}, "column 'colour'"),
+        ({"model": None}, "column 'model'"),
+    ],
+)
+def test_a_bundle_built_wrong_is_refused_naming_the_entry(
+    make_bundle: Make, change: dict[str, object], message: str
+) -> None:
+    root = make_bundle()
+    info = json.loads((root / "bundle.json").read_text())
+    (root / "bundle.json").write_text(json.dumps({**info, **change}))
+    reseal(root)
+    with pytest.raises(InputError, match=message):
+        open_bundle(root, verify=True)
+
+
+@pytest.mark.parametrize("key", ["model", "embedder"])
+@pytest.mark.parametrize("name", ["/etc/passwd", "../outside", "model/../../x"])
+def test_a_path_that_leads_outside_is_refused(make_bundle: Make, key: str, name: str) -> None:
+    """S4."""
+    root = make_bundle()
+    info = json.loads((root / "bundle.json").read_text())
+    (root / "bundle.json").write_text(json.dumps({**info, key: name}))
+    reseal(root)
+    with pytest.raises(IntegrityError, match="outside"):
+        open_bundle(root, verify=True)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "not a GGUF"),
+        (b"GGUF", "not a GGUF"),
+        (b"PK\x03\x04" + bytes(100), "not a GGUF"),
+        (gguf_header(magic=b"FUGG") + bytes(100), "not a GGUF"),
+        (gguf_header(version=1) + bytes(100), "version 1"),
+        (gguf_header(version=0x03000000) + bytes(100), "version 50331648"),
+        (gguf_header(tensors=0) + bytes(100), "0 tensors"),
+        (gguf_header(tensors=2**63) + bytes(100), "cannot be"),
+        (gguf_header(entries=2**64 - 1) + bytes(100), "cannot be"),
+        (gguf_header(tensors=10, entries=10) + bytes(100), "cannot be"),
+    ],
+)
+def test_a_malformed_model_file_is_refused_before_c_code_sees_it(tmp_path: Path, data: bytes, message: str) -> None:
+    """Part of S5: its first bytes."""
+    path = tmp_path / "模型.gguf"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=message) as caught:
+        check_gguf(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_huge_model_file_is_not_read_to_be_checked(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf_header(tensors=300, entries=30))
+    os.truncate(path, 1 << 40)
+    check_gguf(path)
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_model_or_a_model_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("g") / "m.gguf"
+    path.write_bytes(data)
+    with pytest.raises(ModelError):
+        check_gguf(path)

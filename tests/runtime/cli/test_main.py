@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.base.home import find_home, lock_home
+from runtime.cli.main import printable
+from runtime.client.server_process import ensure_server
+from runtime.engine.core.memory_capacity import available_memory
+from runtime.errors import ExitCode
+
+ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
+EN = "How long can I return an item after delivery?"
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "runtime.cli.main", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def home(make_home: Callable[..., Path], scripted_gguf: Path) -> Path:
+    return make_home(scripted_gguf)
+
+
+def test_ask_prints_answer_and_sources_on_stdout_and_its_talk_on_stderr(home: Path) -> None:
+    done = run("ask", EN)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == ANSWER
+    assert lines[1].startswith("[1] returns-window#how-long  Return period: How long")
+    assert "first word after" in done.stderr
+    assert "tokens a second (shop-1/q4_k_m)" in done.stderr
+
+
+def test_ask_json_has_exactly_its_five_keys_with_and_without_a_server(home: Path) -> None:
+    alone = run("ask", EN, "--json")
+    assert not (home / "run" / "edgedesk.sock").exists()
+    with ensure_server(home):
+        served = run("ask", EN, "--json", "--home", home)
+    for done in (alone, served):
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert sorted(said) == ["answer", "citations", "model", "tokens_per_s", "ttft_s"]
+        assert said["answer"] == ANSWER
+        assert sorted(said["citations"][0]) == ["article", "section", "text"]
+        assert said["ttft_s"] > 0
+
+
+def test_ask_prints_what_stands_in_the_end_not_the_draft_that_gave_way(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    make_home(scripted_gguf, "checking", min_agreement=0.5)
+    done = run("ask", "What does standard delivery of a parcel cost?")
+    assert done.returncode == 0, done.stderr
+    assert "Standard delivery costs €4.90" in done.stdout
+    assert ANSWER not in done.stdout
+
+
+def test_ask_in_chinese_prints_chinese(home: Path) -> None:
+    done = run("ask", "大多数商品多长时间内可以退货？", "--json")
+    assert "大多数商品可在送达或自提后30天内退货。" in done.stdout
+    assert json.loads(done.stdout)["citations"][0]["section"] == "how-long"
+
+
+def test_what_is_wrong_is_one_line_a_hint_and_an_exit_code(home: Path, tmp_path: Path) -> None:
+    cases = (
+        (("ask", EN, "--home", tmp_path / "empty"), ExitCode.MISSING, "edgedesk install BUNDLE"),
+        (("ask", ""), ExitCode.BAD_INPUT, "question"),
+        (("ask", "长" * 4001), ExitCode.BAD_INPUT, "4,001 characters"),
+        (("ask", EN, "--threads", "0"), ExitCode.USAGE, "threads"),
+        (("serve", "--home", tmp_path / "empty"), ExitCode.MISSING, "edgedesk install BUNDLE"),
+        (("install", tmp_path / "nothing"), ExitCode.MISSING, "no such bundle folder"),
+        (("rollback",), ExitCode.MISSING, "no earlier generation"),
+    )
+    for words, code, text in cases:
+        done = run(*words)
+        assert done.returncode == code, (words, done.stderr)
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
+    assert not (tmp_path / "empty" / "journal.sqlite").exists()
+
+
+def test_ask_does_not_wait_for_another_process_that_owns_the_home(home: Path) -> None:
+    with lock_home(home, "test"):
+        done = run("ask", EN)
+    assert done.returncode == ExitCode.BUSY
+    assert f"edgedesk test (process {os.getpid()})" in done.stderr
+
+
+def test_install_generations_and_rollback(home: Path, make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    second = make_bundle("second", version="2")
+    assert run("install", second).stdout == "shop 2 is generation 2\n"
+    assert json.loads(run("generations", "--json").stdout) == {
+        "generations": [
+            {"generation": 1, "bundle": "shop", "version": "1", "current": False},
+            {"generation": 2, "bundle": "shop", "version": "2", "current": True},
+        ]
+    }
+    assert json.loads(run("rollback", "--json").stdout) == {"generation": 1, "bundle": "shop", "version": "1"}
+    assert run("generations").stdout == "* 1  shop 1\n  2  shop 2\n"
+    (second / "policy.toml").write_text("changed")
+    broken = run("install", second, "--home", tmp_path / "other")
+    assert broken.returncode == ExitCode.INTEGRITY
+    assert "policy.toml" in broken.stderr
+
+
+def test_doctor_finds_a_whole_branch_well_and_names_what_is_wrong(home: Path) -> None:
+    well = json.loads(run("doctor", "--json").stdout)
+    names = [one["name"] for one in well["checks"]]
+    assert names == ["python", "compiler", "disk", "memory", "threads", "bundle", "server", "model"]
+    assert well["ok"], well
+    (home / "current" / "policy.toml").write_text("changed")
+    ill = run("doctor")
+    assert ill.returncode == ExitCode.FAILED
+    assert "BAD  bundle:" in ill.stdout
+    assert "policy.toml" in ill.stdout
+    assert "ok   model:" in ill.stdout
+
+
+@given(st.text())
+def test_no_text_can_steer_the_terminal(text: str) -> None:
+    """S10."""
+    hostile = f"\x1b]52;c;aGk=\x07{text}\x9b31m\u202e退货\r"
+    shown = printable(hostile)
+    assert "退货" in shown
+    assert len(shown) == len(hostile)
+    assert not any(char in shown for char in "\x1b\x07\x9b\u202e\r\x00")
+
+
+def test_the_home_is_flag_then_environment_then_the_users_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDESK_HOME", str(tmp_path / "from environment"))
+    assert find_home(tmp_path / "flag") == tmp_path / "flag"
+    assert find_home() == tmp_path / "from environment"
+    monkeypatch.delenv("EDGEDESK_HOME")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert find_home() == tmp_path / "edgedesk"
+
+
+def test_available_memory_is_read_from_the_kernels_table() -> None:
+    assert available_memory("MemTotal: 8 kB\nMemAvailable:    2048 kB\n") == 2048 * 1024
+
+
+def test_help_is_quick_and_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; import runtime.cli.main\n"
+        "heavy = {'llama_cpp', 'chromadb', 'fastapi', 'onnxruntime', 'numpy', 'torch', 'textual', 'httpx'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

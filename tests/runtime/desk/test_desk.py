@@ -1,0 +1,324 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.base.home import lock_home
+from runtime.base.settings import Settings
+from runtime.desk.open_desk import open_desk
+from runtime.errors import InputError, MissingError
+from runtime.events import (
+    AskRequest,
+    Done,
+    Event,
+    Failed,
+    Queued,
+    Reading,
+    SectionsFound,
+    Stored,
+    Token,
+    Understood,
+    parse_event,
+)
+from runtime.prompting.prompt_spec import PromptSpec
+from runtime.prompting.truncate import truncate_tokens
+from runtime.text.articles import Section
+from runtime.text.records import Turn
+
+NEVER = threading.Event()
+ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
+EN = "How long can I return an item after delivery?"
+ZH = "大多数商品多长时间内可以退货？"
+
+
+def answer(home: Path, *questions: AskRequest | str, **settings: object) -> list[list[Event]]:
+    with lock_home(home, "test"), open_desk(home, Settings(threads=1, **settings)) as desk:  # type: ignore[arg-type]
+        return [
+            list(desk.ask(one if isinstance(one, AskRequest) else AskRequest(question=one), NEVER)) for one in questions
+        ]
+
+
+def journal(home: Path, conversation: str) -> list[tuple[str, str, str]]:
+    from runtime.journal.journal import Journal
+
+    with Journal(home / "journal.sqlite") as opened:
+        return [(turn.question, turn.draft, turn.state) for turn in opened.turns(conversation)]
+
+
+def test_a_turn_is_stored_found_written_and_cited_in_that_order(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    (events,) = answer(home, EN)
+    kinds = [type(event) for event in events]
+    assert kinds[:4] == [Stored, Understood, SectionsFound, Queued]
+    reading = kinds.count(Reading)
+    assert reading
+    assert kinds[4:-1] == [Reading] * reading + [Token] * (len(kinds) - 5 - reading)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == "".join(event.text for event in events if isinstance(event, Token)) == ANSWER
+    assert done.citations[0].article == "returns-window"
+    assert done.citations[0].section == "how-long"
+    assert done.citations[0].text.startswith("You can return most items within 30 days")
+    assert done.model == "shop-1/q4_k_m"
+    assert done.handoff is None
+    assert done.ttft_s > 0
+    assert done.tokens_per_s > 0
+    stored = events[0]
+    assert isinstance(stored, Stored)
+    assert journal(home, stored.conversation) == [(EN, ANSWER, "complete")]
+    assert [parse_event(event.line()) for event in events] == events
+
+
+def test_a_language_the_model_does_not_write_gets_the_section_itself(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    (events,) = answer(make_home(scripted_gguf), ZH)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == "以下是相关资料的原文：\n大多数商品可在送达或自提后30天内退货。"
+    assert [(one.lang, one.article, one.section) for one in done.citations] == [("zh", "returns-window", "how-long")]
+    assert done.tokens_per_s == 0
+
+
+def test_chinese_is_written_where_the_bundle_says_so(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    (events,) = answer(make_home(scripted_gguf, languages=["en", "zh"]), ZH)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer == ANSWER
+    assert {one.lang for one in done.citations} == {"zh"}
+
+
+def test_who_asks_for_a_person_gets_one_without_search_or_model(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    english, chinese = answer(make_home(scripted_gguf), "I want a HUMAN  agent!", "请转人工")
+    for events, text in ((english, "I am handing you over to a colleague."), (chinese, "我这就为您转接同事。")):
+        assert [type(event) for event in events] == [Stored, Understood, Token, Done]
+        done = events[-1]
+        assert isinstance(done, Done)
+        assert (done.answer, done.handoff, done.citations) == (text, "asks_for_person", ())
+
+
+def test_a_question_nothing_answers_is_refused_with_the_offer_of_a_person(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    (events,) = answer(make_home(scripted_gguf, min_similarity=0.99), "zzzz qqqq xxxx")
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert (done.answer, done.handoff, done.citations) == ("I can't find that.", "no_article", ())
+
+
+def test_a_model_that_refuses_hands_over_and_cites_nothing(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf, refusal={"en": "You can return most items"})
+    (events,) = answer(home, EN)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert (done.handoff, done.citations) == ("no_article", ())
+
+
+def test_figures_no_section_contains_are_named(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    (events,) = answer(make_home(scripted_gguf), "Standard delivery costs and parcel price, working days?")
+    found = next(event for event in events if isinstance(event, SectionsFound))
+    done = events[-1]
+    assert isinstance(done, Done)
+    if not any("30 days" in one.text for one in found.citations):
+        assert "30 days" in done.unsupported
+    (events,) = answer(make_home(scripted_gguf, name="second"), EN)
+    assert isinstance(events[-1], Done)
+    assert events[-1].unsupported == ()
+
+
+def test_an_answer_the_articles_do_not_bear_out_gives_way_to_their_own_sentences(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    asked = "What does standard delivery of a parcel cost?"
+    (kept,) = answer(make_home(scripted_gguf, "trusting"), asked)
+    assert isinstance(kept[-1], Done)
+    assert kept[-1].answer == ANSWER
+    (events,) = answer(make_home(scripted_gguf, "checking", min_agreement=0.5), asked)
+    ended = events[-1]
+    assert isinstance(ended, Done)
+    assert ended.decided == "lines"
+    assert ended.answer.splitlines()[1:] == [
+        "Standard delivery costs €4.90 and is free from €60. A parcel takes 2 to 4 working days."
+    ]
+    assert [one.article for one in ended.citations] == ["delivery-standard"]
+
+
+def test_a_conversation_goes_on_and_its_turns_reach_the_model(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    request = AskRequest(question=EN, conversation="talk-1")
+    first, second = answer(home, request, request)
+    assert [events[0].turn for events in (first, second) if isinstance(events[0], Stored)] == [1, 2]
+    from runtime.journal.journal import Journal
+
+    with Journal(home / "journal.sqlite") as opened:
+        short, long = (turn.details["prompt_tokens"] for turn in opened.turns("talk-1"))
+    assert long > short + len(ANSWER)
+
+
+def test_a_question_too_long_is_refused_with_the_counts_and_nothing_is_stored(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    """S9."""
+    home = make_home(scripted_gguf, context_tokens=512, answer_tokens=64)
+    many, tokens = answer(home, "x" * 5000, "货" * 200)
+    assert isinstance(many[0], Failed)
+    assert many[0].what == "the question has 5,000 characters, 4,000 are allowed"
+    assert isinstance(tokens[0], Failed)
+    assert "tokens, 448 fit" in tokens[0].what
+    assert isinstance(tokens[0].exception(), InputError)
+    with (
+        pytest.raises(InputError, match="empty"),
+        lock_home(home, "test"),
+        open_desk(home, Settings(threads=1)) as desk,
+    ):
+        desk.admit(AskRequest(question=" \n"))
+
+
+def test_a_cancelled_answer_keeps_its_draft_in_the_journal(make_home: Callable[..., Path], endless_gguf: Path) -> None:
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=50000)
+    cancel = threading.Event()
+    seen = []
+    with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+        for event in desk.ask(AskRequest(question=EN, conversation="talk"), cancel):
+            seen.append(event)
+            if isinstance(event, Token):
+                cancel.set()
+        closed = desk.ask(AskRequest(question=EN, conversation="closed"), NEVER)
+        while not isinstance(next(closed), Token):
+            pass
+        closed.close()  # type: ignore[attr-defined]
+    assert not any(isinstance(event, Done | Failed) for event in seen)
+    for name in ("talk", "closed"):
+        ((question, draft, state),) = journal(home, name)
+        assert (question, state) == (EN, "cancelled")
+        assert draft.startswith("Yo")
+
+
+def test_sections_that_do_not_fit_are_left_out_worst_first_after_the_oldest_turns() -> None:
+    class Bytes:
+        def encode(self, text: str, *, control: bool) -> list[int]:
+            return list(text.encode())
+
+    spec = PromptSpec.model_validate(
+        {
+            "pieces": dict.fromkeys(
+                ("system_open", "system_close", "user_open", "user_close", "assistant_open", "assistant_close"), ""
+            )
+            | {"stop": []},
+            "system": {"en": "S"},
+            "refusal": {},
+            "languages": ["en"],
+        }
+    )
+    sections = [Section("a", str(number), "T", "T", "x" * 50, "en") for number in range(3)]
+    turns = [Turn(role="user", content="u" * 20), Turn(role="assistant", content="a" * 20)] * 2
+    everything, _ = truncate_tokens(spec, Bytes(), "en", sections, turns, "q", 10_000)
+    size = len(everything)
+    for room, anchors, left in ((size, "012", 4), (size - 1, "012", 2), (size - 41, "012", 0), (size - 81, "01", 0)):
+        tokens, shown = truncate_tokens(spec, Bytes(), "en", sections, turns, "q", room)
+        assert len(tokens) <= room
+        assert "".join(section.anchor for section in shown) == anchors
+        assert bytes(tokens).count(b"u" * 20) + bytes(tokens).count(b"a" * 20) == left
+    assert truncate_tokens(spec, Bytes(), "en", sections, turns, "q", 1)[1] == []
+
+
+def test_without_room_for_a_section_it_is_quoted(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf, context_tokens=256, answer_tokens=100)
+    (events,) = answer(home, "30 days return?")
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.answer.startswith("This is what our article says:\n")
+    assert len(done.citations) == 1
+
+
+def test_an_empty_home_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MissingError) as caught, open_desk(tmp_path, Settings(threads=1)):
+        pass
+    assert "edgedesk install" in caught.value.hint
+
+
+TALKS = """
+[hand_off]
+asks_for_person = ["human agent", "人工"]
+
+[tone.angry]
+phrases = ["ridiculous", "太过分"]
+say = "I am sorry."
+
+[[answer]]
+id = "gift"
+text = "We wrap gifts for free."
+phrases = ["gift wrap"]
+evidence = ["delivery-standard#price", "gone#gone"]
+
+[[answer]]
+id = "wifi"
+text = "The network is called NL-GUEST."
+questions = ["Is there wireless internet in the branch?", "店里有无线网吗？"]
+
+[curated]
+min_similarity = 0.99
+"""
+
+
+@pytest.fixture
+def talking(make_home: Callable[..., Path], scripted_gguf: Path) -> Path:
+    home = make_home(scripted_gguf)
+    (home / "current" / "policy.toml").write_text(TALKS, encoding="utf-8")
+    return home
+
+
+def test_fixed_answers_are_given_word_for_word_and_counted_and_the_angry_are_soothed(talking: Path) -> None:
+    gift, wifi, wlan, angry, person = answer(
+        talking,
+        "Do you gift wrap?",
+        "Is there wireless internet in the branch?",
+        "店里有无线网吗？",
+        "This is ridiculous. How long can I return an item after delivery?",
+        "太过分了，人工！",
+    )
+    for events, text, decided, emotion in (
+        (gift, "We wrap gifts for free.", "fixed:gift", None),
+        (wifi, "The network is called NL-GUEST.", "fixed:wifi", None),
+        (wlan, "The network is called NL-GUEST.", "fixed:wifi", None),
+        (angry, f"I am sorry. {ANSWER}", "model", "angry"),
+        (person, "I am sorry.我这就为您转接同事。", "rule:asks_for_person", "angry"),
+    ):
+        done = events[-1]
+        assert isinstance(done, Done)
+        assert (done.answer, done.decided, done.emotion) == (text, decided, emotion)
+        assert done.answer == "".join(event.text for event in events if isinstance(event, Token))
+    assert isinstance(gift[-1], Done)
+    assert [(one.article, one.lang) for one in gift[-1].citations] == [("delivery-standard", "en")]
+
+
+def test_a_follow_up_is_searched_as_a_whole_question_in_the_customers_language(
+    talking: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.retrieval.retriever import Retriever
+
+    searched = []
+    real = Retriever.search
+
+    def search(self: Retriever, question: str, **more: object) -> list[object]:
+        searched.append((question, more["lang"]))
+        return real(self, question, **more)  # type: ignore[arg-type, return-value]
+
+    monkeypatch.setattr(Retriever, "search", search)
+    asked = ("标准配送费是多少？", "NL-TV-55?", "那它呢？")
+    with lock_home(talking, "test"), open_desk(talking, Settings(threads=1)) as desk:
+        for question in asked:
+            assert isinstance(list(desk.ask(AskRequest(question=question, conversation="talk"), NEVER))[-1], Done)
+        turns = desk.journal.turns("talk")
+    assert searched == [("\n".join(asked[:count]), "zh") for count in (1, 2, 3)]
+    assert [turn.lang for turn in turns] == ["zh"] * 3
+    assert turns[2].details["entities"] == {"product": "nl-tv-55"}

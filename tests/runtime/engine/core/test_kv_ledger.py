@@ -1,0 +1,95 @@
+"""The ledger of the model's memory, alone and against llama.cpp's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.engine.core.kv_ledger import KvLedger
+from runtime.engine.llama.model import LlamaModel, Row
+from runtime.errors import ModelError, UnavailableError
+
+actions = st.lists(
+    st.tuples(st.sampled_from(["open", "grow", "share", "cut", "forget"]), st.integers(0, 7), st.integers(0, 9)),
+    max_size=40,
+)
+
+
+@given(actions)
+def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[str, int, int]]) -> None:
+    ledger = KvLedger(1000, 6)
+    for action, which, size in found:
+        held = list(ledger.held.values())
+        if action == "open" and ledger.free:
+            ledger.open()
+        elif not held:
+            continue
+        elif action == "grow":
+            ledger.grow(held[which % len(held)], range(size))
+        elif action == "cut":
+            ledger.cut(held[which % len(held)], min(size, len(held[which % len(held)].tokens)))
+        elif action == "share" and ledger.free:
+            source, target = held[which % len(held)], ledger.open()
+            ledger.share(source, target, min(size, len(source.tokens)))
+        elif action == "forget":
+            ledger.forget(held[which % len(held)])
+        assert ledger.used == len({cell for one in ledger.held.values() for cell in one.cells})
+        assert all(len(one.cells) == len(one.tokens) for one in ledger.held.values())
+    for one in list(ledger.held.values()):
+        ledger.forget(one)
+    assert ledger.used == 0
+
+
+def test_the_longest_beginning_of_the_same_key_is_found() -> None:
+    ledger = KvLedger(100, 4)
+    one, two, other = ledger.open("k"), ledger.open("k"), ledger.open("another")
+    ledger.grow(one, [1, 2, 3])
+    ledger.grow(two, [1, 2, 3, 4, 9])
+    ledger.grow(other, [1, 2, 3, 4, 5])
+    assert ledger.longest("k", [1, 2, 3, 4, 5]) == (two, 4)
+    assert ledger.longest("k", [7]) == (None, 0)
+
+
+def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() -> None:
+    ledger = KvLedger(100, 4)
+    old, ahead, work, new = (ledger.open() for _ in range(4))
+    with pytest.raises(UnavailableError):
+        ledger.open()
+    ahead.ahead = True
+    for one in (old, ahead, new):
+        one.pins = 0
+    ledger.touch(old)
+    order = []
+    while spare := ledger.spare():
+        order.append(spare)
+        ledger.forget(spare)
+    assert order == [ahead, new, old]
+    assert list(ledger.held.values()) == [work]
+
+
+def test_the_ledger_and_llama_cpp_agree_on_when_memory_is_full(random_gguf: Path) -> None:
+    model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
+    ledger = KvLedger(model.cells, 4)
+    first, second = ledger.open(), ledger.open()
+
+    def read(held: object, count: int) -> None:
+        at = held.position  # type: ignore[attr-defined]
+        model.decode([Row(65, at + n, held.id, n == count - 1) for n in range(count)])  # type: ignore[attr-defined]
+        ledger.grow(held, [65] * count)  # type: ignore[arg-type]
+
+    for _ in range(3):
+        read(first, 50)
+    model.copy(first.id, second.id, 100)
+    ledger.share(first, second, 100)
+    model.remove(first.id, 120)
+    ledger.cut(first, 120)
+    assert ledger.used == 120
+    for _ in range(8):
+        read(second, 17)
+    assert ledger.used == model.cells == 256
+    with pytest.raises(ModelError, match="code 1"):
+        read(first, 1)
+    model.close()

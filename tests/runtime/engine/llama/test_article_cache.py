@@ -1,0 +1,283 @@
+"""Compiled articles: put together they are what they should be, and any doubt leads to plain reading."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.engine.core.composition import KvKey
+from runtime.engine.core.sampling_params import SamplingParams, Scored
+from runtime.engine.llama.article_cache import differs
+from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.llama.kv_store import KvStore, usage
+from runtime.engine.llama.model import LlamaModel
+from runtime.errors import UsageError
+from runtime.prompting.prompt_tokens import Layout, Prompt
+
+NEVER = threading.Event()
+SYSTEM = "You are the assistant of a shop. Answer from the articles.\n\n"
+ARTICLES = (
+    "Returns\nYou can return most items within 30 days of delivery.\n\n",
+    "配送\n标准配送费为4.90欧元，满60欧元免运费。\n\n",
+    "Warranty\nTwo years on everything we sell, five on lamps.\n\n",
+)
+KEY = KvKey("w", "", "b", "f16", True, "parallel", "s", "a")
+
+
+def prompt(engine: LlamaEngine, articles: tuple[str, ...], question: str) -> Prompt:
+    def encode(text: str) -> tuple[int, ...]:
+        return tuple(engine.vocab.encode(text, control=False))
+
+    return Prompt(encode(SYSTEM), tuple(map(encode, articles)), encode(question))
+
+
+@pytest.fixture
+def opened(random_gguf: Path, tmp_path: Path) -> Callable[..., LlamaEngine]:
+    def make(layout: Layout = "parallel", **more: object) -> LlamaEngine:
+        given = {"context_tokens": 1024, "threads": 1, "slots": 3, "batch_tokens": 48, "folder": tmp_path} | more
+        return LlamaEngine(random_gguf, layout=layout, **given)  # type: ignore[arg-type]
+
+    return make
+
+
+def ask(engine: LlamaEngine, asked: Prompt, **params: object) -> tuple[str, object]:
+    generation = engine.generate(asked, SamplingParams(max_tokens=24, **params), NEVER)  # type: ignore[arg-type]
+    return "".join(piece.text for piece in generation), generation.stats
+
+
+def logprobs(engine: LlamaEngine, asked: Prompt) -> np.ndarray:
+    """Log-probabilities of the first token after a prompt."""
+    size = engine.vocab.size
+    pieces = list(engine.generate(asked, SamplingParams(max_tokens=1, logprobs=size, temperature=1.0), NEVER))
+    found = {token: logprob for token, _, logprob in pieces[0].scored[0].top}
+    return np.array([found[token] for token in range(size)])
+
+
+@pytest.mark.parametrize(("layout", "kv_type"), [("parallel", "f16"), ("parallel", "q8_0"), ("sequential", "f16")])
+def test_one_article_put_in_gives_the_logits_of_plain_reading(
+    opened: Callable[..., LlamaEngine], layout: Layout, kv_type: str
+) -> None:
+    """One article sees what it sees in plain reading, so nothing may differ but the last digits."""
+    with opened("exact", kv_type=kv_type, folder=None) as plain, opened(layout, kv_type=kv_type) as composing:
+        assert (composing.layout, composing.layout_reason) == (layout, "")
+        for article in ARTICLES:
+            wanted = logprobs(plain, prompt(plain, (article,), "Q: how long?\nA:"))
+            for _ in range(2):  # built, then from memory
+                found = logprobs(composing, prompt(composing, (article,), "Q: how long?\nA:"))
+                assert np.abs(found - wanted).max() < (0.02 if kv_type == "f16" else 0.3)
+    with opened(layout, kv_type=kv_type) as again:  # from disk
+        found = logprobs(again, prompt(again, ARTICLES[:1], "Q: how long?\nA:"))
+        with opened("exact", kv_type=kv_type, folder=None) as plain:
+            wanted = logprobs(plain, prompt(plain, ARTICLES[:1], "Q: how long?\nA:"))
+        assert np.abs(found - wanted).max() < (0.02 if kv_type == "f16" else 0.3)
+
+
+def test_parallel_articles_may_stand_in_any_order_sequential_ones_may_not(opened: Callable[..., LlamaEngine]) -> None:
+    there, back = ARTICLES, ARTICLES[::-1]
+    with opened("parallel") as engine:
+        one, two = (logprobs(engine, prompt(engine, articles, "Q?\nA:")) for articles in (there, back))
+        assert np.abs(one - two).max() < 0.02
+    with opened("sequential") as engine:
+        one, two = (logprobs(engine, prompt(engine, articles, "Q?\nA:")) for articles in (there, back))
+        assert np.abs(one - two).max() > 0.02
+
+
+@pytest.mark.parametrize("layout", ["parallel", "sequential"])
+def test_what_is_compiled_once_is_not_read_again_and_answers_stay_the_same(
+    opened: Callable[..., LlamaEngine], layout: Layout
+) -> None:
+    with opened(layout) as engine:
+        asked = [prompt(engine, ARTICLES, question) for question in ("Q: one\nA:", "Q: 二\nA:")]
+        first, first_stats = ask(engine, asked[0])
+        assert first_stats.reused_tokens == 0
+        assert first_stats.layout == layout
+        _, second_stats = ask(engine, asked[1])
+        read = second_stats.prompt_tokens - second_stats.reused_tokens
+        assert read <= len(asked[1].tail)
+    with opened(layout) as engine:
+        again, stats = ask(engine, asked[0])
+        assert again == first
+        assert stats.prompt_tokens - stats.reused_tokens == len(asked[0].tail) + len(asked[0].system)
+
+
+@pytest.mark.parametrize("layout", ["parallel", "sequential"])
+def test_agents_who_share_articles_get_what_each_would_get_alone(
+    opened: Callable[..., LlamaEngine], layout: Layout
+) -> None:
+    """F15 for compiled articles: shared cells, common builds, one batch."""
+    sets = [ARTICLES, ARTICLES[:2], ARTICLES[1:], ARTICLES[2:], ()]
+
+    def scored(engine: LlamaEngine, asked: Prompt) -> list[Scored]:
+        pieces = engine.generate(asked, SamplingParams(max_tokens=24, logprobs=2), NEVER)
+        return [one for piece in pieces for one in piece.scored]
+
+    with opened(layout) as engine:
+        asked = [prompt(engine, sets[number % 5], f"Q: {number % 4}\nA:") for number in range(20)]
+        with ThreadPoolExecutor(5) as agents:
+            together = list(agents.map(lambda one: scored(engine, one), asked * 2))
+    with opened(layout, slots=1) as alone:
+        wanted = [scored(alone, one) for one in asked]
+    for mine, other in zip(together, wanted * 2, strict=True):
+        # Of two tokens equally likely to the last digits either may be taken, and then the texts part.
+        parts = (n for n, (a, b) in enumerate(zip(mine, other, strict=False)) if a.token != b.token)
+        end = next(parts, len(other))
+        assert end == len(other) or other[end].top[0][2] - other[end].top[1][2] < 0.05
+        for a, b in zip(mine[:end], other[:end], strict=True):
+            assert abs(a.logprob - b.logprob) < 0.1
+
+
+def test_compiling_leaves_packs_that_a_later_start_finds_and_a_changed_article_is_built_alone(
+    opened: Callable[..., LlamaEngine], tmp_path: Path
+) -> None:
+    def compile_all(engine: LlamaEngine, articles: tuple[str, ...]) -> list[int]:
+        reused = []
+        for article in articles:
+            generation = engine.compile(prompt(engine, (article,), ""), NEVER)
+            assert list(generation) == []
+            reused.append(generation.stats.reused_tokens == len(engine.vocab.encode(article, control=False)))
+        return reused
+
+    with opened() as engine:
+        assert compile_all(engine, ARTICLES) == [False, False, False]
+        assert len(list(tmp_path.glob("*.pack"))) == 3
+    with opened() as engine:
+        assert compile_all(engine, (*ARTICLES[:2], ARTICLES[2] + "Not on food.\n")) == [True, True, False]
+
+
+def test_a_damaged_pack_is_built_again_and_the_answer_is_right(
+    opened: Callable[..., LlamaEngine], tmp_path: Path
+) -> None:
+    with opened() as engine:
+        asked = prompt(engine, ARTICLES, "Q?\nA:")
+        wanted, _ = ask(engine, asked)
+    for number, path in enumerate(sorted(tmp_path.glob("*.pack"))):
+        data = bytearray(path.read_bytes())
+        data[-1 - 100 * number] ^= 1
+        path.write_bytes(data)
+    with opened() as engine:
+        text, stats = ask(engine, asked)
+        assert text == wanted
+        assert stats.reused_tokens == 0
+    with opened() as engine:
+        assert ask(engine, asked)[1].reused_tokens == sum(map(len, asked.articles))
+
+
+def test_a_question_comes_before_compiling(opened: Callable[..., LlamaEngine]) -> None:
+    with opened(batch_tokens=32) as engine:
+        long = prompt(engine, ("word " * 150,), "")
+        compiling = [engine.compile(Prompt(long.system, (long.articles[0][:-n],), ()), NEVER) for n in range(1, 6)]
+        ask(engine, prompt(engine, ARTICLES[:1], "Q?\nA:"))
+        assert any(one._stats is None and one._out.empty() for one in compiling)  # it did not wait for all of them
+        for one in compiling:
+            list(one)
+
+
+def test_composing_with_little_room_reads_plainly_rather_than_waiting_for_ever(
+    opened: Callable[..., LlamaEngine],
+) -> None:
+    with opened("sequential", slots=1, context_tokens=700) as engine:
+        asked = prompt(engine, tuple(text * 3 for text in ARTICLES), "Q?\nA:")
+        _, stats = ask(engine, asked)
+        assert (stats.layout, stats.layout_reason) == ("exact", "its articles need too much room")
+
+
+def test_a_cancelled_request_leaves_the_articles_of_others_alone(opened: Callable[..., LlamaEngine]) -> None:
+    with opened(batch_tokens=16) as engine:
+        asked = prompt(engine, ARTICLES, "Q?\nA:")
+        gone = threading.Event()
+        first = engine.generate(asked, SamplingParams(max_tokens=24), gone)
+        second = engine.generate(asked, SamplingParams(max_tokens=24), NEVER)
+        gone.set()
+        list(first)
+        text = "".join(piece.text for piece in second)
+        assert second.stats.layout == "parallel"
+    with opened(slots=1) as alone:
+        assert ask(alone, asked)[0] == text
+
+
+def test_a_model_whose_memory_lies_is_caught_by_the_self_test(random_gguf: Path) -> None:
+    class Forgetful(LlamaModel):
+        def load(self, sequence: int, data: np.ndarray) -> bool:
+            return super().load(sequence, np.concatenate([data[:-1000], np.zeros(1000, dtype=np.uint8)]))
+
+    model = Forgetful(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
+    assert "self-test" in differs(model, "parallel")
+    model.close()
+    model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
+    assert differs(model, "parallel") == differs(model, "sequential") == ""
+    model.close()
+
+
+def test_models_that_cannot_be_composed_are_recognised(random_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
+    assert model.cannot_compose("sequential") == ""
+    for kind in ("yarn", "longrope"):
+        monkeypatch.setattr(model, "metadata", lambda key, kind=kind: kind if key.endswith("scaling.type") else "llama")
+        assert kind in model.cannot_compose("sequential")
+        assert model.cannot_compose("parallel") == ""
+    for name, value, said in (
+        ("llama_model_is_recurrent", True, "recurrent"),
+        ("llama_model_n_swa", 1024, "window"),
+        ("llama_model_rope_type", 8, "dimension"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(model.lib, name, lambda _, value=value: value)
+            assert said in model.cannot_compose("parallel")
+    model.close()
+
+
+def test_eight_bit_keys_are_never_shifted_and_the_answer_says_so(opened: Callable[..., LlamaEngine]) -> None:
+    with opened("sequential", kv_type="q8_0") as engine:
+        _, stats = ask(engine, prompt(engine, ARTICLES, "Q?\nA:"))
+        assert (stats.layout, stats.layout_reason) == ("exact", "shifting keys kept as q8_0 crashes llama.cpp")
+        compiling = engine.compile(prompt(engine, ARTICLES[:1], ""), NEVER)
+        assert list(compiling) == []
+        assert compiling.stats.layout_reason == stats.layout_reason
+
+
+def test_a_layout_that_cannot_be_is_named(opened: Callable[..., LlamaEngine]) -> None:
+    with pytest.raises(UsageError, match="no layout 'diagonal'"):
+        opened("diagonal")
+    with pytest.raises(UsageError, match="needs a folder"):
+        opened("parallel", folder=None)
+
+
+def test_a_pack_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = KvStore(tmp_path, 10_000)
+    payload = np.arange(256, dtype=np.uint8).repeat(3)
+    assert store.write(KEY, payload)
+    assert np.array_equal(KvStore(tmp_path, 10_000).read(KEY), payload)  # type: ignore[arg-type]
+    whole = (tmp_path / KEY.name).read_bytes()
+    for cut in range(0, len(whole), 37):
+        (tmp_path / KEY.name).write_bytes(whole[:cut])
+        assert KvStore(tmp_path, 10_000).read(KEY) is None
+        assert not store.has(KEY)
+    for place in range(0, len(whole), 13):
+        flipped = bytearray(whole)
+        flipped[place] ^= 4
+        (tmp_path / KEY.name).write_bytes(flipped)
+        read = KvStore(tmp_path, 10_000).read(KEY)
+        assert read is None or np.array_equal(read, payload)  # a bit of the padding changes nothing
+
+
+def test_packs_keep_their_budget_by_forgetting_what_was_read_longest_ago(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    store = KvStore(tmp_path, 3000)
+    keys = [replace(KEY, article=str(number)) for number in range(3)]
+    payload = np.zeros(900, dtype=np.uint8)
+    for number, key in enumerate(keys[:2]):
+        assert store.write(key, payload)
+        import os
+
+        os.utime(tmp_path / key.name, (number, number))
+    assert store.read(keys[0]) is not None
+    assert store.write(keys[2], payload)
+    assert [store.has(key) for key in keys] == [True, False, True]
+    assert usage(tmp_path)[1] <= 3000
+    assert not store.write(KEY, np.zeros(4000, dtype=np.uint8))

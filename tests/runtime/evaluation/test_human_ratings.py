@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError
+from runtime.evaluation.human_ratings import ASPECTS, judge_marks, krippendorff_alpha, make_sheet, read_marks
+
+ANSWERS = {
+    model: [
+        {"id": "q1", "lang": "en", "question": "How long?", "answer": f"30 days, says {model}."},
+        {"id": "q2", "lang": "zh", "question": "运费多少？", "answer": "=4.90欧元"},
+    ]
+    for model in ("teacher", "student")
+}
+
+
+def filled(path: Path, text: str, marks: dict[str, tuple[object, ...]]) -> Path:
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+    for row in rows:
+        row.update(zip(ASPECTS, map(str, marks.get(row["item"], ("", "", ""))), strict=True))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(out.getvalue(), encoding="utf-8")
+    return path
+
+
+def test_a_sheet_hides_the_models_and_is_always_the_same() -> None:
+    text, key = make_sheet(ANSWERS)
+    assert make_sheet(ANSWERS) == (text, key)
+    assert text.startswith("\ufeffitem,lang,question,answer,fluency,relevance,emotion_fit\r\n")
+    assert sorted((row["model"], row["id"]) for row in key.values()) == [
+        ("student", "q1"), ("student", "q2"), ("teacher", "q1"), ("teacher", "q2"),
+    ]  # fmt: skip
+    head = text.splitlines()[0]
+    assert "model" not in head
+
+
+def test_no_cell_is_a_formula() -> None:
+    cells = [row["answer"] for row in csv.DictReader(io.StringIO(make_sheet(ANSWERS)[0]))]
+    assert cells.count("'=4.90欧元") == 2
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+
+
+def test_marks_come_back_as_means_by_model_and_agreement(tmp_path: Path) -> None:
+    text, key = make_sheet(ANSWERS)
+    by_model = {"teacher": (5, 4, 3), "student": (2, 2, 3)}
+    one = {item: by_model[row["model"]] for item, row in key.items()}
+    two = {
+        item: marks if row["id"] == "q1" else ("", "", "")
+        for (item, row), marks in zip(key.items(), one.values(), strict=True)
+    }
+    sheets = {
+        name: read_marks(filled(tmp_path / name, text, marks)) for name, marks in (("a.csv", one), ("b.csv", two))
+    }
+    figures = judge_marks(sheets, key)
+    assert figures["models"]["teacher"] == {"fluency": 5.0, "relevance": 4.0, "emotion_fit": 3.0}
+    assert figures["models"]["student"]["fluency"] == 2.0
+    assert figures["agreement"] == {"fluency": 1.0, "relevance": 1.0, "emotion_fit": None}
+    assert (figures["raters"], figures["marks"]) == (2, 18)
+
+
+@pytest.mark.parametrize(("mark", "line"), [("6", 2), ("0", 2), ("gut", 2), ("3.5", 2)])
+def test_a_mark_that_is_none_is_refused_with_its_line(tmp_path: Path, mark: str, line: int) -> None:
+    text, _ = make_sheet(ANSWERS)
+    with pytest.raises(InputError, match="fluency") as error:
+        read_marks(filled(tmp_path / "a.csv", text, {"a0001": (mark, "", "")}))
+    assert error.value.where.endswith(f":{line}")
+
+
+def test_a_sheet_of_another_evaluation_or_without_its_columns_is_refused(tmp_path: Path) -> None:
+    text, key = make_sheet(ANSWERS)
+    marks = read_marks(filled(tmp_path / "a.csv", text, {"a0001": (1, 2, 3)}))
+    with pytest.raises(InputError, match="not in the key"):
+        judge_marks({"a.csv": {**marks, "a9999": {}}}, key)
+    (tmp_path / "b.csv").write_text("item,fluency\na0001,3\n")
+    with pytest.raises(InputError, match="relevance"):
+        read_marks(tmp_path / "b.csv")
+    (tmp_path / "c.csv").write_text("item,fluency,relevance,emotion_fit\na0001,3,3,3\na0001,3,3,3\n")
+    with pytest.raises(InputError, match="twice"):
+        read_marks(tmp_path / "c.csv")
+
+
+def test_alpha_is_krippendorffs() -> None:
+    # Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", example D: interval, values missing.
+    four = [
+        [1, 1, 1], [2, 2, 3, 2], [3, 3, 3, 3], [3, 3, 3, 3], [2, 2, 2, 2], [1, 2, 3, 4], [4, 4, 4, 4], [1, 1, 2, 1],
+        [2, 2, 2, 2], [5, 5, 5], [1, 1], [3],
+    ]  # fmt: skip
+    assert krippendorff_alpha(four) == pytest.approx(0.849, abs=5e-4)
+    assert krippendorff_alpha([[1, 5], [5, 1]]) == pytest.approx(-0.5)
+    assert krippendorff_alpha([[3, 3], [3, 3]]) is None
+    assert krippendorff_alpha([[3], []]) is None

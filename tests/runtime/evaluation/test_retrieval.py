@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError
+from runtime.evaluation.retrieval import Query, evaluate, from_questions, load_set
+from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.retriever import Retriever
+from runtime.text.articles import load_articles
+from runtime.text.records import Question
+
+
+@pytest.fixture(scope="module")
+def retriever(
+    articles_folder: Path, embedder: Embedder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Retriever]:
+    with Retriever.build(load_articles(articles_folder), embedder, tmp_path_factory.mktemp("index")) as made:
+        yield made
+
+
+def test_figures_count_what_was_found_where(retriever: Retriever) -> None:
+    queries = [
+        Query(id="1", text="Standard delivery costs €4.90 and is free from €60.", gold=("delivery-standard",)),
+        Query(id="2", text="标准配送费为4.90欧元，满60欧元免运费。", gold=("delivery-standard#price",)),
+        Query(id="3", text="Standard delivery costs €4.90 and is free from €60.", gold=("nothing",)),
+    ]
+    found = evaluate(retriever, queries)
+    assert found["hit@1"] == found["hit@10"] == found["mrr"] == pytest.approx(2 / 3, abs=1e-4)
+    assert found["queries"] == 3
+    assert 0 < found["p50_ms"] <= found["p95_ms"]
+
+
+def test_progress_is_counted_and_nothing_to_ask_is_an_error(retriever: Retriever) -> None:
+    seen: list[int] = []
+    evaluate(retriever, [Query(id="1", text="退货", gold=("returns-window",))] * 3, progress=seen.append)
+    assert seen == [1, 2, 3]
+    with pytest.raises(InputError):
+        evaluate(retriever, [])
+
+
+def test_held_out_questions_become_queries_for_article_or_section() -> None:
+    questions = [
+        Question(id="1", lang="en", question="How long?", article="a", evidence=("a#b",)),
+        Question(id="2", lang="zh", question="多久？", evidence=("c#d",)),
+        Question(id="3", lang="en", question="Do you sell cars?", answerable=False),
+    ]
+    assert [query.gold for query in from_questions(questions)] == [("a",), ("c#d",)]
+    assert [query.gold for query in from_questions(questions, sections=True)] == [("a#b",), ("c#d",)]
+
+
+def test_a_public_set_is_read_and_a_gold_that_leads_nowhere_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"id": "d1", "text": "比特币是货币。"}\n', encoding="utf-8")
+    (tmp_path / "queries.jsonl").write_text(
+        '{"id": "q1", "text": "什么是比特币？", "gold": ["d1"]}\n', encoding="utf-8"
+    )
+    articles, queries = load_set(tmp_path)
+    assert (articles[0].lang, articles[0].sections[0].ref, queries[0].gold) == ("zh", "d1#text", ("d1",))
+    (tmp_path / "queries.jsonl").write_text('{"id": "q1", "text": "x", "gold": ["d9"]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="q1"):
+        load_set(tmp_path)
+
+
+def test_documents_without_a_title_are_found(embedder: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "corpus.jsonl").write_text(
+        '{"id": "d1", "text": "比特币是一种货币。"}\n{"id": "d2", "text": "The kettle boils water."}\n',
+        encoding="utf-8",
+    )
+    (tmp_path / "queries.jsonl").write_text(
+        '{"id": "q1", "text": "比特币是什么货币？", "gold": ["d1"]}\n'
+        '{"id": "q2", "text": "Which kettle boils?", "gold": ["d2"]}\n',
+        encoding="utf-8",
+    )
+    articles, queries = load_set(tmp_path)
+    with Retriever.build(articles, embedder, tmp_path / "index") as retriever:
+        assert evaluate(retriever, queries)["hit@1"] == 1.0

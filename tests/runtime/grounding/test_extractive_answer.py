@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from runtime.grounding.extractive_answer import best_sentences, extractive_fallback, render_quote
+from runtime.retrieval.retriever import Earlier, Hit
+from runtime.text.articles import Section
+
+RETURNS = Section(
+    "returns", "how-long", "Returns", "How long",
+    "You can return most items within 30 days. The day after delivery is day 1. Gifts need a receipt.", "en",
+)  # fmt: skip
+FEES = Section("fees", "cost", "Delivery", "Cost", "Standard delivery costs €4.90. Express costs €9.90.", "en")
+ZH = Section("returns", "how-long", "退货", "期限", "大多数商品可在30天内退货。签收次日为第1天。礼品需要小票。", "zh")
+
+
+def alike(texts: Sequence[str]) -> list[float]:
+    return [0.0] * len(texts)
+
+
+def test_what_was_replied_before_tells_which_sentence_answers() -> None:
+    hits = [
+        Hit(RETURNS, 2.0, 0.9, (Earlier("The day after you receive it counts as day 1.", 0.95),)),
+        Hit(FEES, 1, 0.8),
+    ]
+    (line,) = best_sentences(hits, alike, limit=1)
+    assert line.text == "The day after delivery is day 1."
+    assert line.section == RETURNS
+
+
+def test_nearer_questions_count_for_more() -> None:
+    earlier = (Earlier("Gifts need a receipt.", 0.80), Earlier("You can return most items within 30 days.", 0.95))
+    (line,) = best_sentences([Hit(RETURNS, 1.0, 0.9, earlier)], alike, limit=1)
+    assert "30 days" in line.text
+
+
+def test_without_earlier_replies_the_nearest_sentence_is_taken() -> None:
+    def near(texts: Sequence[str]) -> list[float]:
+        return [1.0 if "Express" in text else 0.0 for text in texts]
+
+    (line,) = best_sentences([Hit(FEES, 1.0, 0.9)], near, limit=1)
+    assert line.text == "Express costs €9.90."
+
+
+@pytest.mark.parametrize(("section", "text"), [(RETURNS, "within 30 days. The day"), (ZH, "30天内退货。签收")])
+def test_lines_of_a_section_keep_its_order(section: Section, text: str) -> None:
+    reply = "签收次日为第1天。" if section.lang == "zh" else "The day after delivery is day 1."
+    lines = best_sentences([Hit(section, 1.0, 0.9, (Earlier(reply, 0.9),))], alike, limit=2)
+    assert text in render_quote(lines)
+
+
+def test_an_answer_the_lines_bear_out_is_kept_and_another_is_not() -> None:
+    hits = [Hit(RETURNS, 1.0, 0.9, (Earlier("You can return it within 30 days.", 0.9),))]
+    assert extractive_fallback("You can return most items within 30 days.", hits, alike, 0.5) == []
+    assert extractive_fallback("Bitcoin mining is very profitable in winter.", hits, alike, 0.5)
+    assert extractive_fallback("Bitcoin mining is very profitable in winter.", hits, alike, 0.0) == []
+
+
+def test_an_answer_mixed_of_two_lines_agrees_with_neither() -> None:
+    hits = [Hit(RETURNS, 1.0, 0.9, (Earlier("The day after delivery is day 1.", 0.9),))]
+    assert extractive_fallback("Most items need a receipt on day 1.", hits, alike, 0.8)
+
+
+def test_internal_sentences_are_shown_only_where_nothing_public_was_found() -> None:
+    secret = replace(FEES, audience="internal")
+    assert {line.section for line in best_sentences([Hit(secret, 2.0, 0.9), Hit(RETURNS, 1.0, 0.8)], alike)} == {
+        RETURNS
+    }
+    assert {line.section for line in best_sentences([Hit(secret, 2.0, 0.9)], alike)} == {secret}
+
+
+def test_no_sections_give_no_lines() -> None:
+    assert best_sentences([], alike) == []

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from runtime.journal.journal import Feedback, Journal
+from runtime.journal.outbox import outbox_rows
+
+PLANTED = ("Wetherby", "wetherby@example.com", "13912345678", "王小明", "4111 1111 1111 1111")
+
+
+def test_nothing_personal_leaves_and_one_value_has_one_name_through_a_conversation(tmp_path: Path) -> None:
+    """Part of S11: the outbox."""
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        first = journal.ask("Wetherby-talk", "I am Ms Wetherby (wetherby@example.com). Hotline 0800 555 0199?", "en")
+        journal.end(first, "complete", "Ms Wetherby, yes.", model="m", details={"citations": ["a#b"], "intent": "call"})
+        second = journal.ask("Wetherby-talk", "我叫王小明，电话13912345678，卡号4111 1111 1111 1111", "zh")
+        journal.end(second, "complete", "王小明您好")
+        journal.feed_back(second, Feedback("rejected", "王小明，请打电话", "wrong for Wetherby", 1, 3.0, "ann"))
+        rows = [row for _, row in outbox_rows(journal, public="Our hotline: 0800 555 0199", limit=10)]
+    said = "\n".join(row.model_dump_json() for row in rows)
+    assert not [value for value in PLANTED if value in said]
+    assert "0800 555 0199" in rows[0].question
+    assert rows[0].draft == "<NAME_1>, yes."
+    assert (rows[0].citations, rows[0].intent) == (("a#b",), "call")
+    assert rows[1].draft == "<NAME_2>您好"
+    assert rows[1].reason == "wrong for <NAME_1>"
+    assert (rows[1].verdict, rows[1].rating, rows[1].revision) == ("rejected", 1, 2)
+    assert rows[0].conversation == rows[1].conversation
+    assert len({row.key for row in rows}) == 2

@@ -1,0 +1,102 @@
+"""A running server whose engine crashes: the answer in work ends, everything else goes on, a bad bundle is given up."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.base.manifest import write_manifest
+from runtime.bundle.generations import current_bundle, install
+from runtime.client.client import Client
+from runtime.errors import UnavailableError
+from runtime.events import Done, Failed, Token
+from tests.runtime.server.test_server import serving, wait_for
+
+EN = "How long can I return an item after delivery?"
+
+
+def engine_pid(server: int) -> int | None:
+    """The engine's process under a server's, when there is one."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, ValueError):
+            continue
+        if parent == server and b"runtime.engine.process.engine_process" in words:
+            return int(path.name)
+    return None
+
+
+def newer(make_bundle: Callable[..., Path], home: Path, model: Path) -> Path:
+    """A second bundle, installed over the first."""
+    root = make_bundle("second", version="2")
+    for name in ("q8_0", "q4_k_m"):
+        shutil.copyfile(model, root / "model" / f"{name}.gguf")
+    spec = json.loads((current_bundle(home).root / "prompt.json").read_text(encoding="utf-8"))
+    (root / "prompt.json").write_text(json.dumps(spec | {"answer_tokens": 5000, "context_tokens": 8000}))
+    write_manifest(root, "bundle", {}, {"name": "shop", "version": "2"})
+    install(root, home)
+    return root
+
+
+def test_three_crashes_bring_back_the_generation_before_and_the_server_goes_on(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path, endless_gguf: Path
+) -> None:
+    """F18: SIGSEGV in the middle of answers; started again with back-off; at the third the bundle is given up."""
+    home = make_home(scripted_gguf)
+    newer(make_bundle, home, endless_gguf)
+    client = Client(home)
+    with serving(home) as server:
+        assert client.status()["version"] == "2"
+        for crash in range(3):
+            wait_for(lambda: engine_pid(server.pid) is not None)
+            events = client.ask(EN, conversation=f"talk-{crash}")
+            try:
+                seen = [next(events)]
+                while not isinstance(seen[-1], Token | Failed | Done):
+                    seen.append(next(events))
+            except UnavailableError:
+                pytest.fail("the server went away with its engine")
+            if isinstance(seen[-1], Failed):  # it was still being started: refused, and nothing is lost
+                assert "started again" in seen[-1].what
+            pid = engine_pid(server.pid)
+            if pid is not None:
+                os.kill(pid, signal.SIGSEGV)
+            *_, last = seen + list(events)
+            assert isinstance(last, Failed)
+            assert client.is_alive()
+            wait_for(lambda pid=pid: engine_pid(server.pid) not in (None, pid))  # type: ignore[misc]
+        wait_for(lambda: client.is_ready() and client.status()["version"] == "1")
+        assert isinstance(list(client.ask(EN))[-1], Done)
+        # What was being written when it crashed is there, and marked.
+        (turn,) = client._get("/v1/conversations/talk-0")["turns"]
+        assert turn["state"] == "failed"
+        assert turn["draft"]
+    assert current_bundle(home).info.version == "1"
+
+
+def test_without_a_generation_to_go_back_to_the_engine_is_started_again_and_again(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    with serving(home) as server:
+        client = Client(home)
+        for _ in range(4):
+            wait_for(lambda: engine_pid(server.pid) is not None)
+            pid = engine_pid(server.pid)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            wait_for(lambda pid=pid: engine_pid(server.pid) != pid)  # type: ignore[misc]
+
+        def answered() -> bool:
+            return isinstance(list(client.ask(EN))[-1], Done)
+
+        wait_for(answered)
+    assert current_bundle(home).info.version == "1"

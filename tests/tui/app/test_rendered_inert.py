@@ -1,0 +1,64 @@
+"""Hostile text on every path to the screen: what is rendered holds no character that acts on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from runtime import events
+from tui.testing.fake_server import FakeServer, answer, citation
+
+HOSTILE = st.text(
+    st.sampled_from("\x1b\x9b\x07\x00\r\n\t\u202e\u2066\u200f\ufeff\ud800[]()/\\{}$@link=bold'\"中，e\u0301x "),
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=4,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(texts=st.lists(HOSTILE, min_size=8, max_size=8))
+def test_no_escape_byte_reaches_the_rendered_output(sit: Any, texts: list[str]) -> None:
+    """S10: drafts, sources, model names, labels, what the inbox and the boxes show."""
+    title, heading, body, draft, model, handoff, unsupported, question = texts
+    cited = citation("a", "s", title, heading, body)
+    said = answer([draft, "\x1b]0;x\x07"], [cited], model=model, handoff=handoff or "x", unsupported=(unsupported,))
+    said.insert(1, events.Understood(intent=title or "x", emotion=body or "x", intent_confidence="low"))
+    desk = FakeServer([said])
+    old = desk.books.ask("old", heading, "en")
+    old |= {"state": "complete", "draft": draft, "handoff": handoff}
+    desk.books.about["old"] = {"tags": [title, body], "notes": draft}
+    desk.books.pages["canned"] = {"canned": [{"id": "x", "title": title, "text": body}]}
+    desk.books.pages["outbox"] = {"rows": [{"key": title, "question": body, "draft": draft}]}
+
+    async def run() -> None:
+        async with sit(desk, size=(140, 40)) as seat:
+            seat.app.chat.query_one("Composer").load_text("q" + question)
+            await seat.press("enter")
+            await seat.phase("done")
+            await seat.until(lambda: len(seat.app.state.inbox) == 2)
+            await seat.pilot.pause()
+            check(seat.app)
+            for keys in (["1"], ["ctrl+l"], ["f8"], ["f12"], ["f6"]):
+                await seat.press(*keys)
+                await seat.pilot.pause()
+                check(seat.app)
+                await seat.press("escape")
+            seat.app.doing.do("canned")
+            await seat.until(lambda: getattr(seat.app.screen, "found", []) != [])
+            check(seat.app)
+
+    def check(app: Any) -> None:
+        for strip in app.screen._compositor.render_strips():
+            for segment in strip:
+                assert all(unicodedata.category(char) not in ("Cc", "Cf", "Cs") for char in segment.text), segment.text
+                assert segment.style is None or segment.style.link is None
+
+    asyncio.run(run())

@@ -1,0 +1,265 @@
+"""What comes after the must-haves: wrapping up, snoozing, export, practice, pages, settings of the branch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.events import Citation
+from tests.tui.conftest import CHINESE, INTERNAL, RETURNS, fill
+from tui.app import reports
+from tui.app.practice import hear_reply, make_customer
+from tui.base.i18n import Catalogue
+from tui.screens.page import PageScreen
+from tui.screens.wrap import WrapScreen
+from tui.services import export, session_file
+from tui.services.branch_health import branch_health, is_locked
+from tui.services.reply_check import unsupported_parts
+from tui.state import Restored, State
+from tui.testing.fake_server import FakeServer, answer
+
+WHY = {
+    "decided": "rule:legal",
+    "intent": {"name": "refund_request", "confidence": "low"},
+    "emotion": {"name": "angry", "confidence": "high", "corrected": True},
+    "reasons": ["tone.angry"],
+    "query": "退款多久到账",
+    "sections": [
+        {"ref": "a#b", "score": 1.234, "title": "Refunds", "heading": "When", "audience": "internal", "cited": True}
+    ],
+    "cited": [{"ref": "a#b", "sentences": ["It takes 5 days."]}],
+    "unsupported": ["7 days"],
+    "layout": "parallel",
+    "layout_reason": "",
+    "prompt_tokens": 812, "reused_tokens": 790, "computed_tokens": 22, "answer_tokens": 31,
+    "model": "shop-2/q4_k_m",
+    "times": {"queued_s": 0.5, "ttft_s": 0.61, "took_s": 2.5, "tokens_per_s": 40.0},
+}  # fmt: skip
+
+
+@pytest.fixture
+def plain() -> FakeServer:
+    return FakeServer([answer(["You may return it ", "within 30 days."], [RETURNS]) for _ in range(4)])
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_why_says_intent_rule_sources_reuse_bundle_and_times(lang: str) -> None:
+    text = "\n".join("\n".join([head, *lines]) for head, lines in reports.why_page(WHY, Catalogue(lang)))
+    parts = [
+        Catalogue(lang)("handoff.legal"),
+        "refund_request",
+        "angry",
+        "退款多久到账",
+        "1.23  Refunds > When",
+        "It takes 5 days.",
+        "7 days",
+    ]
+    for part in [*parts, "parallel", "790", "22", "shop-2/q4_k_m", "0.61", "40"]:
+        assert part in text, part
+    assert Catalogue(lang)("turn.internal") in text
+
+
+async def test_the_privacy_lens_shows_every_field_that_would_leave_and_can_be_saved(
+    sit: Any, plain: FakeServer, tmp_path: Path
+) -> None:
+    row = {
+        "key": "abc/1/2",
+        "turn": 1,
+        "question": "I am <NAME_1>",
+        "draft": "30 天",
+        "verdict": "edited",
+        "rating": None,
+    }
+    plain.books.pages["outbox"] = {"rows": [row]}
+    async with sit(plain, folder=tmp_path, size=(100, 40)) as seat:
+        await seat.press("ctrl+l")
+        await seat.sees("1 rows wait")
+        for name, value in row.items():
+            if value is not None:
+                assert str(value) in seat.text(), name
+        await seat.press("s")
+        await seat.sees("Saved as")
+    assert "I am <NAME_1>" in (tmp_path / "exports" / "would-leave.txt").read_text(encoding="utf-8")
+
+
+def test_a_hand_off_for_missing_knowledge_is_a_ticket_with_its_right_answer() -> None:
+    rows = [
+        {"handoff": "no_article", "question": "Do you ship to Zürich?", "lang": "en", "asked": "2026", "reply": "Yes."},
+        {"handoff": "legal", "question": "I will sue"},
+        {"handoff": "no_article", "question": "可以开发票吗", "lang": "zh", "asked": "2026"},
+    ]
+    blocks = reports.gaps_page(rows, Catalogue("en"))
+    assert [head for head, _ in blocks[1:]] == ["Do you ship to Zürich?", "可以开发票吗"]
+    assert "Right answer: Yes." in blocks[1][1]
+
+
+async def test_wrapping_up_sends_what_changed_and_closes(sit: Any, plain: FakeServer) -> None:
+    async with sit(plain, size=(100, 30)) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("f12")
+        await seat.until(lambda: isinstance(seat.app.screen, WrapScreen))
+        await seat.press("4", "tab", *"vip,退货", "tab", *"call back", "ctrl+s")
+        await seat.sees("Kept.")
+        assert seat.app.state.thread.meta.tags == ("vip", "退货")
+    body = next(body for method, _, body in plain.books.wrote if method == "PATCH")
+    assert (body["satisfaction"], body["tags"], body["notes"]) == (4, ["vip", "退货"], "call back")
+    assert (body["status"], body["summary"]) == ("closed", "How long?")
+
+
+async def test_a_snoozed_conversation_goes_to_the_end_and_comes_back(sit: Any, plain: FakeServer) -> None:
+    fill(plain)
+    async with sit(plain, size=(140, 40)) as seat:
+        await seat.ask("How long?")
+        await seat.phase("done")
+        await seat.press("ctrl+p", *"snooze", "enter")
+        await seat.sees("in 30 minutes")
+        await seat.press("enter")
+        await seat.sees("Snoozed; it comes back by itself.")
+        await seat.sees("snoozed until 10:10")
+        plain.books.about["c1"]["snooze_until"] = "2026-11-26T09:39:00.000+00:00"
+        await seat.until(lambda: seat.app.state.inbox[0].conversation == "c1")
+        assert seat.app.state.inbox[0].status == "open"
+
+
+async def test_export_writes_markdown_and_json(sit: Any, plain: FakeServer, tmp_path: Path) -> None:
+    async with sit(plain, folder=tmp_path) as seat:
+        await seat.ask("# How long?\x1b[2J")
+        await seat.phase("done")
+        await seat.press("f5")
+        await seat.until(lambda: seat.app.state.unsaved() == [])
+        await seat.press("ctrl+p", *"export", "enter")
+        await seat.sees("Saved as")
+    told = json.loads((tmp_path / "exports" / "c1.json").read_text(encoding="utf-8"))
+    assert told["turns"][0]["feedback"]["verdict"] == "accepted"
+    page = (tmp_path / "exports" / "c1.md").read_text(encoding="utf-8")
+    assert "> # How long?" in page
+    assert "\x1b" not in page
+    assert "**Your reply**\n\n> You may return it within 30 days." in page
+
+
+def test_export_names_are_safe_and_chinese_is_kept() -> None:
+    assert export.file_name("../../退", "md") == "_______.md"
+    feedback = {"verdict": "rejected", "reason": "过时", "reply": "14天"}
+    said = {"conversation": "c", "turns": [{"turn": 1, "question": "多久", "draft": "30天", "feedback": feedback}]}
+    page = export.as_markdown(said, Catalogue("zh"))
+    assert "**正确答案**\n\n> 14天" in page
+    assert "*已拒绝*: 过时" in page
+
+
+@pytest.mark.parametrize(
+    ("reply", "citations", "found"),
+    [
+        ("You have 30 days.", [RETURNS], []),
+        ("You have 45 days.", [RETURNS], [("unsupported", "45 days")]),
+        ("加急运费全额退还，请在7天内告诉我们。", [CHINESE], []),
+        ("我们赔偿500元。", [CHINESE], [("unsupported", "500元"), ("unsupported", "我们赔偿500元。")]),
+        ("Order 4711 is on its way.", [RETURNS], []),
+        ("Up to 20 euros without asking.", [RETURNS, INTERNAL], [("internal", "Goodwill > How far you may go")]),
+        ("I can give you 20 euros.", [RETURNS, INTERNAL], [("internal", "20 euros")]),
+    ],
+)  # fmt: skip
+def test_the_guard_marks_what_no_public_source_supports(
+    reply: str, citations: list[Citation], found: list[tuple[str, str]]
+) -> None:
+    got = unsupported_parts(reply, ["Where is order 4711?"], citations)
+    assert set(found) <= set(got)
+    assert bool(found) == bool(got)
+
+
+def test_the_same_seed_is_the_same_customer_and_only_an_answer_helps() -> None:
+    one, two = (make_customer(7, [RETURNS, INTERNAL, CHINESE], "en") for _ in range(2))
+    assert one == two
+    assert INTERNAL not in one.sections
+    customer = make_customer(0, [RETURNS], "en")
+    helped = hear_reply(customer, "You have 30 days.")
+    assert (helped.over, helped.stars) == (True, 5)
+    annoyed = hear_reply(hear_reply(customer, "No idea."), "Ask elsewhere for 99 euros.")
+    assert (annoyed.over, annoyed.helped, annoyed.stars) == (True, 0, 1)
+    assert annoyed.claimed
+
+
+async def test_practice_brings_a_customer_and_ends_with_a_score(sit: Any, plain: FakeServer) -> None:
+    plain.found = [RETURNS]
+    async with sit(plain, size=(140, 30)) as seat:
+        await seat.press("ctrl+p", *"practise", "enter")
+        await seat.sees("PRACTICE, nothing is kept or sent")
+        await seat.phase("done")
+        await seat.sees("How long you have?")
+        await seat.press("f5")
+        await seat.until(lambda: isinstance(seat.app.screen, PageScreen))
+        await seat.sees("1 of 1 questions helped")
+        await seat.sees("Satisfaction: 5 of 5")
+        await seat.until(lambda: seat.app.state.unsaved() == [])
+        assert "practice" in seat.text()
+        await seat.press("escape", "ctrl+p", *"glance", "enter")
+        await seat.sees("nobody has it yet: 0")
+        assert "Drafts of the newest" not in seat.text(), "practice is counted"
+    assert plain.asked[0][1].startswith("practice-")
+    assert not [path for _, path, _ in plain.books.wrote if path.endswith("feedback")]
+
+
+async def test_the_branch_at_a_glance_and_the_shift(sit: Any, plain: FakeServer) -> None:
+    fill(plain)
+    async with sit(plain, size=(100, 40)) as seat:
+        await seat.until(lambda: len(seat.app.state.inbox) == 7)
+        await seat.press("ctrl+p", *"glance", "enter")
+        await seat.sees("sent as drafted: 1 (100 %)")
+        assert "nobody has it yet: 2" in seat.text()
+        await seat.press("escape", "ctrl+p", *"shift", "enter")
+        await seat.sees("4 wait for an answer")
+        await seat.sees("1 snoozed")
+        await seat.press("escape", "ctrl+t")
+        await seat.sees("the customer asks for a person")
+
+
+async def test_asking_again_after_a_broken_draft(sit: Any, plain: FakeServer) -> None:
+    plain.hold()
+    async with sit(plain) as seat:
+        await seat.ask("How long?")
+        plain.release(5)
+        await seat.sees("You may return it")
+        await seat.press("escape", "ctrl+u")
+        await seat.until(lambda: seat.app.state.composer == "")
+        plain.release(20)
+        await seat.press("ctrl+r")
+        await seat.phase("done")
+    assert [question for question, _ in plain.asked] == ["How long?", "How long?"]
+
+
+def test_an_update_under_way_and_a_newer_bundle_are_seen_without_taking_a_lock(tmp_path: Path) -> None:
+    status = {"bundle": "shop", "version": "1", "engine": "restarting", "waiting": 3}
+    lock = tmp_path / "install.lock"
+    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout
+    assert holder.stdin
+    holder.stdout.readline()
+    try:
+        assert is_locked(lock)
+        health = branch_health(tmp_path, status)
+        assert (health.updating, health.engine, health.waiting, health.newer) == (True, False, 3, "")
+    finally:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
+    assert not is_locked(lock)
+    (tmp_path / "current").mkdir()
+    (tmp_path / "current" / "bundle.json").write_text('{"name": "shop", "version": "2"}')
+    assert branch_health(tmp_path, status | {"engine": "ready"}).troubles() == ["newer"]
+
+
+def test_a_damaged_memory_is_put_aside(tmp_path: Path) -> None:
+    path = tmp_path / session_file.FILE_NAME
+    assert session_file.read(path) is None
+    session_file.write(path, session_file.snapshot(State()))
+    assert isinstance(session_file.read(path), Restored)
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text('{"format": 1, "threads"')
+    assert session_file.read(path) is None
+    assert path.with_suffix(".damaged").exists()

@@ -1,0 +1,221 @@
+"""The console in a real terminal (tmux) on the real server, which it starts itself, over a tiny real model."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.client.client import Client
+from runtime.journal.journal import Journal
+from tests.support.branch import ANSWER
+from tests.support.paths import ROOT
+from tests.support.terminal import PATIENCE_S, Terminal, gone, server_process
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed; the terminal run needs it")
+
+
+def test_ask_open_a_citation_survive_a_killed_server_and_quit(
+    terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    terminal.open(home, "--lang", "en")
+    terminal.sees("the server is starting")
+    terminal.sees("· ready ·")
+    terminal.type("How long can I return most items?")
+    terminal.press("Enter")
+    terminal.sees("大多数商品可在30天内退货。")
+    terminal.sees("tokens/s")
+    terminal.sees("[1] Return period > How long")
+    terminal.press("1")
+    terminal.sees("Esc Back")
+    terminal.press("a")
+    terminal.sees("At Christmas")
+    terminal.press("Escape")
+    terminal.sees("Tab Write")
+
+    first = server_process(home)
+    os.kill(first, signal.SIGKILL)
+    terminal.type("退货期限是多久")
+    terminal.until(lambda: not gone(home) and server_process(home) != first)
+    terminal.sees("· ready ·")
+    terminal.sees("退货期限是多久")
+    terminal.press("Enter")
+    terminal.sees("[1] 退货期限")
+    terminal.sees("大多数商品可在送达或自提后30天内退货。")
+    terminal.quit()
+    assert gone(home)
+
+
+def test_an_agents_day_in_a_terminal(
+    make_home: Callable[..., Path], scripted_gguf: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = make_home(scripted_gguf)
+    terminal = Terminal(tmp_path_factory.mktemp("tty"), 132, 36)
+    try:
+        terminal.open(home, "--lang", "en")
+        terminal.sees("· ready ·")
+        terminal.type("How long can I return most items?")
+        terminal.press("Enter")
+        terminal.sees("Draft · not sent")
+        terminal.keep("tour-draft")
+        terminal.press("1")
+        terminal.sees("returns-window#how-long")
+        terminal.keep("tour-source")
+        terminal.press("Escape")
+        terminal.sees("F5 Accept")
+        terminal.press("F5")
+        terminal.sees("Your reply · sent as drafted")
+
+        terminal.type("And at Christmas?")
+        terminal.press("Enter")
+        terminal.sees("F6 Edit")
+        terminal.press("F6")
+        terminal.sees("Your reply ─")
+        terminal.type(" You get 75 days.")
+        terminal.press("Enter")
+        terminal.sees("No source has it: 75 days")
+        terminal.keep("tour-guard")
+        terminal.press("Enter")
+        terminal.sees("Draft · changed and sent")
+
+        terminal.type("多长时间内可以退货？")
+        terminal.press("Enter")
+        terminal.sees("F7 Reject")
+        terminal.press("F7")
+        terminal.sees("What would have been right")
+        terminal.type("5")
+        terminal.type("三十天内。")
+        terminal.sees("三十天内。")
+        terminal.keep("tour-reject")
+        terminal.press("C-s")
+        terminal.sees("Draft · rejected · out of date")
+
+        terminal.press("F8")
+        terminal.sees("a complaint")
+        terminal.type("complaint")
+        terminal.press("Enter")
+        terminal.sees("What was tried")
+        terminal.keep("tour-card")
+        terminal.leave("Hand-off card")
+        terminal.sees("complaint (nobody has it yet)")
+
+        terminal.press("C-g")
+        terminal.sees("Sections found, with their scores")
+        terminal.keep("tour-why")
+        terminal.leave("Why this draft")
+        terminal.press("C-l")
+        terminal.sees("3 rows wait")
+        terminal.keep("tour-leaves")
+        terminal.leave("What would leave")
+
+        terminal.press("C-n")
+        terminal.sees("Type what the customer says")
+        terminal.press("C-f")
+        terminal.sees("Search past conversations")
+        terminal.type("Christmas")
+        terminal.sees("And at Christmas?  ")
+        terminal.press("Enter")
+        terminal.sees("You get 75 days.")
+        terminal.keep("tour-inbox")
+        terminal.quit()
+    finally:
+        subprocess.run(["tmux", "-S", terminal.socket, "kill-server"], capture_output=True, check=False)
+        os.close(terminal.painted)
+    with Journal(home / "journal.sqlite") as journal:
+        (talk,) = {key.conversation for key, _ in journal.waiting(-1)}
+        said = [turn.feedback for turn in journal.turns(talk)]
+    assert [one and one.verdict for one in said] == ["accepted", "edited", "rejected"]
+    assert [one and one.reply for one in said[1:]] == [f"{ANSWER} You get 75 days.", "三十天内。"]
+    assert [one and one.reason for one in said] == [None, None, "outdated"]
+
+
+def test_a_console_killed_in_mid_draft_shows_the_draft_again(
+    terminal: Terminal, make_home: Callable[..., Path], endless_gguf: Path
+) -> None:
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=55000)
+    terminal.open(home, "--lang", "en")
+    terminal.sees("· ready ·")
+    terminal.type("How long can I return most items?")
+    terminal.press("Enter")
+    terminal.sees("writing")
+    terminal.type("typed meanwhile")
+    terminal.until(lambda: "typed meanwhile" in (home / "console.json").read_text())
+    server = server_process(home)
+    os.kill(terminal.console(), signal.SIGKILL)
+    terminal.sees("back at the shell")
+    terminal.tmux("respawn-pane", "-k", terminal.command(home, "--lang", "en"))
+    terminal.sees("cancelled; the message is back below")  # The draft may be too long for its heading to be in sight.
+    terminal.sees("You can return most items within 30 days")
+    terminal.sees("typed meanwhile")
+    assert server_process(home) == server
+    terminal.quit()
+    os.kill(server, signal.SIGTERM)
+    terminal.until(lambda: gone(home))
+
+
+def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
+    terminal: Terminal, make_home: Callable[..., Path], endless_gguf: Path
+) -> None:
+    home = make_home(endless_gguf, context_tokens=60000, answer_tokens=55000)
+    terminal.open(home, "--lang", "zh", "--theme", "light")
+    terminal.sees("· 就绪 ·")
+    terminal.type("How long can I return most items?")
+    terminal.press("Enter")
+    terminal.sees("正在撰写")
+    terminal.press("Escape")
+    terminal.sees("已取消，消息已放回下方")
+    client = Client(home)
+    terminal.until(lambda: client.status()["active"] == 0)
+    server, console = os.pidfd_open(server_process(home)), os.pidfd_open(terminal.console())
+    try:
+        terminal.tmux("kill-server")
+        assert select.select([server], [], [], PATIENCE_S)[0], "the server goes on without its console"
+        assert select.select([console], [], [], PATIENCE_S)[0], "the console goes on without its terminal"
+    finally:
+        os.close(server)
+        os.close(console)
+    assert gone(home)
+
+
+def test_without_a_bundle_the_console_says_what_is_missing(terminal: Terminal, home: Path) -> None:
+    terminal.open(home, "--lang", "en")
+    terminal.sees("the server is gone: the server did not start")
+    terminal.quit()
+
+
+def test_no_colour_is_needed(
+    terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.open(make_home(scripted_gguf), "--lang", "en")
+    terminal.sees("· ready ·")
+    painted = terminal.tmux("capture-pane", "-p", "-e")
+    for red, green, blue in re.findall(r"[34]8;2;(\d+);(\d+);(\d+)", painted):
+        assert red == green == blue
+    for number in re.findall(r"[34]8;5;(\d+)", painted):
+        assert int(number) in {0, 7, 8, 15, 16, 231, *range(232, 256)}, number
+    terminal.quit()
+
+
+def test_a_pipe_is_told_to_use_ask() -> None:
+    done = subprocess.run(
+        [sys.executable, "edgedesk.py", "console"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "the console needs a terminal" in done.stderr
+    assert "edgedesk ask" in done.stderr
+    assert done.stdout == ""

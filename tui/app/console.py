@@ -1,0 +1,293 @@
+"""The console: it holds the state, hears the server, and lets the screens show what changed.
+
+Promises: nothing blocks, and however fast events come the screen is painted once a turn of the event loop; what the
+agent typed is never lost; quitting ends the draft under way and a server that was started here. Decides nothing itself:
+`tui.state`. What the acts do is in `tui.app.actions`, what goes on by itself in `tui.app.sync`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+from textual.screen import Screen
+from textual.widgets import TextArea
+
+from runtime.errors import EdgedeskError
+from runtime.events import Failed
+from tui.app.actions import Actions
+from tui.app.practice import Practice
+from tui.app.sync import Sync
+from tui.base.i18n import Catalogue
+from tui.base.inert_text import wrap_chinese
+from tui.base.keys import bindings, moved, shown
+from tui.base.settings import ConsoleSettings
+from tui.base.themes import CONTRAST, THEMES, is_plain, use_plain_bars
+from tui.screens.article import ArticleScreen
+from tui.screens.base import BoxScreen
+from tui.screens.chat import ChatScreen
+from tui.screens.finder import FinderResult, FinderScreen, among
+from tui.screens.help import HelpScreen
+from tui.screens.page import PageScreen
+from tui.services import clipboard
+from tui.services.server_link import ServerLink
+from tui.state import Event, Heard, Linked, Notice, Remarked, State, Typed, reduce
+from tui.widgets.composer import Composer
+from tui.widgets.inbox import InboxPane
+from tui.widgets.transcript import Transcript
+
+POLL_S = 2.0
+"""How often the server is asked how it is, and what is new."""
+RETRY_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Waits between tries to reach a server that is gone; the last one repeats."""
+FRAME_S = 1 / 20
+"""At most so often is a state painted; what is typed is painted by the field itself, at once."""
+LAST_WRITE_S = 5.0
+"""What is last written to a terminal that is gone can block for ever; by then all is kept and the process may end."""
+TICK_S = 0.5
+"""How often the elapsed time is painted while a draft is awaited."""
+
+
+class Console(App[None]):
+    """The agents' console on one desk."""
+
+    CSS_PATH = "console.tcss"
+    BINDINGS = bindings("app")
+    TITLE = "Edgedesk"
+    ENABLE_COMMAND_PALETTE = False  # There is one of our own.
+
+    def __init__(
+        self,
+        desk: ServerLink,
+        words: Catalogue,
+        *,
+        settings: ConsoleSettings | None = None,
+        folder: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+        poll_s: float = POLL_S,
+        retry_s: tuple[float, ...] = RETRY_S,
+        frame_s: float = FRAME_S,
+    ) -> None:
+        """`folder` is where it may write: what it remembers, copies and exports; without one it writes nothing."""
+        wrap_chinese()
+        super().__init__()
+        self.settings = settings or ConsoleSettings()
+        self.acts = moved(self.settings.keys)
+        self.register_theme(CONTRAST)
+        self.theme = THEMES[self.settings.theme]
+        if is_plain(os.environ):
+            self.add_class("plain")
+            use_plain_bars()
+        self.set_keymap(self.settings.keys)
+        self.desk = desk
+        self.words = words
+        self.folder = folder
+        self.state = State()
+        self.chat = ChatScreen(self.acts, lambda act: self.doing.do(act))
+        self.clock = clock
+        self.today = today
+        self.doing = Actions(self)
+        self.keeping = Sync(self, poll_s, retry_s)
+        self.practice = Practice(self)
+        self._frame_s = frame_s
+        self._paint_due = False
+        self._painted = 0.0
+        self._hung_up = False
+
+    def watch_theme(self, name: str) -> None:
+        """High contrast has firmer lines too (class `contrast` in console.tcss)."""
+        self.set_class(name == CONTRAST.name, "contrast")
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The conversation."""
+        return self.chat
+
+    def on_chat_screen_ready(self) -> None:
+        """Begin to look for the server; a terminal that is closed or a polite kill ends the console as Ctrl+Q does."""
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            with suppress(ValueError, RuntimeError):  # Only the main thread may set them.
+                asyncio.get_running_loop().add_signal_handler(number, self._hang_up)
+        self.keeping.restore()
+        self.set_interval(TICK_S, self._tick)
+        self.run_worker(self.keeping.watch(), group="watch")
+        self.repaint()
+        # What stands now stays; looking it through for garbage every few seconds held up the keys by 60 ms.
+        gc.freeze()
+
+    async def on_unmount(self) -> None:
+        """Remember, and let go of the server."""
+        self.workers.cancel_all()
+        await self.keeping.remember()
+        await self.desk.close()
+        if self._hung_up:
+            end = threading.Timer(LAST_WRITE_S, os._exit, (1,))
+            end.daemon = True
+            end.start()
+
+    def _hang_up(self) -> None:
+        """The terminal is closed, or somebody ends the console politely."""
+        self._hung_up = True
+        self.exit()
+
+    def dispatch(self, event: Event) -> None:
+        """Take an event into the state and have it painted. What stands in the field is taken in first."""
+        if not self.is_running:
+            return  # Quitting: the screens are being taken down.
+        composer = self.chat.query_one(Composer)
+        before = reduce(self.state, Typed(composer.text))
+        after = reduce(before, event)
+        if after.composer != composer.text:
+            composer.set_text(after.composer)
+            if after.composer and not isinstance(event, Linked) and self.screen is self.chat:
+                self.chat.set_focus(composer)  # What came back is at hand to be changed and sent again.
+        if after is not self.state:
+            self.state = after
+            self.keeping.changed()
+            self.repaint()
+
+    def say(self, name: str, *, number: int = 0, text: str = "") -> None:
+        """A remark to the agent, by its name in the catalogue."""
+        self.dispatch(Remarked(Notice(name, number, text)))
+
+    def repaint(self) -> None:
+        """Paint as soon as the last frame is old enough."""
+        if not self._paint_due:
+            self._paint_due = True
+            wait = self._painted + self._frame_s - time.monotonic()
+            if wait > 0:
+                self.set_timer(wait, self._paint)
+            else:
+                self.call_next(self._paint)
+
+    def _paint(self) -> None:
+        self._paint_due = False
+        self._painted = time.monotonic()
+        if not self.is_running:
+            return
+        self.chat.show(self.state, self.words, self.clock(), self.today())
+
+    def _tick(self) -> None:
+        if self.state.busy:
+            self.repaint()
+
+    def on_text_area_changed(self, message: TextArea.Changed) -> None:
+        """The agent typed."""
+        if isinstance(message.text_area, Composer):
+            self.dispatch(Typed(message.text_area.text))
+            self.keeping.typed()
+
+    def on_composer_sent(self) -> None:
+        """Send the message or the reply, or say why not."""
+        self.doing.send()
+
+    def on_composer_canned(self) -> None:
+        """A slash in the empty field."""
+        self.doing.do("canned")
+
+    def on_inbox_pane_chosen(self, message: InboxPane.Chosen) -> None:
+        """Turn to another conversation."""
+        self.doing.open_conversation(message.conversation)
+
+    def on_chat_screen_open(self, message: ChatScreen.Open) -> None:
+        """Open a source by its key."""
+        self.doing.open_source(message.citations, message.number)
+
+    def on_transcript_opened(self, message: Transcript.Opened) -> None:
+        """Open a source by a click."""
+        self.doing.open_source(message.citations, message.number)
+
+    def on_page_screen_copy(self, message: PageScreen.Copy) -> None:
+        """Copy or save a page."""
+        said = self.save(f"{message.name}.txt", message.text) if message.name else self.copy(message.text)
+        if isinstance(self.screen, PageScreen):
+            self.screen.note(said)
+
+    def ask(self, thread: int, number: int, question: str, conversation: str | None) -> None:
+        """Stream an answer; a newer message of the same conversation takes its place."""
+        self.run_worker(self._ask(number, question, conversation), group=f"ask-{thread}", exclusive=True)
+
+    async def _ask(self, number: int, question: str, conversation: str | None) -> None:
+        try:
+            async with aclosing(self.desk.ask(question, conversation)) as stream:
+                async for event in stream:
+                    self.dispatch(Heard(number, self.clock(), event))
+        except EdgedeskError as error:
+            self.dispatch(Heard(number, self.clock(), Failed.of(error)))
+        self.keeping.look_now()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """What was selected with the mouse goes the same way as a reply."""
+        self._clipboard = text  # Ctrl+V in a field of this console brings it back.
+        self.say("plain", text=self.copy(text))
+
+    def copy(self, text: str) -> str:
+        """Into the terminal's clipboard, and into a file; what to say about it."""
+        if self._driver is not None and (told := clipboard.sequence(text, os.environ)):
+            self._driver.write(told)
+        try:
+            path = clipboard.keep(text, self.folder) if self.folder else ""
+        except (OSError, EdgedeskError) as error:
+            return self.words("copy.no_file", why=str(error))
+        return self.words("copy.done", count=len(text), path=path)
+
+    def save(self, name: str, text: str) -> str:
+        """Into a file of the exports; what to say about it."""
+        from runtime.base.files import write_atomic
+
+        if self.folder is None:
+            return self.words("save.nowhere")
+        path = self.folder / "exports" / name
+        try:
+            write_atomic(path, [text.encode("utf-8", "replace")], mode=0o600)
+        except (OSError, EdgedeskError) as error:
+            return self.words("copy.no_file", why=str(error))
+        return self.words("save.done", path=path)
+
+    def action_help(self) -> None:
+        """Show the key table."""
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.words, self.acts))
+
+    def action_help_quit(self) -> None:
+        """Ctrl+C is copy in a terminal program; say how to leave."""
+        self.say("quit")
+
+    def action_language(self) -> None:
+        """Switch the interface to the other language, everywhere."""
+        self.words = self.words.other()
+        for screen in self.screen_stack:
+            if relabel := getattr(screen, "relabel", None):
+                relabel(self.words)
+        self.repaint()
+
+    def action_theme(self) -> None:
+        """Dark, light, high contrast, and so on."""
+        names = list(THEMES.values())
+        self.theme = names[(names.index(self.theme) + 1) % len(names)] if self.theme in names else names[0]
+
+    def action_command_palette(self) -> None:
+        """Every command by name, in the interface's language: those of the screen, then those that count everywhere."""
+        under = self.screen
+        if isinstance(under, BoxScreen):
+            return
+        here = "chat" if under is self.chat else "article" if isinstance(under, ArticleScreen) else ""
+        acts = [act for act in self.acts if act.where in (here, "app") and act.keys != "1" and act.id != "commands"]
+        named = [act for act in acts if act.where != "chat" or act.action.startswith("do(")]
+        rows = [FinderResult(self.words(f"help.{act.id}"), act, shown(act)) for act in named]
+
+        async def done(one: FinderResult | None) -> None:
+            if one is not None:
+                await self.run_action(one.value.action, default_namespace=self if one.value.where == "app" else under)
+
+        self.push_screen(FinderScreen(self.words, "palette.title", among(rows), hint="palette.hint"), done)

@@ -1,0 +1,1 @@
+"""Text, keys, themes, settings and the two languages of the console. Knows no screen."""

@@ -1,0 +1,76 @@
+"""An agent's own settings of the console: `console.toml`, found by flag, environment, or in the user's own folder.
+
+    lang = "zh"             theme = "light"          read_ahead = false
+    [keys]                  the act's id and its keys, as docs/reference/keys.md lists them
+    send = "ctrl+s"         then Enter begins a new line
+    accept = "f9"
+
+Promises: a key nobody knows, an act that is none, and two acts on one key are errors that name the file. Knows nothing
+of widgets.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runtime.base.files import read_text
+from runtime.base.validation import describe
+from runtime.errors import UsageError
+from tui.base.keys import ACTS, clashes, moved
+
+VARIABLE = "EDGEDESK_CONSOLE"
+
+
+class ConsoleSettings(BaseModel):
+    """What an agent may choose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lang: Literal["", "en", "zh"] = ""
+    """Of the interface; empty = the system's."""
+    theme: Literal["dark", "light", "contrast"] = "dark"
+    read_ahead: bool = True
+    """Whether the server may read a message while it is typed, so that the draft begins at once."""
+    keys: dict[str, str] = Field(default_factory=dict)
+    """Act id -> keys, separated by commas."""
+
+
+def read_settings(path: Path | None = None) -> ConsoleSettings:
+    """The settings of a file; without one, EDGEDESK_CONSOLE, then the user's own, then the defaults."""
+    named = path or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    file = named or default_path()
+    if named is None and not file.is_file():
+        return ConsoleSettings()
+    try:
+        settings = ConsoleSettings.model_validate(tomllib.loads(read_text(file)))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"not TOML: {error}", where=str(file), hint='write lines such as: theme = "light"') from None
+    except ValidationError as error:
+        known = ", ".join(ConsoleSettings.model_fields)
+        raise UsageError(describe(error), where=str(file), hint=f"known settings: {known}") from None
+    _check(settings, str(file))
+    return settings
+
+
+def default_path() -> Path:
+    """`console.toml` in the user's settings folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("edgedesk", appauthor=False)) / "console.toml"
+
+
+def _check(settings: ConsoleSettings, where: str) -> None:
+    ids = {act.id: act for act in ACTS}
+    for name, keys in settings.keys.items():
+        if name not in ids:
+            raise UsageError(f"no act is called '{name}'", where=where, hint=f"known are {', '.join(ids)}")
+        if ids[name].keys == "1" or not keys.strip(" ,"):
+            raise UsageError(f"the keys of '{name}' cannot be '{keys}'", where=where, hint='such as: accept = "f9"')
+    if found := clashes(moved(settings.keys)):
+        key, first, second = found[0]
+        raise UsageError(f"'{key}' is both {first} and {second}", where=where, hint="give one of them another key")

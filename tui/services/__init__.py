@@ -1,0 +1,1 @@
+"""What the console needs of the world: the server, files, the clipboard."""

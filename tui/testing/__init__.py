@@ -1,0 +1,1 @@
+"""A server in memory, for tests, pictures and practice."""
