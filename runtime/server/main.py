@@ -183,22 +183,24 @@ class _Loader(threading.Thread):
         service, home, _, _, say = self._parts
         forgotten, tried = time.monotonic(), False
         while not self._done.wait(LOOK_EVERY_S):
-            if desk.engine.deaths >= MOST_CRASHES and not tried:
+            crashes = desk.engine.crash_report().total
+            if crashes >= MOST_CRASHES and not tried:
                 try:
                     number = rollback(home)
                 except BusyError:
                     continue  # somebody installs just now, and may mend it
                 except MissingError:
                     tried = True
-                    service.log.info("crashing", deaths=desk.engine.deaths, generation=None)
+                    service.log.info("crashing", deaths=crashes, generation=None)
                     continue  # nothing to go back to: the engine goes on being started again
-                service.log.info("crashing", deaths=desk.engine.deaths, generation=number)
-                say(f"the engine crashed {desk.engine.deaths} times: back to generation {number}")
+                service.log.info("crashing", deaths=crashes, generation=number)
+                say(f"the engine crashed {crashes} times: back to generation {number}")
                 return
-            if desk.candidate and desk.candidate.engine.deaths >= MOST_CRASHES:
+            crashes = desk.candidate.engine.crash_report().total if desk.candidate else 0
+            if crashes >= MOST_CRASHES:
                 experiment = drop(home)
-                service.log.info("crashing", deaths=desk.candidate.engine.deaths, experiment=experiment.name)
-                say(f"the model on trial crashed {desk.candidate.engine.deaths} times: {experiment.name} is dropped")
+                service.log.info("crashing", deaths=crashes, experiment=experiment.name)
+                say(f"the model on trial crashed {crashes} times: {experiment.name} is dropped")
                 return
             if time.monotonic() - forgotten >= FORGET_EVERY_S:
                 forgotten = time.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from runtime.engine.core.crash_report import CrashReport
 from runtime.engine.core.generation import Flag, Generation
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.prompting.prompt_spec import Tokenizer
@@ -35,8 +36,6 @@ class TextEngine(Protocol):
     layout: Layout
     layout_reason: str
     slots: int
-    deaths: int
-    """Crashes of its process since the last whole answer; 0 where it has none of its own."""
 
     def generate(
         self,
@@ -60,6 +59,10 @@ class TextEngine(Protocol):
 
     def forget(self, conversation: str) -> None:
         """Drop what was read ahead."""
+        ...
+
+    def crash_report(self) -> CrashReport:
+        """Crashes of its process by kind of work; all 0 where it has no process of its own."""
         ...
 
     def close(self) -> None:

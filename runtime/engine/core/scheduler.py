@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol, Self
 
 from runtime.engine.core.batch_planner import Pace, predict_waits
+from runtime.engine.core.crash_report import CrashReport
 from runtime.engine.core.generation import Flag, Generation, Place, Stats
 from runtime.engine.core.interface import Vocabulary
 from runtime.engine.core.request import Request, Running
@@ -64,8 +65,6 @@ class Scheduler(ABC):
     layout: Layout = "exact"
     layout_reason = ""
     """Why it is not the layout that was asked for."""
-    deaths = 0
-    """None: it has no process of its own (`runtime.engine.core.interface`)."""
 
     def __init__(
         self, steps: Backend, *, context_tokens: int, queue_limit: int, adapters: Collection[str] = frozenset()
@@ -186,6 +185,10 @@ class Scheduler(ABC):
                     one.generation.close()
             self._unwanted.add(conversation)
             self._changed.notify()
+
+    def crash_report(self) -> CrashReport:
+        """No crashes: it has no process of its own."""
+        return CrashReport()
 
     def _check(self, prompt: Prompt, params: SamplingParams) -> None:
         count = len(prompt)

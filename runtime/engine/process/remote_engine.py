@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.base.child_process import child_environment, module_command
+from runtime.engine.core.crash_report import CrashCounter, CrashReport, WorkKind
 from runtime.engine.core.generation import Flag, Generation, Place, Progress, Stats
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.core.scheduler import QUEUE_LIMIT
@@ -82,8 +83,9 @@ class RemoteEngine:
         self._growth_bytes = growth_bytes
         self._first_pause_s = first_pause_s
         self.queue_limit = queue_limit
-        self.deaths = 0
-        """Of the process, since the last whole answer."""
+        self._crashes = CrashCounter()
+        self._tasks: dict[int, WorkKind] = {}
+        """What each active request is."""
         self._active: dict[int, Generation] = {}
         self._cancelled: set[int] = set()
         self._number = 0
@@ -131,7 +133,7 @@ class RemoteEngine:
     def prepare(self, prompt: Prompt, cancel: Flag, *, conversation: str, adapter: str = "") -> Generation:
         """As `Engine.prepare`."""
         more = {"conversation": conversation, "adapter": adapter}
-        return self._ask("prepare", prompt, SamplingParams(), cancel, more)
+        return self._ask("prefetch", prompt, SamplingParams(), cancel, more)
 
     def compile(self, prompt: Prompt, cancel: Flag, *, adapter: str = "") -> Generation:
         """As `Engine.compile`."""
@@ -141,6 +143,11 @@ class RemoteEngine:
         """As `Engine.forget`."""
         if (line := self._line) is not None:
             line.send({"do": "forget", "conversation": conversation})
+
+    def crash_report(self) -> CrashReport:
+        """Crashes since the last whole answer, by what was in work."""
+        with self._changed:
+            return self._crashes.report()
 
     def close(self) -> None:
         """End the process; what is in work ends with `UnavailableError`."""
@@ -156,7 +163,9 @@ class RemoteEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, task: str, prompt: Prompt, params: SamplingParams, cancel: Flag, more: dict[str, Any]) -> Generation:
+    def _ask(
+        self, task: WorkKind, prompt: Prompt, params: SamplingParams, cancel: Flag, more: dict[str, Any]
+    ) -> Generation:
         generation = Generation(prompt.flat(), params, cancel)
         with self._changed:
             line = self._line
@@ -165,8 +174,11 @@ class RemoteEngine:
             self._number += 1
             number = self._number
             self._active[number] = generation
+            self._tasks[number] = task
             self._changed.notify_all()
-        line.send({"do": task, "id": number, "prompt": pack_prompt(prompt), **more})
+        line.send(
+            {"do": "prepare" if task == "prefetch" else task, "id": number, "prompt": pack_prompt(prompt), **more}
+        )
         return generation
 
     def _start(self) -> None:
@@ -223,12 +235,14 @@ class RemoteEngine:
                 self._hear(message)
             self._stop()
             self._end.close()
-            self._fail_active()
+            kind, prompts = self._fail_active()
             while not self._closing.is_set():
                 pause = 0.0
                 if not self._recycling:
-                    self.deaths += 1
-                    pause = min(LONGEST_PAUSE_S, self._first_pause_s * 2 ** (self.deaths - 1))
+                    with self._changed:
+                        self._crashes.record(kind, prompts)
+                        total = self._crashes.report().total
+                    pause = min(LONGEST_PAUSE_S, self._first_pause_s * 2 ** (total - 1))
                 self._recycling = False
                 if self._closing.wait(pause):
                     break
@@ -236,7 +250,7 @@ class RemoteEngine:
                     self._start()
                     break
                 except (UnavailableError, ModelError, MissingError, OSError):
-                    continue
+                    kind, prompts = "load", frozenset()
             if self._closing.is_set():
                 if self._line is not None:
                     self._stop()
@@ -249,6 +263,7 @@ class RemoteEngine:
             ends = "stats" in message or "error" in message
             generation = self._active.pop(number, None) if ends else self._active.get(number)
             if ends:
+                task = self._tasks.pop(number, None)
                 self._cancelled.discard(number)
         if generation is None:
             return
@@ -259,15 +274,20 @@ class RemoteEngine:
         elif "progress" in message:
             generation.put(Progress(*message["progress"]))
         elif "stats" in message:
-            self.deaths = 0
-            generation.put(Stats(**message["stats"]))
+            stats = Stats(**message["stats"])
+            if task == "generate" and stats.finish in ("stop", "length"):
+                with self._changed:
+                    self._crashes.reset()
+            generation.put(stats)
         else:
             generation.put(unpack_error(message["error"]))
 
-    def _fail_active(self) -> None:
+    def _fail_active(self) -> tuple[WorkKind, frozenset[int]]:
+        """End what was in work with an error; what that was, and the prompts that were being generated from."""
         with self._changed:
             self._line = None
             gone, self._active = self._active, {}
+            tasks, self._tasks = self._tasks, {}
             self._cancelled.clear()
         code = self._process.returncode
         for generation in gone.values():
@@ -276,6 +296,9 @@ class RemoteEngine:
             else:
                 what = f"the engine stopped in the middle of this answer (code {code})"
                 generation.put(UnavailableError(what, hint="ask again: it is being started again"))
+        kinds: tuple[WorkKind, ...] = ("generate", "prefetch", "compile")
+        kind: WorkKind = next((kind for kind in kinds if kind in tasks.values()), "idle")
+        return kind, frozenset(hash(tuple(gone[number].tokens)) for number, task in tasks.items() if task == "generate")
 
     def _watch(self) -> None:
         """Pass cancels on; replace a process that has grown."""

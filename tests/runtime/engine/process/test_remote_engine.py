@@ -90,9 +90,9 @@ def test_a_crash_ends_only_what_was_being_written_and_the_next_answer_comes(
             list(one)
     wait_for(lambda: endless.ready)
     assert endless.pid != before
-    assert endless.deaths == 1
+    assert endless.crash_report().total == 1
     assert ask(endless, "?\n", max_tokens=20)
-    assert endless.deaths == 0
+    assert endless.crash_report().total == 0
 
 
 def test_while_it_is_started_again_questions_are_refused_not_lost(endless_gguf: Path) -> None:
@@ -108,7 +108,7 @@ def test_each_death_without_an_answer_between_lengthens_the_pause(endless: Remot
     for deaths in (1, 2, 3):
         wait_for(lambda: endless.ready)
         os.kill(endless.pid, signal.SIGKILL)
-        wait_for(lambda deaths=deaths: endless.deaths == deaths)  # type: ignore[misc]
+        wait_for(lambda deaths=deaths: endless.crash_report().total == deaths)  # type: ignore[misc]
     wait_for(lambda: endless.ready)
     assert ask(endless, "?\n", max_tokens=3)
 
@@ -134,7 +134,7 @@ def test_a_process_that_has_grown_is_replaced_when_it_is_idle(endless_gguf: Path
     with RemoteEngine(endless_gguf, context_tokens=512, threads=1, growth_bytes=-1, first_pause_s=0.01) as engine:
         before = engine.pid
         wait_for(lambda: engine.pid != before and engine.ready)
-        assert engine.deaths == 0
+        assert engine.crash_report().total == 0
 
 
 def test_closing_ends_what_is_in_work(endless_gguf: Path) -> None:
