@@ -25,6 +25,7 @@ from runtime.base.build_stage import stage
 from runtime.base.files import full_disk_is_an_error
 from runtime.base.manifest import digest, verify
 from runtime.errors import IntegrityError
+from runtime.retrieval.chroma_client import chroma_version, open_client
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +48,7 @@ class VectorIndex:
     def __init__(self, live: _LiveCopy, parts: Sequence[str]) -> None:
         """Use `open`."""
         self._live = live
-        self._client = _client(live.path)
+        self._client = open_client(live.path)
         self._parts = parts
         self._sizes = Counter(parts)
         self._collections = {
@@ -72,7 +73,7 @@ class VectorIndex:
             folder.mkdir(parents=True, exist_ok=True)
             with _lock(folder / ".lock"):
                 _sweep(folder)
-                inputs = {**inputs, "chromadb": _chroma_version(), "parts": digest(list(parts))}
+                inputs = {**inputs, "chromadb": chroma_version(), "parts": digest(list(parts))}
                 try:
                     return cls(_checked_copy(folder, inputs, work, force=False), parts)
                 except IntegrityError:
@@ -148,7 +149,7 @@ def _checked_copy(
 
 
 def _write(folder: Path, parts: Sequence[str], vectors: NDArray[np.float32]) -> None:
-    client = _client(folder)
+    client = open_client(folder)
     try:
         step = min(1000, client.get_max_batch_size())
         for part in sorted(set(parts)):
@@ -192,16 +193,3 @@ def _lock(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _client(folder: Path) -> Any:
-    import chromadb
-    from chromadb.config import Settings
-
-    return chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
-
-
-def _chroma_version() -> str:
-    from importlib.metadata import version
-
-    return version("chromadb")
