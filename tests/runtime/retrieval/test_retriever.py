@@ -232,9 +232,9 @@ def test_a_mangled_index_is_made_again_unattended(
 HOLD = """
 import sys
 from pathlib import Path
-from runtime.articles import load_articles
-from runtime.embedder import Embedder
-from runtime.retrieval import Retriever
+from runtime.text.articles import load_articles
+from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.retriever import Retriever
 retriever = Retriever.build(load_articles(Path(sys.argv[1])), Embedder(Path(sys.argv[2]), threads=1), Path(sys.argv[3]))
 print(retriever.search("standard delivery price", lang="en", limit=1)[0].section.ref, flush=True)
 sys.stdin.read()
