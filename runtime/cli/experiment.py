@@ -59,11 +59,12 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     """Compare what became of both arms' drafts, with 95 % intervals."""
     from runtime.base.home import find_home
     from runtime.base.settings import load_settings
-    from runtime.desk.ab_test import as_text, compare, outcomes, read_trial
+    from runtime.desk.ab_test import as_text, compare, read_trial
     from runtime.errors import MissingError
     from runtime.journal.encryption import read_key
     from runtime.journal.journal import FILE_NAME
     from runtime.journal.maintenance import open_reading
+    from runtime.journal.queries import experiment_outcomes
 
     where = find_home(home)
     trial = read_trial(where)
@@ -71,7 +72,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
         raise MissingError("no experiment is there", where=str(where), hint="edgedesk experiment start NAME")
     key = read_key(load_settings(where).journal_key, where)
     with closing(open_reading(where / FILE_NAME, key)) as db:
-        compared = compare(outcomes(db, trial.experiment.name))
+        compared = compare(experiment_outcomes(db, trial.experiment.name))
     shown = {**trial.experiment.model_dump(), **compared}
     typer.echo(json.dumps(shown) if as_json else f"{trial.experiment}\n{as_text(compared)}")
 

@@ -27,11 +27,12 @@ from runtime.base.validation import describe
 from runtime.bundle.generations import activate, current_bundle, installed_bundle
 from runtime.desk.policy import Policy, read_policy
 from runtime.errors import BusyError, InputError, MissingError
+from runtime.journal.queries import TurnOutcome
+from runtime.journal.turn_details import Arm
 
 FOLDER = "experiment"
 _FILE, _POLICY = "experiment.json", "policy.toml"
 _Z = 1.96
-Arm = Literal["current", "candidate"]
 ARMS: tuple[Arm, ...] = ("current", "candidate")
 
 
@@ -71,18 +72,6 @@ class Trial:
         who = agent if self.experiment.by == "agent" else conversation
         place = hashlib.sha256(f"{self.experiment.name}/{who}".encode()).digest()[:8]
         return "candidate" if int.from_bytes(place, "big") < self.experiment.share * 2**64 else "current"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one turn."""
-
-    arm: str
-    conversation: str
-    verdict: str | None
-    rating: int | None
-    seconds: float | None
-    handoff: str | None
 
 
 def start(home: Path, experiment: AbTest, policy: Path | None = None) -> None:
@@ -137,17 +126,7 @@ def drop(home: Path) -> AbTest:
     return trial.experiment
 
 
-def outcomes(db: Any, name: str) -> list[Outcome]:
-    """What became of an experiment's turns, out of an open journal."""
-    rows = db.execute(
-        "SELECT json_extract(details, '$.arm'), turn.conversation, verdict, rating, seconds, handoff FROM turn"
-        " LEFT JOIN feedback USING (conversation, number) WHERE json_extract(details, '$.experiment') = ?",
-        (name,),
-    )
-    return [Outcome(*row) for row in rows]
-
-
-def compare(found: Sequence[Outcome]) -> dict[str, Any]:
+def compare(found: Sequence[TurnOutcome]) -> dict[str, Any]:
     """Figures by arm, the difference in accepted drafts with its interval, and which arm is better by it."""
     arms = {arm: _figures([one for one in found if one.arm == arm]) for arm in ARMS}
     new, old = arms["candidate"]["accepted"], arms["current"]["accepted"]
@@ -172,7 +151,7 @@ def wilson(hits: int, trials: int) -> dict[str, float] | None:
     return {"share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def _figures(rows: Sequence[Outcome]) -> dict[str, Any]:
+def _figures(rows: Sequence[TurnOutcome]) -> dict[str, Any]:
     judged = [one for one in rows if one.verdict]
     shares = {
         verdict: wilson(sum(one.verdict == verdict for one in judged), len(judged))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.desk.ab_test import Arm, Trial
+from runtime.desk.ab_test import Trial
 from runtime.desk.fixed_answers import FixedAnswerIndex
 from runtime.desk.policy import Policy, read_policy
+from runtime.journal.turn_details import Arm
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle

@@ -7,7 +7,6 @@ can be stopped at any time and goes on where it was. Knows nothing of llama.cpp.
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
     from runtime.engine.core.generation import Flag
     from runtime.engine.core.interface import TextEngine
-    from runtime.journal.journal import Journal
     from runtime.prompting.prompt_tokens import Prompt
 
 RETRY_S = 60.0
@@ -53,15 +51,6 @@ def order_sections(sections: Sequence[Section], policy: IdleCompile, citations: 
     if policy == "idle":
         return often
     return [section for section in often if citations.get(section.ref)] if policy == "cited" else []
-
-
-def count_citations(journal: Journal) -> Counter[str]:
-    """How often the branch's answers cited each section."""
-    with journal.reading() as db:
-        rows = db.execute(
-            "SELECT value, count(*) FROM turn, json_each(turn.details, '$.citations') GROUP BY value"
-        ).fetchall()
-    return Counter(dict(rows))
 
 
 def all_sections(bundle: Bundle) -> list[Section]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 from runtime.base.settings import Settings
-from runtime.desk.ab_test import Arm, Trial
+from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
 from runtime.desk.drafting import write_draft
 from runtime.desk.history import earlier_questions, language_of, shown
@@ -31,7 +31,9 @@ from runtime.grounding.citations import cite
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.grounding.extractive_answer import extractive_fallback, render_quote
 from runtime.journal.inbox import Inbox
-from runtime.journal.journal import Journal, State, StoredTurn
+from runtime.journal.journal import Journal
+from runtime.journal.stored_turn import State, StoredTurn
+from runtime.journal.turn_details import Arm
 from runtime.prompting.encode import without_closing
 from runtime.prompting.prompt_spec import PromptSpec, encode, layout
 from runtime.prompting.truncate import truncate_prompt
@@ -141,7 +143,7 @@ class Desk:
         if trial is None or not request.conversation or (trial.policy is None and self.candidate is None):
             return None
         before = self._turns(request)
-        kept = [turn.details.get("arm") for turn in before if turn.details.get("experiment") == trial.experiment.name]
+        kept = [turn.details.arm for turn in before if turn.details.experiment == trial.experiment.name]
         return trial.arm(language_of(request, before), request.conversation, agent, kept[0] if kept else None)
 
     def _foresee(self, request: AskRequest) -> Prompt | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.journal.journal import StoredTurn
+from runtime.journal.stored_turn import StoredTurn
 from runtime.understanding.dialogue_context import entities
 
 _SUMMARY = {
@@ -63,20 +63,17 @@ def make_card(turns: Sequence[StoredTurn], number: int) -> HandoffCard:
 
 
 def _answered(turn: StoredTurn) -> bool:
-    if turn.reply:
-        return True
-    if turn.feedback and turn.feedback.verdict == "rejected":
-        return False
-    return turn.state == "complete" and bool(turn.draft) and not turn.handoff
+    return bool(turn.reply_or_draft)
 
 
 def _said(turn: StoredTurn) -> str:
-    return turn.reply or ("" if turn.handoff else turn.draft)
+    # A rejected draft belongs on the card too: the colleague should not propose it again.
+    return turn.reply_or_draft or (turn.draft if turn.rejected and not turn.handoff else "")
 
 
 def _tried(turn: StoredTurn) -> Tried:
-    cited = tuple(turn.details.get("citations", ()))
-    return Tried(turn.key.number, turn.question, _said(turn), cited, turn.feedback.verdict if turn.feedback else None)
+    verdict = turn.feedback.verdict if turn.feedback else None
+    return Tried(turn.key.number, turn.question, _said(turn), turn.details.citations, verdict)
 
 
 def _short(text: str) -> str:

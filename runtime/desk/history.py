@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime.events import AskRequest
-from runtime.journal.journal import StoredTurn
+from runtime.journal.stored_turn import StoredTurn
 from runtime.text.records import Turn
 from runtime.understanding.dialogue_context import language
 
@@ -37,17 +37,9 @@ def shown(request: AskRequest, turns: Sequence[StoredTurn], count: int) -> list[
         return []
     if request.context:
         return list(request.context[-2 * count :])
-    pairs = [(turn.question, said) for turn in turns if (said := _said(turn))]
+    pairs = [(turn.question, turn.reply_or_draft) for turn in turns if turn.reply_or_draft]
     return [
         part
         for question, said in pairs[-count:]
         for part in (Turn(role="user", content=question), Turn(role="assistant", content=said))
     ]
-
-
-def _said(turn: StoredTurn) -> str:
-    """What the customer was told: the agent's reply, else the model's own whole draft."""
-    if turn.reply:
-        return turn.reply
-    rejected = turn.feedback is not None and turn.feedback.verdict == "rejected"
-    return turn.draft if turn.state == "complete" and not turn.handoff and not rejected else ""

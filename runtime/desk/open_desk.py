@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle, installed_bundle
 from runtime.desk.ab_test import Trial, read_trial
-from runtime.desk.compile_articles import all_sections, compiling, count_citations, order_sections
+from runtime.desk.compile_articles import all_sections, compiling, order_sections
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
 from runtime.desk.policy import retention
@@ -78,7 +78,7 @@ def _open(
         Retriever.open(bundle, place / "index", threads=settings.threads, rerank=settings.rerank, progress=progress)
     )
     engine = stack.enter_context(open_engine(bundle, place, settings))
-    wanted = order_sections(all_sections(bundle), settings.compile, count_citations(journal))
+    wanted = order_sections(all_sections(bundle), settings.compile, journal.count_citations())
     stack.enter_context(compiling(engine, bundle, wanted))
     return Desk(bundle, engine, retriever, journal, settings, trial=trial)
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.desk.policy import Policy
 from runtime.events import AskRequest, Citation, Done, Understood
-from runtime.journal.journal import StoredTurn, TurnKey
+from runtime.journal.stored_turn import StoredTurn, TurnKey
+from runtime.journal.turn_details import TurnDetails
 
 if TYPE_CHECKING:
     from runtime.desk.fixed_answers import FixedAnswerIndex
@@ -79,8 +80,8 @@ def done(
     )
 
 
-def details(work: TurnState, ended: Done | None, now: float) -> dict[str, Any]:
-    """What the journal keeps of the turn beside its texts; `runtime.desk.explanation` reads it."""
+def details(work: TurnState, ended: Done | None, now: float) -> TurnDetails:
+    """What the journal keeps of the turn besides its texts."""
     kept: dict[str, Any] = dict(work.reading)
     kept |= work.understood.model_dump(exclude={"event"})
     if work.query:
@@ -89,4 +90,4 @@ def details(work: TurnState, ended: Done | None, now: float) -> dict[str, Any]:
     if ended:
         kept |= {"citations": [f"{one.article}#{one.section}" for one in ended.citations], "decided": ended.decided}
         kept |= {"ttft_s": ended.ttft_s, "tokens_per_s": ended.tokens_per_s, "unsupported": ended.unsupported}
-    return kept
+    return TurnDetails.model_validate(kept)

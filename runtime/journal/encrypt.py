@@ -10,6 +10,7 @@ from runtime.base.files import fsync_folder
 from runtime.journal.encryption import mark_encrypted, require_key
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import open_reading
+from runtime.journal.schema import TABLES
 from runtime.journal.search import index_all
 
 
@@ -22,11 +23,11 @@ def encrypt_journal(path: Path, key: str) -> int:
     with Journal(path):
         pass  # brings its tables up to date and folds in its log
     with closing(open_reading(path)) as old, Journal(partial, key=key) as sealed, sealed.transaction() as db:
-        for table in ("conversation", "turn", "feedback", "handoff", "outbox", "label", "meta", "composer", "redacted"):
-            rows = old.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - ours
+        for table in TABLES:
+            rows = old.execute(f"SELECT * FROM {table.name}").fetchall()  # noqa: S608 - ours
             if rows:
                 marks = ", ".join("?" * len(rows[0]))
-                db.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)  # noqa: S608 - ours
+                db.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)  # noqa: S608 - ours
         index_all(db)
         (turns,) = db.execute("SELECT count(*) FROM turn").fetchone()
     # The mark first: from here on nobody takes the encrypted file for a damaged one.

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from runtime.errors import BusyError, MissingError
-from runtime.journal.journal import Journal, TurnKey
+from runtime.journal.journal import Journal
+from runtime.journal.stored_turn import TurnKey
 
 Status = Literal["open", "snoozed", "closed"]
 HandoffState = Literal["open", "taken", "closed"]
@@ -104,7 +105,8 @@ class Inbox:
             now = self._journal.time()
             rows = db.execute(
                 "SELECT id, started, turn.number, asked, lang, question, turn.state, details, handoff.reason,"
-                " handoff.state, reply IS NOT NULL OR coalesce(verdict, '') = 'accepted', label.intent, label.emotion,"
+                " handoff.state, coalesce(verdict, '') != 'rejected' AND (reply IS NOT NULL OR verdict = 'accepted'),"
+                " label.intent, label.emotion,"
                 " status, snooze_until, assignee, tags, notes, summary, satisfaction FROM conversation JOIN turn"
                 " ON turn.conversation = id AND turn.number ="
                 " (SELECT max(number) FROM turn AS later WHERE later.conversation = id)"

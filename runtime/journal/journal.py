@@ -9,105 +9,29 @@ to read beside it, use `runtime.journal.maintenance.open_reading`. Knows nothing
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 from uuid import uuid4
 
 from runtime.errors import IntegrityError, MissingError, SpaceError
 from runtime.journal.encryption import connect, database_errors, require_key
 from runtime.journal.maintenance import Recovery, RetentionReport, apply_retention, is_sound, quarantine, recover
+from runtime.journal.queries import count_citations, stored_turns
 from runtime.journal.schema import MIGRATIONS, migrate
 from runtime.journal.search import FoundTurn, index_turn, search
+from runtime.journal.stored_turn import Feedback, State, StoredTurn, TurnKey
+from runtime.journal.turn_details import TurnDetails
 
 FILE_NAME = "journal.sqlite"
 
-State = Literal["open", "complete", "cancelled", "failed", "partial"]
-"""`open` while it is answered; `partial` when the process died before it could say how it ended."""
-Verdict = Literal["accepted", "edited", "rejected"]
-"""What the agent did with a draft."""
-
-
 PRACTICE = "practice-"
 """How the name of a conversation begins that an agent practises in: it never leaves the branch."""
-
-
-@dataclass(frozen=True)
-class TurnKey:
-    """Names a turn."""
-
-    conversation: str
-    number: int
-
-
-@dataclass(frozen=True)
-class StoredTurn:
-    """A turn as the journal keeps it."""
-
-    key: TurnKey
-    lang: str
-    question: str
-    draft: str
-    state: State
-    handoff: str | None
-    model: str
-    details: dict[str, Any]
-    """What the turn took and what it cites; shape belongs to the desk."""
-    asked: str = ""
-    """ISO 8601, UTC."""
-    ended: str | None = None
-    label: Label | None = None
-    feedback: Feedback | None = None
-
-    @property
-    def reply(self) -> str | None:
-        """What the customer was sent; None as long as nobody sent anything."""
-        if self.feedback is None or self.feedback.verdict == "rejected":
-            return None
-        return self.feedback.reply or (self.draft if self.feedback.verdict == "accepted" else None)
-
-    @property
-    def intent(self) -> str | None:
-        """What the question was about: a person's word, else the head's."""
-        return (self.label and self.label.intent) or self.details.get("intent")
-
-    @property
-    def emotion(self) -> str | None:
-        """How its writer felt: a person's word, else the policy's or the head's."""
-        return (self.label and self.label.emotion) or self.details.get("emotion")
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a person says a question's intent and emotion are, where the heads were wrong."""
-
-    intent: str | None = None
-    emotion: str | None = None
-    agent: str = ""
-
-
-@dataclass(frozen=True)
-class Feedback:
-    """What an agent did with a draft, and what they and the customer thought of it."""
-
-    verdict: Verdict | None = None
-    reply: str | None = None
-    """What was sent, or for a rejected draft the right answer."""
-    reason: str | None = None
-    rating: int | None = None
-    """The customer's satisfaction, 1 to 5."""
-    seconds: float | None = None
-    """From the draft to the reply."""
-    agent: str = ""
-    at: str = field(default="", compare=False)
-    """When; given by the journal."""
 
 
 class Journal:
@@ -165,7 +89,7 @@ class Journal:
         """Store a customer's message that nobody drafts an answer to, such as while there is no model."""
         with self.transaction():
             key = self.ask(conversation, message, lang)
-            self.end(key, "complete", "", details={"decided": "agent"})
+            self.end(key, "complete", "", details=TurnDetails(decided="agent"))
         return key
 
     def draft(self, key: TurnKey, text: str) -> None:
@@ -181,15 +105,15 @@ class Journal:
         *,
         handoff: str | None = None,
         model: str = "",
-        details: dict[str, Any] | None = None,
+        details: TurnDetails | None = None,
     ) -> None:
         """Store how a turn ended, with the draft as far as it came."""
-        said = json.dumps(details or {}, ensure_ascii=False)
+        stored = (details or TurnDetails()).to_json()
         with self.transaction():
             self._change(
                 key,
                 "draft = ?, state = ?, handoff = ?, model = ?, details = ?, ended = ?",
-                draft, state, handoff, model, said, self.time(),
+                draft, state, handoff, model, stored, self.time(),
             )  # fmt: skip
             self._ended(key)
 
@@ -256,32 +180,12 @@ class Journal:
     def turns(self, conversation: str) -> list[StoredTurn]:
         """A conversation's turns, oldest first; empty when there is no such conversation."""
         with self._lock, self._errors():
-            rows = self._db.execute(
-                "SELECT turn.conversation, turn.number, lang, question, draft, state, handoff, model, details, asked,"
-                " ended, label.at, label.intent, label.emotion, label.agent,"
-                " verdict, reply, reason, rating, seconds, feedback.agent, feedback.at"
-                " FROM turn LEFT JOIN feedback USING (conversation, number)"
-                " LEFT JOIN label USING (conversation, number)"
-                " WHERE turn.conversation = ? ORDER BY turn.number",
-                (conversation,),
-            ).fetchall()
-        return [
-            StoredTurn(
-                key=TurnKey(row[0], row[1]),
-                lang=row[2],
-                question=row[3],
-                draft=row[4],
-                state=row[5],
-                handoff=row[6],
-                model=row[7],
-                details=json.loads(row[8]),
-                asked=row[9],
-                ended=row[10],
-                label=None if row[11] is None else Label(*row[12:15]),
-                feedback=None if row[21] is None else Feedback(*row[15:22]),
-            )
-            for row in rows
-        ]
+            return stored_turns(self._db, conversation)
+
+    def count_citations(self) -> Counter[str]:
+        """How often the branch's answers cited each section, by `article#section`."""
+        with self._lock, self._errors():
+            return count_citations(self._db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ from runtime.base.files import fsync_folder, full_disk_is_an_error
 from runtime.errors import IntegrityError, MissingError
 from runtime.journal.encryption import connect, constraint_errors, database_errors, mark_encrypted, require_key
 from runtime.journal.recovery import Row, recover_rows
-from runtime.journal.schema import KEPT
+from runtime.journal.schema import TABLES, Table
 from runtime.journal.search import forget_conversation, index_all, index_turn
 
 Count = Callable[[float, float], None]
@@ -102,26 +102,27 @@ def quarantine(path: Path, now: datetime) -> Path:
 
 def recover(aside: Path, db: sqlite3.Connection, key: str | None = None) -> Recovery:
     """Put every row of a damaged journal that can be read into a new, empty one; one transaction."""
-    found: dict[str, list[Row]] = {table: [] for table in KEPT}
+    recoverable = [table for table in TABLES if table.kinds]
+    found: dict[str, list[Row]] = {table.name: [] for table in recoverable}
     if key is None:
         for row in recover_rows(aside):
-            if table := _table(row):
-                found[table].append(row)
+            if table := _table_of(row, recoverable):
+                found[table.name].append(row)
     else:
-        found = {table: _readable(aside, key, table) for table in KEPT}
+        found = {table.name: _readable(aside, key, table.name) for table in recoverable}
     # Of two versions of a turn the one that has ended is the newer.
     found["turn"].sort(key=lambda row: row[10] is None)
-    kept = dict.fromkeys(KEPT, 0)
+    kept = dict.fromkeys(found, 0)
     db.execute("BEGIN IMMEDIATE")
     try:
         for row in found["turn"]:
             db.execute("INSERT OR IGNORE INTO conversation VALUES (?, ?)", (row[0], row[2]))
-        for table, rows in found.items():
-            marks = ", ".join("?" * KEPT[table][0])
+        for name, rows in found.items():
             for row in rows:
+                marks = ", ".join("?" * len(row))
                 try:
-                    done = db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", row)  # noqa: S608 - ours
-                    kept[table] += done.rowcount
+                    done = db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({marks})", row)  # noqa: S608 - ours
+                    kept[name] += done.rowcount
                 except constraint_errors():
                     continue  # its turn is lost, or a value cannot be what was written
         index_all(db)
@@ -147,10 +148,18 @@ def _readable(aside: Path, key: str, table: str) -> list[Row]:
     return list(rows)
 
 
-def _table(row: Row) -> str | None:
-    kinds = {"s": (str,), "t": (str, type(None)), "i": (int,), "n": (int, float, type(None))}
-    for table, (count, shape) in KEPT.items():
-        if len(row) == count and all(isinstance(value, kinds[kind]) for value, kind in zip(row, shape, strict=True)):
+_TYPES: dict[str, tuple[type, ...]] = {
+    "s": (str,),
+    "t": (str, type(None)),
+    "i": (int,),
+    "n": (int, float, type(None)),
+}
+
+
+def _table_of(row: Row, tables: Sequence[Table]) -> Table | None:
+    """The table a row comes from, by the number and the kinds of its columns (`Table.kinds`)."""
+    for table in tables:
+        if len(row) == len(table.kinds) and all(map(isinstance, row, map(_TYPES.__getitem__, table.kinds))):
             return table
     return None
 
@@ -204,9 +213,9 @@ def apply_retention(
             "SELECT count(*) FROM outbox WHERE conversation = ? AND state = 'waiting'", (conversation,)
         ).fetchone()
         forget_conversation(db, conversation)
-        for table in ("outbox", "handoff", "feedback", "label", "turn", "redacted", "meta", "composer"):
-            db.execute(f"DELETE FROM {table} WHERE conversation = ?", (conversation,))  # noqa: S608 - ours
-        db.execute("DELETE FROM conversation WHERE id = ?", (conversation,))
+        for table in reversed(TABLES):  # children first: foreign keys are on
+            column = "id" if table.name == "conversation" else "conversation"
+            db.execute(f"DELETE FROM {table.name} WHERE {column} = ?", (conversation,))  # noqa: S608 - ours
         deleted += 1
         unsent += waiting
     for conversation in list(_untouched(db, now, redact_after_days)):

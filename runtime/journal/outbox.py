@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.journal.journal import Journal, StoredTurn, TurnKey, Verdict
+from runtime.journal.journal import Journal
+from runtime.journal.stored_turn import StoredTurn, TurnKey, Verdict
 from runtime.text.redaction import Redactor
 
 
@@ -73,7 +73,6 @@ def _row(turns: list[StoredTurn], key: TurnKey, revision: int, redactor: Redacto
         reason = clean(feedback.reason if feedback else None)
         if turn.key == key:
             break
-    details: dict[str, Any] = turn.details
     return OutboxRow(
         key=_name(key, revision),
         conversation=_name(key, revision).split("/")[0],
@@ -86,7 +85,7 @@ def _row(turns: list[StoredTurn], key: TurnKey, revision: int, redactor: Redacto
         state=turn.state,
         handoff=turn.handoff,
         model=turn.model,
-        citations=tuple(details.get("citations", ())),
+        citations=turn.details.citations,
         intent=turn.intent,
         emotion=turn.emotion,
         verdict=feedback.verdict if feedback else None,

@@ -140,19 +140,34 @@ MIGRATIONS = (
     ),
 )
 
-KEPT = {
-    "turn": (11, "sissssstsst"),
-    "feedback": (9, "sisstttnn"),
-    "handoff": (7, "sisssts"),
-    "outbox": (5, "siiss"),
-    "label": (6, "sisstt"),
-    "meta": (10, "ssssttsssn"),
-    "composer": (4, "siss"),
-}
-"""Tables that are salvaged: how many columns, and their kinds.
 
-s text, t text or nothing, i whole number, n any number or nothing.
+class Table(NamedTuple):
+    """A table that holds something nobody can compute again."""
+
+    name: str
+    kinds: str = ""
+    """One letter a column, by which a row found in a damaged file is recognised: s text, t text or nothing, i whole
+    number, n any number or nothing. Empty where rows are not recovered: they follow from other tables' rows."""
+
+
+TABLES = (
+    Table("conversation"),
+    Table("turn", "sissssstsst"),
+    Table("feedback", "sisstttnn"),
+    Table("handoff", "sisssts"),
+    Table("outbox", "siiss"),
+    Table("label", "sisstt"),
+    Table("meta", "ssssttsssn"),
+    Table("composer", "siss"),
+    Table("redacted"),
+)
+"""Every table but the search index, parents before the rows that refer to them.
+
+Copied in this order when a journal is encrypted, emptied in the reverse order when a conversation is forgotten.
 """
+
+DERIVED = ("searched", "words")
+"""What is computed from `TABLES`: the full-text index (FTS5 keeps `words` in tables of its own, `words_…`)."""
 
 
 def migrate(db: sqlite3.Connection, done: int) -> None:

@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import InputError, MissingError
 from runtime.events import AskRequest, Event
-from runtime.journal.journal import Feedback, StoredTurn, TurnKey
 from runtime.journal.outbox import OutboxRow, acknowledge, outbox_rows
+from runtime.journal.stored_turn import Feedback, StoredTurn, TurnKey
 from runtime.server.access import Caller
 from runtime.server.request_bodies import OversizedError, documented, read_body
 from runtime.server.service import Service
@@ -141,11 +141,6 @@ def routes(service: Service) -> APIRouter:
 
 
 def _turn(turn: StoredTurn, *, newest: bool) -> dict[str, Any]:
-    feedback = turn.feedback
-    sent = (
-        feedback is not None and feedback.verdict != "rejected" and (feedback.reply or feedback.verdict == "accepted")
-    )
-    reply = (feedback.reply or turn.draft) if feedback and sent else None
     return {
         "turn": turn.key.number,
         "asked": turn.asked,
@@ -153,14 +148,14 @@ def _turn(turn: StoredTurn, *, newest: bool) -> dict[str, Any]:
         "lang": turn.lang,
         "question": turn.question,
         "draft": turn.draft,
-        "reply": reply,
-        "retired": reply is not None or not newest,
+        "reply": turn.reply,
+        "retired": turn.reply is not None or not newest,
         "state": turn.state,
         "handoff": turn.handoff,
         "model": turn.model,
         "intent": turn.intent,
         "emotion": turn.emotion,
         "label": asdict(turn.label) if turn.label else None,
-        "details": turn.details,
-        "feedback": asdict(feedback) if feedback else None,
+        "details": turn.details.model_dump(mode="json"),
+        "feedback": asdict(turn.feedback) if turn.feedback else None,
     }

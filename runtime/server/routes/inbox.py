@@ -27,7 +27,7 @@ from runtime.desk.explanation import explain_turn
 from runtime.desk.handoff_card import make_card
 from runtime.errors import InputError, MissingError
 from runtime.journal.inbox import Status
-from runtime.journal.journal import StoredTurn, TurnKey
+from runtime.journal.stored_turn import StoredTurn, TurnKey
 from runtime.server.access import Caller
 from runtime.server.request_bodies import documented, read_body
 from runtime.server.routes.conversations import Name, Number

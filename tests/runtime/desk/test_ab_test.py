@@ -16,14 +16,15 @@ from runtime.base.manifest import write_manifest
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle, install, rollback
 from runtime.cli.experiment import app
-from runtime.desk.ab_test import AbTest, Outcome, Trial, compare, read_trial, start
+from runtime.desk.ab_test import AbTest, Trial, compare, read_trial, start
 from runtime.desk.desk import Desk
 from runtime.desk.open_desk import open_desk
 from runtime.desk.policy import Policy
 from runtime.desk.prefetch import TypingRequest
 from runtime.errors import BusyError, InputError, MissingError
 from runtime.events import AskRequest, Done
-from runtime.journal.journal import Feedback, TurnKey
+from runtime.journal.queries import TurnOutcome
+from runtime.journal.stored_turn import Feedback, TurnKey
 from tests.support.branch import make_gguf
 
 CANDIDATE = """
@@ -48,9 +49,9 @@ def test_a_conversation_keeps_its_arm_and_the_share_is_kept() -> None:
     assert trial(1.0).arm("en", "talk") is None
 
 
-def rows(arm: str, accepted: int, rejected: int) -> list[Outcome]:
-    done = [Outcome(arm, f"{arm}{n}", "accepted", 5, 3.0, None) for n in range(accepted)]
-    return done + [Outcome(arm, f"{arm}-{n}", "rejected", 2, 9.0, "legal") for n in range(rejected)]
+def rows(arm: str, accepted: int, rejected: int) -> list[TurnOutcome]:
+    done = [TurnOutcome(arm, f"{arm}{n}", "accepted", 5, 3.0, None) for n in range(accepted)]
+    return done + [TurnOutcome(arm, f"{arm}-{n}", "rejected", 2, 9.0, "legal") for n in range(rejected)]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,7 @@ def test_a_model_on_trial_that_cannot_be_served_keeps_nobody_from_being_answered
     with lock_home(two, "test"), open_desk(two, Settings(threads=1)) as desk:
         assert said(desk, "talk").model == "shop-1/q4_k_m"
         assert desk.untried
-        assert "arm" not in desk.journal.turns("talk")[0].details
+        assert desk.journal.turns("talk")[0].details.arm is None
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,13 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.cli.knowledge import app, compile_
-from runtime.desk.compile_articles import all_sections, compile_articles, count_citations, order_sections
+from runtime.desk.compile_articles import all_sections, compile_articles, order_sections
 from runtime.desk.open_desk import open_desk
 from runtime.desk.open_engine import FOLDER, open_engine
 from runtime.errors import BusyError, InputError
 from runtime.events import AskRequest, Done
 from runtime.journal.journal import Journal
+from runtime.journal.turn_details import TurnDetails
 from runtime.prompting.encode import encode_parts
 from runtime.prompting.prompt_spec import encode, layout
 from runtime.prompting.prompt_tokens import Prompt
@@ -76,8 +77,8 @@ def test_questions_in_both_languages_find_what_was_compiled(
             assert "30 days" in events[-1].answer
             with Journal(home / "journal.sqlite") as journal:
                 details = journal.turns(events[0].conversation)[0].details  # type: ignore[union-attr]
-            assert details["layout"] == how
-            assert details["reused_tokens"] > 50
+            assert details.layout == how
+            assert details.reused_tokens > 50
 
 
 def test_what_is_withheld_of_a_section_is_not_compiled(make_home: Callable[..., Path], random_gguf: Path) -> None:
@@ -120,11 +121,11 @@ def test_what_is_compiled_ahead_is_what_the_setting_says_and_what_was_cited_come
     home = make_home(random_gguf, layout="parallel")
     sections = all_sections(current_bundle(home))
     with Journal(home / "journal.sqlite") as journal:
-        for references in (["returns-window#christmas"], ["delivery-standard#price", "returns-window#christmas"]):
+        for references in (("returns-window#christmas",), ("delivery-standard#price", "returns-window#christmas")):
             key = journal.ask(None, EN, "en")
-            journal.end(key, "complete", "Yes.", details={"citations": references})
+            journal.end(key, "complete", "Yes.", details=TurnDetails(citations=references))
         journal.end(journal.ask(None, ZH, "zh"), "failed", "")
-        counts = count_citations(journal)
+        counts = journal.count_citations()
     assert counts == {"returns-window#christmas": 2, "delivery-standard#price": 1}
     everything = order_sections(sections, "idle", counts)
     assert set(everything) == set(sections)

@@ -160,7 +160,7 @@ def test_a_conversation_goes_on_and_its_turns_reach_the_model(
     from runtime.journal.journal import Journal
 
     with Journal(home / "journal.sqlite") as opened:
-        short, long = (turn.details["prompt_tokens"] for turn in opened.turns("talk-1"))
+        short, long = (turn.details.prompt_tokens for turn in opened.turns("talk-1"))
     assert long > short + len(ANSWER)
 
 
@@ -321,4 +321,4 @@ def test_a_follow_up_is_searched_as_a_whole_question_in_the_customers_language(
         turns = desk.journal.turns("talk")
     assert searched == [("\n".join(asked[:count]), "zh") for count in (1, 2, 3)]
     assert [turn.lang for turn in turns] == ["zh"] * 3
-    assert turns[2].details["entities"] == {"product": "nl-tv-55"}
+    assert turns[2].details.entities == {"product": "nl-tv-55"}

@@ -21,8 +21,10 @@ from runtime.events import AskRequest
 from runtime.journal.encrypt import encrypt_journal
 from runtime.journal.encryption import make_key, read_key
 from runtime.journal.inbox import Inbox
-from runtime.journal.journal import Feedback, Journal
+from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
+from runtime.journal.stored_turn import Feedback
+from runtime.journal.turn_details import TurnDetails
 
 pytest.importorskip("sqlcipher3", reason="./build.sh setup")
 KEY = "0123456789abcdef" * 4
@@ -35,7 +37,7 @@ def fill(journal: Journal, count: int = 1) -> None:
     inbox = Inbox(journal)
     for number in range(count):
         key = journal.ask(f"talk-{number}", SAID + str(number), "zh")
-        journal.end(key, "complete", SAID, handoff="legal", details={"query": SAID})
+        journal.end(key, "complete", SAID, handoff="legal", details=TurnDetails(query=SAID))
         journal.feed_back(key, Feedback("edited", SAID, SAID, 5, 1.0, "ann"))
         inbox.change(key.conversation, {"notes": SAID, "tags": (SAID[:60],)}, "ann")
         inbox.compose(key.conversation, SAID, 0)

@@ -15,7 +15,9 @@ from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.errors import BusyError, MissingError
 from runtime.journal.inbox import Composer, ConversationStatus, Inbox
-from runtime.journal.journal import Feedback, Journal, TurnKey
+from runtime.journal.journal import Journal
+from runtime.journal.stored_turn import Feedback, TurnKey
+from runtime.journal.turn_details import TurnDetails
 from runtime.server.app import create_app
 from runtime.server.service import Service
 
@@ -72,7 +74,7 @@ def test_the_listing_says_who_waits(journal: Journal, clock: Clock) -> None:
         clock.now += timedelta(seconds=1)
         key = journal.ask(name, EN, "en")
         journal.end(key, "complete", "30 days", handoff="legal" if name == "person" else None,
-                    details={"intent": "returns", "emotion": "calm"})  # fmt: skip
+                    details=TurnDetails(intent="returns", emotion="calm"))  # fmt: skip
     journal.feed_back(TurnKey("answered", 1), Feedback("accepted"))
     inbox.label(TurnKey("person", 1), intent=None, emotion="angry", agent="ann")
     rows = inbox.conversations()
@@ -100,7 +102,7 @@ def test_a_correction_leaves_with_its_turn_and_stands_over_the_guess(journal: Jo
     from runtime.journal.outbox import acknowledge, outbox_rows
 
     key = journal.ask("talk", EN, "en")
-    journal.end(key, "complete", "30 days", details={"intent": "delivery", "emotion": "calm"})
+    journal.end(key, "complete", "30 days", details=TurnDetails(intent="delivery", emotion="calm"))
     acknowledge(journal, {row.key for _, row in outbox_rows(journal, public="", limit=10)})
     inbox = Inbox(journal)
     inbox.label(key, intent="returns", emotion=None, agent="ann")
@@ -121,7 +123,7 @@ def test_what_is_forgotten_or_redacted_takes_notes_and_typed_text_along(tmp_path
         inbox = Inbox(journal)
         for name in ("old", "older"):
             key = journal.ask(name, f"Write to {planted}", "en")
-            journal.end(key, "complete", "yes", details={"query": f"{planted}?", "entities": {"order": planted}})
+            journal.end(key, "complete", "yes", details=TurnDetails(query=f"{planted}?", entities={"order": planted}))
             inbox.change(name, {"notes": planted, "summary": planted, "tags": (planted,)}, "ann")
             inbox.compose(name, planted, 0)
             clock.now += timedelta(days=10)
@@ -129,7 +131,7 @@ def test_what_is_forgotten_or_redacted_takes_notes_and_typed_text_along(tmp_path
         assert (done.deleted, done.redacted) == (1, 1)
         assert inbox.composer("old") == Composer()
         assert inbox.standing("older").tags == ("<EMAIL_1>",)
-        assert journal.turns("older")[0].details["query"] == "<EMAIL_1>?"
+        assert journal.turns("older")[0].details.query == "<EMAIL_1>?"
     assert planted.encode() not in path.read_bytes()
 
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from runtime.errors import IntegrityError, MissingError
 from runtime.journal.inbox import Inbox
-from runtime.journal.journal import MIGRATIONS, Feedback, Journal, TurnKey
+from runtime.journal.journal import MIGRATIONS, Journal
+from runtime.journal.stored_turn import Feedback, TurnKey
+from runtime.journal.turn_details import TurnDetails
 
 HOSTILE = "退货？ NUL \x00, escape \x1b[31m, bidi \u202e, markup [/red], quote ' \" ; DROP TABLE turn; 🙂"
 
@@ -55,13 +57,13 @@ def test_turns_of_a_conversation_are_numbered_and_kept_apart_from_others(tmp_pat
         second = journal.ask(first.conversation, "二", "zh")
         assert second == TurnKey(first.conversation, 2)
         assert other.conversation != first.conversation
-        journal.end(first, "complete", "答", handoff="legal", model="m", details={"citations": ["退货#期限"]})
+        journal.end(first, "complete", "答", handoff="legal", model="m", details=TurnDetails(citations=("退货#期限",)))
         turns = journal.turns(first.conversation)
         assert [(turn.question, turn.draft, turn.state) for turn in turns] == [
             ("一", "答", "complete"),
             ("二", "", "open"),
         ]
-        assert turns[0].details == {"citations": ["退货#期限"]}
+        assert turns[0].details == TurnDetails(citations=("退货#期限",))
         assert turns[0].handoff == "legal"
         assert journal.turns("nobody") == []
         with pytest.raises(MissingError):

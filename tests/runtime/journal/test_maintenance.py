@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from runtime.errors import MissingError
 from runtime.journal.inbox import Composer, ConversationStatus, Inbox
-from runtime.journal.journal import Feedback, Journal, TurnKey
+from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
 from runtime.journal.recovery import recover_rows
+from runtime.journal.stored_turn import Feedback, TurnKey
+from runtime.journal.turn_details import TurnDetails
 from runtime.text.redaction import Redactor
 
 TURNS = 200
@@ -33,7 +35,7 @@ def fill(path: Path) -> None:
         for number in range(TURNS):
             key = journal.ask(f"talk-{number // 4}", text(number), "zh")
             handoff = "legal" if number % 10 == 0 else None
-            journal.end(key, "complete", f"answer {number}", handoff=handoff, details={"mark": f"«{number}»"})
+            journal.end(key, "complete", f"answer {number}", handoff=handoff, details=TurnDetails(query=f"«{number}»"))
             if number % 3 == 0:
                 journal.feed_back(key, Feedback("edited", f"reply {number}", agent="ann", seconds=float(number)))
                 inbox.label(key, intent="returns", emotion=None, agent="ann")

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.journal.journal import Feedback, Journal
+from runtime.journal.journal import Journal
 from runtime.journal.outbox import outbox_rows
+from runtime.journal.stored_turn import Feedback
+from runtime.journal.turn_details import TurnDetails
 
 PLANTED = ("Wetherby", "wetherby@example.com", "13912345678", "王小明", "4111 1111 1111 1111")
 
@@ -12,7 +14,9 @@ def test_nothing_personal_leaves_and_one_value_has_one_name_through_a_conversati
     """Part of S11: the outbox."""
     with Journal(tmp_path / "journal.sqlite") as journal:
         first = journal.ask("Wetherby-talk", "I am Ms Wetherby (wetherby@example.com). Hotline 0800 555 0199?", "en")
-        journal.end(first, "complete", "Ms Wetherby, yes.", model="m", details={"citations": ["a#b"], "intent": "call"})
+        journal.end(
+            first, "complete", "Ms Wetherby, yes.", model="m", details=TurnDetails(citations=("a#b",), intent="call")
+        )
         second = journal.ask("Wetherby-talk", "我叫王小明，电话13912345678，卡号4111 1111 1111 1111", "zh")
         journal.end(second, "complete", "王小明您好")
         journal.feed_back(second, Feedback("rejected", "王小明，请打电话", "wrong for Wetherby", 1, 3.0, "ann"))

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.journal.journal import Feedback, Journal
+from runtime.journal.journal import Journal
 from runtime.journal.search import expression
+from runtime.journal.stored_turn import Feedback
 
 
 @pytest.fixture

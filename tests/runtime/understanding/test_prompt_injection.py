@@ -163,7 +163,7 @@ def test_a_hostile_article_is_found_by_people_never_read_by_the_model_and_decide
     assert isinstance(done, Done)
     assert (done.decided, done.handoff) == ("no_article", "no_article")
     assert done.answer == "I can't find that."
-    assert "prompt_tokens" not in turn.details
+    assert turn.details.prompt_tokens == 0
     last = manipulated[-1]
     assert isinstance(last, Done)
     assert (last.decided, last.handoff) == ("manipulation", "manipulation")

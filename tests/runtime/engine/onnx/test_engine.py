@@ -282,7 +282,7 @@ def test_a_branch_answers_with_it_and_says_how_its_prompts_are_read(
     assert done.layout == "exact"
     assert done.answer_tokens > 0
     assert done.decided == "model"
-    assert turn.details["layout_reason"] == "onnxruntime reads prompts exactly"
+    assert turn.details.layout_reason == "onnxruntime reads prompts exactly"
 
 
 def test_llama_cpp_is_not_needed(student: Path) -> None:
