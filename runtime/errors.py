@@ -16,8 +16,9 @@ An error says what is wrong, where, and what to do next. The front door prints i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ExitCode(IntEnum):
@@ -52,8 +53,8 @@ class EdgedeskError(Exception):
         place = f"{self.where}: " if self.where else ""
         return f"{place}{self.what}"
 
-    def as_dict(self) -> dict[str, str | int]:
-        """The form `--json` prints and the API sends."""
+    def to_dict(self) -> dict[str, str | int]:
+        """The form in which errors cross processes: `--json`, the API, the engine's socket; `from_dict` reads it."""
         return {
             "error": type(self).__name__,
             "what": self.what,
@@ -115,3 +116,14 @@ class BusyError(EdgedeskError):
     """Another process holds the lock."""
 
     exit_code = ExitCode.BUSY
+
+
+def from_dict(said: Mapping[str, Any]) -> EdgedeskError:
+    """The error that `to_dict` was called on; a class unknown here, of another version, becomes the plain one.
+
+    Raises `KeyError` where there is no `error` or `what`: then it is no error of ours.
+    """
+    kind = globals().get(str(said["error"]))
+    if not (isinstance(kind, type) and issubclass(kind, EdgedeskError)):
+        kind = EdgedeskError
+    return kind(str(said["what"]), where=str(said.get("where", "")), hint=str(said.get("hint", "")))

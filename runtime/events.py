@@ -168,7 +168,7 @@ class Failed(_Event):
 
     def exception(self) -> errors.EdgedeskError:
         """The error this event was made from, for a client to raise."""
-        return rebuild(self.error, self.what, self.where, self.hint)
+        return errors.from_dict(self.model_dump())
 
 
 Event = Annotated[
@@ -215,11 +215,3 @@ def parse_event(line: str | bytes) -> Event:
             "the server sent something that is not an event",
             hint="client and server may be of different versions: restart the server",
         ) from None
-
-
-def rebuild(name: str, what: str, where: str = "", hint: str = "") -> errors.EdgedeskError:
-    """An error from its parts as the API sends them; an unknown name becomes the plain `EdgedeskError`."""
-    kind = getattr(errors, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.EdgedeskError)):
-        kind = errors.EdgedeskError
-    return kind(what, where=where, hint=hint)

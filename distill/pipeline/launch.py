@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.compute.distributed import SHARD, is_main_process
-from runtime import errors
 from runtime.base.child_process import child_environment
-from runtime.errors import EdgedeskError, MissingError, ModelError
+from runtime.errors import EdgedeskError, MissingError, ModelError, from_dict
 
 if TYPE_CHECKING:
     from distill.pipeline.workspace import Workspace
@@ -50,8 +49,7 @@ def launch_processes(work: Workspace, name: str, inputs: Mapping[str, Any], out:
     if "figures" in told and code == 0:
         return dict(told["figures"])
     if "error" in told:
-        kind: type[EdgedeskError] = getattr(errors, told["error"])
-        raise kind(told["what"], where=told["where"], hint=told["hint"])
+        raise from_dict(told)
     raise ModelError(
         f"the training processes ended with exit code {code}",
         where=work.launcher,
@@ -119,7 +117,7 @@ def main(job: Path) -> int:
     try:
         told: dict[str, Any] = {"figures": TRAINING[name](work, out, inputs)}
     except EdgedeskError as error:
-        told = dict(error.as_dict())
+        told = dict(error.to_dict())
     if is_main_process() or "error" in told:
         (job.parent / "answer.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     return 1 if "error" in told else 0

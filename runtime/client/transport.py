@@ -15,8 +15,7 @@ from typing import Any
 import httpx
 
 from runtime.base.home import reachable, socket_path
-from runtime.errors import EdgedeskError, UnavailableError
-from runtime.events import rebuild
+from runtime.errors import EdgedeskError, UnavailableError, from_dict
 
 TIMEOUT = httpx.Timeout(10.0, read=None)
 """No limit on reading: a prompt may take a minute to read; a dead server closes the socket by itself."""
@@ -110,7 +109,6 @@ def _read(got: httpx.Response) -> dict[str, Any]:
 def error_of(got: httpx.Response) -> EdgedeskError:
     """A refusal as the error it was on the server."""
     try:
-        said = got.json()
-        return rebuild(str(said["error"]), str(said["what"]), str(said["where"]), str(said["hint"]))
+        return from_dict(got.json())
     except (ValueError, KeyError, TypeError):
         return UnavailableError(f"the server answered with status {got.status_code}", hint="see its log")

@@ -34,11 +34,17 @@ def connect(path: Path, key: str | None, *, read_only: bool = False) -> sqlite3.
     """A connection in autocommit, usable from several threads; `key` are 64 hex digits, None = not encrypted."""
     name = f"file:{quote(str(path))}?mode=ro" if read_only else str(path)
     if key is None:
-        return sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=read_only)
-    db = _library().connect(name, isolation_level=None, check_same_thread=False, uri=read_only)
-    db.execute("PRAGMA cipher_log_level = NONE")
-    db.execute(f"PRAGMA key = \"x'{key}'\"")
-    return cast("sqlite3.Connection", db)
+        db = sqlite3.connect(name, isolation_level=None, check_same_thread=False, uri=read_only)
+    else:
+        db = cast(
+            "sqlite3.Connection",
+            _library().connect(name, isolation_level=None, check_same_thread=False, uri=read_only),
+        )
+        db.execute("PRAGMA cipher_log_level = NONE")
+        db.execute(f"PRAGMA key = \"x'{key}'\"")
+    # A large sort would spill customers' words into a temporary file outside the home.
+    db.execute("PRAGMA temp_store = MEMORY")
+    return db
 
 
 def database_errors() -> tuple[type[Exception], ...]:

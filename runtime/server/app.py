@@ -14,9 +14,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from runtime import __version__
-from runtime.errors import BusyError, EdgedeskError, InputError, MissingError, UnavailableError
+from runtime.errors import EdgedeskError, InputError, MissingError
+from runtime.server.http_errors import error_response
 from runtime.server.limits import RequestLimits
-from runtime.server.request_bodies import OversizedError
 from runtime.server.routes import conversations, health, inbox, knowledge, openai, typing
 from runtime.server.service import Service
 
@@ -30,36 +30,22 @@ def create_app(service: Service) -> Any:
 
     @app.exception_handler(EdgedeskError)
     async def refuse(_: Request, error: EdgedeskError) -> JSONResponse:
-        return _refusal(error)
+        return error_response(error)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return _refusal(InputError(f"parameter '{first['loc'][-1]}': {first['msg'].lower()}"))
+        return error_response(InputError(f"parameter '{first['loc'][-1]}': {first['msg'].lower()}"))
 
     @app.exception_handler(HTTPException)
     async def refuse_route(_: Request, error: HTTPException) -> JSONResponse:
         what = "no such page" if error.status_code == 404 else str(error.detail).lower()
-        said = MissingError(what, hint="see /openapi.json")
-        return JSONResponse(said.as_dict(), status_code=error.status_code, headers=error.headers)
+        response = error_response(MissingError(what, hint="see /openapi.json"), error.status_code)
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(Exception)
     async def fail(_: Request, __: Exception) -> JSONResponse:
-        return _refusal(EdgedeskError("something went wrong inside", hint="the server's log says where"))
+        return error_response(EdgedeskError("something went wrong inside", hint="the server's log says where"))
 
     return RequestLimits(app, service)
-
-
-def _refusal(error: EdgedeskError) -> JSONResponse:
-    kinds: tuple[tuple[type[EdgedeskError], int], ...] = (
-        (OversizedError, 413),
-        (InputError, 422),
-        (MissingError, 404),
-        (BusyError, 409),
-        (UnavailableError, 503),
-    )
-    status = next((code for kind, code in kinds if isinstance(error, kind)), 500)
-    said = error.as_dict()
-    if isinstance(error, OversizedError):
-        said["error"] = InputError.__name__
-    return JSONResponse(said, status_code=status)

@@ -64,7 +64,7 @@ class RequestLimits:
         finally:
             method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "none")
-            self._service.figures.request(method, route, status)
+            self._service.metrics.request(method, route, status)
             self._service.log.info(
                 "request",
                 method=method,
@@ -88,4 +88,4 @@ async def _refuse(send: Send, status: int, error: EdgedeskError) -> None:
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps(error.as_dict()).encode()})
+    await send({"type": "http.response.body", "body": json.dumps(error.to_dict()).encode()})

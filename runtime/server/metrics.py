@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from runtime.events import Done
-    from runtime.server.service import Service
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Bounds of the histogram of the time to the first token."""
@@ -64,12 +63,12 @@ class ServerMetrics:
                 self.ratings[rating] += 1
 
 
-def exposition(service: Service) -> bytes:
-    """The figures in Prometheus' text format."""
+def exposition(metrics: ServerMetrics, *, ready: bool, in_work: int) -> bytes:
+    """The figures in Prometheus' text format; `ready` and `in_work` are as they are now."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(service))
+    registry.register(_Collector(metrics, ready=ready, in_work=in_work))
     text: bytes = generate_latest(registry)
     return text
 
@@ -77,17 +76,19 @@ def exposition(service: Service) -> bytes:
 class _Collector:
     """What prometheus-client asks when somebody looks."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, metrics: ServerMetrics, *, ready: bool, in_work: int) -> None:
+        self._metrics = metrics
+        self._ready = ready
+        self._in_work = in_work
 
     def collect(self) -> list[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        service, figures = self._service, self._service.figures
+        figures = self._metrics
         with figures._lock:
             out: list[Any] = [
-                GaugeMetricFamily("edgedesk_ready", "Whether questions are answered.", float(service.state == "ready")),
-                GaugeMetricFamily("edgedesk_in_work", "Answers in work, waiting ones included.", float(service.active)),
+                GaugeMetricFamily("edgedesk_ready", "Whether questions are answered.", float(self._ready)),
+                GaugeMetricFamily("edgedesk_in_work", "Answers in work, waiting ones included.", float(self._in_work)),
                 CounterMetricFamily(
                     "edgedesk_refused", "Questions refused because all places were taken.", figures.refused
                 ),

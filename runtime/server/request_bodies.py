@@ -9,14 +9,11 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.base.validation import describe
 from runtime.errors import InputError
+from runtime.server.http_errors import OversizedError
 
 MAX_BODY_BYTES = 256 * 1024
 """Far above any question; what is longer is not read."""
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class OversizedError(InputError):
-    """An `InputError` for which HTTP has a status of its own."""
 
 
 async def read_bytes(request: Request) -> bytes:

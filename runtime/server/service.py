@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +29,11 @@ class Service:
         self.bundle = current_bundle(home)
         self.settings = settings
         self.agents = AccessList(home)
-        self.figures = ServerMetrics()
+        self.metrics = ServerMetrics()
         self.log = Log(run_folder(home), text=settings.log_text)
         self.desk: Desk | None = None
         self.stopping = False
+        self._public_text: str | None = None
         self._active: set[threading.Event] = set()
         self._changed = threading.Condition()
 
@@ -42,15 +42,16 @@ class Service:
         """`starting`, `ready` or `stopping`."""
         return "stopping" if self.stopping else "ready" if self.desk else "starting"
 
-    @cached_property
     def public_text(self) -> str:
-        """What the company publishes itself."""
-        return self.bundle.public_text()
+        """What the company publishes itself: the redactor leaves it in. Read once a generation."""
+        if self._public_text is None:
+            self._public_text = self.bundle.public_text()
+        return self._public_text
 
     def reload(self) -> None:
         """Another generation has become the current one."""
         self.bundle = current_bundle(self.home)
-        self.__dict__.pop("public_text", None)
+        self._public_text = None
 
     @property
     def active(self) -> int:
@@ -74,7 +75,7 @@ class Service:
     def need_place(self) -> None:
         """`UnavailableError` when all places are taken; asked before anything is spent on a question."""
         if len(self._active) > self.settings.queue_limit:
-            self.figures.refused += 1
+            self.metrics.refused += 1
             raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
 
     def finish(self, cancel: threading.Event) -> None:

@@ -84,7 +84,7 @@ class Answer:
         done = last if isinstance(last, Done) else None
         ended = "cancelled" if last is None else "answered" if done else "failed"
         lang = stored.lang if stored else ""
-        self._service.figures.answer(lang, done, ended)
+        self._service.metrics.answer(lang, done, ended)
         said: dict[str, Any] = {"ended": ended, "lang": lang}
         if stored:
             said |= {"conversation": stored.conversation, "turn": stored.turn}

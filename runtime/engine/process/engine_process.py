@@ -17,7 +17,7 @@ from typing import Any
 
 from runtime.engine.core.generation import Generation, Piece, Place
 from runtime.engine.llama.engine import LlamaEngine
-from runtime.engine.process.protocol import Connection, pack_error, pack_piece, unpack_params, unpack_prompt
+from runtime.engine.process.protocol import Connection, pack_piece, unpack_params, unpack_prompt
 from runtime.errors import EdgedeskError
 
 OOM_SCORE = "500"
@@ -40,7 +40,7 @@ class EngineProcess:
         try:
             engine = open_told_engine(first)
         except EdgedeskError as error:
-            self._line.send({"error": pack_error(error)})
+            self._line.send({"error": error.to_dict()})
             return
         with engine:
             told: dict[str, Any] = {"context_tokens": engine.context_tokens, "slots": engine.slots}
@@ -62,7 +62,7 @@ class EngineProcess:
             try:
                 generation = _begin(engine, message, cancel)
             except EdgedeskError as error:
-                self._end(number, {"error": pack_error(error)})
+                self._end(number, {"error": error.to_dict()})
                 continue
             threading.Thread(target=self._pass_on, args=(number, generation), daemon=True).start()
 
@@ -77,7 +77,7 @@ class EngineProcess:
                     self._line.send({"id": number, "progress": [update.done, update.total]})
             self._end(number, {"stats": vars(generation.stats)})
         except EdgedeskError as error:
-            self._end(number, {"error": pack_error(error)})
+            self._end(number, {"error": error.to_dict()})
 
     def _end(self, number: int, message: dict[str, Any]) -> None:
         self._cancels.pop(number, None)

@@ -21,7 +21,6 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from runtime import errors
 from runtime.engine.core.generation import Piece
 from runtime.engine.core.sampling_params import SamplingParams, Scored
 from runtime.prompting.prompt_tokens import Prompt
@@ -88,15 +87,3 @@ def unpack_piece(data: dict[str, Any]) -> Piece:
         for token, text, p, top in data["scored"]
     )
     return Piece(data["text"], scored)
-
-
-def pack_error(error: errors.EdgedeskError) -> list[str]:
-    """As JSON."""
-    return [type(error).__name__, error.what, error.where, error.hint]
-
-
-def unpack_error(data: list[str]) -> errors.EdgedeskError:
-    """From JSON."""
-    name, what, where, hint = data
-    kind: type[errors.EdgedeskError] = getattr(errors, name)
-    return kind(what, where=where, hint=hint)

@@ -24,8 +24,8 @@ from runtime.engine.core.scheduler import QUEUE_LIMIT
 from runtime.engine.llama.bindings import last_log, library
 from runtime.engine.llama.engine import PACK_BYTES, SLOTS, TALK_BYTES
 from runtime.engine.llama.vocab import LlamaVocabulary
-from runtime.engine.process.protocol import Connection, pack_params, pack_prompt, unpack_error, unpack_piece
-from runtime.errors import MissingError, ModelError, UnavailableError
+from runtime.engine.process.protocol import Connection, pack_params, pack_prompt, unpack_piece
+from runtime.errors import MissingError, ModelError, UnavailableError, from_dict
 from runtime.prompting.prompt_tokens import Layout, Prompt
 
 LOOK_S = 0.01
@@ -202,7 +202,7 @@ class RemoteEngine:
             self._messages.close()
             self._end.close()
             if first is not None:
-                raise unpack_error(first["error"])
+                raise from_dict(first["error"])
             raise ModelError(
                 f"the engine's process ended with code {self._process.returncode} while it loaded the model",
                 where=self._told["model_path"],
@@ -280,7 +280,7 @@ class RemoteEngine:
                     self._crashes.reset()
             generation.put(stats)
         else:
-            generation.put(unpack_error(message["error"]))
+            generation.put(from_dict(message["error"]))
 
     def _fail_active(self) -> tuple[WorkKind, frozenset[int]]:
         """End what was in work with an error; what that was, and the prompts that were being generated from."""

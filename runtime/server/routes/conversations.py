@@ -24,7 +24,8 @@ from runtime.events import AskRequest, Event
 from runtime.journal.outbox import OutboxRow, acknowledge, outbox_rows
 from runtime.journal.stored_turn import Feedback, StoredTurn, TurnKey
 from runtime.server.access import Caller
-from runtime.server.request_bodies import OversizedError, documented, read_body
+from runtime.server.http_errors import OversizedError
+from runtime.server.request_bodies import documented, read_body
 from runtime.server.service import Service
 from runtime.server.streams import Answer, EventStream
 from runtime.text.articles import guess_language
@@ -121,14 +122,14 @@ def routes(service: Service) -> APIRouter:
         caller: Caller = request.scope["caller"]
         said = Feedback(**body.model_dump(), agent=caller.name)
         await asyncio.to_thread(desk.journal.feed_back, TurnKey(conversation, turn), said)
-        service.figures.feedback(body.verdict, body.rating)
+        service.metrics.feedback(body.verdict, body.rating)
         return {"ok": True}
 
     @router.get("/outbox")
     def outbox(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, list[OutboxRow]]:
         """What would leave the branch: turns that have not, oldest first, redacted."""
         desk = service.ready_desk()
-        return {"rows": [row for _, row in outbox_rows(desk.journal, public=service.public_text, limit=limit)]}
+        return {"rows": [row for _, row in outbox_rows(desk.journal, public=service.public_text(), limit=limit)]}
 
     @router.post("/outbox/sent", openapi_extra=documented(SentBody))
     async def sent(request: Request) -> dict[str, int]:

@@ -34,6 +34,7 @@ def routes(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     def metrics() -> Response:
         """Figures in Prometheus' text format."""
-        return Response(exposition(service), media_type="text/plain; version=0.0.4; charset=utf-8")
+        figures = exposition(service.metrics, ready=service.state == "ready", in_work=service.active)
+        return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

@@ -26,7 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError
 from runtime.events import AskRequest, Done, Event, Failed, Stored, Token, make_request
-from runtime.server.request_bodies import OversizedError, documented, parse, read_body, read_bytes
+from runtime.server.http_errors import OversizedError, openai_error, openai_error_response
+from runtime.server.request_bodies import documented, parse, read_body, read_bytes
 from runtime.server.service import Service
 from runtime.server.streams import Answer, EventStream, collect_answer
 from runtime.text.records import Turn
@@ -132,7 +133,7 @@ def routes(service: Service) -> APIRouter:
             await asyncio.to_thread(desk.admit, question)
             answer = Answer(service, desk, question, request.scope["caller"].name)
         except EdgedeskError as error:
-            return refusal(error)
+            return openai_error_response(error)
         shape = _Chunks(body, whole=service.bundle.prompt.min_agreement > 0)
         if body.stream:
             return EventStream(answer, "text/event-stream", shape.lines)
@@ -140,7 +141,7 @@ def routes(service: Service) -> APIRouter:
         if isinstance(last, Done):
             return JSONResponse(shape.completion(last))
         failed = last.exception() if isinstance(last, Failed) else UnavailableError("the answer was cut")
-        return refusal(failed)
+        return openai_error_response(failed)
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
@@ -153,7 +154,7 @@ def routes(service: Service) -> APIRouter:
         try:
             return JSONResponse(_model(_known(service, model, ("chat", "embeddings"))))
         except EdgedeskError as error:
-            return refusal(error)
+            return openai_error_response(error)
 
     @router.post("/embeddings", response_model=None, openapi_extra=documented(EmbeddingRequest))
     async def embeddings(request: Request) -> Response:
@@ -172,7 +173,7 @@ def routes(service: Service) -> APIRouter:
             vectors = await asyncio.to_thread(encoder.queries, texts)
             tokens = await asyncio.to_thread(encoder.count_tokens, texts)
         except EdgedeskError as error:
-            return refusal(error)
+            return openai_error_response(error)
         plain = body.encoding_format == "float"
         data = [
             {
@@ -207,22 +208,6 @@ def to_question(body: ChatRequest) -> AskRequest:
     )
 
 
-def refusal(error: EdgedeskError) -> JSONResponse:
-    """An error in OpenAI's form."""
-    kinds: tuple[tuple[type[EdgedeskError], int, str], ...] = (
-        (OversizedError, 413, "invalid_request_error"),
-        (InputError, 400, "invalid_request_error"),
-        (MissingError, 404, "invalid_request_error"),
-        (UnavailableError, 503, "server_error"),
-    )
-    status, kind = next(((code, kind) for one, code, kind in kinds if isinstance(error, one)), (500, "server_error"))
-    code = {400: "invalid_value", 404: "model_not_found", 413: "context_length_exceeded"}.get(status, "unavailable")
-    message = f"{error.what}. {error.hint}" if error.hint else error.what
-    headers = {"retry-after": "1"} if status == 503 else None
-    said = {"message": message, "type": kind, "param": None, "code": code}
-    return JSONResponse({"error": said}, status_code=status, headers=headers)
-
-
 class _Chunks:
     """The events of an answer in the form of a chat completion."""
 
@@ -254,8 +239,7 @@ class _Chunks:
                 yield self._line({**self._head, **_CHUNK, "choices": [], "usage": _usage(event)})
             yield b"data: [DONE]\n\n"
         elif isinstance(event, Failed):
-            said = json.loads(bytes(refusal(event.exception()).body))
-            yield self._line(said)
+            yield self._line(openai_error(event.exception()))
             yield b"data: [DONE]\n\n"
 
     def completion(self, done: Done) -> dict[str, Any]:

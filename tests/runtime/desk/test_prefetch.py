@@ -155,7 +155,7 @@ async def test_the_client_sends_what_is_typed(
     make_home: Callable[..., Path], scripted_gguf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = make_home(scripted_gguf)
-    from tests.runtime.server.test_server import serving as running
+    from tests.support.server import serving as running
 
     with running(home):
         client = Client(home)

@@ -16,22 +16,7 @@ from runtime.bundle.generations import current_bundle, install
 from runtime.client.client import Client
 from runtime.errors import UnavailableError
 from runtime.events import Done, Failed, Token
-from tests.runtime.server.test_server import serving, wait_for
-
-EN = "How long can I return an item after delivery?"
-
-
-def engine_pid(server: int) -> int | None:
-    """The engine's process under a server's, when there is one."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (path / "cmdline").read_bytes().split(b"\0")
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-        if parent == server and b"runtime.engine.process.engine_process" in words:
-            return int(path.name)
-    return None
+from tests.support.server import EN, engine_pid, serving, wait_for
 
 
 def newer(make_bundle: Callable[..., Path], home: Path, model: Path) -> Path:

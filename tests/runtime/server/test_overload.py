@@ -17,8 +17,7 @@ import pytest
 
 from runtime.base.home import reachable, socket_path
 from runtime.engine.process.remote_engine import anonymous_bytes
-from tests.runtime.server.test_crashes import engine_pid
-from tests.runtime.server.test_server import serving
+from tests.support.server import engine_pid, serving
 
 QUESTION = json.dumps({"question": "How long can I return an item after delivery?"})
 OVER = 4

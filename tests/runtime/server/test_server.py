@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,60 +20,7 @@ from runtime.client.server_process import ensure_server
 from runtime.errors import BusyError, ExitCode, InputError, MissingError, UnavailableError
 from runtime.events import Citation, Done, Failed, SectionsFound, Stored, Token, Understood
 from runtime.journal.journal import Journal
-
-ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
-EN = "How long can I return an item after delivery?"
-
-
-@contextmanager
-def raw(home: Path) -> Iterator[httpx.Client]:
-    with reachable(socket_path(home)) as uds:
-        transport = httpx.HTTPTransport(uds=uds)
-        with httpx.Client(transport=transport, base_url="http://edgedesk", timeout=30) as http:
-            yield http
-
-
-@contextmanager
-def serving(home: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    """`edgedesk serve` as its own process, ready; stopped at the end if the test did not."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "runtime.cli.main", "serve", "--home", home, *flags], stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr
-    try:
-        for line in process.stderr:
-            if line.startswith("ready"):
-                break
-        else:
-            pytest.fail("the server ended before it was ready")
-        yield process
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        try:
-            process.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        os.sched_yield()
-
-
-def states(home: Path) -> dict[str, tuple[str, str]]:
-    import sqlite3
-
-    db = sqlite3.connect(home / "journal.sqlite")
-    try:
-        return {row[0]: (row[1], row[2]) for row in db.execute("SELECT question, draft, state FROM turn")}
-    finally:
-        db.close()
+from tests.support.server import ANSWER, EN, connect, listening_port, serving, turn_states, wait_for
 
 
 @pytest.fixture
@@ -127,7 +72,7 @@ async def test_the_same_for_an_event_loop(home: Path) -> None:
 
 
 def test_what_is_wrong_with_a_request_is_said_in_the_errors_own_form(home: Path) -> None:
-    with serving(home), raw(home) as http:
+    with serving(home), connect(home) as http:
         for body, status, what in (
             (b"{", 422, "row"),
             (b'{"question": ""}', 422, "question"),
@@ -175,7 +120,7 @@ def test_socket_token_lock_and_journal_are_owner_only_and_tcp_needs_the_token(ho
             right = {"Authorization": f"Bearer {token}"}
             assert http.get("/v1/status", headers=right).json()["state"] == "ready"
             assert ANSWER in http.post("/v1/ask", json={"question": EN}, headers=right).text
-    assert list(states(home)) == [EN]
+    assert list(turn_states(home)) == [EN]
 
 
 def test_the_tcp_port_speaks_tls_where_it_is_given_a_certificate_and_the_socket_stays_as_it_is(
@@ -201,22 +146,6 @@ def test_the_tcp_port_speaks_tls_where_it_is_given_a_certificate_and_the_socket_
         assert Client(home).status()["state"] == "ready"
 
 
-def listening_port(process: int) -> int:
-    """The TCP port a process listens on, from the kernel's table."""
-    inodes = {
-        os.readlink(link)[8:-1]
-        for link in Path(f"/proc/{process}/fd").iterdir()
-        if os.readlink(link).startswith("socket:")
-    }
-    for line in Path(f"/proc/{process}/net/tcp").read_text().splitlines()[1:]:
-        columns = line.split()
-        if columns[3] == "0A" and columns[9] in inodes:
-            address, port = columns[1].split(":")
-            assert address == "0100007F"
-            return int(port, 16)
-    raise AssertionError("no TCP port")
-
-
 def test_a_client_gone_in_mid_stream_frees_its_slot_and_leaves_its_draft(endless_home: Path) -> None:
     """F17."""
     with serving(endless_home):
@@ -225,8 +154,8 @@ def test_a_client_gone_in_mid_stream_frees_its_slot_and_leaves_its_draft(endless
             if isinstance(event, Token):
                 break
         wait_for(lambda: client.status()["active"] == 0)
-        assert states(endless_home)[EN][1] == "cancelled"
-        assert states(endless_home)[EN][0].startswith("Yo")
+        assert turn_states(endless_home)[EN][1] == "cancelled"
+        assert turn_states(endless_home)[EN][0].startswith("Yo")
 
 
 def test_several_agents_at_once_get_their_own_whole_answers(home: Path) -> None:
@@ -243,7 +172,7 @@ def test_several_agents_at_once_get_their_own_whole_answers(home: Path) -> None:
     with serving(home), ThreadPoolExecutor(8) as agents:
         got = list(agents.map(ask, range(8)))
     assert got == [(f"agent-{number}", ANSWER, len(ANSWER)) for number in range(8)]
-    assert all(state == "complete" for _, state in states(home).values())
+    assert all(state == "complete" for _, state in turn_states(home).values())
     with Journal(home / "journal.sqlite") as journal:
         assert journal._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -262,7 +191,7 @@ def test_past_its_limit_the_server_refuses_at_once_and_finishes_what_it_accepted
             stream.close()  # type: ignore[attr-defined]
         wait_for(lambda: Client(endless_home).status()["active"] == 0)
         assert isinstance(next(Client(endless_home).ask("now again")), Stored)
-    assert "one too many" not in states(endless_home)
+    assert "one too many" not in turn_states(endless_home)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
@@ -279,7 +208,7 @@ def test_a_stop_ends_streams_with_an_error_keeps_drafts_and_leaves_no_socket(
         assert isinstance(events[-1], Failed)
         assert "stopping" in events[-1].what
         assert not socket_path(endless_home).exists()
-    draft, state = states(endless_home)[EN]
+    draft, state = turn_states(endless_home)[EN]
     assert state == "cancelled"
     assert draft
 
@@ -289,16 +218,16 @@ def test_after_a_kill_the_draft_is_marked_and_a_new_server_takes_the_place(endle
     with serving(endless_home) as process:
         stream = Client(endless_home).ask(EN)
         for event in stream:
-            if isinstance(event, Token) and states(endless_home)[EN][0]:
+            if isinstance(event, Token) and turn_states(endless_home)[EN][0]:
                 break
         process.kill()
         process.wait()
         with pytest.raises(UnavailableError, match="went away"):
             list(stream)
     assert socket_path(endless_home).exists()
-    assert states(endless_home)[EN][1] == "open"
+    assert turn_states(endless_home)[EN][1] == "open"
     with serving(endless_home):
-        draft, state = states(endless_home)[EN]
+        draft, state = turn_states(endless_home)[EN]
         assert state == "partial"
         assert draft
         assert Client(endless_home).is_ready()

@@ -17,17 +17,15 @@ from runtime.engine.core.generation import Piece
 from runtime.engine.core.sampling_params import SamplingParams, Scored
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.process.protocol import (
-    pack_error,
     pack_params,
     pack_piece,
     pack_prompt,
-    unpack_error,
     unpack_params,
     unpack_piece,
     unpack_prompt,
 )
 from runtime.engine.process.remote_engine import RemoteEngine
-from runtime.errors import InputError, MissingError, ModelError, UnavailableError
+from runtime.errors import InputError, MissingError, ModelError, UnavailableError, from_dict
 from runtime.prompting.prompt_tokens import Prompt
 
 NEVER = threading.Event()
@@ -183,6 +181,6 @@ def test_pieces_and_errors_survive_the_wire(text: str, data: bytes, logprob: flo
 
     piece = Piece(text, (Scored(5, data, logprob, ((5, data, logprob),)),))
     assert unpack_piece(json.loads(json.dumps(pack_piece(piece)))) == piece
-    error = unpack_error(json.loads(json.dumps(pack_error(InputError(text, where="x", hint="y")))))
+    error = from_dict(json.loads(json.dumps(InputError(text, where="x", hint="y").to_dict())))
     assert isinstance(error, InputError)
     assert (error.what, error.where, error.hint) == (text, "x", "y")
