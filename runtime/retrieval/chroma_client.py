@@ -10,6 +10,7 @@ own default. Telemetry is off. Knows nothing of vectors.
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +47,8 @@ def open_client(folder: Path) -> Any:
         raise RuntimeError(
             "chromadb was imported before runtime.retrieval.chroma_client: its settings are not shielded"
         )
+    # SQLite spills large sorts into a temporary file; the article texts in it must not lie where others look.
+    os.environ["SQLITE_TMPDIR"] = str(folder)
     return chromadb.PersistentClient(str(folder), settings=settings)
 
 
