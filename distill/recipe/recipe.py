@@ -68,7 +68,7 @@ class Data(_Part):
     """General conversations that keep what a model knew: JSONL of {"messages": [{"role", "content"}], "lang"}."""
 
 
-class Prompt(_Part):
+class PromptChoice(_Part):
     """The prompt's measures."""
 
     articles: int = Field(default=3, ge=1, le=16)
@@ -193,7 +193,7 @@ class Recipe(_Part):
     """Languages the model may write."""
     base: BaseChoice = BaseChoice()
     data: Data
-    prompt: Prompt = Prompt()
+    prompt: PromptChoice = PromptChoice()
     packing: Packing = Packing()
     teacher: Tuning | None = None
     """LoRA on the support records before the teacher is captured: teacher correction (Minitron, arXiv:2408.11796).

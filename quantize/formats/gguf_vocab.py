@@ -40,7 +40,7 @@ PRE_TOKENIZERS: Mapping[tuple[str, ...], str] = {
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class GgufVocabulary:
     """A vocabulary in GGUF's terms; `tokens` and `types` have one entry for every embedding row."""
 
     tokens: tuple[str, ...]
@@ -59,7 +59,7 @@ class Vocabulary:
         return "llama" if self.scores else "gpt2"
 
 
-def read_vocabulary(tokenizer: Mapping[str, Any], rows: int, where: str = "tokenizer.json") -> Vocabulary:
+def read_vocabulary(tokenizer: Mapping[str, Any], rows: int, where: str = "tokenizer.json") -> GgufVocabulary:
     """Translate a parsed tokenizer.json for `rows` embedding rows; `ModelError` when llama.cpp cannot match it."""
     model = tokenizer.get("model") or {}
     if model.get("type") == "BPE" and is_sentencepiece(model):
@@ -76,7 +76,7 @@ def read_vocabulary(tokenizer: Mapping[str, Any], rows: int, where: str = "token
             f"'ignore_merges' with pre-tokenizer '{pre}'", where=where, hint="llama.cpp knows it for Llama 3"
         )
     entries = _entries(tokenizer, model, rows, where)
-    return Vocabulary(
+    return GgufVocabulary(
         tokens=tuple(text for text, _ in entries),
         types=tuple(kind for _, kind in entries),
         merges=tuple(merge if isinstance(merge, str) else " ".join(merge) for merge in model.get("merges") or ()),
@@ -84,7 +84,7 @@ def read_vocabulary(tokenizer: Mapping[str, Any], rows: int, where: str = "token
     )
 
 
-def _sentencepiece(tokenizer: Mapping[str, Any], model: Mapping[str, Any], rows: int, where: str) -> Vocabulary:
+def _sentencepiece(tokenizer: Mapping[str, Any], model: Mapping[str, Any], rows: int, where: str) -> GgufVocabulary:
     entries = _entries(tokenizer, model, rows, where)
     scores = piece_scores(model)
 
@@ -93,7 +93,7 @@ def _sentencepiece(tokenizer: Mapping[str, Any], model: Mapping[str, Any], rows:
             return UNKNOWN
         return BYTE if kind == NORMAL and is_byte(text) else kind
 
-    return Vocabulary(
+    return GgufVocabulary(
         tokens=tuple(text for text, _ in entries),
         types=tuple(kind_of(text, kind) for text, kind in entries),
         merges=(),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from quantize.formats.gguf_sentencepiece import UNKNOWN
-from quantize.formats.gguf_vocab import Vocabulary, read_vocabulary
+from quantize.formats.gguf_vocab import GgufVocabulary, read_vocabulary
 from quantize.formats.whole_file import whole_file
 from runtime.base.files import need_space
 from runtime.errors import ModelError
@@ -107,7 +107,7 @@ def _permute(weights: torch.Tensor, heads: int) -> torch.Tensor:
 
 def _write(
     source: Checkpoint,
-    vocabulary: Vocabulary,
+    vocabulary: GgufVocabulary,
     path: Path,
     plan: list[tuple[str, tuple[int, ...], str | None]],
     precision: Precision,
@@ -177,7 +177,7 @@ def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: s
     writer.add_file_type(LlamaFileType.MOSTLY_F16 if precision == "f16" else LlamaFileType.ALL_F32)
 
 
-def _add_vocabulary(writer: Any, source: Checkpoint, vocabulary: Vocabulary) -> None:
+def _add_vocabulary(writer: Any, source: Checkpoint, vocabulary: GgufVocabulary) -> None:
     writer.add_tokenizer_model(vocabulary.kind)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list(list(vocabulary.tokens))

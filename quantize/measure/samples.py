@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runtime.base.jsonl import read_rows
 from runtime.errors import InputError
-from runtime.prompting.prompt_spec import PromptSpec, Span, Tokenizer, encode, layout
+from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, Tokenizer, encode, layout
 from runtime.text.articles import Section, load_articles
 from runtime.text.records import Record
 
@@ -53,7 +53,7 @@ def make_samples(
         parts = layout(spec, record.lang, _sections(record, spec, sections), record.context, record.query)
         prompt = encode(parts.spans(), tokenizer)
         stop = spec.pieces.stop[0] if spec.pieces.stop else ""
-        reply = encode([Span(record.response, False), Span(stop, True)], tokenizer)
+        reply = encode([PromptSpan(record.response, False), PromptSpan(stop, True)], tokenizer)
         if len(prompt) + len(reply) <= spec.context_tokens:
             samples.append(Sample(record.id, (*prompt, *reply), len(prompt)))
     if not samples:

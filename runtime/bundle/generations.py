@@ -33,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Generation:
+class InstalledGeneration:
     """One installed bundle."""
 
     number: int
@@ -55,7 +55,7 @@ def installed_bundle(home: Path, number: int) -> Bundle:
     return open_bundle(_folder(home, number).resolve(), verify=False)
 
 
-def generations(home: Path) -> list[Generation]:
+def generations(home: Path) -> list[InstalledGeneration]:
     """Installed generations that can be read, oldest first."""
     now = _current_number(home)
     out = []
@@ -64,7 +64,7 @@ def generations(home: Path) -> list[Generation]:
             info = open_bundle(_folder(home, number), verify=False).info
         except EdgedeskError:
             continue
-        out.append(Generation(number, info, number == now))
+        out.append(InstalledGeneration(number, info, number == now))
     return out
 
 

@@ -23,7 +23,7 @@ from runtime.desk.drafting import write_draft
 from runtime.desk.history import earlier_questions, language_of, shown
 from runtime.desk.intent_and_emotion import sure, understand
 from runtime.desk.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide
-from runtime.desk.prefetch import Prefetcher, Typed, TypingRequest
+from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
 from runtime.desk.turn_state import TurnState, details, done
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Citation, Done, Event, Failed, SectionsFound, Stored, Token
@@ -125,11 +125,11 @@ class Desk:
             question, lang=lang, limit=limit, branch=self.settings.branch, product=product, internal=internal
         )
 
-    def read_ahead(self, request: TypingRequest, *, agent: str = "") -> Typed:
+    def read_ahead(self, request: TypingRequest, *, agent: str = "") -> PrefetchStatus:
         """Look up and read a question while it is typed, see `runtime.desk.prefetch`; nothing of it is stored."""
         conversation = request.conversation or uuid4().hex
         if not self.settings.read_ahead:
-            return Typed(conversation, "off", 0)
+            return PrefetchStatus(conversation, "off", 0)
         named = request.model_copy(update={"conversation": conversation})
         question = AskRequest(question=request.text or " ", conversation=conversation, lang=request.lang)
         return self._side(self._arm(question, agent))._ahead.typed(named)

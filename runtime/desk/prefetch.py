@@ -47,7 +47,7 @@ class TypingRequest(BaseModel):
 
 
 @dataclass(frozen=True)
-class Typed:
+class PrefetchStatus:
     """What became of it."""
 
     conversation: str
@@ -81,7 +81,7 @@ class Prefetcher:
         self._begun: dict[str, _Begun] = {}
         self._lock = threading.Lock()
 
-    def typed(self, request: TypingRequest) -> Typed:
+    def typed(self, request: TypingRequest) -> PrefetchStatus:
         """Begin, or go on, to read what is typed; returns without waiting for it to be read."""
         conversation = request.conversation or uuid4().hex
         text = stable_prefix(request.text)
@@ -124,17 +124,17 @@ def stable_prefix(text: str) -> str:
     return _UNSETTLED.sub("", text).strip()
 
 
-def _told(conversation: str, begun: _Begun | None) -> Typed:
+def _told(conversation: str, begun: _Begun | None) -> PrefetchStatus:
     if begun is None:
-        return Typed(conversation, "nothing", 0)
+        return PrefetchStatus(conversation, "nothing", 0)
     generation = begun.generation
     if not generation.ended:
-        return Typed(conversation, "reading", generation.progress.done)
+        return PrefetchStatus(conversation, "reading", generation.progress.done)
     try:
         for _ in generation:
             pass  # it has no pieces, and has ended
     except EdgedeskError:
-        return Typed(conversation, "nothing", 0)
+        return PrefetchStatus(conversation, "nothing", 0)
     # One that had to give way to a question is not taken up again before the next word.
     ready = generation.stats.finish == "stop"
-    return Typed(conversation, "ready" if ready else "nothing", len(generation.tokens) if ready else 0)
+    return PrefetchStatus(conversation, "ready" if ready else "nothing", len(generation.tokens) if ready else 0)

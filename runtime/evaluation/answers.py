@@ -22,7 +22,7 @@ from runtime.errors import ModelError
 from runtime.evaluation.answer_metrics import Answered, judge
 from runtime.grounding.extractive_answer import extractive_fallback, render_quote
 from runtime.grounding.fact_matching import is_refusal
-from runtime.prompting.prompt_spec import PromptSpec, Span, encode
+from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, encode
 from runtime.prompting.truncate import truncate_prompt
 from runtime.retrieval.retriever import Hit
 from runtime.text.articles import guess_language
@@ -151,10 +151,10 @@ def _surprised(
 
     out = []
     with LlamaScorer(gguf, context=spec.context_tokens, threads=threads) as model:
-        end = [Span(text, True) for text in spec.pieces.stop[:1]]
+        end = [PromptSpan(text, True) for text in spec.pieces.stop[:1]]
         for answered, prompt in zip(answers, prompts, strict=True):
             reference = answered.question.reference
-            reply = encode([Span(reference, False), *end], model.vocab) if reference else []
+            reply = encode([PromptSpan(reference, False), *end], model.vocab) if reference else []
             if reply and len(prompt) + len(reply) <= spec.context_tokens:
                 logits = model.logits([*prompt, *reply[:-1]], len(prompt) - 1).astype(np.float64)
                 chosen = logits[np.arange(len(reply)), reply]

@@ -52,7 +52,7 @@ class ConversationStatus:
 
 
 @dataclass(frozen=True)
-class Composer:
+class ComposerText:
     """What is typed and not sent; `revision` grows with every change, 0 = never written."""
 
     text: str = ""
@@ -146,13 +146,13 @@ class Inbox:
             )
             self._journal.enqueue(key)
 
-    def composer(self, conversation: str) -> Composer:
+    def composer(self, conversation: str) -> ComposerText:
         """What is typed in a conversation, which need not have begun."""
         with self._journal.reading() as db:
             row = db.execute("SELECT text, revision FROM composer WHERE conversation = ?", (conversation,)).fetchone()
-        return Composer(*row) if row else Composer()
+        return ComposerText(*row) if row else ComposerText()
 
-    def compose(self, conversation: str, text: str, revision: int) -> Composer:
+    def compose(self, conversation: str, text: str, revision: int) -> ComposerText:
         """Keep what is typed; `revision` is the one that was read. `BusyError` when somebody else wrote since."""
         with self._journal.transaction() as db:
             known = self.composer(conversation)
@@ -165,7 +165,7 @@ class Inbox:
                 "INSERT OR REPLACE INTO composer VALUES (?, ?, ?, ?)",
                 (conversation, revision + 1, self._journal.time(), text),
             )
-        return Composer(text, revision + 1)
+        return ComposerText(text, revision + 1)
 
     def handoffs(self, *, state: HandoffState | None = "open", limit: int = 100) -> list[Handoff]:
         """Hand-offs, oldest first; with `state` None all of them."""

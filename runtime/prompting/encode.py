@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runtime.prompting.prompt_spec import PromptParts, PromptSpec, Span, Tokenizer, encode
+from runtime.prompting.prompt_spec import PromptParts, PromptSpan, PromptSpec, Tokenizer, encode
 from runtime.prompting.prompt_tokens import Prompt
 
 
@@ -21,5 +21,7 @@ def encode_parts(parts: PromptParts, tokenizer: Tokenizer) -> Prompt:
 
 def without_closing(spec: PromptSpec, tokenizer: Tokenizer, prompt: Prompt) -> Prompt:
     """A prompt up to the end of its question: without what the template writes behind that."""
-    end = len(encode([Span(spec.pieces.user_close, True), Span(spec.pieces.assistant_open, True)], tokenizer))
+    end = len(
+        encode([PromptSpan(spec.pieces.user_close, True), PromptSpan(spec.pieces.assistant_open, True)], tokenizer)
+    )
     return replace(prompt, tail=prompt.tail[: len(prompt.tail) - end])

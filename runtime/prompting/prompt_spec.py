@@ -59,7 +59,7 @@ class PromptSpec(BaseModel):
     """How the runtime reads articles: `exact`, or compiled as `parallel` or `sequential` (docs/reference/engine.md)."""
 
 
-class Span(NamedTuple):
+class PromptSpan(NamedTuple):
     """A piece of text tokenised alone. `control`: whether control tokens in it count as such."""
 
     text: str
@@ -69,11 +69,11 @@ class Span(NamedTuple):
 class PromptParts(NamedTuple):
     """The three parts of DESIGN §3, each a list of spans."""
 
-    system: list[Span]
-    articles: list[list[Span]]
-    tail: list[Span]
+    system: list[PromptSpan]
+    articles: list[list[PromptSpan]]
+    tail: list[PromptSpan]
 
-    def spans(self) -> list[Span]:
+    def spans(self) -> list[PromptSpan]:
         """All spans in reading order."""
         return [*self.system, *(span for article in self.articles for span in article), *self.tail]
 
@@ -92,21 +92,21 @@ def layout(
     """Lay out a prompt. Sections are given best first; the best stands last, nearest to the question."""
     pieces = spec.pieces
     rules = spec.system.get(lang) or next(iter(spec.system.values()))
-    system = [Span(pieces.system_open, True), Span(rules + "\n\n", False)]
-    articles = [[Span(section_text(section), False)] for section in reversed(sections)]
-    tail = [Span(pieces.system_close, True)]
+    system = [PromptSpan(pieces.system_open, True), PromptSpan(rules + "\n\n", False)]
+    articles = [[PromptSpan(section_text(section), False)] for section in reversed(sections)]
+    tail = [PromptSpan(pieces.system_close, True)]
     for turn in turns:
         before, after = (
             (pieces.user_open, pieces.user_close)
             if turn.role == "user"
             else (pieces.assistant_open, pieces.assistant_close)
         )
-        tail += [Span(before, True), Span(turn.content, False), Span(after, True)]
+        tail += [PromptSpan(before, True), PromptSpan(turn.content, False), PromptSpan(after, True)]
     tail += [
-        Span(pieces.user_open, True),
-        Span(question, False),
-        Span(pieces.user_close, True),
-        Span(pieces.assistant_open, True),
+        PromptSpan(pieces.user_open, True),
+        PromptSpan(question, False),
+        PromptSpan(pieces.user_close, True),
+        PromptSpan(pieces.assistant_open, True),
     ]
     return PromptParts(system, articles, tail)
 
@@ -117,6 +117,6 @@ def section_text(section: Section) -> str:
     return f"{head}\n{section.text}\n\n"
 
 
-def encode(spans: Iterable[Span], tokenizer: Tokenizer) -> list[int]:
+def encode(spans: Iterable[PromptSpan], tokenizer: Tokenizer) -> list[int]:
     """Token ids of spans in order, each span tokenised alone."""
     return [token for span in spans if span.text for token in tokenizer.encode(span.text, control=span.control)]

@@ -18,7 +18,7 @@ HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 """Chinese characters, as part of a regular expression's class."""
 
 
-class Span(NamedTuple):
+class PersonalSpan(NamedTuple):
     """A personal value and where it stands."""
 
     kind: Kind
@@ -34,14 +34,14 @@ class _Rule(NamedTuple):
     """The part of a match that is the value; empty = not one."""
 
 
-def spans_in(text: str) -> Iterator[Span]:
+def spans_in(text: str) -> Iterator[PersonalSpan]:
     """Personal values by form, surest rules first. Group 1 of a pattern is the value where it has one."""
     for rule in _RULES:
         for match in rule.pattern.finditer(text):
             group = 1 if match.re.groups else 0
             if value := rule.check(match[group]).strip():
                 start = match.start(group) + match[group].index(value)
-                yield Span(rule.kind, start, start + len(value), value)
+                yield PersonalSpan(rule.kind, start, start + len(value), value)
 
 
 def digits_of(text: str) -> str:

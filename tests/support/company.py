@@ -11,7 +11,7 @@ import pytest
 
 from distill.pipeline.build import open_build
 from distill.pipeline.workspace import STAGES
-from distill.recipe.recipe import Capture, Data, Evaluate, Packing, Prompt, Recipe, Student, Transcripts, Tuning
+from distill.recipe.recipe import Capture, Data, Evaluate, Packing, PromptChoice, Recipe, Student, Transcripts, Tuning
 from distill.recipe.settings import DistillSettings
 from quantize.formats.gguf_writer import write_gguf
 
@@ -61,7 +61,7 @@ def recipe(root: Path) -> Recipe:
             policy={"en": company / "policy.toml"},
             transcripts=(Transcripts(path=company / "en.csv"),),
         ),
-        prompt=Prompt(articles=2),
+        prompt=PromptChoice(articles=2),
         packing=Packing(records=4, tokens=900, refusals=1),
         teacher=Tuning(packs=1, rank=2, precision="f32"),
         capture=Capture(packs=2, k=8),

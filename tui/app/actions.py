@@ -24,6 +24,7 @@ from tui.state import (
     Accepted,
     Asked,
     Cancelled,
+    ConsoleTurn,
     Doubted,
     Editing,
     HandedOff,
@@ -34,7 +35,6 @@ from tui.state import (
     NewConversation,
     Rejected,
     Replied,
-    Turn,
     Typed,
 )
 from tui.widgets.assist import label_name
@@ -291,7 +291,7 @@ class Actions(Lookups):
         app.say("ahead_on" if now else "ahead_off")
 
 
-def summarise(turns: Sequence[Turn]) -> str:
+def summarise(turns: Sequence[ConsoleTurn]) -> str:
     """The conversation in a few lines, quoted: what was asked, and what was replied."""
     lines = []
     for turn in turns[-6:]:

@@ -16,7 +16,7 @@ from tui.base.i18n import Catalogue
 from tui.screens.article import ArticleScreen
 from tui.screens.finder import Find, FinderResult, FinderScreen, once
 from tui.screens.page import Block, Load, PageScreen
-from tui.state import InboxRow, Inserted, Opened, Turn
+from tui.state import ConsoleTurn, InboxRow, Inserted, Opened
 
 if TYPE_CHECKING:
     from tui.app.console import Console
@@ -156,7 +156,7 @@ class Lookups:
         """The conversations with real customers."""
         return [row for row in self._app.state.inbox if not row.practice]
 
-    def _stored(self) -> tuple[Turn | None, str]:
+    def _stored(self) -> tuple[ConsoleTurn | None, str]:
         """The newest message that the server has, and its conversation."""
         state = self._app.state
         turn = next((one for one in reversed(state.turns) if one.stored), None)

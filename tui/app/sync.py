@@ -15,7 +15,7 @@ from runtime.errors import BusyError, EdgedeskError, MissingError, UnavailableEr
 from runtime.events import Citation
 from tui.services import session_file
 from tui.services.server_link import link_event
-from tui.state import Kept, Link, Linked, Listed, Loaded, Mode, ReadAhead, Saved, Sourced, Synced, Thread, Turn
+from tui.state import ConsoleTurn, Kept, Link, Linked, Listed, Loaded, Mode, ReadAhead, Saved, Sourced, Synced, Thread
 from tui.state.inbox import arrange, read_row
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Sync:
             self._sourced.add(turn.number)
             await self._source(turn)
 
-    async def _source(self, turn: Turn) -> None:
+    async def _source(self, turn: ConsoleTurn) -> None:
         """The words of a stored draft's sources, which the journal keeps by name only."""
         found = []
         for one in turn.citations:

@@ -23,7 +23,7 @@ _REDONE = 3
 Chinese letter follows, which takes the bracket with it (`tui.base.inert_text.wrap_chinese`)."""
 
 
-class Piece(NamedTuple):
+class WrappedPiece(NamedTuple):
     """One line on screen: `paragraph[start:end]` of the paragraph number `paragraph`."""
 
     paragraph: int
@@ -37,7 +37,7 @@ class WrappedText(NamedTuple):
     text: str
     width: int
     paragraphs: tuple[str, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[WrappedPiece, ...]
 
 
 def wrap_text(text: str, width: int, before: WrappedText | None = None) -> WrappedText:
@@ -67,7 +67,7 @@ def _grown(text: str, width: int, before: WrappedText) -> WrappedText:
     return WrappedText(text, width, (*before.paragraphs[:last], first, *more), tuple(kept))
 
 
-def _pieces(paragraph: str, number: int, start: int, width: int) -> list[Piece]:
+def _pieces(paragraph: str, number: int, start: int, width: int) -> list[WrappedPiece]:
     rest = paragraph[start:] if start else paragraph
     breaks = [0, *divide_line(rest, width), len(rest)]
-    return [Piece(number, start + one, start + two) for one, two in pairwise(breaks)]
+    return [WrappedPiece(number, start + one, start + two) for one, two in pairwise(breaks)]

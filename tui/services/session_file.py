@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.base.files import write_atomic
-from tui.state import Mode, Restored, State, Thread, Turn
+from tui.state import ConsoleTurn, Mode, Restored, State, Thread
 
 FILE_NAME = "console.json"
 FORMAT = 1
@@ -50,11 +50,11 @@ def _thread(thread: Thread) -> dict[str, Any]:
     return row
 
 
-def _kept(turn: Turn) -> bool:
+def _kept(turn: ConsoleTurn) -> bool:
     return bool(turn.stored and (turn.edited.strip() or not turn.saved))
 
 
-def _turn(turn: Turn) -> dict[str, Any]:
+def _turn(turn: ConsoleTurn) -> dict[str, Any]:
     kept = {name: getattr(turn, name) for name in ("question", "stored", "lang", "draft", "edited", "handoff")}
     if not turn.saved:
         names = ("verdict", "reply", "reason", "retired", "decided_s", "saved")

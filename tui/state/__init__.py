@@ -47,13 +47,14 @@ from tui.state.inbox import InboxRow
 from tui.state.link import Health, Link
 from tui.state.state import State, reduce
 from tui.state.thread import MAX_TURNS, Meta, Mode, Thread
-from tui.state.turn import Labels, Phase, Turn
+from tui.state.turn import ConsoleTurn, Labels, Phase
 
 __all__ = [
     "MAX_TURNS",
     "Accepted",
     "Asked",
     "Cancelled",
+    "ConsoleTurn",
     "Decided",
     "Doubted",
     "Editing",
@@ -87,7 +88,6 @@ __all__ = [
     "State",
     "Synced",
     "Thread",
-    "Turn",
     "Typed",
     "reduce",
 ]

@@ -16,7 +16,7 @@ from tui.state.events import Event, Linked, Notice
 from tui.state.inbox import InboxRow
 from tui.state.link import WELL, Health, Link
 from tui.state.thread import Mode, Thread
-from tui.state.turn import Labels, Phase, Turn
+from tui.state.turn import ConsoleTurn, Labels, Phase
 
 MAX_THREADS = 12
 """Conversations kept open; older idle ones are read from the server again."""
@@ -53,12 +53,12 @@ class State:
         return next(thread for thread in self.threads if thread.key == self.open)
 
     @property
-    def turns(self) -> tuple[Turn, ...]:
+    def turns(self) -> tuple[ConsoleTurn, ...]:
         """Its turns, oldest first."""
         return self.thread.turns
 
     @property
-    def current(self) -> Turn | None:
+    def current(self) -> ConsoleTurn | None:
         """Its newest turn."""
         return self.thread.current
 
@@ -89,7 +89,7 @@ class State:
             return "empty"
         return "" if self.link is Link.READY else "down"
 
-    def unsaved(self) -> list[tuple[str, Turn]]:
+    def unsaved(self) -> list[tuple[str, ConsoleTurn]]:
         """Verdicts the server does not have yet: (conversation, turn)."""
         return [
             (thread.conversation, turn)
@@ -241,7 +241,7 @@ def _restore(state: State, threads: tuple[dict[str, Any], ...], open_: int) -> S
         for kept in row.get("turns", ()):
             number += 1
             labels = Labels(**kept.pop("labels", {}))
-            turns.append(Turn(number=number, asked_at=0.0, phase=Phase.DONE, labels=labels, **kept))
+            turns.append(ConsoleTurn(number=number, asked_at=0.0, phase=Phase.DONE, labels=labels, **kept))
         name = row.get("conversation")
         made.append(
             Thread(
@@ -313,7 +313,7 @@ def _holder(state: State, number: int, change: Callable[[Thread], Thread]) -> St
     return state
 
 
-def _turn(state: State, number: int, change: Callable[[Turn], Turn]) -> State:
+def _turn(state: State, number: int, change: Callable[[ConsoleTurn], ConsoleTurn]) -> State:
     def within(thread: Thread) -> Thread:
         return replace(thread, turns=tuple(change(one) if one.number == number else one for one in thread.turns))
 

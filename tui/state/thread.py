@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime import events
 from tui.base.inert_text import inert
-from tui.state.turn import Phase, Turn, decide, hear, retire, stored_turn
+from tui.state.turn import ConsoleTurn, Phase, decide, hear, retire, stored_turn
 
 MAX_TURNS = 60
 """Turns kept on screen; older ones are in the journal."""
@@ -46,7 +46,7 @@ class Thread:
     key: int
     """Counted through the console's life; the server's name comes with the first message."""
     conversation: str | None = None
-    turns: tuple[Turn, ...] = ()
+    turns: tuple[ConsoleTurn, ...] = ()
     composer: str = ""
     mode: Mode = Mode.CUSTOMER
     stash: str = ""
@@ -60,7 +60,7 @@ class Thread:
     """The reply that was doubted; sent again it goes."""
 
     @property
-    def current(self) -> Turn | None:
+    def current(self) -> ConsoleTurn | None:
         """The newest turn."""
         return self.turns[-1] if self.turns else None
 
@@ -69,7 +69,7 @@ class Thread:
         """Whether a draft is under way."""
         return self.current is not None and self.current.busy
 
-    def with_current(self, turn: Turn) -> Thread:
+    def with_current(self, turn: ConsoleTurn) -> Thread:
         """The newest turn replaced."""
         return replace(self, turns=(*self.turns[:-1], turn))
 
@@ -77,7 +77,7 @@ class Thread:
 def ask(thread: Thread, number: int, at: float) -> Thread:
     """What is typed becomes the customer's message; the draft before it is retired."""
     before = tuple(retire(turn, "newer") for turn in thread.turns)
-    turn = Turn(number, thread.composer.strip(), at)
+    turn = ConsoleTurn(number, thread.composer.strip(), at)
     return replace(thread, turns=(*before, turn)[-MAX_TURNS:], composer="", doubted="")
 
 
@@ -159,7 +159,7 @@ def load(thread: Thread, rows: tuple[dict[str, Any], ...], about: dict[str, Any]
     Turns it did not know get numbers from `first` on. A verdict given elsewhere retires the draft here.
     """
     known = {turn.stored: turn for turn in thread.turns if turn.stored}
-    merged: list[Turn] = []
+    merged: list[ConsoleTurn] = []
     for row in rows:
         theirs = stored_turn(first, row)
         if (mine := known.pop(theirs.stored, None)) is None:
@@ -174,11 +174,11 @@ def load(thread: Thread, rows: tuple[dict[str, Any], ...], about: dict[str, Any]
     return thread if changed == thread else changed
 
 
-def _streams(turn: Turn) -> bool:
+def _streams(turn: ConsoleTurn) -> bool:
     return turn.busy and not turn.asked
 
 
-def _merge(mine: Turn, theirs: Turn) -> Turn:
+def _merge(mine: ConsoleTurn, theirs: ConsoleTurn) -> ConsoleTurn:
     """What is streamed here is newer than the journal; what was decided elsewhere is newer than what is shown here."""
     if _streams(mine):
         return mine
@@ -197,7 +197,7 @@ def _merge(mine: Turn, theirs: Turn) -> Turn:
     return mine
 
 
-def _names(turn: Turn) -> list[tuple[str, str]]:
+def _names(turn: ConsoleTurn) -> list[tuple[str, str]]:
     return [(one.article, one.section) for one in turn.citations]
 
 

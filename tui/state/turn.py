@@ -39,7 +39,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class Turn:
+class ConsoleTurn:
     """One message and its draft."""
 
     number: int
@@ -120,7 +120,7 @@ class Turn:
         return (self.tokens - 1) / (self.last_at - self.first_at)
 
 
-def hear(turn: Turn, event: events.Event, at: float) -> Turn:
+def hear(turn: ConsoleTurn, event: events.Event, at: float) -> ConsoleTurn:
     """The turn after an event of its answer; `Failed` is the thread's affair, since it gives the text back."""
     match event:
         case events.Stored():
@@ -145,7 +145,7 @@ def hear(turn: Turn, event: events.Event, at: float) -> Turn:
     return turn
 
 
-def finish(turn: Turn, event: events.Done) -> Turn:
+def finish(turn: ConsoleTurn, event: events.Done) -> ConsoleTurn:
     """The whole answer, as the server checked it."""
     return replace(
         turn,
@@ -163,7 +163,7 @@ def finish(turn: Turn, event: events.Done) -> Turn:
     )
 
 
-def decide(turn: Turn, verdict: str, reply: str, at: float, reason: str = "") -> Turn:
+def decide(turn: ConsoleTurn, verdict: str, reply: str, at: float, reason: str = "") -> ConsoleTurn:
     """The agent's verdict; the draft is offered no longer, and the server does not know yet."""
     since = turn.last_at if turn.last_at is not None else turn.asked_at
     return replace(
@@ -178,14 +178,14 @@ def decide(turn: Turn, verdict: str, reply: str, at: float, reason: str = "") ->
     )
 
 
-def retire(turn: Turn, why: str) -> Turn:
+def retire(turn: ConsoleTurn, why: str) -> ConsoleTurn:
     """Offer the draft no longer; one still being written ends where it is."""
     if turn.busy:
         return replace(turn, phase=Phase.CANCELLED, retired=why)
     return replace(turn, retired=why) if turn.offered else turn
 
 
-def stored_turn(number: int, row: dict[str, Any]) -> Turn:
+def stored_turn(number: int, row: dict[str, Any]) -> ConsoleTurn:
     """A turn as `GET /v1/conversations/{id}` has it."""
     details, feedback = row.get("details") or {}, row.get("feedback") or {}
     verdict = str(feedback.get("verdict") or ("replied" if feedback.get("reply") else ""))
@@ -193,7 +193,7 @@ def stored_turn(number: int, row: dict[str, Any]) -> Turn:
         str(row["state"]), Phase.CANCELLED
     )
     entities = details.get("entities")
-    return Turn(
+    return ConsoleTurn(
         number=number,
         question=str(row["question"]),
         asked_at=0.0,

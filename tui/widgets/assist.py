@@ -13,7 +13,7 @@ from textual.style import Style
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
-from tui.state import Labels, Meta, State, Turn
+from tui.state import ConsoleTurn, Labels, Meta, State
 from tui.widgets.label import Label
 from tui.widgets.status import progress
 
@@ -90,7 +90,7 @@ def citation_label(citation: Citation, number: int, words: Catalogue) -> Content
     return Content.assemble(Content.styled(f"[{number}]", "bold"), f" {name}", Content.styled(mark, "bold"))
 
 
-def warnings(turn: Turn, words: Catalogue) -> list[str]:
+def warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
     """What the agent must know before using the draft."""
     out = []
     if turn.handoff:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import one_line
-from tui.state import Health, Link, Mode, Phase, State, Turn
+from tui.state import ConsoleTurn, Health, Link, Mode, Phase, State
 from tui.widgets.label import Label
 
 
@@ -59,7 +59,7 @@ def _is_read_ahead(state: State) -> bool:
     return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
 
 
-def progress(turn: Turn, words: Catalogue, now: float) -> list[str]:
+def progress(turn: ConsoleTurn, words: Catalogue, now: float) -> list[str]:
     """What is known about a turn, in words, in the order it happens."""
     out = [_phase(turn, words)]
     if turn.phase is Phase.QUEUED and turn.predicted_s:
@@ -73,7 +73,7 @@ def progress(turn: Turn, words: Catalogue, now: float) -> list[str]:
     return out
 
 
-def _phase(turn: Turn, words: Catalogue) -> str:
+def _phase(turn: ConsoleTurn, words: Catalogue) -> str:
     match turn.phase:
         case Phase.QUEUED:
             return words("phase.queued", count=turn.position) if turn.position else words("phase.queued_next")

@@ -14,7 +14,7 @@ from textual.strip import Strip
 
 from tui.base.i18n import Catalogue
 from tui.base.wrapping import WrappedText, wrap_text
-from tui.state import Turn
+from tui.state import ConsoleTurn
 from tui.widgets.turn_blocks import OLD_LINES, Part, parts
 
 INDENT: Final = {"label": 0}
@@ -54,7 +54,7 @@ class LaidPart:
 class LaidTurn:
     """A turn with all its rows, an empty one after each part that wants it."""
 
-    turn: Turn
+    turn: ConsoleTurn
     lang: str
     width: int
     assisted: bool
@@ -69,7 +69,7 @@ def indent(kind: str) -> int:
     return INDENT.get(kind, 2)
 
 
-def lay(turn: Turn, words: Catalogue, width: int, *, assisted: bool, before: LaidTurn | None = None) -> LaidTurn:
+def lay(turn: ConsoleTurn, words: Catalogue, width: int, *, assisted: bool, before: LaidTurn | None = None) -> LaidTurn:
     """The turn in rows of a screen `width` cells wide; `before` is the same turn as it was laid out last."""
     if before is not None:
         same = (before.lang, before.width, before.assisted) == (words.lang, width, assisted)

@@ -13,7 +13,7 @@ from textual.content import Content
 
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
-from tui.state import Phase, Turn
+from tui.state import ConsoleTurn, Phase
 from tui.widgets.assist import chips, citation_label, warnings
 
 KINDS: Final = ("label", "question", "chips", "draft", "old", "warning", "source", "reply")
@@ -33,12 +33,12 @@ class Part(NamedTuple):
     """Whether an empty line follows."""
 
 
-def parts(turn: Turn, words: Catalogue, *, assisted: bool) -> tuple[Part, ...]:
+def parts(turn: ConsoleTurn, words: Catalogue, *, assisted: bool) -> tuple[Part, ...]:
     """The turn from top to bottom. `assisted` = the assist pane shows labels, warnings and sources."""
     return tuple(part for part in _parts(turn, words, assisted) if part.text)
 
 
-def _parts(turn: Turn, words: Catalogue, assisted: bool) -> Iterator[Part]:
+def _parts(turn: ConsoleTurn, words: Catalogue, assisted: bool) -> Iterator[Part]:
     yield Part("label", Content(words("turn.customer")), gap=False)
     yield Part("question", Content(inert(turn.question)))
     if not assisted:
@@ -60,7 +60,7 @@ def _parts(turn: Turn, words: Catalogue, assisted: bool) -> Iterator[Part]:
     yield Part("reply", Content(inert(turn.reply).strip()))
 
 
-def draft_label(turn: Turn, words: Catalogue) -> str:
+def draft_label(turn: ConsoleTurn, words: Catalogue) -> str:
     """`Draft`, and where the turn is once it is over."""
     name = words("turn.draft")
     if turn.busy:
@@ -75,7 +75,7 @@ def draft_label(turn: Turn, words: Catalogue) -> str:
     return f"{name} · {words('phase.' + turn.phase.value + '_short')}"
 
 
-def reply_label(turn: Turn, words: Catalogue) -> str:
+def reply_label(turn: ConsoleTurn, words: Catalogue) -> str:
     """What the agent made of it; empty while nothing was decided."""
     if not turn.verdict or not turn.reply:
         return ""

@@ -38,7 +38,7 @@ class KvKey:
 
 
 @dataclass(eq=False)
-class Build:
+class ArticleBuild:
     """An article, or the system text, that is being read for later use."""
 
     key: Hashable
@@ -46,7 +46,7 @@ class Build:
     left: list[int]
     pack: KvKey | None = None
     """None for a system text."""
-    system: Build | None = None
+    system: ArticleBuild | None = None
     """What must be read before."""
     held: SequenceLease | None = None
     users: int = 0
@@ -69,7 +69,7 @@ class Composition:
     """In memory already."""
     absent: list[tuple[int, ...]] = field(default_factory=list)
     """Articles that are not."""
-    builds: list[Build] = field(default_factory=list)
+    builds: list[ArticleBuild] = field(default_factory=list)
     reused: int = 0
     """Tokens of the system text and the articles that need not be read."""
 

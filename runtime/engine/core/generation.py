@@ -25,7 +25,7 @@ class Flag(Protocol):
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """Some characters of the answer."""
 
     text: str
@@ -51,7 +51,7 @@ class Progress:
     """Tokens."""
 
 
-Update = Piece | Place | Progress
+Update = TextPiece | Place | Progress
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Stats:
 
 
 class Generation:
-    """One answer: iterate for its `Piece`s; `updates()` for its places in the line and its prompt's reading as well."""
+    """One answer: iterate for its `TextPiece`s; `updates()` also gives places in the queue and reading progress."""
 
     def __init__(
         self, tokens: Sequence[int], params: SamplingParams, cancel: Flag, *, deadline_s: float | None = None
@@ -129,8 +129,8 @@ class Generation:
             elif not self.cancelled:  # a reader slower than the engine has a backlog nobody wants any more
                 yield item
 
-    def __iter__(self) -> Iterator[Piece]:
-        return (item for item in self.updates() if isinstance(item, Piece))
+    def __iter__(self) -> Iterator[TextPiece]:
+        return (item for item in self.updates() if isinstance(item, TextPiece))
 
     def put(self, item: Update | Stats | EdgedeskError) -> None:
         """The engine's side: hand something to whoever iterates. `Stats` or an error ends it."""

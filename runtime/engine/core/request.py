@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.engine.core.composition import Composition
 from runtime.engine.core.detokenizer import Detokenizer
-from runtime.engine.core.generation import Finish, Generation, Piece, Progress, Stats
+from runtime.engine.core.generation import Finish, Generation, Progress, Stats, TextPiece
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.prompt_lookup import PromptLookup
 from runtime.engine.core.sampling_params import NextToken, Scored
@@ -124,7 +124,7 @@ class Running:
     def show(self, text: str) -> None:
         """Hand text over, if there is any."""
         if text:
-            self.request.generation.put(Piece(text, tuple(self.scored)))
+            self.request.generation.put(TextPiece(text, tuple(self.scored)))
             self.scored.clear()
 
     def end(self, finish: Finish) -> float:
@@ -132,7 +132,7 @@ class Running:
         self.show(self.stops.rest())
         generation = self.request.generation
         if self.scored:
-            generation.put(Piece("", tuple(self.scored)))
+            generation.put(TextPiece("", tuple(self.scored)))
         generation.put(
             Stats(
                 prompt_tokens=len(generation.tokens),

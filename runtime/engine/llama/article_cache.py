@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.engine.core.composition import Build, Composition, KvKey
+from runtime.engine.core.composition import ArticleBuild, Composition, KvKey
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.llama.kv_cache import KvCache
 from runtime.engine.llama.kv_store import KvStore, tokens_hash
@@ -45,7 +45,7 @@ class ArticleCache:
         self._memory = memory
         self._store = store
         self._identify = identify
-        self._building: dict[Hashable, Build] = {}
+        self._building: dict[Hashable, ArticleBuild] = {}
         self._loose: dict[KvKey, NDArray[np.uint8]] = {}
         """Payloads that could not be kept on disk, for the requests that wait for them."""
         self.layout: Layout = layout
@@ -104,14 +104,14 @@ class ArticleCache:
                 plan.reused += len(article)
             else:
                 to_read.append((pack, article))
-        system: Build | None = None
+        system: ArticleBuild | None = None
         if (to_read or not only_build) and prompt.system and not self._find(("system", adapter), prompt.system):
             key = ("system", adapter, prompt.system)
-            system = self._want(plan, Build(key, prompt.system, list(prompt.system)))
+            system = self._want(plan, ArticleBuild(key, prompt.system, list(prompt.system)))
         for pack, article in to_read:
-            self._want(plan, Build(("article", pack), article, list(article), pack, system))
+            self._want(plan, ArticleBuild(("article", pack), article, list(article), pack, system))
 
-    def start(self, build: Build, plan: Composition) -> SequenceLease:
+    def start(self, build: ArticleBuild, plan: Composition) -> SequenceLease:
         """The sequence a build reads into, opened when it is read for the first time."""
         if build.held is None:
             key = ("article", build.pack) if build.pack else ("system", plan.adapter)
@@ -123,7 +123,7 @@ class ArticleCache:
                 build.held.start, build.held.tokens = len(plan.prompt.system), []
         return build.held
 
-    def finish(self, build: Build) -> None:
+    def finish(self, build: ArticleBuild) -> None:
         """A build was read to its end: keep it. To be called before any `compose` of the same step."""
         del self._building[build.key]
         build.done = True
@@ -208,7 +208,7 @@ class ArticleCache:
         self._memory.forget(held)
         return False
 
-    def _want(self, plan: Composition, build: Build) -> Build:
+    def _want(self, plan: Composition, build: ArticleBuild) -> ArticleBuild:
         build = self._building.setdefault(build.key, build)
         build.users += 1
         plan.builds.append(build)

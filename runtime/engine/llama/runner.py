@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from runtime.engine.core.batch_planner import ROWS, Job, Pace, Slice, plan_step
-from runtime.engine.core.composition import Build, Composition
+from runtime.engine.core.composition import ArticleBuild, Composition
 from runtime.engine.core.generation import Finish
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.prompt_lookup import PromptLookup
@@ -244,7 +244,7 @@ class LlamaRunner:
         rows: list[Row] = []
         writers: list[tuple[Running, int, list[int]]] = []
         readers: list[Running] = []
-        built: list[Build] = []
+        built: list[ArticleBuild] = []
         reading = 0
         for run, one in work:
             before, reads = len(rows), run.to_read > 0
@@ -290,7 +290,7 @@ class LlamaRunner:
             if run.request.task == "ahead" and run.plan is None and not run.left:
                 self._end(run, "stop")
 
-    def _read_articles(self, plan: Composition, count: int, rows: list[Row]) -> list[Build]:
+    def _read_articles(self, plan: Composition, count: int, rows: list[Row]) -> list[ArticleBuild]:
         """Rows of what a request's articles still need, at most `count`; the builds that these end."""
         assert self.articles is not None
         ended = []

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.engine.core.generation import Generation, Piece, Place
+from runtime.engine.core.generation import Generation, Place, TextPiece
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.process.protocol import Connection, pack_piece, unpack_params, unpack_prompt
 from runtime.errors import EdgedeskError
@@ -69,7 +69,7 @@ class EngineProcess:
     def _pass_on(self, number: int, generation: Generation) -> None:
         try:
             for update in generation.updates():
-                if isinstance(update, Piece):
+                if isinstance(update, TextPiece):
                     self._line.send({"id": number, "piece": pack_piece(update)})
                 elif isinstance(update, Place):
                     self._line.send({"id": number, "place": [update.position, update.wait_s]})

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from runtime.engine.core.generation import Piece
+from runtime.engine.core.generation import TextPiece
 from runtime.engine.core.sampling_params import SamplingParams, Scored
 from runtime.prompting.prompt_tokens import Prompt
 
@@ -71,7 +71,7 @@ def unpack_params(data: dict[str, Any]) -> SamplingParams:
     return SamplingParams(**data | {"stop": frozenset(data["stop"]), "stop_strings": tuple(data["stop_strings"])})
 
 
-def pack_piece(piece: Piece) -> dict[str, Any]:
+def pack_piece(piece: TextPiece) -> dict[str, Any]:
     """As JSON; bytes as Latin-1 text, which keeps each."""
     scored = [
         [one.token, one.text.decode("latin-1"), one.logprob, [[n, text.decode("latin-1"), p] for n, text, p in one.top]]
@@ -80,10 +80,10 @@ def pack_piece(piece: Piece) -> dict[str, Any]:
     return {"text": piece.text, "scored": scored}
 
 
-def unpack_piece(data: dict[str, Any]) -> Piece:
+def unpack_piece(data: dict[str, Any]) -> TextPiece:
     """From JSON."""
     scored = tuple(
         Scored(token, text.encode("latin-1"), p, tuple((n, other.encode("latin-1"), q) for n, other, q in top))
         for token, text, p, top in data["scored"]
     )
-    return Piece(data["text"], scored)
+    return TextPiece(data["text"], scored)

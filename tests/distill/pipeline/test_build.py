@@ -11,7 +11,7 @@ import pytest
 
 from distill.packing.packing import Pack
 from distill.pipeline.build import open_build
-from distill.recipe.recipe import Capture, Evaluate, Prompt, Recipe, Student, Transcripts
+from distill.recipe.recipe import Capture, Evaluate, PromptChoice, Recipe, Student, Transcripts
 from quantize.formats.gguf_writer import write_gguf
 from runtime.base.manifest import Manifest, read_manifest, verify
 from runtime.errors import UsageError
@@ -60,7 +60,7 @@ def test_only_what_rests_on_a_change_runs_again(run: Callable[..., list[str]], r
     assert run(**lora) == ["capture", "pruned", "student", "merged"]
     packing = recipe.packing.model_copy(update={"records": 3})
     assert run(packing=packing, **lora) == LEARNING
-    assert run(prompt=Prompt(articles=1), **lora) == ["prompt", *LEARNING]
+    assert run(prompt=PromptChoice(articles=1), **lora) == ["prompt", *LEARNING]
     run(**lora)
     assert run(teacher=None, **lora) == LEARNING[1:]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from distill.pipeline.build import open_build
-from distill.recipe.recipe import Capture, Prompt, Recipe, Student, Tuning
+from distill.recipe.recipe import Capture, PromptChoice, Recipe, Student, Tuning
 from distill.recipe.settings import DistillSettings
 from distill.teacher import generators
 from quantize.formats.gguf_writer import write_gguf
@@ -58,7 +58,11 @@ def test_a_student_reads_articles_as_the_recipe_says_and_its_teacher_plainly(
     mixed = recipe.packing.model_copy(update={"layout": "mixed"})
     assert run(packing=mixed, teacher=None) == ["prompt", "pruned", "student", "merged"]  # no capture again
     read.clear()
-    run(packing=mixed, prompt=Prompt(articles=2, layout="sequential"), capture=Capture(packs=2, k=8, layout="packing"))
+    run(
+        packing=mixed,
+        prompt=PromptChoice(articles=2, layout="sequential"),
+        capture=Capture(packs=2, k=8, layout="packing"),
+    )
     assert read["distill"] == {"exact", "parallel"}  # two packs take two turns
     assert {row.pack.layout for row in read_capture(work / "capture" / "capture.parquet")} == {"exact", "parallel"}
     assert json.loads((work / "prompt" / "prompt.json").read_text())["layout"] == "sequential"
@@ -69,7 +73,7 @@ def test_branches_may_read_otherwise_than_the_student_learned(
 ) -> None:
     run(teacher=None)
     assert "facts_read" not in read_manifest(work / "merged").figures
-    assert run(teacher=None, prompt=Prompt(articles=2, layout="sequential")) == ["prompt", "merged"]
+    assert run(teacher=None, prompt=PromptChoice(articles=2, layout="sequential")) == ["prompt", "merged"]
     figures = read_manifest(work / "merged").figures
     composed, exact = figures["facts_read"]
     assert composed >= 0
@@ -205,7 +209,7 @@ def test_a_base_without_a_chat_template_is_given_one(
     template = tmp_path / "own.jinja"
     own = LLAMA2.replace("bos_token + ", "")  # this tokenizer has none
     template.write_text(own.replace("[INST]", "<|im_start|>问"), encoding="utf-8")
-    made = Prompt(articles=2, template=template)
+    made = PromptChoice(articles=2, template=template)
     assert run(base=bare, student=Student(), prompt=made)[-1] == "merged"
     pieces = json.loads((work / "prompt" / "prompt.json").read_text(encoding="utf-8"))["pieces"]
     assert pieces["system_open"].endswith("<|im_start|>问 <<SYS>>\n")

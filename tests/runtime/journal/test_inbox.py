@@ -14,7 +14,7 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.errors import BusyError, MissingError
-from runtime.journal.inbox import Composer, ConversationStatus, Inbox
+from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import Feedback, TurnKey
 from runtime.journal.turn_details import TurnDetails
@@ -91,11 +91,11 @@ def test_the_listing_says_who_waits(journal: Journal, clock: Clock) -> None:
 
 def test_two_consoles_cannot_overwrite_each_other_unseen(journal: Journal) -> None:
     inbox = Inbox(journal)
-    assert inbox.composer("new") == Composer()
-    assert inbox.compose("new", "Dear", 0) == Composer("Dear", 1)
+    assert inbox.composer("new") == ComposerText()
+    assert inbox.compose("new", "Dear", 0) == ComposerText("Dear", 1)
     with pytest.raises(BusyError, match="it is at 1"):
         inbox.compose("new", "Hello", 0)
-    assert inbox.compose("new", "亲爱的", 1) == inbox.composer("new") == Composer("亲爱的", 2)
+    assert inbox.compose("new", "亲爱的", 1) == inbox.composer("new") == ComposerText("亲爱的", 2)
 
 
 def test_a_correction_leaves_with_its_turn_and_stands_over_the_guess(journal: Journal) -> None:
@@ -129,7 +129,7 @@ def test_what_is_forgotten_or_redacted_takes_notes_and_typed_text_along(tmp_path
             clock.now += timedelta(days=10)
         done = journal.apply_retention(keep_days=15, redact_after_days=5, redactor=lambda: Redactor().redact)
         assert (done.deleted, done.redacted) == (1, 1)
-        assert inbox.composer("old") == Composer()
+        assert inbox.composer("old") == ComposerText()
         assert inbox.standing("older").tags == ("<EMAIL_1>",)
         assert journal.turns("older")[0].details.query == "<EMAIL_1>?"
     assert planted.encode() not in path.read_bytes()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import MissingError
-from runtime.journal.inbox import Composer, ConversationStatus, Inbox
+from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
 from runtime.journal.recovery import recover_rows
@@ -92,7 +92,7 @@ def test_a_damaged_journal_is_put_aside_and_all_that_can_be_read_goes_on(
             assert journal.salvaged.rows["feedback"] == len(range(0, TURNS, 3))
             assert journal.salvaged.rows["label"] == len(range(0, TURNS, 3))
             assert Inbox(journal).standing("talk-0") == ConversationStatus(tags=("vip",), notes="备注 3")
-            assert Inbox(journal).composer("talk-0") == Composer("typed 3", 2)
+            assert Inbox(journal).composer("talk-0") == ComposerText("typed 3", 2)
             turns = journal.turns("talk-0")
             assert [turn.draft for turn in turns] == [f"answer {number}" for number in range(4)]
             assert turns[3].feedback == Feedback("edited", "reply 3", seconds=3.0, agent="ann")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine.core.detokenizer import Detokenizer
-from runtime.engine.core.generation import Piece, Place
+from runtime.engine.core.generation import Place, TextPiece
 from runtime.engine.core.kv_ledger import common_prefix
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
@@ -157,7 +157,7 @@ def test_requests_wait_in_line_are_told_their_place_and_are_refused_past_the_lim
     stop = threading.Event()
     first = endless.generate(tokens, SamplingParams(max_tokens=50_000), stop)
     running = first.updates()
-    while not isinstance(next(running), Piece):
+    while not isinstance(next(running), TextPiece):
         pass
     second, third = (endless.generate(tokens, SamplingParams(max_tokens=2), NEVER) for _ in range(2))
     with pytest.raises(UnavailableError, match="2 requests are waiting"):

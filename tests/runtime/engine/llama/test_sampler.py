@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.engine.core.generation import Piece
+from runtime.engine.core.generation import TextPiece
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import InputError, MissingError, ModelError
@@ -124,7 +124,7 @@ def test_log_probabilities_come_with_the_text_and_add_up(engine: LlamaEngine) ->
     whole = b"".join(one.text for one in scored)
     assert "".join(piece.text for piece in pieces) == whole.decode(errors="ignore")
     assert all(
-        isinstance(piece, Piece) and not piece.scored for piece in engine.generate(tokens, SamplingParams(), NEVER)
+        isinstance(piece, TextPiece) and not piece.scored for piece in engine.generate(tokens, SamplingParams(), NEVER)
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.core.generation import Piece
+from runtime.engine.core.generation import TextPiece
 from runtime.engine.core.sampling_params import SamplingParams, Scored
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.process.protocol import (
@@ -179,7 +179,7 @@ def test_requests_survive_the_wire(params: SamplingParams, articles: tuple[tuple
 def test_pieces_and_errors_survive_the_wire(text: str, data: bytes, logprob: float) -> None:
     import json
 
-    piece = Piece(text, (Scored(5, data, logprob, ((5, data, logprob),)),))
+    piece = TextPiece(text, (Scored(5, data, logprob, ((5, data, logprob),)),))
     assert unpack_piece(json.loads(json.dumps(pack_piece(piece)))) == piece
     error = from_dict(json.loads(json.dumps(InputError(text, where="x", hint="y").to_dict())))
     assert isinstance(error, InputError)
