@@ -25,6 +25,8 @@ from tests.support.branch import (  # noqa: F401
 )
 from tests.support.paths import ROOT
 
+pytest_plugins = ["tests.support.faults"]
+
 os.environ.update(
     HF_HUB_OFFLINE="1",
     TRANSFORMERS_OFFLINE="1",
