@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from runtime import errors
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.text.articles import Section
 from runtime.text.records import Turn
 
@@ -203,7 +203,8 @@ def make_request(**fields: Any) -> AskRequest:
     try:
         return AskRequest(**fields)
     except ValidationError as error:
-        raise errors.InputError(describe(error), hint="ask a question in a few words") from None
+        problem = first_problem(error, "field", AskRequest)
+        raise errors.InputError(problem.sentence, hint=problem.hint or "ask a question in a few words") from None
 
 
 def parse_event(line: str | bytes) -> Event:

@@ -7,14 +7,13 @@ Knows nothing of how conversations are put together.
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.base.files import read_text
-from runtime.base.validation import describe
+from runtime.base.toml_file import read_toml
+from runtime.base.validation import first_problem
 from runtime.errors import InputError
 from runtime.text.records import Emotion
 
@@ -104,7 +103,7 @@ def load_templates(folder: Path) -> tuple[SimulationTemplates, str]:
     scene = _load(folder / "simulate.toml", SimulationTemplates)
     if missing := [mood for mood in get_args(Emotion) if mood not in scene.moods]:
         raise InputError(f"mood '{missing[0]}' is missing", where=str(folder / "simulate.toml"))
-    policy = _toml(folder / "policy.toml")
+    policy = read_toml(folder / "policy.toml")
     refusal = policy.get("refusal", {}).get("text")
     if not isinstance(refusal, str) or not refusal.strip():
         raise InputError("[refusal] text is missing", where=str(folder / "policy.toml"))
@@ -128,13 +127,7 @@ def check_slots(folder: Path, scene: SimulationTemplates, cases: list[Case]) -> 
 
 def _load(path: Path, model: type[Model]) -> Model:
     try:
-        return model.model_validate(_toml(path))
+        return model.model_validate(read_toml(path))
     except ValidationError as error:
-        raise InputError(describe(error), where=str(path), hint="see examples/README.md") from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not TOML: {error}", where=str(path), hint="check quotes and brackets") from None
+        problem = first_problem(error, "key", model)
+        raise InputError(problem.sentence, where=str(path), hint=problem.hint or "see examples/README.md") from None

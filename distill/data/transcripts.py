@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from distill.data.conversation import RawConversation, RawTurn
 from runtime.base.files import read_lines, read_text
 from runtime.base.jsonl import parse_rows
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError, UsageError
 from runtime.text.articles import guess_language
 
@@ -135,7 +135,8 @@ def _csv_turn(cells: dict[str, str], where: str) -> RawTurn:
             }
         )
     except ValidationError as error:
-        raise InputError(describe(error), where=where, hint="roles are user and assistant") from None
+        problem = first_problem(error, "column", RawTurn)
+        raise InputError(problem.sentence, where=where, hint="roles are user and assistant") from None
 
 
 def read_taubench(path: Path) -> Iterator[RawConversation | InputError]:

@@ -5,7 +5,6 @@ Promises: an unknown key, a missing file or a value out of range is refused with
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from distill.models.catalogue import CATALOGUE
 from distill.packing.packing import Layouts, PackLimits
 from distill.recipe.settings import DistillSettings, LoraSettings, PolishSettings
-from runtime.base.files import read_text
+from runtime.base.toml_file import read_toml
+from runtime.base.validation import first_problem
 from runtime.errors import MissingError, UsageError
 from runtime.prompting.prompt_tokens import Layout
 
@@ -218,17 +218,11 @@ class Recipe(_Part):
 
 def load_recipe(path: Path) -> Recipe:
     """Read a recipe; `UsageError` naming the key that is wrong, `MissingError` for a file it names in vain."""
-    text = read_text(path)
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"not TOML: {error}", where=str(path)) from None
-    try:
-        recipe = Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(read_toml(path, refuse=UsageError, hint="see docs/reference/recipe.md"))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{key}: {first['msg'].lower()}", where=str(path), hint="docs/reference/recipe.md") from None
+        problem = first_problem(error, "key", Recipe)
+        raise UsageError(problem.sentence, where=str(path), hint=problem.hint or "docs/reference/recipe.md") from None
     student = recipe.student.model_copy(update={"model": _resolve_model(recipe.student.model, path)})
     base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
     template = _there(recipe.prompt.template, path) if recipe.prompt.template else None

@@ -21,7 +21,7 @@ from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.measure.divergence import DecoderMeasurement
 from runtime.base.files import need_space, read_text, write_atomic
 from runtime.base.manifest import MANIFEST
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.bundle.bundle import BundleInfo
 from runtime.errors import InputError, MissingError
 from runtime.prompting.prompt_spec import PromptSpec
@@ -97,7 +97,8 @@ def read_prompt(path: Path) -> PromptSpec:
     try:
         return PromptSpec.model_validate_json(read_text(path))
     except ValidationError as error:
-        raise InputError(describe(error), where=str(path), hint="run the stage that makes it again") from None
+        problem = first_problem(error, "key", PromptSpec)
+        raise InputError(problem.sentence, where=str(path), hint="run the stage that makes it again") from None
 
 
 def card_text(

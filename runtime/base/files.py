@@ -26,7 +26,7 @@ MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Policies, templates, YAML sources: anything read whole into memory."""
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
+def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, allow_empty: bool = False) -> str:
     """A whole UTF-8 text file without its byte-order mark; `InputError` when empty, too large or not UTF-8."""
     data = _read_bytes(path, max_bytes)
     try:
@@ -40,7 +40,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES) -> str:
         ) from None
     if "\0" in text:
         raise _nul(path, text.count("\n", 0, text.index("\0")) + 1)
-    if not text.strip():
+    if not text.strip() and not allow_empty:
         raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
     return text
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from runtime.base.files import read_lines, write_atomic
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -35,7 +35,9 @@ def parse_rows(model: type[Row], path: Path) -> Iterator[tuple[int, Row | InputE
         try:
             yield number, model.model_validate(json.loads(line))
         except ValidationError as error:
-            yield number, InputError(describe(error), where=where, hint=f"a {model.__name__.lower()} needs this column")
+            problem = first_problem(error, "column", model)
+            columns = f"columns of a {model.__name__.lower()}: {', '.join(model.model_fields)}"
+            yield number, InputError(problem.sentence, where=where, hint=problem.hint or columns)
         except (ValueError, RecursionError) as error:  # broken JSON, a number of 5,000 digits, 5,000 brackets
             reason = str(error).splitlines()[0][:200]
             yield number, InputError(f"not a JSON object ({reason})", where=where, hint="one JSON object a line")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.base.files import read_text
 from runtime.base.manifest import read_manifest, safe_path
 from runtime.base.manifest import verify as verify_files
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError, IntegrityError, MissingError, ModelError
 from runtime.prompting.prompt_spec import PromptSpec
 
@@ -134,4 +134,5 @@ def _read(model: type[Model], path: Path) -> Model:
     try:
         return model.model_validate_json(read_text(path))
     except ValidationError as error:
-        raise InputError(describe(error), where=str(path), hint="build the bundle again") from None
+        problem = first_problem(error, "key", model)
+        raise InputError(problem.sentence, where=str(path), hint="build the bundle again") from None

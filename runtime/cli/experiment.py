@@ -38,7 +38,7 @@ def start(
     from pydantic import ValidationError
 
     from runtime.base.home import find_home
-    from runtime.base.validation import describe
+    from runtime.base.validation import first_problem
     from runtime.desk.ab_test import AbTest
     from runtime.desk.ab_test import start as begin
     from runtime.errors import InputError
@@ -49,7 +49,8 @@ def start(
             {"name": name, "lang": lang, "share": share, "by": by, "generation": generation}
         )
     except ValidationError as error:
-        raise InputError(describe(error), hint="edgedesk experiment start --help") from None
+        problem = first_problem(error, "option", AbTest)
+        raise InputError(problem.sentence, hint="edgedesk experiment start --help") from None
     begin(find_home(home), experiment, policy)
     typer.echo(f"{name}: {share:.0%} of {by}s in {lang or 'every language'} {_RESTART}")
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import new_folder, read_text, write_atomic
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.bundle.generations import activate, current_bundle, installed_bundle
 from runtime.desk.policy import Policy, read_policy
 from runtime.errors import BusyError, InputError, MissingError
@@ -104,7 +104,8 @@ def read_trial(home: Path) -> Trial | None:
     try:
         experiment = AbTest.model_validate_json(read_text(path))
     except ValidationError as error:
-        raise InputError(describe(error), where=str(path), hint="edgedesk experiment drop") from None
+        problem = first_problem(error, "key", AbTest)
+        raise InputError(problem.sentence, where=str(path), hint="edgedesk experiment drop") from None
     return Trial(experiment, None if experiment.generation else read_policy(home / FOLDER / _POLICY))
 
 

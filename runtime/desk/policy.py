@@ -19,7 +19,6 @@ hits always decide the same. Knows nothing of models and files but its own.
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +27,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runtime.base.files import read_text
-from runtime.base.validation import describe
+from runtime.base.toml_file import read_toml
+from runtime.base.validation import first_problem
 from runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -184,11 +183,12 @@ class Policy(BaseModel):
 def read_policy(path: Path) -> Policy:
     """A policy file; `InputError` names what is wrong in it."""
     try:
-        return Policy.model_validate(tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"not TOML: {error}", where=str(path), hint="see examples/shop/en/policy.toml") from None
+        return Policy.model_validate(read_toml(path, hint="see examples/shop/en/policy.toml"))
     except ValidationError as error:
-        raise InputError(describe(error), where=str(path), hint="see examples/shop/en/policy.toml") from None
+        problem = first_problem(error, "key", Policy)
+        raise InputError(
+            problem.sentence, where=str(path), hint=problem.hint or "see docs/reference/policy.md"
+        ) from None
 
 
 def retention(bundle: Bundle) -> Retention:

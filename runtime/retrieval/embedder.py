@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_text, sha256_file
 from runtime.base.manifest import digest
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError, MissingError, ModelError
 
 if TYPE_CHECKING:
@@ -56,7 +56,10 @@ class Embedder:
         try:
             self.spec = EmbedderSpec.model_validate_json(read_text(folder / "embedder.json"))
         except ValidationError as error:
-            raise InputError(describe(error), where=str(folder / "embedder.json")) from None
+            problem = first_problem(error, "key", EmbedderSpec)
+            raise InputError(
+                problem.sentence, where=str(folder / "embedder.json"), hint="install the bundle again"
+            ) from None
         self._tokenizer = _load_tokenizer(folder / "tokenizer.json", self.spec.max_tokens)
         self._session = _load_session(folder / "model.onnx", threads)
         self._inputs = {node.name for node in self._session.get_inputs()}

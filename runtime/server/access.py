@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_text, write_atomic
 from runtime.base.home import run_folder
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError, MissingError
 
 FILE_NAME = "agents.json"
@@ -86,7 +86,8 @@ class AccessList:
         try:
             entry = _Entry(name=name, role=role.name.lower(), sha256=_hash(token))
         except ValidationError as error:
-            raise InputError(describe(error), hint="a name of letters, digits, '.', '-' and '_'") from None
+            problem = first_problem(error, "field", _Entry)
+            raise InputError(problem.sentence, hint="a name of letters, digits, '.', '-' and '_'") from None
         self._write((*others, entry))
         return token
 
@@ -117,7 +118,8 @@ class AccessList:
             try:
                 entries = _Entries.model_validate_json(read_text(self._path))
             except ValidationError as error:
-                raise InputError(describe(error), where=str(self._path), hint="add the agents again") from None
+                problem = first_problem(error, "key", _Entries)
+                raise InputError(problem.sentence, where=str(self._path), hint="add the agents again") from None
             self._read = (changed, entries.agents)
         return self._read[1]
 

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from runtime import __version__
+from runtime.base.validation import first_problem
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.server.http_errors import error_response
 from runtime.server.limits import RequestLimits
@@ -34,8 +35,9 @@ def create_app(service: Service) -> Any:
 
     @app.exception_handler(RequestValidationError)
     async def refuse_parameters(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return error_response(InputError(f"parameter '{first['loc'][-1]}': {first['msg'].lower()}"))
+        # FastAPI puts the part of the request first: ("query", "limit").
+        found = [{**each, "loc": each["loc"][1:]} for each in error.errors()]
+        return error_response(InputError(first_problem(found, "parameter").sentence, hint="see /openapi.json"))
 
     @app.exception_handler(HTTPException)
     async def refuse_route(_: Request, error: HTTPException) -> JSONResponse:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 
-from runtime.base.validation import describe
+from runtime.base.validation import first_problem
 from runtime.errors import InputError
 from runtime.server.http_errors import OversizedError
 
@@ -31,7 +31,8 @@ def parse(body: bytes, model: type[Model], hint: str) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise InputError(describe(error), hint=hint) from None
+        problem = first_problem(error, "field", model)
+        raise InputError(problem.sentence, hint=problem.hint or hint) from None
 
 
 async def read_body(request: Request, model: type[Model], hint: str) -> Model:

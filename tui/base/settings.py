@@ -12,14 +12,13 @@ of widgets.
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.base.files import read_text
-from runtime.base.validation import describe
+from runtime.base.toml_file import read_toml
+from runtime.base.validation import first_problem
 from runtime.errors import UsageError
 from tui.base.keys import ACTS, clashes, moved
 
@@ -47,12 +46,12 @@ def read_settings(path: Path | None = None) -> ConsoleSettings:
     if named is None and not file.is_file():
         return ConsoleSettings()
     try:
-        settings = ConsoleSettings.model_validate(tomllib.loads(read_text(file)))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"not TOML: {error}", where=str(file), hint='write lines such as: theme = "light"') from None
+        found = read_toml(file, refuse=UsageError, hint='write lines such as: theme = "light"')
+        settings = ConsoleSettings.model_validate(found)
     except ValidationError as error:
-        known = ", ".join(ConsoleSettings.model_fields)
-        raise UsageError(describe(error), where=str(file), hint=f"known settings: {known}") from None
+        problem = first_problem(error, "setting", ConsoleSettings)
+        known = f"known: {', '.join(ConsoleSettings.model_fields)}"
+        raise UsageError(problem.sentence, where=str(file), hint=problem.hint or known) from None
     _check(settings, str(file))
     return settings
 

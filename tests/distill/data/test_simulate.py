@@ -87,7 +87,7 @@ def test_an_unfilled_slot_is_named_with_its_file(small_shop: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("cases/returns.toml", "intent", "indent", "column 'case.0.intent' is missing"),
+        ("cases/returns.toml", "intent", "indent", "unknown key 'case.0..indent'"),
         ("cases/returns.toml", "returns#one", "delivery#one", "of another article"),
         ("cases/returns.toml", "[[case]]", "[[case]", "not TOML"),
         ("simulate.toml", "[moods.angry]", "", "mood 'angry' is missing"),

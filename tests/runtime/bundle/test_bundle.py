@@ -97,10 +97,10 @@ def test_what_is_no_bundle_is_refused(make_bundle: Make, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": ""}, "column 'name'"),
-        ({"languages": []}, "column 'languages'"),
-        ({"colour": 1}, "column 'colour'"),
-        ({"model": None}, "column 'model'"),
+        ({"name": ""}, "key 'name'"),
+        ({"languages": []}, "key 'languages'"),
+        ({"colour": 1}, "unknown key 'colour'"),
+        ({"model": None}, "key 'model'"),
     ],
 )
 def test_a_bundle_built_wrong_is_refused_naming_the_entry(
