@@ -135,7 +135,7 @@ def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
     [
         (b"name = ", UsageError),
         (b"[data\n", UsageError),
-        (b"", InputError),
+        (b"", UsageError),
         ("name = '退货'".encode("gb18030"), InputError),
     ],
 )
