@@ -177,6 +177,10 @@ Event = Annotated[
 _adapter: TypeAdapter[Event] = TypeAdapter(Event)
 
 
+Audience = Literal["public", "internal"]
+"""Whom an answer is for: anybody, or the company's own staff."""
+
+
 class AskRequest(BaseModel):
     """The body of `POST /v1/ask`."""
 
@@ -195,7 +199,12 @@ class AskRequest(BaseModel):
     stop: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = Field(default=(), max_length=4)
     """The answer ends before the first of these."""
     context: tuple[Turn, ...] = Field(default=(), max_length=64)
-    """Earlier turns, oldest first, of a client that keeps the conversation itself; else the journal's are used."""
+    """Earlier turns, oldest first, of a client that keeps the conversation itself; else the journal's are used.
+
+    The desk cuts each to `question_chars`, the bound of the question."""
+    audience: Audience | None = None
+    """`public`: articles for staff take no part in the answer. None leaves it to the door the request comes in by: the
+    server takes `public` for programs that reach it over TCP, and lets no role ask for more than it may read."""
 
 
 def make_request(**fields: Any) -> AskRequest:

@@ -1,44 +1,75 @@
-"""The policies of a desk: one a language, and where an experiment tries one, which of two a conversation gets."""
+"""The policies a desk answers by: one a language, and where an A/B test tries one, which of two a conversation gets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.desk.ab_test import Trial
-from runtime.desk.fixed_answers import FixedAnswerIndex
 from runtime.desk.policy import Policy, read_policy
 from runtime.journal.turn_details import Arm
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from runtime.bundle.bundle import Bundle
     from runtime.retrieval.embedder import Embedder
+
+
+class FixedAnswerIndex:
+    """The questions of a policy's fixed answers, embedded once."""
+
+    def __init__(self, policy: Policy, embedder: Embedder) -> None:
+        pairs = [(answer.id, question) for answer in policy.answer for question in answer.questions]
+        self._names = [name for name, _ in pairs]
+        self._vectors: NDArray[np.float32] | None = embedder.queries([text for _, text in pairs]) if pairs else None
+        self._embedder = embedder
+
+    def nearest(self, question: str) -> tuple[str, float] | None:
+        """(id of the answer, cosine of its nearest question); None when no answer has questions."""
+        if self._vectors is None:
+            return None
+        cosines = self._vectors @ self._embedder.queries([question])[0]
+        best = int(cosines.argmax())
+        return self._names[best], float(cosines[best])
 
 
 class ActivePolicy(NamedTuple):
     """A conversation's policy."""
 
     policy: Policy
-    curated: FixedAnswerIndex
+    fixed_answers: FixedAnswerIndex
 
 
 class PolicySelector:
-    """The bundle's policies and the experiment's candidate, their questions embedded once."""
+    """The bundle's policies and the A/B test's candidate."""
 
     def __init__(self, bundle: Bundle, embedder: Embedder, trial: Trial | None = None) -> None:
-        spoken = bundle.prompt.languages
-        self._first = spoken[0]
-        own = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *spoken)}
-        self._own = {lang: ActivePolicy(policy, FixedAnswerIndex.of(policy, embedder)) for lang, policy in own.items()}
-        tried = trial.policy if trial else None
-        self._candidate = ActivePolicy(tried, FixedAnswerIndex.of(tried, embedder)) if tried else None
+        languages = bundle.prompt.languages
+        self._first = languages[0]
+        own = {lang: read_policy(bundle.policy_path(lang)) for lang in ("en", "zh", *languages)}
+        self._own = {lang: ActivePolicy(policy, FixedAnswerIndex(policy, embedder)) for lang, policy in own.items()}
+        candidate = trial.policy if trial else None
+        self._candidate = ActivePolicy(candidate, FixedAnswerIndex(candidate, embedder)) if candidate else None
 
-    def of(self, lang: str, arm: Arm | None = None) -> ActivePolicy:
+    def policy_for(self, lang: str, arm: Arm | None = None) -> ActivePolicy:
         """The policy of a language, or of the bundle's first where that has none; the candidate's on that arm."""
         if arm == "candidate" and self._candidate:
             return self._candidate
         return self._own.get(lang) or self._own[self._first]
 
     @property
-    def tones(self) -> set[str]:
-        """Names of all tones."""
-        return {name for chosen in self._own.values() for name in chosen.policy.tone}
+    def tone_names(self) -> set[str]:
+        """Names of the tones of all policies."""
+        return {name for active in self._own.values() for name in active.policy.tone}
+
+    @property
+    def hand_off_reasons(self) -> set[str]:
+        """Every reason for which a policy hands over: names of rules, and labels that go to a person."""
+        policies = [active.policy for active in self._own.values()]
+        policies += [self._candidate.policy] if self._candidate else []
+        return {
+            name
+            for policy in policies
+            for name in (*policy.hand_off, *policy.intent.hand_off, *policy.emotion.hand_off)
+        }

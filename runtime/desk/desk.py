@@ -1,50 +1,42 @@
 """The desk: one customer question from its arrival to its answer.
 
-    store -> understand -> rules -> retrieve -> rules -> lay out the prompt -> write -> cite -> done
+    store -> the steps of runtime.desk.turn_steps, with the model in their middle -> store -> done
 
 Promises: the question is on disk before anything is computed, the draft as it grows; a question always ends in the
 journal as complete, cancelled or failed; where the model cannot answer, the article itself is shown or a person is
-offered, and it is said why. Knows nothing of sockets and screens.
+offered, and the answer says why. Knows nothing of sockets and screens.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 from uuid import uuid4
 
 from runtime.base.settings import Settings
 from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
 from runtime.desk.drafting import write_draft
-from runtime.desk.history import earlier_questions, language_of, shown
-from runtime.desk.intent_and_emotion import sure, understand
-from runtime.desk.policy import NO_ARTICLE, WITHHELD, Decision, Policy, decide
+from runtime.desk.history import bound_texts, language_of
+from runtime.desk.policy import MANIPULATION, NO_ARTICLE, WITHHELD, Policy
 from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
-from runtime.desk.turn_state import TurnState, details, done
+from runtime.desk.turn_state import Draft, TurnState, done_event, final_details
+from runtime.desk.turn_steps import AFTER_MODEL, BEFORE_MODEL, TurnTools, prepare_prompt
 from runtime.errors import EdgedeskError, InputError
-from runtime.events import AskRequest, Citation, Done, Event, Failed, SectionsFound, Stored, Token
-from runtime.grounding.citations import cite
-from runtime.grounding.claim_check import unsupported_claims
-from runtime.grounding.extractive_answer import extractive_fallback, render_quote
+from runtime.events import AskRequest, Done, Event, Failed, Stored, Token
 from runtime.journal.inbox import Inbox
 from runtime.journal.journal import Journal
-from runtime.journal.stored_turn import State, StoredTurn
-from runtime.journal.turn_details import Arm
+from runtime.journal.stored_turn import State, StoredTurn, TurnKey
+from runtime.journal.turn_details import Arm, TurnDetails
 from runtime.prompting.encode import without_closing
-from runtime.prompting.prompt_spec import PromptSpec, encode, layout
-from runtime.prompting.truncate import truncate_prompt
-from runtime.text.articles import Section
+from runtime.prompting.prompt_spec import encode, layout
 from runtime.text.records import Emotion
-from runtime.understanding.dialogue_context import entities, rewrite_follow_up
 from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.dictation_rules import without_injected
-from runtime.understanding.linear_classifier import FOLDER as HEADS
-from runtime.understanding.linear_classifier import KINDS, Guess, load_classifiers
-from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
+from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
+from runtime.understanding.linear_classifier import load_classifiers
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -66,43 +58,57 @@ class Desk:
         settings: Settings,
         *,
         trial: Trial | None = None,
+        candidate: Desk | None = None,
+        candidate_error: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`candidate` is the desk of a model under A/B test: it answers its arm's conversations, in the same journal.
+
+        `candidate_error` says why there is none although the test names one.
+        """
         self.bundle = bundle
         self.engine = engine
         self.retriever = retriever
         self.journal = journal
         self.inbox = Inbox(journal)
         self.settings = settings
+        self.candidate = candidate
+        self.candidate_error = candidate_error
         self._clock = clock
-        self._ahead = Prefetcher(engine, self._foresee)
-        self._stop = frozenset(engine.vocab.control_token(text) for text in self.spec.pieces.stop)
         self._trial = trial
-        self.candidate: Desk | None = None
-        """The desk of a model on trial: it answers the conversations of its arm, into the same journal."""
-        self.untried = ""
-        """Why the model on trial cannot be served."""
+        self._prefetcher = Prefetcher(engine, self._foresee, max_chars=settings.question_chars)
         self._policies = PolicySelector(bundle, retriever.embedder, trial)
+        self._stop_tokens = frozenset(engine.vocab.control_token(text) for text in bundle.prompt.pieces.stop)
+        self._tools = TurnTools(
+            spec=bundle.prompt,
+            tokenizer=engine.vocab,
+            retriever=retriever,
+            classifiers=load_classifiers(bundle.root / CLASSIFIERS),
+            dictation=DictationClassifier.open(bundle.root / CLASSIFIERS, retriever.embedder),
+            settings=settings,
+            prompt_tokens=engine.context_tokens - bundle.prompt.answer_tokens,
+        )
         file = bundle.model_path if settings.runtime == "llama" else bundle.onnx_path
-        self.heads = load_classifiers(bundle.root / HEADS)
-        self._eye = DictationClassifier.open(bundle.root / HEADS, retriever.embedder)
         self.model = f"{bundle.info.name}-{bundle.info.version}/{file.stem}"
-
-    @property
-    def spec(self) -> PromptSpec:
-        """The bundle's prompt."""
-        return self.bundle.prompt
 
     @property
     def labels(self) -> dict[str, list[str]]:
         """The names of intents and emotions that a person may correct to, sorted."""
-        tones = self._policies.tones
-        known = {kind: set(head.labels) for kind, head in self.heads.items()}
-        emotions = tones | set(get_args(Emotion)) | known.get("emotion", set())
+        known = {kind: set(head.labels) for kind, head in self._tools.classifiers.items()}
+        emotions = self._policies.tone_names | set(get_args(Emotion)) | known.get("emotion", set())
         return {"intents": sorted(known.get("intent", set())), "emotions": sorted(emotions)}
 
+    @property
+    def hand_off_reasons(self) -> frozenset[str]:
+        """Reasons this desk gives by itself; any other is an agent's own words."""
+        return frozenset({NO_ARTICLE, MANIPULATION, WITHHELD} | self._policies.hand_off_reasons)
+
+    def policy(self, lang: str) -> Policy:
+        """The policy of a language, or of the bundle's first where that has none."""
+        return self._policies.policy_for(lang).policy
+
     def admit(self, request: AskRequest) -> None:
-        """`InputError` with the counts for a question too long to be answered; to be called before `ask`."""
+        """Refuse a question that cannot be answered: `InputError`, with the counts where it is too long."""
         question = request.question
         if len(question) > self.settings.question_chars:
             raise InputError(
@@ -111,65 +117,21 @@ class Desk:
             )
         if not question.strip():
             raise InputError("the question is empty", hint="write a question")
-        spans = layout(self.spec, language_of(request, self._turns(request)), (), (), question).spans()
-        if (count := len(encode(spans, self.engine.vocab))) > self._room:
+        spec, most = self.bundle.prompt, self._tools.prompt_tokens
+        # Without the earlier turns: they are left out before the question is, so they never make it too long.
+        spans = layout(spec, language_of(request, ()), (), (), question).spans()
+        if (count := len(encode(spans, self.engine.vocab))) > most:
             raise InputError(
-                f"the question makes a prompt of {count:,} tokens, {self._room:,} fit", hint="ask a shorter question"
+                f"the question makes a prompt of {count:,} tokens, {most:,} fit", hint="ask a shorter question"
             )
 
     def search(
         self, question: str, *, lang: str | None, limit: int, product: str = "", internal: bool = True
     ) -> list[Hit]:
-        """The sections that answer a question in this branch, best first."""
+        """The sections that answer a question in this branch, best first; without `internal` only published ones."""
         return self.retriever.search(
             question, lang=lang, limit=limit, branch=self.settings.branch, product=product, internal=internal
         )
-
-    def read_ahead(self, request: TypingRequest, *, agent: str = "") -> PrefetchStatus:
-        """Look up and read a question while it is typed, see `runtime.desk.prefetch`; nothing of it is stored."""
-        conversation = request.conversation or uuid4().hex
-        if not self.settings.read_ahead:
-            return PrefetchStatus(conversation, "off", 0)
-        named = request.model_copy(update={"conversation": conversation})
-        question = AskRequest(question=request.text or " ", conversation=conversation, lang=request.lang)
-        return self._side(self._arm(question, agent))._ahead.typed(named)
-
-    def _side(self, arm: Arm | None) -> Desk:
-        return self.candidate if arm == "candidate" and self.candidate else self
-
-    def _arm(self, request: AskRequest, agent: str) -> Arm | None:
-        """The arm of a conversation in the experiment; None where it takes no part."""
-        trial = self._trial
-        if trial is None or not request.conversation or (trial.policy is None and self.candidate is None):
-            return None
-        before = self._turns(request)
-        kept = [turn.details.arm for turn in before if turn.details.experiment == trial.experiment.name]
-        return trial.arm(language_of(request, before), request.conversation, agent, kept[0] if kept else None)
-
-    def _foresee(self, request: AskRequest) -> Prompt | None:
-        """The prompt of a question whose next words are still to come; None where the model would not be asked."""
-        question, before = request.question, self._turns(request)
-        lang = language_of(request, before)
-        if len(question) > self.settings.question_chars:
-            return None
-        policy = self._policies.of(lang, self._arm(request, "")).policy
-
-        def action(similarities: Sequence[float] | None) -> str:
-            return decide(
-                policy, question=question, lang=lang, languages=self.spec.languages, similarities=similarities
-            ).action
-
-        if action(None) != "retrieve":
-            return None
-        searched = rewrite_follow_up(question, earlier_questions(request, before))
-        hits = self.search(searched, lang=lang, limit=self.spec.articles)
-        safe = self._safe(hits)
-        if action([hit.similarity for hit in safe]) != "generate":
-            return None
-        turns = shown(request, before, self.settings.history_turns)
-        sections = [hit.section for hit in safe]
-        prompt, fitted = truncate_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
-        return without_closing(self.spec, self.engine.vocab, prompt) if fitted else None
 
     def ask(self, request: AskRequest, cancel: Flag, *, agent: str = "") -> Iterator[Event]:
         """The events of one answer, see `runtime.events`; `agent` is who asks.
@@ -178,208 +140,114 @@ class Desk:
         """
         try:
             self.admit(request)
-            if self._trial and not request.conversation:
-                request = request.model_copy(update={"conversation": uuid4().hex})
-            arm = self._arm(request, agent)
-            yield from self._side(arm)._turn(request, cancel, arm)
+            # The arm of an A/B test hangs on the conversation's name, so a new one needs its name before its policy.
+            name = request.conversation or uuid4().hex
+            request = bound_texts(request, self.settings.question_chars).model_copy(update={"conversation": name})
+            before = self.journal.turns(name) if request.conversation else []
+            arm = self._arm(request, before, agent)
+            desk = self._desk_of(arm)
+            key = self.journal.ask(name, request.question, language_of(request, before))
+            yield from desk._answer(key, desk._state(request, before, arm), cancel)
         except EdgedeskError as error:
             yield Failed.of(error)
 
-    def _turn(self, request: AskRequest, cancel: Flag, arm: Arm | None) -> Iterator[Event]:
-        arrived = self._clock()
-        before = self._turns(request)
-        lang = language_of(request, before)
-        key = self.journal.ask(request.conversation, request.question, lang)
-        chosen = self._policies.of(lang, arm)
-        work = TurnState(key, request, lang, chosen.policy, chosen.curated, before, arrived, drafted=arrived)
-        if arm and self._trial:
-            work.reading |= {"experiment": self._trial.experiment.name, "arm": arm}
-        self._ahead.asked(key.conversation)
-        try:
-            yield Stored(conversation=key.conversation, turn=key.number, lang=lang)
-            yield from self._answer(work, cancel)
-        except GeneratorExit:
-            self._end(work, "cancelled")
-            raise
-        except Exception as error:
-            work.reading |= {"error": str(error)}
-            raise
-        finally:
-            if not work.ended:
-                self._end(work, "cancelled" if cancel.is_set() else "failed")
+    def read_ahead(self, request: TypingRequest, *, agent: str = "") -> PrefetchStatus:
+        """Look up and read a question while it is typed, see `runtime.desk.prefetch`; nothing of it is stored."""
+        conversation = request.conversation or uuid4().hex
+        if not self.settings.read_ahead:
+            return PrefetchStatus(conversation, "off", 0)
+        request = request.model_copy(update={"conversation": conversation})
+        desk = self
+        if self.candidate:
+            question = request.as_question()
+            desk = self._desk_of(self._arm(question, self.journal.turns(conversation), agent))
+        return desk._prefetcher.typed(request)
 
-    def _answer(self, work: TurnState, cancel: Flag) -> Iterator[Event]:
-        question, lang, policy = work.request.question, work.lang, work.policy
-        work.understood = understand(policy, question, *self._guesses(question))
-        yield work.understood
-        tone = policy.tone.get(work.understood.emotion or "")
-        if tone and work.understood.emotion_confidence == "high":
-            work.lead = tone.say + ("" if lang == "zh" else " ")
-        first = self._decide(work, None)
-        if first.action == "hand_off":
-            work.decided = f"rule:{first.reason}"
-            yield from self._say(work, policy.hand_off_text(lang), (), handoff=first.reason)
-            return
-        if first.action == "fixed":
-            yield from self._say_fixed(work, first.reason or "")
-            return
-        earlier = earlier_questions(work.request, work.before)
-        work.query = rewrite_follow_up(question, earlier)
-        hits = self.search(work.query, lang=lang, limit=self.spec.articles)
-        if named := entities([*earlier, question]):
-            work.reading |= {"entities": named}
-        work.found = tuple(_found(hit) for hit in hits)
-        yield SectionsFound(citations=tuple(Citation.of(hit.section, hit.score) for hit in hits))
-        # People see sentences that order or dictate; the model does not, and no customer is quoted them.
-        safe = self._safe(hits)
-        decision = self._decide(work, [hit.similarity for hit in safe])
-        if decision.action == "fixed":
-            yield from self._say_fixed(work, decision.reason or "")
-            return
-        if decision.action == "refuse":
-            work.decided = decision.reason or NO_ARTICLE
-            yield from self._say(work, self._refusal(policy, lang), (), handoff=decision.reason)
-            return
-        sections = [hit.section for hit in safe]
-        if decision.action == "generate":
-            turns = shown(work.request, work.before, self.settings.history_turns)
-            prompt, fitted = truncate_prompt(self.spec, self.engine.vocab, lang, sections, turns, question, self._room)
-            if fitted:
-                read = {section.ref for section in fitted}
-                work.found = tuple({**one, "shown": one["ref"] in read} for one in work.found)
+    def _desk_of(self, arm: Arm | None) -> Desk:
+        return self.candidate if arm == "candidate" and self.candidate else self
+
+    def _arm(self, request: AskRequest, before: list[StoredTurn], agent: str) -> Arm | None:
+        """The arm of a conversation in the A/B test; None where it takes no part."""
+        trial = self._trial
+        if trial is None or not request.conversation or (trial.policy is None and self.candidate is None):
+            return None
+        name = trial.experiment.name
+        kept = next((turn.details.arm for turn in before if turn.details.experiment == name), None)
+        return trial.arm(language_of(request, before), request.conversation, agent, kept)
+
+    def _state(self, request: AskRequest, before: list[StoredTurn], arm: Arm | None) -> TurnState:
+        """A turn before its first step."""
+        lang = language_of(request, before)
+        test = self._trial.experiment.name if arm and self._trial else ""
+        details = TurnDetails(experiment=test, arm=arm)
+        return TurnState(request, lang, tuple(before), self._policies.policy_for(lang, arm), details)
+
+    def _foresee(self, request: AskRequest) -> Prompt | None:
+        """The prompt of a question whose next words are still to come; None where the model would not be asked."""
+        before = self.journal.turns(request.conversation) if request.conversation else []
+        state = prepare_prompt(self._tools, self._state(request, before, self._arm(request, before, "")))
+        if state.prompt is None:
+            return None
+        return without_closing(self.bundle.prompt, self.engine.vocab, state.prompt)
+
+    def _answer(self, key: TurnKey, state: TurnState, cancel: Flag) -> Iterator[Event]:
+        """The steps of a stored question, and its end in the journal however it comes."""
+        now = self._clock()
+        draft = Draft(arrived=now, stored=now)
+        ended = False
+
+        def end(outcome: State, done: Done | None = None, error: str = "") -> None:
+            nonlocal ended
+            ended = True
+            self.journal.end(
+                key,
+                outcome,
+                done.answer if done else draft.text,
+                handoff=done.handoff if done else None,
+                model=self.model,
+                details=final_details(state, draft, done, now=self._clock(), error=error),
+            )
+
+        self._prefetcher.asked(key.conversation)
+        try:
+            yield Stored(conversation=key.conversation, turn=key.number, lang=state.lang)
+            for step in BEFORE_MODEL:
+                seen = len(state.events)
+                state = step(self._tools, state)
+                yield from state.events[seen:]
+                if state.answer:
+                    break
+            if state.prompt and not state.answer:
                 yield from write_draft(
-                    work, prompt, cancel, self.engine, self.journal, self.settings,
-                    most=self.spec.answer_tokens, stop_tokens=self._stop, clock=self._clock,
+                    key, state, draft, cancel, self.engine, self.journal, self.settings,
+                    max_tokens=self.bundle.prompt.answer_tokens, stop_tokens=self._stop_tokens, clock=self._clock,
                 )  # fmt: skip
                 if cancel.is_set():
                     return
-                if answer := work.draft.strip():
-                    work.decided = "model"
-                    yield self._done(work, answer, [hit for hit in safe if hit.section.ref in read])
-                    return
-        # The model may not write this language, no section fits into its context, or it had nothing to say.
-        work.decided = "section"
-        text = f"{policy.quote_text(lang)}\n{sections[0].text}"
-        yield from self._say(work, text, sections[:1])
-
-    def _safe(self, hits: Sequence[Hit]) -> list[Hit]:
-        """The hits as the model reads them and customers are quoted them."""
-        look = self._eye.dictated
-        return [replace(hit, section=kept) for hit in hits if (kept := without_injected(hit.section, look))]
-
-    def _guesses(self, question: str) -> tuple[Guess | None, Guess | None]:
-        """What the bundle's heads say of a question: intent, emotion; None where it has no such head."""
-        if not self.heads:
-            return None, None
-        vector = self.retriever.embedder.queries([question])[0]
-        intent, emotion = (head.guess(question, vector) if (head := self.heads.get(kind)) else None for kind in KINDS)
-        return intent, emotion
-
-    def _decide(self, work: TurnState, similarities: Sequence[float] | None) -> Decision:
-        """The policy's word, before the search (`similarities` None) and after it."""
-        question, searched = work.request.question, similarities is not None
-        return decide(
-            work.policy,
-            question=question,
-            lang=work.lang,
-            languages=self.spec.languages,
-            similarities=similarities,
-            orders=searched and is_injection(question),
-            curated=work.curated.nearest(question) if searched else None,
-            sure=sure(work.understood),
-        )
-
-    def _say(
-        self, work: TurnState, text: str, cited: Sequence[Section], *, handoff: str | None = None
-    ) -> Iterator[Event]:
-        """Answer with a text that no model wrote."""
-        self.engine.forget(work.key.conversation)
-        text = work.lead + text
-        work.draft = text
-        work.first = self._clock()
-        yield Token(text=text)
-        citations = tuple(Citation.of(section) for section in cited)
-        yield self._finish(work, text, citations, handoff=handoff)
-
-    def _say_fixed(self, work: TurnState, name: str) -> Iterator[Event]:
-        """Answer as somebody wrote it."""
-        work.decided = f"fixed:{name}"
-        fixed = next(one for one in work.policy.answer if one.id == name)
-        yield from self._say(work, fixed.text, self._sections(fixed.evidence, work.lang))
-
-    def _sections(self, references: Sequence[str], lang: str) -> list[Section]:
-        """The sections of these references in a language; those the articles have no longer are left out."""
-        found = (self.retriever.section(reference, lang) for reference in references)
-        return [section for section in found if section and section.lang == lang]
-
-    def _done(self, work: TurnState, answer: str, read: Sequence[Hit]) -> Done:
-        """Check and cite what the model wrote from the sections it read."""
-        if _says(answer, self.spec.refusal.get(work.lang, "")):
-            return self._finish(work, answer, (), handoff=NO_ARTICLE)
-        shown, scores = [hit.section for hit in read], {hit.section.ref: hit.score for hit in read}
-        if leaks_system_prompt(answer, self.spec.system.get(work.lang, ""), shown):
-            work.decided = WITHHELD
-            return self._finish(work, self._refusal(work.policy, work.lang), (), handoff=WITHHELD)
-        cosines = partial(self.retriever.cosines, work.query)
-        if lines := extractive_fallback(answer, read, cosines, self.spec.min_agreement):
-            work.decided = "lines"
-            quote = f"{work.policy.quote_text(work.lang)}\n{render_quote(lines)}"
-            rests = list(dict.fromkeys(line.section for line in lines))
-            return self._finish(work, work.lead + quote, _citations(rests, scores), handoff=None)
-        citations = _citations(cite(answer, shown), scores)
-        # What the customer said may be repeated: an order number, a date.
-        said = Section("", "", "", "", work.request.question, work.lang)
-        marked = tuple(unsupported_claims(answer, [*shown, said]))
-        return self._finish(work, answer, citations, handoff=None, marked=marked)
-
-    def _finish(
-        self,
-        work: TurnState,
-        answer: str,
-        citations: tuple[Citation, ...],
-        *,
-        handoff: str | None,
-        marked: tuple[str, ...] = (),
-    ) -> Done:
-        ended = done(work, answer, citations, model=self.model, handoff=handoff, unsupported=marked, now=self._clock())
-        work.draft = answer
-        self._end(work, "complete", ended)
-        return ended
-
-    def _end(self, work: TurnState, state: State, ended: Done | None = None) -> None:
-        work.ended = True
-        self.journal.end(
-            work.key,
-            state,
-            work.draft,
-            handoff=ended.handoff if ended else None,
-            model=self.model,
-            details=details(work, ended, self._clock()),
-        )
-
-    def _turns(self, request: AskRequest) -> list[StoredTurn]:
-        return self.journal.turns(request.conversation) if request.conversation else []
-
-    def _refusal(self, policy: Policy, lang: str) -> str:
-        return policy.refusal.text or self.spec.refusal.get(lang) or next(iter(self.spec.refusal.values()))
-
-    def policy(self, lang: str) -> Policy:
-        """The policy of a language, or of the bundle's first where that has none."""
-        return self._policies.of(lang).policy
-
-    @property
-    def _room(self) -> int:
-        """Tokens a prompt may have, so that a whole answer fits behind it."""
-        return self.engine.context_tokens - self.spec.answer_tokens
-
-
-def _citations(sections: Sequence[Section], scores: Mapping[str, float]) -> tuple[Citation, ...]:
-    return tuple(Citation.of(section, scores[section.ref]) for section in sections)
-
-
-def _found(hit: Hit) -> dict[str, Any]:
-    return {"ref": hit.section.ref, "score": round(hit.score, 4), "similarity": round(hit.similarity, 4)}
-
-
-def _says(answer: str, refusal: str) -> bool:
-    return bool(refusal) and " ".join(refusal.split()).casefold() in " ".join(answer.split()).casefold()
+                state = replace(state, draft=draft.text)
+            for step in AFTER_MODEL:
+                if not state.answer:
+                    state = step(self._tools, state)
+            answer = state.answer
+            assert answer is not None  # the last step always answers
+            if not draft.text:
+                # No model wrote: what was read ahead for this conversation is of no more use.
+                self.engine.forget(key.conversation)
+                draft.text, draft.first = answer.text, self._clock()
+                yield Token(text=answer.text)
+            done = done_event(state, answer, draft, model=self.model, now=self._clock())
+            end("complete", done)
+            yield done
+        except GeneratorExit:
+            if not ended:
+                end("cancelled")
+            raise
+        except Exception as error:
+            if not ended:
+                # What went wrong first is what the caller must hear, even where the journal cannot be written either.
+                with suppress(EdgedeskError):
+                    end("failed", error=str(error))
+            raise
+        finally:
+            if not ended:
+                end("cancelled" if cancel.is_set() else "failed")

@@ -24,6 +24,17 @@ def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
     return language(request.question, turns[-1].lang if turns else None)
 
 
+def bound_texts(request: AskRequest, chars: int) -> AskRequest:
+    """The request with every earlier message cut to `chars` characters, the bound that its question must keep.
+
+    A client may send 64 messages of any length, and every step after this one takes time that grows with the text.
+    """
+    if all(len(turn.content) <= chars for turn in request.context):
+        return request
+    cut = tuple(turn.model_copy(update={"content": turn.content[:chars]}) for turn in request.context)
+    return request.model_copy(update={"context": cut})
+
+
 def earlier_questions(request: AskRequest, turns: Sequence[StoredTurn]) -> list[str]:
     """The customer's questions before this one, oldest first."""
     if request.context:
@@ -31,7 +42,7 @@ def earlier_questions(request: AskRequest, turns: Sequence[StoredTurn]) -> list[
     return [turn.question for turn in turns]
 
 
-def shown(request: AskRequest, turns: Sequence[StoredTurn], count: int) -> list[Turn]:
+def shown_turns(request: AskRequest, turns: Sequence[StoredTurn], count: int) -> list[Turn]:
     """The last `count` exchanges as the model is shown them, oldest first."""
     if not count:
         return []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle, installed_bundle
-from runtime.desk.ab_test import Trial, read_trial
+from runtime.desk.ab_test import read_trial
 from runtime.desk.compile_articles import all_sections, compiling, order_sections
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
@@ -27,6 +27,8 @@ from runtime.text.redaction import Redactor
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
+    from runtime.engine.core.interface import TextEngine
+    from runtime.retrieval.retriever import Retriever
 
 CANDIDATE = "candidate"
 """What the model on trial keeps in the home: index, compiled articles. Deleted when none is tried."""
@@ -49,29 +51,34 @@ def open_desk(home: Path, settings: Settings, *, progress: Progress | None = Non
             settings = settings.model_copy(update={"memory_mib": max(1, settings.memory_mib // 2)})
         journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
         apply_retention(journal, bundle)
-        desk = _open(stack, bundle, home, journal, settings, trial, progress)
+        # The current model first: a candidate takes of the memory what is left.
+        retriever, engine = _open_parts(stack, bundle, home, journal, settings, progress)
+        candidate, error = None, ""
         if tried:
             try:
                 with ExitStack() as own:
-                    desk.candidate = _open(own, tried, home / CANDIDATE, journal, settings, trial, progress)
+                    parts = _open_parts(own, tried, home / CANDIDATE, journal, settings, progress)
+                    candidate = Desk(tried, parts[1], parts[0], journal, settings, trial=trial)
                     stack.push(own.pop_all())
-            except EdgedeskError as error:
-                desk.untried = str(error)
+            except EdgedeskError as failed:
+                error = str(failed)
         else:
             shutil.rmtree(home / CANDIDATE, ignore_errors=True)
-        yield desk
+        yield Desk(
+            bundle, engine, retriever, journal, settings, trial=trial, candidate=candidate, candidate_error=error
+        )
 
 
-def _open(
+def _open_parts(
     stack: ExitStack,
     bundle: Bundle,
     place: Path,
     journal: Journal,
     settings: Settings,
-    trial: Trial | None,
     progress: Progress | None,
-) -> Desk:
-    """A desk of one bundle, its files in `place`, what may be closed on the stack."""
+) -> tuple[Retriever, TextEngine]:
+    """What a desk needs of one bundle, its files in `place`, what must be closed on the stack."""
+    # Inside: chromadb takes a second to import, which a command that only reads a home must not pay.
     from runtime.retrieval.retriever import Retriever
 
     retriever = stack.enter_context(
@@ -80,7 +87,7 @@ def _open(
     engine = stack.enter_context(open_engine(bundle, place, settings))
     wanted = order_sections(all_sections(bundle), settings.compile, journal.count_citations())
     stack.enter_context(compiling(engine, bundle, wanted))
-    return Desk(bundle, engine, retriever, journal, settings, trial=trial)
+    return retriever, engine
 
 
 def apply_retention(journal: Journal, bundle: Bundle) -> RetentionReport:

@@ -75,7 +75,7 @@ class Tone(BaseModel):
     say: str = Field(min_length=1)
 
 
-class Confident(BaseModel):
+class Thresholds(BaseModel):
     """From which calibrated probability a head's guess is called high or medium, and what follows from it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,7 +85,7 @@ class Confident(BaseModel):
     """Labels that go to a person when they are guessed with high confidence."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Confident:
+    def _ordered(self) -> Thresholds:
         if self.medium > self.high:
             raise ValueError("medium must not be above high")
         return self
@@ -153,8 +153,8 @@ class Policy(BaseModel):
     tone: dict[str, Tone] = Field(default_factory=dict)
     answer: tuple[FixedAnswer, ...] = ()
     curated: Curated = Curated()
-    intent: Confident = Confident()
-    emotion: Confident = Confident()
+    intent: Thresholds = Thresholds()
+    emotion: Thresholds = Thresholds()
     canned: tuple[Canned, ...] = ()
 
     @model_validator(mode="after")
@@ -213,8 +213,8 @@ class Decision:
     """Of a hand-off, or the fixed answer's id."""
 
 
-class Sure(NamedTuple):
-    """What the heads are sure of."""
+class ConfidentLabels(NamedTuple):
+    """What the classifiers say with high confidence."""
 
     intent: str | None = None
     emotion: str | None = None
@@ -229,12 +229,12 @@ def decide(
     similarities: Sequence[float] | None,
     orders: bool = False,
     curated: tuple[str, float] | None = None,
-    sure: Sure | None = None,
+    confident: ConfidentLabels | None = None,
 ) -> Decision:
     """What to do next; `similarities` are the hits' cosines, or None before the search.
 
-    `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine); `sure` is what the
-    heads say with high confidence.
+    `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine);
+    `confident` is what the classifiers say with high confidence.
 
     1. a hand-off phrase: to a person, whatever else is true
     2. a fixed answer's phrase: that answer
@@ -247,16 +247,16 @@ def decide(
     9. a language the model does not write: quote the best section
     10. else let the model answer
     """
-    sure = sure or Sure()
+    confident = confident or ConfidentLabels()
     if rule := matching_rule(policy, question):
         return Decision("hand_off", rule)
     if fixed := next((one.id for one in policy.answer if _holds(question, one.phrases)), None):
         return Decision("fixed", fixed)
-    if sure.intent in policy.intent.hand_off:
-        return Decision("hand_off", sure.intent)
-    if sure.emotion in policy.emotion.hand_off:
-        return Decision("hand_off", sure.emotion)
-    if fixed := next((one.id for one in policy.answer if sure.intent in one.intents), None):
+    if confident.intent in policy.intent.hand_off:
+        return Decision("hand_off", confident.intent)
+    if confident.emotion in policy.emotion.hand_off:
+        return Decision("hand_off", confident.emotion)
+    if fixed := next((one.id for one in policy.answer if confident.intent in one.intents), None):
         return Decision("fixed", fixed)
     if similarities is None:
         return Decision("retrieve")
@@ -274,7 +274,7 @@ def matching_rule(policy: Policy, question: str) -> str | None:
     return next((name for name, phrases in policy.hand_off.items() if _holds(question, phrases)), None)
 
 
-def mood(policy: Policy, question: str) -> str | None:
+def matching_tone(policy: Policy, question: str) -> str | None:
     """The first tone with a phrase in the question."""
     return next((name for name, tone in policy.tone.items() if _holds(question, tone.phrases)), None)
 

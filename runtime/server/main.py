@@ -167,9 +167,9 @@ class _Loader(threading.Thread):
                     say(f"ready: {desk.model}")
                     if desk.candidate:
                         say(f"on trial: {desk.candidate.model}")
-                    elif desk.untried:
-                        service.log.info("untried", error=desk.untried)
-                        say(f"the model on trial cannot be served: {desk.untried}")
+                    elif desk.candidate_error:
+                        service.log.info("candidate_error", error=desk.candidate_error)
+                        say(f"the model on trial cannot be served: {desk.candidate_error}")
                     self._keep(desk)
                     service.desk = None
                     service.drain()

@@ -218,7 +218,7 @@ def test_a_model_on_trial_that_cannot_be_served_keeps_nobody_from_being_answered
     (two / "generations" / "2" / "embedder" / "model.onnx").write_bytes(b"nothing")
     with lock_home(two, "test"), open_desk(two, Settings(threads=1)) as desk:
         assert said(desk, "talk").model == "shop-1/q4_k_m"
-        assert desk.untried
+        assert desk.candidate_error
         assert desk.journal.turns("talk")[0].details.arm is None
 
 

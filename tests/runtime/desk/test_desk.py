@@ -8,6 +8,7 @@ import pytest
 
 from runtime.base.home import lock_home
 from runtime.base.settings import Settings
+from runtime.desk.history import bound_texts
 from runtime.desk.open_desk import open_desk
 from runtime.errors import InputError, MissingError
 from runtime.events import (
@@ -122,12 +123,12 @@ def test_a_model_that_refuses_hands_over_and_cites_nothing(make_home: Callable[.
 
 
 def test_figures_no_section_contains_are_named(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
-    (events,) = answer(make_home(scripted_gguf), "Standard delivery costs and parcel price, working days?")
-    found = next(event for event in events if isinstance(event, SectionsFound))
+    (events,) = answer(make_home(scripted_gguf, articles=1), "What does standard delivery of a parcel cost?")
+    (found,) = next(event for event in events if isinstance(event, SectionsFound)).citations
+    assert found.article == "delivery-standard"
     done = events[-1]
     assert isinstance(done, Done)
-    if not any("30 days" in one.text for one in found.citations):
-        assert "30 days" in done.unsupported
+    assert "30 days" in done.unsupported
     (events,) = answer(make_home(scripted_gguf, name="second"), EN)
     assert isinstance(events[-1], Done)
     assert events[-1].unsupported == ()
@@ -322,3 +323,42 @@ def test_a_follow_up_is_searched_as_a_whole_question_in_the_customers_language(
     assert searched == [("\n".join(asked[:count]), "zh") for count in (1, 2, 3)]
     assert [turn.lang for turn in turns] == ["zh"] * 3
     assert turns[2].details.entities == {"product": "nl-tv-55"}
+
+
+def test_conversation_is_read_once_a_question(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf)
+    read = []
+    with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+        for _ in range(2):
+            read.clear()
+            desk.journal._db.set_trace_callback(lambda sql: read.append(sql) if "label_agent" in sql else None)
+            assert isinstance(list(desk.ask(AskRequest(question=EN, conversation="talk"), NEVER))[-1], Done)
+            assert len(read) == 1
+
+
+@pytest.mark.parametrize("question", ["By how much may staff lower a shelf price?", "shelf price override code NL-77"])
+def test_public_audience_is_answered_from_published_articles_only(
+    make_home: Callable[..., Path], scripted_gguf: Path, question: str
+) -> None:
+    """Rules for staff must not reach a customer by way of an outside program."""
+    home = make_home(scripted_gguf)
+    policy = '[[answer]]\nid = "code"\ntext = "Ask."\nphrases = ["code"]\nevidence = ["price-override#limit"]\n'
+    (home / "current" / "policy.toml").write_text(policy, encoding="utf-8")
+    staff, public = answer(home, question, AskRequest(question=question, audience="public"))
+    for events, internal in ((staff, True), (public, False)):
+        found = [one for event in events if isinstance(event, SectionsFound) for one in event.citations]
+        done = events[-1]
+        assert isinstance(done, Done)
+        shown = [one.article for one in (*found, *done.citations)]
+        assert ("price-override" in shown) is internal
+        assert not (not internal and "NL-77" in done.answer)
+
+
+def test_earlier_turns_of_a_client_are_cut_to_the_bound_of_a_question() -> None:
+    """S9."""
+    long = AskRequest(
+        question="x", context=(Turn(role="user", content="货" * 9000), Turn(role="assistant", content="a"))
+    )
+    bound = bound_texts(long, 4000)
+    assert [len(turn.content) for turn in bound.context] == [4000, 1]
+    assert bound_texts(bound, 4000) is bound

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.desk.intent_and_emotion import sure, understand
-from runtime.desk.policy import Decision, Policy, Sure, decide
+from runtime.desk.intent_and_emotion import confident_labels, understand_question
+from runtime.desk.policy import ConfidentLabels, Decision, Policy, decide
 from runtime.events import Understood
 from runtime.understanding.linear_classifier import Guess
 
@@ -54,31 +54,31 @@ RULES = Policy.model_validate(
 def test_phrases_are_certain_and_guesses_are_put_in_words(
     question: str, intent: Guess | None, emotion: Guess | None, said: Understood
 ) -> None:
-    assert understand(RULES, question, intent, emotion) == said
+    assert understand_question(RULES, question, intent, emotion) == said
 
 
 @pytest.mark.parametrize(
     ("question", "guessed", "decision"),
     [
-        ("Somebody used my card", Sure("fraud"), Decision("hand_off", "fraud")),
-        ("I cannot go on", Sure("returns", "desperate"), Decision("hand_off", "desperate")),
-        ("Do you rent tents?", Sure("rent_tent"), Decision("fixed", "party")),
-        ("你们出租帐篷吗？", Sure("rent_tent", "calm"), Decision("fixed", "party")),
-        ("My lawyer rents tents", Sure("rent_tent"), Decision("hand_off", "legal")),
-        ("How long?", Sure("returns", "calm"), Decision("retrieve")),
-        ("How long?", Sure(), Decision("retrieve")),
+        ("Somebody used my card", ConfidentLabels("fraud"), Decision("hand_off", "fraud")),
+        ("I cannot go on", ConfidentLabels("returns", "desperate"), Decision("hand_off", "desperate")),
+        ("Do you rent tents?", ConfidentLabels("rent_tent"), Decision("fixed", "party")),
+        ("你们出租帐篷吗？", ConfidentLabels("rent_tent", "calm"), Decision("fixed", "party")),
+        ("My lawyer rents tents", ConfidentLabels("rent_tent"), Decision("hand_off", "legal")),
+        ("How long?", ConfidentLabels("returns", "calm"), Decision("retrieve")),
+        ("How long?", ConfidentLabels(), Decision("retrieve")),
     ],
 )
 def test_what_is_certain_decides_behind_the_phrases_and_before_the_search(
-    question: str, guessed: Sure, decision: Decision
+    question: str, guessed: ConfidentLabels, decision: Decision
 ) -> None:
-    made = decide(RULES, question=question, lang="en", languages=("en",), similarities=None, sure=guessed)
+    made = decide(RULES, question=question, lang="en", languages=("en",), similarities=None, confident=guessed)
     assert made == decision
 
 
 def test_only_high_confidence_is_certain() -> None:
-    said = understand(RULES, "How long?", Guess("fraud", 0.89), Guess("angry", 0.7))
-    assert sure(said) == Sure(None, "angry")
+    said = understand_question(RULES, "How long?", Guess("fraud", 0.89), Guess("angry", 0.7))
+    assert confident_labels(said) == ConfidentLabels(None, "angry")
 
 
 @pytest.mark.parametrize(

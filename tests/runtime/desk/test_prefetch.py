@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.client.client import Client
 from runtime.desk.open_desk import open_desk
-from runtime.desk.prefetch import stable_prefix
+from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest, stable_prefix
+from runtime.errors import UnavailableError
+from runtime.events import AskRequest
 from runtime.server.app import create_app
 from runtime.server.service import Service
 
@@ -51,7 +54,7 @@ async def ask(http: httpx.AsyncClient, question: str, **more: Any) -> list[dict[
 
 
 async def typed(http: httpx.AsyncClient, text: str, conversation: str | None = None) -> dict[str, Any]:
-    """Typed, and read."""
+    """PrefetchStatus, and read."""
     said = (await http.post("/v1/typing", json={"text": text, "conversation": conversation})).json()
     while said["state"] == "reading":
         said = (await http.post("/v1/typing", json={"text": text, "conversation": said["conversation"]})).json()
@@ -164,6 +167,51 @@ async def test_the_client_sends_what_is_typed(
         again = await client.typing_async(EN, conversation=said["conversation"])
         assert again["conversation"] == said["conversation"]
         assert client.typing("", conversation=said["conversation"])["state"] == "nothing"
+
+
+class NoEngine:
+    """An engine that refuses everything, and remembers what it was told to forget."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[str] = []
+
+    def prepare(self, *_: object, **__: object) -> Any:
+        raise UnavailableError("no engine")
+
+    def forget(self, conversation: str) -> None:
+        self.forgotten.append(conversation)
+
+
+@pytest.mark.parametrize("text", ["How long may I keep ", "多长时间内可以退"])
+def test_prefetch_in_the_midst_of_a_search_keeps_no_question_waiting(text: str) -> None:
+    searching, go_on = threading.Event(), threading.Event()
+
+    def lay_out(request: AskRequest) -> None:
+        if request.conversation == "slow":
+            searching.set()
+            assert go_on.wait(60)
+
+    prefetcher = Prefetcher(NoEngine(), lay_out)  # type: ignore[arg-type]
+    said: list[PrefetchStatus] = []
+    slow = threading.Thread(target=lambda: said.append(prefetcher.typed(TypingRequest(text=text, conversation="slow"))))
+    slow.start()
+    assert searching.wait(60)
+    # None of these would return if the search above were made under their lock.
+    assert prefetcher.typed(TypingRequest(text=text, conversation="slow")).state == "reading"
+    assert prefetcher.typed(TypingRequest(text=text, conversation="other")).state == "nothing"
+    prefetcher.asked("other")
+    prefetcher.asked("slow")
+    go_on.set()
+    slow.join()
+    assert [one.state for one in said] == ["nothing"], "the question had come meanwhile"
+
+
+def test_prefetch_looks_at_no_text_that_could_not_be_asked() -> None:
+    seen: list[str] = []
+    prefetcher = Prefetcher(NoEngine(), lambda request: seen.append(request.question), max_chars=100)  # type: ignore[arg-type, func-returns-value]
+    for text in ("x" * 101, "货" * 50_000, "a-" * 40_000):
+        assert prefetcher.typed(TypingRequest(text=text, conversation="talk")).state == "nothing"
+    assert seen == []
 
 
 @pytest.mark.parametrize(
