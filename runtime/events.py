@@ -23,13 +23,23 @@ from runtime.base.validation import first_problem
 from runtime.text.articles import Section
 from runtime.text.records import Turn
 
+_LINE_BREAKS = {0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def escape_line_breaks(text: str) -> str:
+    """JSON without the characters at which readers of lines cut though JSON does not escape them.
+
+    They stand inside strings only, so their escapes mean the same to every JSON parser.
+    """
+    return text.translate(_LINE_BREAKS)
+
 
 class _Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     def line(self) -> bytes:
         """The event as one line of NDJSON."""
-        return self.model_dump_json().encode() + b"\n"
+        return escape_line_breaks(self.model_dump_json()).encode() + b"\n"
 
 
 class Citation(BaseModel):

@@ -81,6 +81,10 @@ class Settings(BaseModel):
     """The certificate chain (PEM) of the TCP port."""
     tls_key: Path | None = None
     """Its private key (PEM)."""
+    chat_model_aliases: tuple[str, ...] = ()
+    """Names under which the OpenAI endpoints also offer the bundle's model, such as "gpt-4o-mini"."""
+    embedding_model_aliases: tuple[str, ...] = ()
+    """Names under which they also offer its encoder, such as "text-embedding-3-small"."""
     branch: str = Field(default="", max_length=64)
     """The branch's name as articles give it in `branch`; articles of other branches are not found."""
     journal_key: Path | None = None

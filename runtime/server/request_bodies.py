@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -16,13 +17,13 @@ MAX_BODY_BYTES = 256 * 1024
 Model = TypeVar("Model", bound=BaseModel)
 
 
-async def read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request, max_bytes: int = MAX_BODY_BYTES, hint: str = "ask a shorter question") -> bytes:
     """The body; `OversizedError` when it is too long."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            raise OversizedError(f"over {MAX_BODY_BYTES // 1024} KiB", hint="ask a shorter question")
+        if len(body) > max_bytes:
+            raise OversizedError(f"the body is over {max_bytes // 1024:,} KiB", hint=hint)
     return bytes(body)
 
 
@@ -35,8 +36,16 @@ def parse(body: bytes, model: type[Model], hint: str) -> Model:
         raise InputError(problem.sentence, hint=problem.hint or hint) from None
 
 
+def validate(body: dict[str, Any], model: type[Model], hint: str) -> Model:
+    """A body that is read already as `model`; `InputError` naming what does not fit."""
+    try:
+        return model.model_validate_json(json.dumps(body))  # JSON's rules: a list is a tuple, a string no number
+    except ValidationError as error:
+        raise InputError(describe(error), hint=hint) from None
+
+
 async def read_body(request: Request, model: type[Model], hint: str) -> Model:
-    """Both."""
+    """The request's body as `model`."""
     return parse(await read_bytes(request), model, hint)
 
 

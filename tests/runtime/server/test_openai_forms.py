@@ -1,0 +1,138 @@
+"""What the official client and others send in OpenAI's form."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import InputError
+from runtime.server.openai_forms import ChatRequest, EmbeddingRequest, read_chat, read_embedding
+from runtime.server.request_bodies import validate
+
+USER = {"role": "user", "content": "How long may I return it?"}
+ANSWER = {
+    "role": "assistant", "content": "30 days", "refusal": None, "annotations": [], "audio": None,
+    "function_call": None, "tool_calls": None, "parsed": None, "reasoning_content": "It is in the article.",
+}  # fmt: skip
+TOOL = {"type": "function", "function": {"name": "refund", "parameters": {}}}
+
+
+def chat(**more: Any) -> ChatRequest:
+    raw = json.dumps({"model": "shop", "messages": [USER], **more}).encode()
+    return validate(read_chat(raw), ChatRequest, "")
+
+
+def test_message_of_an_answer_is_accepted_as_the_client_got_it() -> None:
+    question = chat(messages=[USER, ANSWER, USER]).question()
+    assert [turn.content for turn in question.context] == [USER["content"], "30 days"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": []}, {"tools": None}, {"tool_choice": "none"}, {"tool_choice": None}, {"functions": []},
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}, {"function_call": "none"},
+        {"response_format": {"type": "text"}}, {"response_format": None}, {"logit_bias": {}}, {"logit_bias": None},
+        {"modalities": ["text"]}, {"audio": None}, {"prediction": None}, {"web_search_options": None},
+        {"stop": []}, {"stop": ""}, {"stop": None}, {"stop": [""]},
+        {"service_tier": "auto"}, {"service_tier": "default"},
+        {"n": 1}, {"n": None}, {"logprobs": False}, {"logprobs": None}, {"top_logprobs": 0}, {"top_logprobs": None},
+        {"frequency_penalty": 0}, {"frequency_penalty": 0.0}, {"presence_penalty": 0.0}, {"repetition_penalty": 1.0},
+        {"reasoning_effort": None}, {"reasoning_effort": "none"}, {"verbosity": "medium"},
+        {"top_k": -1}, {"min_p": 0.0},
+        {"store": False}, {"store": True}, {"user": "u-1"}, {"metadata": {}}, {"metadata": None}, {"seed": -1},
+        {"safety_identifier": "x"}, {"prompt_cache_key": "x"}, {"stream_options": None}, {"temperature": None},
+        {"top_p": 0}, {"max_tokens": None, "max_completion_tokens": None}, {"something_new": None},
+        {"stream": False, "stream_options": {"include_usage": True, "include_obfuscation": False}},
+    ],
+    ids=json.dumps,
+)  # fmt: skip
+def test_field_that_asks_for_nothing_is_passed_over(fields: dict[str, Any]) -> None:
+    assert chat(**fields).question().question == USER["content"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"tools": [TOOL]}, "'tools': tools are not supported"),
+        ({"tool_choice": "auto"}, "'tool_choice'"),
+        ({"tools": [], "tool_choice": "required"}, "'tool_choice'"),
+        ({"functions": [TOOL]}, "'functions'"),
+        ({"response_format": {"type": "json_object"}}, "'response_format': forced formats"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "'response_format'"),
+        ({"logit_bias": {"50256": -100}}, "'logit_bias'"),
+        ({"modalities": ["text", "audio"]}, "'modalities'"),
+        ({"n": 2}, "'n'"),
+        ({"n": True}, "'n'"),
+        ({"logprobs": True}, "'logprobs'"),
+        ({"top_logprobs": 3}, "'top_logprobs'"),
+        ({"frequency_penalty": 0.5}, "'frequency_penalty'"),
+        ({"web_search_options": {}}, "'web_search_options'"),
+        ({"reasoning_effort": "high"}, "'reasoning_effort'"),
+        ({"service_tier": "flex"}, "'service_tier'"),
+        ({"stop": ["a"] * 5}, "'stop"),
+        ({"max_tokens": 0}, "'max_tokens'"),
+        ({"something_new": 1}, "'something_new': it is not supported"),
+        (
+            {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {}}]}]},
+            "'messages.0.content': pictures",
+        ),
+        ({"messages": [{**USER, "content": [{"type": "input_audio", "input_audio": {}}]}]}, "sound is not supported"),
+        ({"messages": [{**USER, "content": [{"type": "file", "file": {}}]}]}, "files are not supported"),
+        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [TOOL]}, USER]}, "'messages.0.tool_calls'"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "'messages.0.tool_call_id'"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "'messages.0.role'"),
+        ({"messages": [{**USER, "images": ["iVBOR"]}]}, "'messages.0.images'"),
+        ({"messages": []}, "'messages'"),
+        ({"messages": "hello"}, "'messages'"),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_field_that_asks_for_something_unsupported_is_refused_by_name(fields: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError) as refused:
+        chat(**fields)
+    assert named in refused.value.what
+
+
+def test_content_parts_of_text_are_joined_whatever_hints_they_carry() -> None:
+    parts = [{"type": "text", "text": "How long", "cache_control": {"type": "ephemeral"}}, "may I return it?"]
+    assert chat(messages=[{"role": "user", "content": parts}]).question().question == "How long\nmay I return it?"
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner) | st.dictionaries(st.text(), inner)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), _nested))
+def test_any_json_is_read_or_refused_as_an_input_error(value: Any) -> None:
+    bodies = (value, {"model": "m", "messages": value, "input": value}, {"messages": [value], "input": [value]})
+    for read, model in ((read_chat, ChatRequest), (read_embedding, EmbeddingRequest)):
+        for body in bodies:
+            with suppress(InputError):
+                validate(read(json.dumps(body).encode()), model, "")
+
+
+@pytest.mark.parametrize("given", [[1, 2, 3], [[1, 2], [3]], [0.5], ["text", 7]], ids=json.dumps)
+def test_embedding_of_token_ids_is_refused_by_name(given: object) -> None:
+    with pytest.raises(InputError, match="token ids are not supported"):
+        read_embedding(json.dumps({"model": "m", "input": given}).encode())
+
+
+@pytest.mark.parametrize(("count", "fits"), [(1, True), (2048, True), (2049, False)])
+def test_embedding_batch_holds_as_many_texts_as_openais(count: int, fits: bool) -> None:
+    raw = json.dumps({"model": "m", "input": ["x"] * count}).encode()
+    if fits:
+        assert len(validate(read_embedding(raw), EmbeddingRequest, "").texts) == count
+    else:
+        with pytest.raises(InputError, match="2,049 texts, 2,048 are allowed"):
+            read_embedding(raw)
+
+
+def test_embedding_of_an_empty_text_is_refused_by_place() -> None:
+    with pytest.raises(InputError, match=r"'input\.1': the text is empty"):
+        read_embedding(b'{"model": "m", "input": ["a", ""]}')
