@@ -201,7 +201,7 @@ def read_chat(raw: bytes) -> dict[str, Any]:
         body["stop"] = None
     if isinstance(body.get("messages"), list):
         body["messages"] = [
-            _message(message, f"messages.{place}") if isinstance(message, dict) else message
+            _message(message, f"messages[{place}]") if isinstance(message, dict) else message
             for place, message in enumerate(body["messages"])
         ]
     return body
@@ -220,7 +220,7 @@ def read_embedding(raw: bytes) -> dict[str, Any]:
         if len(given) > MAX_INPUTS:
             raise InputError(f"'input': {len(given):,} texts, {MAX_INPUTS:,} are allowed", hint="send them in parts")
         if "" in given:
-            raise InputError(f"'input.{given.index('')}': the text is empty", hint="leave empty texts out")
+            raise InputError(f"'input[{given.index('')}]': the text is empty", hint="leave empty texts out")
     return body
 
 

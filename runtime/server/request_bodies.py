@@ -38,10 +38,7 @@ def parse(body: bytes, model: type[Model], hint: str) -> Model:
 
 def validate(body: dict[str, Any], model: type[Model], hint: str) -> Model:
     """A body that is read already as `model`; `InputError` naming what does not fit."""
-    try:
-        return model.model_validate_json(json.dumps(body))  # JSON's rules: a list is a tuple, a string no number
-    except ValidationError as error:
-        raise InputError(describe(error), hint=hint) from None
+    return parse(json.dumps(body).encode(), model, hint)  # JSON's rules: a list is a tuple, a string no number
 
 
 async def read_body(request: Request, model: type[Model], hint: str) -> Model:

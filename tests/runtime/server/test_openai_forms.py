@@ -80,14 +80,17 @@ def test_field_that_asks_for_nothing_is_passed_over(fields: dict[str, Any]) -> N
         ({"something_new": 1}, "'something_new': it is not supported"),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {}}]}]},
-            "'messages.0.content': pictures",
+            "'messages[0].content': pictures",
         ),
         ({"messages": [{**USER, "content": [{"type": "input_audio", "input_audio": {}}]}]}, "sound is not supported"),
         ({"messages": [{**USER, "content": [{"type": "file", "file": {}}]}]}, "files are not supported"),
-        ({"messages": [{"role": "assistant", "content": None, "tool_calls": [TOOL]}, USER]}, "'messages.0.tool_calls'"),
-        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "'messages.0.tool_call_id'"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "'messages.0.role'"),
-        ({"messages": [{**USER, "images": ["iVBOR"]}]}, "'messages.0.images'"),
+        (
+            {"messages": [{"role": "assistant", "content": None, "tool_calls": [TOOL]}, USER]},
+            "'messages[0].tool_calls'",
+        ),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]}, "'messages[0].tool_call_id'"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "'messages[0].role'"),
+        ({"messages": [{**USER, "images": ["iVBOR"]}]}, "'messages[0].images'"),
         ({"messages": []}, "'messages'"),
         ({"messages": "hello"}, "'messages'"),
     ],
@@ -134,5 +137,5 @@ def test_embedding_batch_holds_as_many_texts_as_openais(count: int, fits: bool) 
 
 
 def test_embedding_of_an_empty_text_is_refused_by_place() -> None:
-    with pytest.raises(InputError, match=r"'input\.1': the text is empty"):
+    with pytest.raises(InputError, match=r"'input\[1\]': the text is empty"):
         read_embedding(b'{"model": "m", "input": ["a", ""]}')

@@ -229,9 +229,9 @@ async def test_what_openai_offers_and_we_do_not_is_refused_by_name(http: httpx.A
         ({"n": 2}, "'n'"),
         ({"stop": ["a"] * 5}, "'stop"),
         ({"messages": []}, "'messages'"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "'messages.0.role'"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "'messages[0].role'"),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "the last message"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x" * 4001}]}, "4,001 characters"),
         ({"model": "gpt-9"}, "no model 'gpt-9'"),
     ):
