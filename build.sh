@@ -4,9 +4,10 @@
 #   ./build.sh test [--slow]   set up .venv, run all checks and tests
 #   ./build.sh setup           only set up .venv
 #   ./build.sh wheels          llama-cpp-python for any x86-64 processor, into dist/wheels (about 20 minutes)
-#   ./build.sh lock            write requirements.lock from what is installed
+#   ./build.sh lock            write requirements.lock: what is installed, with the hashes of its files
 #   ./build.sh clean           remove .venv and work/
-# Settings: PYTHON (interpreter), EDGEDESK_TORCH_INDEX (a package index with torch's CPU build), EDGEDESK_CACHE.
+# Settings: PYTHON (interpreter), EDGEDESK_TORCH_INDEX (a package index with torch's CPU build), EDGEDESK_TORCH_SHA256
+# (the one file of it to accept), JOBS (compilers at once), EDGEDESK_CACHE.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -38,7 +39,18 @@ need_machine() {
 }
 
 # The environment is whole or marked unfinished: the stamp is written last, and holds what it was made from.
-stamp() { cat pyproject.toml requirements.lock "$0" | sha256sum | cut -d' ' -f1; }
+stamp() { cat pyproject.toml requirements*.lock "$0" | sha256sum | cut -d' ' -f1; }
+
+# grep for lock files: the entries, hashes included, of packages whose name matches. `entries [-v] PATTERN FILE...`
+entries() {
+    local without=0
+    [ "$1" = -v ] && without=1 && shift
+    local pattern=$1
+    shift
+    awk -v pattern="^($pattern)\$" -v without="$without" '
+        /^[A-Za-z0-9]/ { name = $1; sub(/==.*/, "", name); inside = (name ~ pattern) != without }
+        inside && !/^#/' "$@"
+}
 
 setup() {
     need_python
@@ -48,32 +60,58 @@ setup() {
         return
     fi
     need_machine 8000 3000
-    say "setting up .venv (about 10 minutes the first time: llama.cpp is compiled)"
+    say "setting up .venv (compiling llama.cpp takes most of the time)"
     local began=$SECONDS
     if [ ! -x .venv/bin/python ] || ! [ "$(.venv/bin/python -c 'import sys; print(sys.prefix)' 2>/dev/null)" = "$PWD/.venv" ]; then
         rm -rf .venv
         "$python" -m venv .venv
     fi
     rm -f .venv/edgedesk-stamp
-    local pip=(.venv/bin/python -m pip --disable-pip-version-check)
-    "${pip[@]}" install --quiet --upgrade "pip==26.3"
-    # torch's plain name brings gigabytes of CUDA where no CPU build is at hand; another index can be named.
-    local torch
-    torch=$(grep -i '^torch==' requirements.lock)
-    if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
-        say "  torch"
-        if [ -n "${EDGEDESK_TORCH_INDEX:-}" ]; then
-            "${pip[@]}" install --quiet --index-url "$EDGEDESK_TORCH_INDEX" "$torch"
-        else
-            "${pip[@]}" install --quiet -c requirements.lock "$torch"
-        fi
-    fi
+    # Twice quiet: errors only, else pip warns of each package that one of several indexes does not have. No dependency is
+    # looked up: the lock names all of them, and nothing without one of its hashes is installed.
+    local install=(.venv/bin/python -m pip --disable-pip-version-check install -qq --progress-bar off --no-deps)
+    local hashed=("${install[@]}" --require-hashes --only-binary ":all:")
+    say "  what installs and compiles"
+    "${hashed[@]}" --requirement <(entries "pip|setuptools" requirements.lock)
+    say "  torch"
+    install_torch
+    say "  everything else that needs no compiler"
+    "${hashed[@]}" --requirement <(entries -v "pip|setuptools|torch|llama-cpp-python" requirements.lock)
     say "  llama-cpp-python, compiled for this machine"
-    CMAKE_BUILD_PARALLEL_LEVEL="$(nproc)" "${pip[@]}" install --quiet -c requirements.lock "$(grep -i '^llama_cpp_python==' requirements.lock)"
-    say "  everything else"
-    "${pip[@]}" install --quiet -c requirements.lock --group dev -e '.[build]'
+    # Its build requirements are the locked ones just installed, hence no isolation. What Edgedesk does not use is left
+    # out: pictures and sound (LLAVA), and llama.cpp's library of chat formats and downloads, which the package forces on.
+    printf 'set(LLAMA_BUILD_COMMON OFF CACHE BOOL "" FORCE)\n' >.venv/llama-only.cmake
+    PATH="$PWD/.venv/bin:$PATH" CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc)}" \
+        CMAKE_ARGS="-DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_llama.cpp_INCLUDE=$PWD/.venv/llama-only.cmake'" \
+        "${install[@]}" --require-hashes --no-build-isolation --requirement <(entries llama-cpp-python requirements.lock)
+    "${install[@]}" --no-build-isolation --editable .
+    .venv/bin/python -m pip --disable-pip-version-check check >/dev/null ||
+        die "what is installed does not fit together" ".venv/bin/python -m pip check names it; after a change of pyproject.toml: ./build.sh lock" 1
     printf '%s' "$wanted" >.venv/edgedesk-stamp
     say "  .venv is ready after $((SECONDS - began)) s"
+}
+
+# torch: any build the lock has a hash of. PyPI's own is the CUDA build, whose libraries have a lock of their own. A CPU
+# build of another index has hashes the lock may not know: EDGEDESK_TORCH_SHA256 gives the one to accept, and without
+# it the index is trusted for this one package.
+install_torch() {
+    local version
+    version=$(grep -io '^torch==[^ ]*' requirements.lock)
+    if .venv/bin/python -c 'import sys, torch; sys.exit(torch.__version__.split("+")[0] != sys.argv[1])' "${version#*==}" 2>/dev/null; then
+        return
+    fi
+    if [ -z "${EDGEDESK_TORCH_INDEX:-}" ]; then
+        "${hashed[@]}" --requirement <(entries torch requirements.lock)
+    elif [ -n "${EDGEDESK_TORCH_SHA256:-}" ]; then
+        "${hashed[@]}" --index-url "$EDGEDESK_TORCH_INDEX" --requirement <(printf '%s --hash=sha256:%s\n' "$version" "$EDGEDESK_TORCH_SHA256")
+    else
+        say "    from $EDGEDESK_TORCH_INDEX, trusted: set EDGEDESK_TORCH_SHA256 to accept one file only"
+        "${install[@]}" --only-binary ":all:" --index-url "$EDGEDESK_TORCH_INDEX" "$version"
+    fi
+    if .venv/bin/python -m pip show torch 2>/dev/null | grep -qi '^Requires:.*cuda'; then
+        say "    with its CUDA libraries, some gigabytes: EDGEDESK_TORCH_INDEX can name an index with a CPU build"
+        "${hashed[@]}" --requirement requirements-cuda.lock
+    fi
 }
 
 demo() {
@@ -113,7 +151,7 @@ wheels() {
     need_python
     need_machine 3000 2000
     local pin
-    pin=$(grep -i '^llama_cpp_python==' requirements.lock)
+    pin=$(grep -io '^llama-cpp-python==[^ ]*' requirements.lock)
     say "building $pin for any x86-64 processor"
     # Every kind of processor's code in a file of its own, beside libllama.so, where runtime/engine/llama/bindings.py looks.
     # No pictures and no sound (LLAVA): a branch has text only.
@@ -129,10 +167,39 @@ wheels() {
     printf '%s\n' "$built"
 }
 
+# Pins what .venv holds, and what pyproject.toml asks for beyond it, each with the hashes of all its files on the index.
 lock() {
-    # What this environment holds, without the project itself and without local version labels such as +cpu.
-    .venv/bin/python -m pip freeze --exclude edgedesk | sed 's/+cpu$//' >requirements.lock.new
+    # Not the whole set-up: it refuses an environment that lacks what pyproject.toml asks for, which is mended here.
+    [ -x .venv/bin/uv ] || setup
+    local scratch version compile cuda="nvidia-.*|cuda-.*|triton"
+    scratch=$(mktemp -d)
+    .venv/bin/python -m pip freeze --all --exclude edgedesk 2>/dev/null | sed 's/+cpu$//' >"$scratch/pins"
+    version=$(grep -i '^torch==' "$scratch/pins")
+    compile=(.venv/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-header --constraint "$scratch/pins"
+        --python-version 3.11 --python-platform x86_64-manylinux_2_28)
+    "${compile[@]}" --extra build --group dev pyproject.toml ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} \
+        ${EDGEDESK_TORCH_INDEX:+--index "$EDGEDESK_TORCH_INDEX"} >"$scratch/all"
+    # torch once more, from the package index alone: its builds there, and the CUDA libraries of the one for Linux.
+    printf '%s\n' "$version" | "${compile[@]}" - >"$scratch/torch"
+    {
+        printf '# Written by ./build.sh lock: what ./build.sh setup installs, with the SHA-256 of every file of each version.\n'
+        entries -v "torch|$cuda" "$scratch/all"
+        # Any of several builds: the package index's, the CPU build this machine gets, and those known before.
+        printf '%s' "$version"
+        entries torch "$scratch/all" "$scratch/torch" <(grep -F -A 1000 "$version" requirements.lock) |
+            grep -o 'sha256:[0-9a-f]*' | sort -u | while read -r hash; do printf ' \\\n    --hash=%s' "$hash"; done
+        printf '\n'
+    } >requirements.lock.new
+    {
+        printf '# Written by ./build.sh lock: what a branch runs, without the build: pip install --no-deps -r this, then the wheel.\n'
+        "${compile[@]}" pyproject.toml
+    } >requirements-branch.lock
+    {
+        printf '# Written by ./build.sh lock: libraries of the CUDA build of %s. A CPU build needs none of them.\n' "$version"
+        entries "$cuda" "$scratch/torch"
+    } >requirements-cuda.lock
     mv requirements.lock.new requirements.lock
+    rm -r "$scratch"
 }
 
 case "${1:-}" in
@@ -142,5 +209,5 @@ case "${1:-}" in
     wheels) wheels ;;
     lock) lock ;;
     clean) rm -rf .venv work ;;
-    *) sed -n '2,9p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+    *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

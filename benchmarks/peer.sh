@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $1"; say "  hint: $2"; exit 5; }
 
-pin=$(grep -i '^llama_cpp_python==' requirements.lock)
+pin=$(grep -io '^llama-cpp-python==[^ ]*' requirements.lock)
 version=${pin#*==}
 cache=${EDGEDESK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/edgedesk}/peer
 out=$cache/$version
