@@ -91,25 +91,28 @@ setup() {
     say "  .venv is ready after $((SECONDS - began)) s"
 }
 
-# torch: any build the lock has a hash of. PyPI's own is the CUDA build, whose libraries have a lock of their own. A CPU
-# build of another index has hashes the lock may not know: EDGEDESK_TORCH_SHA256 gives the one to accept, and without
-# it the index is trusted for this one package.
+# torch: any build that the lock has a hash of; a CPU build, called +cpu, before the package index's own, which is the
+# CUDA build with libraries of some gigabytes. The lock may not know the CPU build of an index that is named by
+# EDGEDESK_TORCH_INDEX: EDGEDESK_TORCH_SHA256 gives the one file to accept; without it that index is trusted for torch.
 install_torch() {
-    local version
+    local version needs hashes
     version=$(grep -io '^torch==[^ ]*' requirements.lock)
     if .venv/bin/python -c 'import sys, torch; sys.exit(torch.__version__.split("+")[0] != sys.argv[1])' "${version#*==}" 2>/dev/null; then
         return
     fi
     if [ -z "${EDGEDESK_TORCH_INDEX:-}" ]; then
-        "${hashed[@]}" --requirement <(entries torch requirements.lock)
+        "${hashed[@]}" --requirement <(entries torch requirements.lock | sed "s/^$version/$version+cpu/") 2>/dev/null ||
+            "${hashed[@]}" --requirement <(entries torch requirements.lock)
     elif [ -n "${EDGEDESK_TORCH_SHA256:-}" ]; then
-        "${hashed[@]}" --index-url "$EDGEDESK_TORCH_INDEX" --requirement <(printf '%s --hash=sha256:%s\n' "$version" "$EDGEDESK_TORCH_SHA256")
+        hashes=$(printf '%s --hash=sha256:%s' "$version" "$EDGEDESK_TORCH_SHA256")
+        "${hashed[@]}" --index-url "$EDGEDESK_TORCH_INDEX" --requirement <(printf '%s\n' "$hashes")
     else
-        say "    from $EDGEDESK_TORCH_INDEX, trusted: set EDGEDESK_TORCH_SHA256 to accept one file only"
+        say "    from $EDGEDESK_TORCH_INDEX, trusted: EDGEDESK_TORCH_SHA256 can name the one file to accept"
         "${install[@]}" --only-binary ":all:" --index-url "$EDGEDESK_TORCH_INDEX" "$version"
     fi
-    if .venv/bin/python -m pip show torch 2>/dev/null | grep -qi '^Requires:.*cuda'; then
-        say "    with its CUDA libraries, some gigabytes: EDGEDESK_TORCH_INDEX can name an index with a CPU build"
+    needs=$(.venv/bin/python -m pip --disable-pip-version-check show torch)
+    if grep -qi '^Requires:.*cuda' <<<"$needs"; then
+        say "    and the CUDA libraries of this build: EDGEDESK_TORCH_INDEX can name an index that has a CPU build"
         "${hashed[@]}" --requirement requirements-cuda.lock
     fi
 }
@@ -158,8 +161,8 @@ wheels() {
     CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc)}" \
         CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF \
 -DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib" \
-        "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --no-cache-dir \
-        --no-binary llama-cpp-python --wheel-dir dist/wheels "$pin"
+        "$python" -m pip --disable-pip-version-check wheel -qq --no-deps --no-cache-dir --require-hashes \
+        --no-binary llama-cpp-python --wheel-dir dist/wheels --requirement <(entries llama-cpp-python requirements.lock)
     local built
     built=$(ls dist/wheels/llama_cpp_python-*.whl)
     "$python" -m zipfile --list "$built" | grep -q 'llama_cpp/lib/libggml-cpu-haswell.so' ||

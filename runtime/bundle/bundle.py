@@ -6,7 +6,6 @@ named; a model file that is no GGUF is refused before any C code opens it. Knows
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -17,7 +16,8 @@ from runtime.base.files import read_text
 from runtime.base.manifest import read_manifest, safe_path
 from runtime.base.manifest import verify as verify_files
 from runtime.base.validation import first_problem
-from runtime.errors import InputError, IntegrityError, MissingError, ModelError
+from runtime.bundle.gguf_check import check_gguf
+from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.prompting.prompt_spec import PromptSpec
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -101,25 +101,6 @@ def open_bundle(path: Path, *, verify: bool) -> Bundle:
     if not (path / "policy.toml").is_file():
         raise MissingError("the bundle lacks policy.toml", where=str(path), hint="build it again")
     return bundle
-
-
-def check_gguf(path: Path) -> None:
-    """A cheap look at a GGUF's first 24 bytes: magic, version, and counts that can fit into the file."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(24)
-    except (FileNotFoundError, IsADirectoryError):
-        raise MissingError("the model file is not there", where=str(path), hint="install the bundle again") from None
-    hint = "build or copy the model file again"
-    if len(head) < 24 or head[:4] != b"GGUF":
-        raise ModelError("not a GGUF file", where=str(path), hint=hint)
-    version, tensors, entries = struct.unpack("<IQQ", head[4:])
-    if version not in (2, 3):
-        raise ModelError(f"GGUF version {version}, known are 2 and 3", where=str(path), hint=hint)
-    # The shortest tensor description (empty name, one dimension) has 32 bytes, the shortest entry 13.
-    if not tensors or tensors * 32 + entries * 13 + 24 > size:
-        raise ModelError(f"{tensors:,} tensors and {entries:,} entries cannot be", where=str(path), hint=hint)
 
 
 def _inside(root: Path, name: str) -> Path:

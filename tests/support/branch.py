@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from runtime.base.manifest import write_manifest
 from runtime.retrieval.embedder import Embedder
+from tests.support.gguf_files import tiny_gguf
 
 WORDS_DIM = 32
 
@@ -120,18 +120,17 @@ def articles_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_bundle(tmp_path: Path, embedder_folder: Path) -> Callable[..., Path]:
-    """Writes a bundle whose GGUF is a header and padding: enough for everything but the engine."""
+    """Writes a bundle whose model is sound and says nothing: enough for everything but the engine."""
 
-    def make(name: str = "bundle", version: str = "1", model_bytes: int = 4096) -> Path:
+    def make(name: str = "bundle", version: str = "1") -> Path:
         import shutil
 
         root = tmp_path / name
         shutil.copytree(embedder_folder, root / "embedder")
         write_articles(root / "articles")
         (root / "model").mkdir()
-        head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1)
         for quantization in ("q8_0", "q4_k_m"):
-            (root / "model" / f"{quantization}.gguf").write_bytes(head + bytes(model_bytes - len(head)))
+            (root / "model" / f"{quantization}.gguf").write_bytes(bytes(tiny_gguf()))
         info = {
             "name": "shop",
             "version": version,

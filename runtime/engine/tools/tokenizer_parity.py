@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.bundle.bundle import check_gguf
+from runtime.bundle.gguf_check import check_gguf
 from runtime.engine.llama.bindings import last_log, library
 from runtime.engine.llama.vocab import LlamaVocabulary
 from runtime.errors import ModelError

@@ -1,24 +1,16 @@
 from __future__ import annotations
 
 import json
-import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runtime.base.manifest import write_manifest
-from runtime.bundle.bundle import check_gguf, open_bundle
-from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, ModelError
+from runtime.bundle.bundle import open_bundle
+from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError
 
 Make = Callable[..., Path]
-
-
-def gguf_header(tensors: int = 1, entries: int = 1, *, magic: bytes = b"GGUF", version: int = 3) -> bytes:
-    return magic + struct.pack("<IQQ", version, tensors, entries)
 
 
 def reseal(root: Path, kind: str = "bundle") -> None:
@@ -124,42 +116,3 @@ def test_a_path_that_leads_outside_is_refused(make_bundle: Make, key: str, name:
     reseal(root)
     with pytest.raises(IntegrityError, match="outside"):
         open_bundle(root, verify=True)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "not a GGUF"),
-        (b"GGUF", "not a GGUF"),
-        (b"PK\x03\x04" + bytes(100), "not a GGUF"),
-        (gguf_header(magic=b"FUGG") + bytes(100), "not a GGUF"),
-        (gguf_header(version=1) + bytes(100), "version 1"),
-        (gguf_header(version=0x03000000) + bytes(100), "version 50331648"),
-        (gguf_header(tensors=0) + bytes(100), "0 tensors"),
-        (gguf_header(tensors=2**63) + bytes(100), "cannot be"),
-        (gguf_header(entries=2**64 - 1) + bytes(100), "cannot be"),
-        (gguf_header(tensors=10, entries=10) + bytes(100), "cannot be"),
-    ],
-)
-def test_a_malformed_model_file_is_refused_before_c_code_sees_it(tmp_path: Path, data: bytes, message: str) -> None:
-    """Part of S5: its first bytes."""
-    path = tmp_path / "模型.gguf"
-    path.write_bytes(data)
-    with pytest.raises(ModelError, match=message) as caught:
-        check_gguf(path)
-    assert caught.value.where == str(path)
-
-
-def test_a_huge_model_file_is_not_read_to_be_checked(tmp_path: Path) -> None:
-    path = tmp_path / "m.gguf"
-    path.write_bytes(gguf_header(tensors=300, entries=30))
-    os.truncate(path, 1 << 40)
-    check_gguf(path)
-
-
-@given(st.binary(max_size=100))
-def test_any_bytes_are_a_model_or_a_model_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = tmp_path_factory.mktemp("g") / "m.gguf"
-    path.write_bytes(data)
-    with pytest.raises(ModelError):
-        check_gguf(path)

@@ -202,7 +202,7 @@ CUT = """
 import resource, signal, sys
 from pathlib import Path
 from runtime.errors import EdgedeskError
-from runtime.store import install
+from runtime.bundle.generations import install
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
 try:
@@ -229,7 +229,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 name, nth, bundle, home = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
-from runtime.store import install
+from runtime.bundle.generations import install
 real = getattr(os, name)
 count = 0
 def deadly(*args, **more):
@@ -265,7 +265,7 @@ def test_an_installer_killed_at_any_point_leaves_old_or_new_whole_and_converges(
 HOLDER = """
 import sys
 from pathlib import Path
-from runtime.store import _installing
+from runtime.bundle.generations import _installing
 with _installing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
