@@ -36,6 +36,7 @@ def _group() -> None:
 def add(
     name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
     role: Annotated[RoleName, typer.Option(help="What the agent may do.")] = RoleName.AGENT,
+    internal: Annotated[bool, typer.Option("--internal", help="Let the agent read articles for staff.")] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +44,7 @@ def add(
     from runtime.base.home import find_home
     from runtime.server.access import AccessList, Role
 
-    token = AccessList(find_home(home)).add(name, Role[role.name])
+    token = AccessList(find_home(home)).add(name, Role[role.name], internal=internal)
     typer.echo(json.dumps({"agent": name, "role": role, "token": token}) if as_json else token)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from runtime.desk.compile_articles import all_sections, compiling, order_section
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
 from runtime.desk.policy import retention
-from runtime.errors import EdgedeskError
+from runtime.errors import EdgedeskError, SpaceError
 from runtime.journal.encryption import read_key
 from runtime.journal.journal import FILE_NAME, Journal
 from runtime.journal.maintenance import RetentionReport
@@ -50,7 +50,9 @@ def open_desk(home: Path, settings: Settings, *, progress: Progress | None = Non
         if tried and settings.memory_mib:
             settings = settings.model_copy(update={"memory_mib": max(1, settings.memory_mib // 2)})
         journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
-        apply_retention(journal, bundle)
+        with suppress(SpaceError):
+            # A full disk must not keep a branch from opening; the server applies retention again every few hours.
+            apply_retention(journal, bundle)
         # The current model first: a candidate takes of the memory what is left.
         retriever, engine = _open_parts(stack, bundle, home, journal, settings, progress)
         candidate, error = None, ""

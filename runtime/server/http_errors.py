@@ -15,6 +15,7 @@ from runtime.errors import (
     MissingError,
     SpaceError,
     UnavailableError,
+    UsageError,
 )
 
 
@@ -26,10 +27,19 @@ class OversizedError(InputError):
         return {**super().to_dict(), "error": InputError.__name__}
 
 
+class ForbiddenError(UsageError):
+    """A `UsageError` of a caller who may not do this; clients see a `UsageError`."""
+
+    def to_dict(self) -> dict[str, str | int]:
+        """As the public class."""
+        return {**super().to_dict(), "error": UsageError.__name__}
+
+
 # The first class that fits decides, so a subclass stands before its base.
 _STATUS: tuple[tuple[type[EdgedeskError], int], ...] = (
     (OversizedError, 413),
     (InputError, 422),
+    (ForbiddenError, 403),
     (MissingError, 404),
     (BusyError, 409),
     (UnavailableError, 503),

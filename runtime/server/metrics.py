@@ -32,6 +32,8 @@ class ServerMetrics:
         self.ratings: Counter[int] = Counter()
         self.tokens: Counter[str] = Counter()
         """read, reused, written."""
+        self.written: Counter[str] = Counter()
+        """Whole answers that a model wrote, by model."""
         self.first: list[int] = [0] * (len(SECONDS) + 1)
         self.first_sum = 0.0
 
@@ -48,11 +50,18 @@ class ServerMetrics:
                 return
             if done.handoff:
                 self.handoffs[done.handoff] += 1
+            if done.answer_tokens:
+                self.written[done.model] += 1
             self.first[bisect_left(SECONDS, done.ttft_s)] += 1
             self.first_sum += done.ttft_s
             self.tokens["read"] += done.prompt_tokens - done.reused_tokens
             self.tokens["reused"] += done.reused_tokens
             self.tokens["written"] += done.answer_tokens
+
+    def written_by(self, model: str) -> int:
+        """How many whole answers the model wrote."""
+        with self._lock:
+            return self.written[model]
 
     def feedback(self, verdict: str | None, rating: int | None) -> None:
         """An agent judged a draft."""

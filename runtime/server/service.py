@@ -10,8 +10,9 @@ from runtime.base.home import run_folder
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.errors import UnavailableError
-from runtime.events import AskRequest
+from runtime.events import AskRequest, Audience
 from runtime.server.access import AccessList, Caller
+from runtime.server.http_errors import ForbiddenError
 from runtime.server.log import Log
 from runtime.server.metrics import ServerMetrics
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S = 5.0
 """A stream that has nothing to send says so this often: proxies give up after 30 to 60 s."""
-DRAIN_TIMEOUT_S = 30
+ANSWERS_TIMEOUT_S = 30
 """How long a stop waits for cancelled answers: one core reads a batch for a 13B model in less."""
 
 
@@ -71,21 +72,30 @@ class Service:
     def begin(self) -> threading.Event:
         """A place for one more answer; the event cancels it. `UnavailableError` when all are taken."""
         with self._changed:
-            self.need_place()
+            self.require_place()
             cancel = threading.Event()
             self._active.add(cancel)
             return cancel
 
-    def need_place(self) -> None:
+    def require_place(self) -> None:
         """`UnavailableError` when all places are taken; asked before anything is spent on a question."""
-        if len(self._active) > self.settings.queue_limit:
-            self.metrics.refused += 1
-            raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
+        with self._changed:
+            if len(self._active) > self.settings.queue_limit:
+                self.metrics.refused += 1
+                raise UnavailableError(f"{len(self._active)} questions are in work", hint="ask again in a moment")
 
     def for_caller(self, request: AskRequest, caller: Caller) -> AskRequest:
-        """The request with what the caller may not ask for taken out of it."""
-        del caller
-        return request
+        """The request with the articles it may rest on; `ForbiddenError` when it asks for more than the caller's."""
+        return request.model_copy(update={"audience": self.audience_for(caller, request.audience)})
+
+    @staticmethod
+    def audience_for(caller: Caller, wanted: Audience | None) -> Audience | None:
+        """Whose articles a caller reads: without leave to read internal ones, the public's."""
+        if wanted == "internal" and not caller.internal:
+            raise ForbiddenError(
+                "internal articles need leave", hint="edgedesk agents add NAME --internal, or ask your admin"
+            )
+        return wanted if caller.internal else "public"
 
     def finish(self, cancel: threading.Event) -> None:
         """Give the place back."""
@@ -95,14 +105,15 @@ class Service:
 
     def stop(self) -> None:
         """Cancel everything in work."""
-        self.stopping = True
-        for cancel in tuple(self._active):
-            cancel.set()
+        with self._changed:
+            self.stopping = True
+            for cancel in self._active:
+                cancel.set()
 
-    def drain(self) -> None:
+    def wait_for_answers(self) -> None:
         """Wait until what was cancelled is in the journal: at most a batch of reading."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._active, timeout=DRAIN_TIMEOUT_S)
+            self._changed.wait_for(lambda: not self._active, timeout=ANSWERS_TIMEOUT_S)
 
     def status(self) -> dict[str, Any]:
         """What `/v1/status` says."""

@@ -7,6 +7,7 @@ wrong inside is logged without a word of the question.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -22,6 +23,7 @@ from runtime.server.sent_limits import limit_events
 from runtime.server.service import Service
 
 Result = TypeVar("Result")
+_OUR_NAME = re.compile(r"[0-9a-f]{32}")
 
 
 class Answer:
@@ -103,7 +105,10 @@ class Answer:
         self._service.metrics.answer(lang, done, ended)
         said: dict[str, Any] = {"ended": ended, "lang": lang}
         if stored:
-            said |= {"conversation": stored.conversation, "turn": stored.turn}
+            said |= {"turn": stored.turn}
+            # A name that a client gave may be a phone number; ours are 32 hexadecimal digits.
+            if _OUR_NAME.fullmatch(stored.conversation):
+                said |= {"conversation": stored.conversation}
         if done:
             said |= {"handoff": done.handoff, "ttft_s": done.ttft_s, "tokens": done.answer_tokens, "model": done.model}
         if isinstance(last, Failed):

@@ -73,8 +73,9 @@ def routes(service: Service) -> APIRouter:
     async def ask(request: Request) -> EventStream:
         """Answer a question; the events of `runtime.events`, one JSON object a line."""
         desk = service.ready_desk()
-        service.need_place()
-        question = await read_body(request, AskRequest, 'send {"question": "…"}')
+        service.require_place()
+        given = await read_body(request, AskRequest, 'send {"question": "…"}')
+        question = service.for_caller(given, request.scope["caller"])
         try:
             await asyncio.to_thread(desk.admit, question)
         except InputError as error:

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from runtime.desk.prefetch import TypingRequest
+from runtime.server.access import Caller
 from runtime.server.request_bodies import documented, read_body
 from runtime.server.service import Service
 
@@ -25,7 +26,8 @@ def routes(service: Service) -> APIRouter:
         """Read ahead; send it again when a word more is there. Nothing of it is stored or logged."""
         desk = service.ready_desk()
         typed = await read_body(request, TypingRequest, 'send {"text": "…"}')
-        agent = request.scope["caller"].name
-        return asdict(await asyncio.to_thread(desk.read_ahead, typed, agent=agent))
+        caller: Caller = request.scope["caller"]
+        allowed = typed.model_copy(update={"audience": service.audience_for(caller, typed.audience)})
+        return asdict(await asyncio.to_thread(desk.read_ahead, allowed, agent=caller.name))
 
     return router

@@ -38,7 +38,7 @@ def serving(home: Path, **more: Any) -> Iterator[Service]:
         service.desk = desk
         yield service
         service.stop()
-        service.drain()
+        service.wait_for_answers()
 
 
 @asynccontextmanager

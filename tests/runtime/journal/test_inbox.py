@@ -145,7 +145,7 @@ def service(make_home: Callable[..., Path], scripted_gguf: Path) -> Iterator[Ser
         service.desk = desk
         yield service
         service.stop()
-        service.drain()
+        service.wait_for_answers()
 
 
 @pytest.fixture

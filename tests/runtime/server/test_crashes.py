@@ -85,3 +85,42 @@ def test_without_a_generation_to_go_back_to_the_engine_is_started_again_and_agai
 
         wait_for(answered)
     assert current_bundle(home).info.version == "1"
+
+
+def crash_engine(server: int, client: Client, conversation: str) -> None:
+    """SIGSEGV while the engine is there, and wait until it is there again."""
+    wait_for(lambda: engine_pid(server) is not None and client.status()["engine"] == "ready")
+    pid = engine_pid(server)
+    assert pid is not None
+    os.kill(pid, signal.SIGSEGV)
+    wait_for(lambda: engine_pid(server) not in (None, pid))
+
+
+def test_generation_that_has_answered_is_not_left_for_crashes(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    newer(make_bundle, home, scripted_gguf)
+    client, record = Client(home), home / "run" / "generations.json"
+    with serving(home) as server:
+        assert isinstance(list(client.ask(EN))[-1], Done)
+        wait_for(record.is_file)
+        assert json.loads(record.read_text()) == {"proven": [2]}
+        for crash in range(3):
+            crash_engine(server.pid, client, f"talk-{crash}")
+        wait_for(lambda: client.status()["engine"] == "ready")
+        assert isinstance(list(client.ask(EN))[-1], Done)
+    assert current_bundle(home).info.version == "2"
+
+
+def test_fresh_generation_that_cannot_be_loaded_is_left_for_the_one_before(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path, tmp_path: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(scripted_gguf.read_bytes()[:20000])
+    newer(make_bundle, home, cut)
+    with serving(home):
+        assert Client(home).status()["version"] == "1"
+        assert isinstance(list(Client(home).ask(EN))[-1], Done)
+    assert current_bundle(home).info.version == "1"

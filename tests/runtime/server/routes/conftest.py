@@ -28,7 +28,7 @@ def service(home: Path) -> Iterator[Service]:
         service.desk = desk
         yield service
         service.stop()
-        service.drain()
+        service.wait_for_answers()
 
 
 @pytest.fixture

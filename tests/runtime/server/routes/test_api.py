@@ -307,7 +307,7 @@ async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
             await asyncio.sleep(0)
         gone.set()
         await call
-        await asyncio.to_thread(service.drain)
+        await asyncio.to_thread(service.wait_for_answers)
         assert service.active == 0
         assert desk.journal.turns(running[0]["conversation"])[0].state == "cancelled"
 
@@ -359,7 +359,49 @@ async def test_a_streamed_chat_adds_up_to_the_answer_also_where_a_draft_gives_wa
             whole = (await client.post("/v1/chat/completions", json=body)).json()["choices"][0]["message"]["content"]
             lines = (await client.post("/v1/chat/completions", json={**body, "stream": True})).text.splitlines()
         service.stop()
-        service.drain()
+        service.wait_for_answers()
     chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
     assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks) == whole
     assert ("€4.90" in whole) == (min_agreement > 0)
+
+
+INTERNAL = "How far may branch staff lower a shelf price?"
+
+
+async def test_program_over_tcp_gets_public_articles_only_unless_it_was_given_leave(
+    service: Service, far: httpx.AsyncClient, http: httpx.AsyncClient
+) -> None:
+    """Internal articles answer the console's socket and tokens made with --internal, nobody else."""
+    doors = {
+        "program": (far, {"Authorization": f"Bearer {service.agents.add('web', Role.ADMIN)}"}),
+        "staff": (far, {"Authorization": f"Bearer {service.agents.add('ann', Role.AGENT, internal=True)}"}),
+        "console": (http, {}),
+    }
+    for name, (client, headers) in doors.items():
+        found = (await client.get("/v1/search", params={"q": INTERNAL, "lang": "en"}, headers=headers)).json()
+        asked = await client.post("/v1/ask", json={"question": INTERNAL}, headers=headers)
+        chat = {**CHAT, "messages": [{"role": "user", "content": INTERNAL}]}
+        chatted = (await client.post("/v1/chat/completions", json=chat, headers=headers)).text
+        article = await client.get("/v1/articles/price-override", headers=headers)
+        texts = json.dumps(found) + asked.text + chatted
+        if name == "program":
+            assert "price-override" not in texts
+            assert "NL-77" not in texts
+            assert article.status_code == 404
+            wanted = {"question": INTERNAL, "audience": "internal"}
+            assert (await client.post("/v1/ask", json=wanted, headers=headers)).status_code == 403
+            assert (await client.get("/v1/search?q=x&internal=true", headers=headers)).status_code == 403
+        else:
+            assert "price-override" in json.dumps(found)
+            assert "price-override" in asked.text
+            assert article.status_code == 200
+
+
+async def test_log_holds_no_name_that_a_client_gave_a_conversation(service: Service, http: httpx.AsyncClient) -> None:
+    """Part of S11: a client may name a conversation after a telephone number."""
+    await ask(http, conversation="0612345678")
+    stored = (await ask(http))[0]
+    await http.get("/v1/conversations/0612345678")
+    logged = service.log.path.read_text()
+    assert "0612345678" not in logged
+    assert stored["conversation"] in logged

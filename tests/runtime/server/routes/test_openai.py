@@ -38,7 +38,7 @@ def running(home: Path, **settings: Any) -> Iterator[Service]:
         service.desk = desk
         yield service
         service.stop()
-        service.drain()
+        service.wait_for_answers()
 
 
 def client(service: Service) -> httpx.AsyncClient:
