@@ -23,12 +23,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import runtime.engine
 from distill.models.catalogue import cache_folder, fetch_model
 from runtime.base.progress import say
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.llama.sampler import LlamaSampler
 from runtime.errors import EdgedeskError, MissingError, UnavailableError
+from runtime.prompting.prompt_tokens import Prompt
 from runtime.text.articles import load_articles
 
 Result = TypeVar("Result")
@@ -318,16 +320,23 @@ def llama_bench(folder: Path, model: Path, *, threads: int, tokens: int, rounds:
 
 
 @contextmanager
-def project(model: Path, *, threads: int, context_tokens: int, **more: Any) -> Iterator[LlamaEngine]:
-    """The engine, closed at the end; `more` as its keywords."""
-    with LlamaEngine(model, context_tokens=context_tokens, threads=threads, **more) as engine:
+def project(
+    model: Path,
+    *,
+    threads: int,
+    context_tokens: int,
+    make_sampler: Callable[[SamplingParams], LlamaSampler] = LlamaSampler,
+    **more: Any,
+) -> Iterator[LlamaEngine]:
+    """The engine, closed at the end; `more` as in `EngineOptions`."""
+    options = EngineOptions(model, context_tokens=context_tokens, threads=threads, **more)
+    with LlamaEngine(options, make_sampler=make_sampler) as engine:
         yield engine
 
 
-def parts(system: Sequence[int], articles: Sequence[Sequence[int]], tail: Sequence[int]) -> Any:
+def parts(system: Sequence[int], articles: Sequence[Sequence[int]], tail: Sequence[int]) -> Prompt:
     """A prompt in the three parts that can be composed."""
-    api: Any = runtime.engine
-    return api.Prompt(tuple(system), tuple(map(tuple, articles)), tuple(tail))
+    return Prompt(tuple(system), tuple(map(tuple, articles)), tuple(tail))
 
 
 def ask_engine(engine: LlamaEngine, prompt: Any, count: int, *, conversation: str | None = None, **more: Any) -> Reply:

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.engine.core.detokenizer import Detokenizer
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.tools.logits_recorder import LogitsRecorder
 
 TIE_NATS = 1.0
 """Two tokens nearer to each other than this are a near tie: logits of one prompt differ by up to 0.7."""
@@ -44,11 +46,20 @@ class Alone:
         return "wrong"
 
 
-def write_alone(engine: LlamaEngine, tokens: Sequence[int], count: int) -> Alone:
-    """The greedy answer to a prompt, a token at a time."""
-    params = SamplingParams(max_tokens=count, lookup=False, logprobs=2)
-    pieces = []
-    for piece in engine.generate(tokens, params, threading.Event()):
-        leads = [one.top[0][2] - one.top[1][2] for one in piece.scored if len(one.top) > 1]
-        pieces.append((piece.text, min(leads, default=float("inf"))))
+def write_alone(engine: LlamaEngine, recorder: LogitsRecorder, tokens: Sequence[int], count: int) -> Alone:
+    """The greedy answer to a prompt, a token at a time; `recorder` makes the engine's samplers."""
+    params = SamplingParams(max_tokens=count, lookup=False)
+    records = recorder.watch(params)
+    text = Detokenizer()
+    generation = engine.generate(tokens, params, threading.Event())
+    for _ in generation:
+        pass
+    # A character that is spread over several tokens comes with the last of them, and is as sure as the least sure one.
+    pieces: list[tuple[str, float]] = []
+    lead = float("inf")
+    for record in records[: generation.stats.answer_tokens]:
+        lead = min(lead, record.lead)
+        if shown := text.feed(engine.vocab.piece(record.token)):
+            pieces.append((shown, lead))
+            lead = float("inf")
     return Alone(tuple(pieces))

@@ -32,6 +32,7 @@ from runtime.base.settings import Settings
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.generations import current_bundle
 from runtime.desk.desk import Desk
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import EdgedeskError
 from runtime.events import AskRequest, Done
@@ -104,7 +105,9 @@ def poisoned(bundle: Bundle, attacks: Sequence[Attack], threads: int) -> Iterato
         retriever = stack.enter_context(Retriever.open(changed, Path(name) / "index", threads=threads))
         journal = stack.enter_context(Journal(Path(name) / "journal.sqlite"))
         engine = stack.enter_context(
-            LlamaEngine(changed.model_path, context_tokens=changed.prompt.context_tokens, threads=threads)
+            LlamaEngine(
+                EngineOptions(changed.model_path, context_tokens=changed.prompt.context_tokens, threads=threads)
+            )
         )
         yield Desk(changed, engine, retriever, journal, Settings(threads=threads))
 

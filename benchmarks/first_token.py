@@ -122,7 +122,7 @@ def type_and_ask(engine: Any, prompts: Prompts, asked: Asked, name: str) -> floa
     for place, character in enumerate(asked.text, start=1):
         if character == " ":
             time.sleep(max(0.0, began + place / CHARACTERS_PER_S - time.monotonic()))
-            engine.prepare(prompts.parts(asked, asked.text[: place - 1]), NEVER, conversation=name)
+            engine.prefetch(prompts.parts(asked, asked.text[: place - 1]), NEVER, conversation=name)
     time.sleep(max(0.0, began + len(asked.text) / CHARACTERS_PER_S - time.monotonic()))
     return first_s(engine, prompts.parts(asked), name)
 

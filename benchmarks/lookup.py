@@ -31,6 +31,7 @@ from _ties import write_alone
 
 from runtime.base.progress import say
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.tools.logits_recorder import LogitsRecorder
 
 BARS = {
     "quoting_ratio": Bar(least=1.4),
@@ -57,7 +58,8 @@ def work(run: Run) -> None:
     model, threads = model_file(run.options.model), run.options.threads
     rounds, count = (2, 64) if run.options.quick else (run.options.rounds or 12, 128)
     verdicts: list[str] = []
-    with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
+    recorder = LogitsRecorder()
+    with project(model, threads=threads, context_tokens=CONTEXT_TOKENS, make_sampler=recorder) as engine:
         encoded = [engine.vocab.encode(text, control=False) for text in shop_texts()]
         articles = sorted(encoded, key=len, reverse=True)
         for name, lay_out in (("quoting", quoting), ("other", other)):
@@ -70,7 +72,7 @@ def work(run: Run) -> None:
                 },
                 say,
             )
-            alone = [write_alone(engine, tokens, count) for tokens in prompts]
+            alone = [write_alone(engine, recorder, tokens, count) for tokens in prompts]
             verdicts += [one.compare(reply.text) for one, reply in zip(alone, found["with"], strict=True)]
             plain = [one.compare(reply.text) for one, reply in zip(alone, found["without"], strict=True)]
             run.figures[f"{name}_ties_without"] = float(plain.count("tie"))

@@ -28,7 +28,7 @@ from runtime.base.home import find_home
 from runtime.base.jsonl import read_rows
 from runtime.base.progress import say
 from runtime.bundle.generations import current_bundle
-from runtime.engine.process.remote_engine import anonymous_bytes
+from runtime.engine.process.engine_child import anonymous_bytes
 from runtime.retrieval.embedder import Embedder, Progress
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever

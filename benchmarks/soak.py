@@ -23,6 +23,7 @@ from _ties import Alone, write_alone
 from runtime.base.progress import counter
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.tools.logits_recorder import LogitsRecorder
 from runtime.errors import EdgedeskError
 
 BARS = {"wrong_answers": Bar(most=0.0), "errors": Bar(most=0.0), "rss_anon_growth": Bar(most=0.05)}
@@ -86,10 +87,12 @@ def rss_anon_mb() -> float:
 def work(run: Run) -> None:
     """Ask each alone, then all at once; look at the memory every five seconds."""
     minutes = 0.5 if run.options.quick else run.options.minutes
-    with project(model_file(run.options.model), threads=run.options.threads, context_tokens=CONTEXT_TOKENS) as engine:
+    recorder, model = LogitsRecorder(), model_file(run.options.model)
+    threads = run.options.threads
+    with project(model, threads=threads, context_tokens=CONTEXT_TOKENS, make_sampler=recorder) as engine:
         chosen = shop_texts()[: PROMPTS // 4 if run.options.quick else PROMPTS]
         prompts = [engine.vocab.encode(text, control=False)[:160] for text in chosen]
-        wanted = [write_alone(engine, tokens, WRITE_TOKENS) for tokens in prompts]
+        wanted = [write_alone(engine, recorder, tokens, WRITE_TOKENS) for tokens in prompts]
         tally, began = Tally(), time.monotonic()
         until = began + 60 * minutes
         agents = [

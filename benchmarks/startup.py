@@ -30,9 +30,11 @@ CONTEXT_TOKENS = 2048
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
-from runtime.engine import Engine, SamplingParams
+from runtime.engine.core.options import EngineOptions
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
 path, threads, context = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-with Engine(path, context_tokens=context, threads=threads, slots=1) as engine:
+with LlamaEngine(EngineOptions(path, context_tokens=context, threads=threads, slots=1)) as engine:
     tokens = engine.vocab.encode("How long do I have to return something?", control=False)
     for piece in engine.generate(tokens, SamplingParams(max_tokens=4), threading.Event()):
         first = time.monotonic()

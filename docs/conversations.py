@@ -17,6 +17,7 @@ from runtime.base.progress import bar
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.desk.desk import Desk
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.events import AskRequest, Done, Failed, Understood
 from runtime.journal.journal import Journal
@@ -107,7 +108,9 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         Journal(Path(folder) / "journal.sqlite") as journal,
         Retriever.open(bundle, Path(folder) / "index", threads=settings.threads) as retriever,
-        LlamaEngine(bundle.model_path, context_tokens=bundle.prompt.context_tokens, threads=settings.threads) as engine,
+        LlamaEngine(
+            EngineOptions(bundle.model_path, context_tokens=bundle.prompt.context_tokens, threads=settings.threads)
+        ) as engine,
     ):
         desk = Desk(bundle, engine, retriever, journal, settings)
         lines = [HEAD]

@@ -68,9 +68,10 @@ class GgufGenerator:
 @contextmanager
 def gguf_generator(gguf: Path, spec: PromptSpec, *, threads: int = 2) -> Iterator[GgufGenerator]:
     """Open a GGUF as a speaker; `spec` has the chat pieces it is asked with."""
+    from runtime.engine.core.options import EngineOptions
     from runtime.engine.llama.engine import LlamaEngine
 
-    with LlamaEngine(gguf, context_tokens=spec.context_tokens, threads=threads) as engine:
+    with LlamaEngine(EngineOptions(gguf, context_tokens=spec.context_tokens, threads=threads)) as engine:
         yield GgufGenerator(engine, spec)
 
 

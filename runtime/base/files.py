@@ -106,7 +106,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
 
 
-def write_atomic(path: Path, chunks: Iterable[bytes] | str, *, mode: int = 0o644) -> None:
+def write_atomic(path: Path, chunks: Iterable[bytes | memoryview] | str, *, mode: int = 0o644) -> None:
     """Write a file whole or not at all: temporary neighbour, fsync, rename, fsync of the folder."""
     with full_disk_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)

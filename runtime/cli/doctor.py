@@ -125,6 +125,7 @@ def _server(home: Path) -> str:
 def _model(home: Path) -> str:
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
+    from runtime.engine.core.options import EngineOptions
     from runtime.engine.core.sampling_params import SamplingParams
     from runtime.engine.llama.engine import LlamaEngine
     from runtime.engine.onnx.engine import OnnxEngine
@@ -137,7 +138,8 @@ def _model(home: Path) -> str:
             engine = stack.enter_context(OnnxEngine(path, context_tokens=256, threads=settings.threads))
         else:
             path = bundle.model_path
-            engine = stack.enter_context(LlamaEngine(path, context_tokens=256, threads=settings.threads, slots=1))
+            options = EngineOptions(path, context_tokens=256, threads=settings.threads, slots=1)
+            engine = stack.enter_context(LlamaEngine(options))
         tokens = engine.vocab.encode("Hello", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
         list(generation)

@@ -13,7 +13,7 @@ from runtime.base.settings import Settings
 from runtime.desk.turn_state import Draft, TurnState
 from runtime.engine.core.generation import Place, Progress
 from runtime.engine.core.sampling_params import SamplingParams
-from runtime.engine.core.stopping import StopStrings
+from runtime.engine.core.stop_strings import StopStrings
 from runtime.events import Event, Queued, Reading, Token
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import TurnKey
@@ -77,7 +77,7 @@ def write_draft(
             text = stop.feed(update.text if draft.text else update.text.lstrip())
             if text:
                 yield wrote(text)
-            if stop.hit:
+            if stop.found:
                 generation.close()
         if text := stop.rest():
             yield wrote(text)
@@ -90,7 +90,7 @@ def write_draft(
         "answer_tokens": stats.answer_tokens,
         "queued_s": round(stats.queued_s, 3),
         "tokens_per_s": round(stats.tokens_per_s, 1),
-        "finish": "stop" if stop.hit else stats.finish,
+        "finish": "stop" if stop.found else stats.finish,
         "layout": stats.layout,
         "layout_reason": stats.layout_reason,
     }

@@ -10,55 +10,60 @@ from runtime.base.manifest import read_manifest
 from runtime.base.settings import Settings
 from runtime.bundle.bundle import Bundle
 from runtime.engine.core.interface import TextEngine
+from runtime.engine.core.options import EngineOptions
+from runtime.engine.llama.kv_store import delete_packs
 from runtime.engine.onnx.engine import OnnxEngine
 from runtime.engine.process.remote_engine import RemoteEngine
 from runtime.errors import InputError, MissingError
 from runtime.prompting.prompt_tokens import LAYOUTS, Layout
 
 FOLDER = "knowledge"
-
-
-TALKS = "run/turns"
+"""Of a home: compiled articles."""
+SESSION_FOLDER = "run/turns"
+"""Of a home: turns of conversations that have no room in memory, while the engine runs."""
 
 
 @contextmanager
 def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Iterator[TextEngine]:
     """The engine for an installed bundle: what the setting `runtime` names, closed at the end."""
-    wanted, onnx = _layout(bundle), settings.runtime == "onnx"
-    engine = _open_onnx(bundle, settings, wanted) if onnx else _open(bundle, home, settings, wanted)
+    layout = _layout(bundle)
+    # Whatever runs now and however the last engine ended: nothing a customer wrote outlives it here.
+    delete_packs(home / SESSION_FOLDER)
+    if settings.runtime == "onnx":
+        engine: TextEngine = _open_onnx(bundle, settings, layout)
+    else:
+        engine = RemoteEngine(engine_options(bundle, home, settings, layout))
     try:
         yield engine
     finally:
         engine.close()
 
 
-def _open(bundle: Bundle, home: Path, settings: Settings, wanted: Layout) -> RemoteEngine:
-    """llama.cpp in a process of its own, with the bundle's layout and the home's knowledge packs."""
-    from runtime.engine.process.remote_engine import RemoteEngine
-
+def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layout) -> EngineOptions:
+    """llama.cpp's options for a bundle, with the home's compiled articles and the branch's settings."""
     entries = read_manifest(bundle.root).files
     weights = next((entry.sha256 for entry in entries if bundle.root / entry.path == bundle.model_path), "")
-    return RemoteEngine(
+    # Packs are not encrypted: where the journal is, customers' words must not be on disk beside it as token ids.
+    keeps_sessions = settings.conversations_mib > 0 and settings.journal_key is None
+    return EngineOptions(
         bundle.model_path,
         context_tokens=bundle.prompt.context_tokens,
         threads=settings.threads,
         slots=settings.slots,
         queue_limit=settings.queue_limit,
         kv_type=settings.kv_type,
-        layout=wanted,
-        folder=home / FOLDER,
-        pack_bytes=settings.knowledge_mib << 20,
-        talk_folder=home / TALKS if settings.conversations_mib else None,
-        talk_bytes=settings.conversations_mib << 20,
-        weights=weights,
+        layout=layout,
+        article_folder=home / FOLDER,
+        article_bytes=settings.knowledge_mib << 20,
+        session_folder=home / SESSION_FOLDER if keeps_sessions else None,
+        session_bytes=settings.conversations_mib << 20,
+        weights_sha256=weights,
         memory_bytes=settings.memory_mib << 20 if settings.memory_mib else None,
         nice=settings.nice,
     )
 
 
-def _open_onnx(bundle: Bundle, settings: Settings, wanted: Layout) -> OnnxEngine:
-    from runtime.engine.onnx.engine import OnnxEngine
-
+def _open_onnx(bundle: Bundle, settings: Settings, layout: Layout) -> OnnxEngine:
     if not bundle.onnx_path.is_dir():
         raise MissingError(
             "the bundle has no ONNX student",
@@ -70,12 +75,11 @@ def _open_onnx(bundle: Bundle, settings: Settings, wanted: Layout) -> OnnxEngine
         context_tokens=bundle.prompt.context_tokens,
         threads=settings.threads,
         queue_limit=settings.queue_limit,
-        layout=wanted,
+        layout=layout,
     )
 
 
 def _layout(bundle: Bundle) -> Layout:
-
     for known in LAYOUTS:
         if known == bundle.prompt.layout:
             return known

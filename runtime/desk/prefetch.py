@@ -141,7 +141,7 @@ class Prefetcher:
         if prompt is None or request.conversation is None:
             return None
         try:
-            generation = self._engine.prepare(prompt, _NEVER, conversation=request.conversation)
+            generation = self._engine.prefetch(prompt, _NEVER, conversation=request.conversation)
         except EdgedeskError:
             return None  # it only saves time
         return _Begun(text, generation, self._clock())

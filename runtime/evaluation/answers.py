@@ -86,6 +86,7 @@ def answer_questions(
     language tell which questions the desk hands to a person before any model is asked. Where questions bring a
     reference reply, the model is also asked how likely it finds it.
     """
+    from runtime.engine.core.options import EngineOptions
     from runtime.engine.core.sampling_params import SamplingParams
     from runtime.engine.llama.engine import LlamaEngine
     from runtime.prompting.prompt_tokens import LAYOUTS, Layout
@@ -97,12 +98,14 @@ def answer_questions(
     with (
         tempfile.TemporaryDirectory() as folder,
         LlamaEngine(
-            gguf,
-            context_tokens=spec.context_tokens,
-            threads=threads,
-            slots=1,
-            layout=wanted,
-            folder=Path(folder),
+            EngineOptions(
+                gguf,
+                context_tokens=spec.context_tokens,
+                threads=threads,
+                slots=1,
+                layout=wanted,
+                article_folder=Path(folder),
+            )
         ) as engine,
     ):
         if engine.layout != wanted:

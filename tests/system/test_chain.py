@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_composed_is_asked_plainly_and_the_bundle_reads_so
         return edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage="answers")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(article_cache, "differs", lambda *_: "its memory lies")
+        patch.setattr(article_cache, "self_test", lambda *_: "its memory lies")
         layout = again()["layout"]
     assert layout["wanted"] == "sequential"
     assert layout["used"] == "exact"

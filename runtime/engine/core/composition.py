@@ -4,54 +4,83 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, field
 
-from runtime.engine.core.kv_ledger import SequenceLease
-from runtime.prompting.prompt_tokens import Prompt
+import numpy as np
 
-SUFFIX = ".pack"
+from runtime.engine.core.kv_ledger import SequenceLease
+from runtime.prompting.prompt_tokens import Layout, Prompt
+
+PACK_SUFFIX = ".pack"
+
+
+def hash_tokens(tokens: Sequence[int]) -> str:
+    """SHA-256 of token ids as little-endian int32."""
+    return hashlib.sha256(np.asarray(tokens, dtype="<i4").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
 class KvKey:
-    """Everything keys and values depend on."""
+    """Everything that stored keys and values depend on. Two packs of one key are interchangeable."""
 
     weights: str
     """SHA-256 of the model file."""
-    adapter: str
-    """SHA-256 of the LoRA file; empty without one."""
     build: str
-    """Of llama.cpp: the format of the state belongs to it."""
+    """Of llama.cpp: the format of its state and its arithmetic belong to the build and the processor."""
     kv_type: str
-    flash_attention: bool
     layout: str
     system: str
     """SHA-256 of the system text's tokens."""
-    article: str
-    """SHA-256 of the article's tokens."""
+    content: str
+    """SHA-256 of the article's tokens, or of what a conversation's turns depend on besides."""
 
     @property
-    def name(self) -> str:
-        """Of its file."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:40] + SUFFIX
+    def file_name(self) -> str:
+        """Of its pack."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:40] + PACK_SUFFIX
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The part of a `KvKey` that is the same for all packs of an engine."""
+
+    weights: str
+    build: str
+    kv_type: str
+    layout: str
+
+    def key(self, system: str, content: str) -> KvKey:
+        """The key of what was computed behind a system text (its hash)."""
+        return KvKey(self.weights, self.build, self.kv_type, self.layout, system, content)
+
+
+@dataclass(frozen=True)
+class ComposedPrefix:
+    """Key of a sequence whose tokens come after composed articles. Plainly read sequences have the key None."""
+
+    layout: Layout
+    system: tuple[int, ...]
+    articles: tuple[tuple[int, ...], ...]
 
 
 @dataclass(eq=False)
 class ArticleBuild:
-    """An article, or the system text, that is being read for later use."""
+    """An article, or the system text, that is being read for later use. Requests that need the same share one build."""
 
     key: Hashable
     tokens: tuple[int, ...]
-    left: list[int]
+    unread: list[int]
     pack: KvKey | None = None
-    """None for a system text."""
+    """None for a system text, which is kept in memory only."""
     system: ArticleBuild | None = None
-    """What must be read before."""
-    held: SequenceLease | None = None
+    """The system text that has to be read before, where it is being read too."""
+    lease: SequenceLease | None = None
+    """None until the first of its tokens is read."""
     users: int = 0
+    """Requests that wait for it; one that nobody waits for any more is dropped."""
     done: bool = False
-    """Whether its keys and values are in memory: a batch later than nothing is left."""
+    """Whether its keys and values are in memory: one batch later than `unread` is empty."""
 
     @property
     def ready(self) -> bool:
@@ -61,15 +90,15 @@ class ArticleBuild:
 
 @dataclass(eq=False)
 class Composition:
-    """What a request needs before its own tail can be read."""
+    """A prompt's system text and articles on their way into memory."""
 
     prompt: Prompt
-    adapter: str
     pinned: list[SequenceLease] = field(default_factory=list)
-    """In memory already."""
+    """Parts that were in memory already; they must not be evicted before the composition is released."""
     absent: list[tuple[int, ...]] = field(default_factory=list)
-    """Articles that are not."""
+    """Articles that were not in memory."""
     builds: list[ArticleBuild] = field(default_factory=list)
+    """Parts that have to be read."""
     reused: int = 0
     """Tokens of the system text and the articles that need not be read."""
 
@@ -77,3 +106,8 @@ class Composition:
     def ready(self) -> bool:
         """Whether everything was read."""
         return all(build.done for build in self.builds)
+
+    @property
+    def tokens_to_read(self) -> int:
+        """Tokens of its parts that are not read yet, for every request that shares the builds."""
+        return sum(len(build.unread) for build in self.builds)

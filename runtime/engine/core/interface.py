@@ -1,4 +1,4 @@
-"""What every engine offers, whatever writes behind it: llama.cpp here or in a process of its own, or onnxruntime."""
+"""What every engine offers, whatever computes inside it: llama.cpp here or in a process of its own, or onnxruntime."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Vocabulary(Tokenizer, Protocol):
 
 
 class TextEngine(Protocol):
-    """See `runtime.engine.llama.engine.Engine` for what each promises."""
+    """See `runtime.engine.core.scheduler.Scheduler` for what each call promises."""
 
     @property
     def vocab(self) -> Vocabulary:
-        """For laying out prompts."""
+        """The model's vocabulary, for laying out prompts."""
         ...
 
     @property
@@ -35,30 +35,26 @@ class TextEngine(Protocol):
 
     layout: Layout
     layout_reason: str
+    """Why `layout` is not the one that was asked for; empty when it is."""
     slots: int
+    """Answers written at the same time."""
 
     def generate(
-        self,
-        prompt: Sequence[int] | Prompt,
-        params: SamplingParams,
-        cancel: Flag,
-        *,
-        deadline_s: float | None = None,
-        conversation: str | None = None,
+        self, prompt: Sequence[int] | Prompt, params: SamplingParams, cancel: Flag, *, conversation: str | None = None
     ) -> Generation:
-        """Queue a request."""
+        """Queue a request for an answer."""
         ...
 
-    def prepare(self, prompt: Prompt, cancel: Flag, *, conversation: str, adapter: str = "") -> Generation:
-        """Read ahead."""
+    def prefetch(self, prompt: Prompt, cancel: Flag, *, conversation: str) -> Generation:
+        """Read the beginning of a question that is still being typed, while nothing else is to be done."""
         ...
 
-    def compile(self, prompt: Prompt, cancel: Flag, *, adapter: str = "") -> Generation:
-        """Compile an article."""
+    def compile(self, prompt: Prompt, cancel: Flag) -> Generation:
+        """Compile an article, while nothing else is to be done."""
         ...
 
     def forget(self, conversation: str) -> None:
-        """Drop what was read ahead."""
+        """Drop what was read ahead for a conversation."""
         ...
 
     def crash_report(self) -> CrashReport:
@@ -66,5 +62,5 @@ class TextEngine(Protocol):
         ...
 
     def close(self) -> None:
-        """End."""
+        """End the engine; everything in work ends with `UnavailableError`."""
         ...

@@ -1,4 +1,7 @@
-"""Stop strings: text in, text out up to the first of them, wherever tokens cut it."""
+"""Stop strings: text in, text out up to the first of them, wherever tokens cut it.
+
+Promises: the time for an answer grows with its length times the length of the stop strings, whatever either contains.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ class StopStrings:
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = [stop for stop in stops if stop]
         self._held = ""
+        """Never longer than the longest stop string plus the text that came last."""
         self.found = False
 
     def feed(self, text: str) -> str:

@@ -8,22 +8,23 @@ whatever context is made later. Not thread-safe: one thread at a time may call i
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.bundle.gguf_check import check_gguf
 from runtime.engine.core.memory_capacity import MemoryNeeds, available_bytes, fit_slots
+from runtime.engine.core.options import KvType
 from runtime.engine.llama.bindings import last_log, library
-from runtime.engine.llama.mapped import release_mapped_pages
 from runtime.engine.llama.vocab import LlamaVocabulary
-from runtime.errors import MissingError, ModelError
+from runtime.errors import ModelError
 from runtime.prompting.prompt_tokens import Layout
 
-GGUF_MAGIC = b"GGUF"
-KV_TYPES = ("f16", "q8_0")
+MADV_DONTNEED = 4
+"""On a mapped file: its pages leave the process and stay in the file cache; a later read maps them again."""
 
 
 class Row(NamedTuple):
@@ -33,7 +34,7 @@ class Row(NamedTuple):
     position: int
     sequence: int
     logits: bool
-    """Whether the logits behind it are wanted."""
+    """Whether the logits after it are wanted."""
 
 
 class LlamaModel:
@@ -48,12 +49,11 @@ class LlamaModel:
         sequences: int,
         threads: int,
         batch_tokens: int,
-        kv_type: str = "f16",
-        adapters: Mapping[str, Path] | None = None,
+        kv_type: KvType = "f16",
         memory_bytes: int | None = None,
     ) -> None:
         """`memory_bytes`: what it may take, by default what can be had; so many slots are opened as fit into it."""
-        _check_header(path)
+        check_gguf(path)  # llama.cpp aborts the process on some malformed headers
         self.path = path
         self.lib = lib = library()
         self._model: Any = None
@@ -69,8 +69,6 @@ class LlamaModel:
             self.close()
             raise ModelError("not a model that writes text", where=str(path), hint="use a decoder-only model")
         self.threads = threads
-        self._adapter = ""
-        self._adapters = {name: self._load_adapter(adapter) for name, adapter in (adapters or {}).items()}
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
         self.kv_type = kv_type
         self.slots = fit_slots(
@@ -118,25 +116,9 @@ class LlamaModel:
         return MemoryNeeds(int(lib.llama_model_size(self._model)), int(per_token), int(buffers))
 
     @property
-    def shares_beginnings(self) -> bool:
-        """Whether a part of a sequence can be copied; a recurrent state cannot be taken apart."""
+    def shares_prefixes(self) -> bool:
+        """Whether a part of a sequence can be copied or removed; a recurrent state cannot be taken apart."""
         return not (self.lib.llama_model_is_recurrent(self._model) or self.lib.llama_model_is_hybrid(self._model))
-
-    @property
-    def adapters(self) -> frozenset[str]:
-        """Names of the LoRA adapters that requests may ask for."""
-        return frozenset(self._adapters)
-
-    def use(self, adapter: str) -> None:
-        """Compute with this LoRA adapter from now on; with none for the empty name."""
-        if adapter == self._adapter:
-            return
-        wanted = [self._adapters[adapter]] if adapter else []
-        count = len(wanted)
-        handles = (self.lib.llama_adapter_lora_p_ctypes * count)(*wanted)
-        if self.lib.llama_set_adapters_lora(self.context, handles, count, (ctypes.c_float * count)(*[1.0] * count)):
-            raise ModelError(f"the adapter '{adapter}' cannot be used", where=str(self.path), hint=last_log())
-        self._adapter = adapter
 
     def use_threads(self, count: int) -> None:
         """Compute with so many threads from now on."""
@@ -144,16 +126,8 @@ class LlamaModel:
             self.lib.llama_set_n_threads(self.context, count, count)
             self.threads = count
 
-    def _load_adapter(self, path: Path) -> Any:
-        _check_header(path)
-        handle = self.lib.llama_adapter_lora_init(self._model, str(path).encode())
-        if not handle:
-            self.close()
-            raise ModelError("not a LoRA adapter of this model", where=str(path), hint=last_log())
-        return handle  # freed with the model
-
     def decode(self, rows: Sequence[Row]) -> None:
-        """Compute a batch; a sequence's rows must go on right behind what it holds."""
+        """Compute a batch; a sequence's rows must follow the positions that it has."""
         batch = self._batch
         batch.n_tokens = len(rows)
         for number, (token, position, sequence, logits) in enumerate(rows):
@@ -167,7 +141,7 @@ class LlamaModel:
             raise ModelError(f"llama.cpp could not go on (code {failed})", where=str(self.path), hint=last_log())
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        """A copy of the logits behind a row of the last batch, float32 [vocab]."""
+        """A copy of the logits after a row of the last batch, float32 [vocab]."""
         pointer = self.lib.llama_get_logits_ith(self.context, row)
         return np.ctypeslib.as_array(pointer, shape=(self.vocab.size,)).copy()
 
@@ -205,7 +179,7 @@ class LlamaModel:
     def cannot_compose(self, layout: Layout) -> str:
         """Why articles cannot be put together on this architecture; empty when they can."""
         lib, kind = self.lib, self.metadata("general.architecture")
-        if not self.shares_beginnings:
+        if not self.shares_prefixes:
             return "a recurrent state cannot be put together"
         if lib.llama_model_n_swa(self._model) > 0:
             return "a sliding window hides the articles"
@@ -243,10 +217,24 @@ def _pointer(data: NDArray[np.uint8]) -> Any:
     return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
-def _check_header(path: Path) -> None:
-    if not path.is_file():
-        raise MissingError("no such model file", where=str(path), hint="install the bundle again")
-    with path.open("rb") as file:
-        magic = file.read(len(GGUF_MAGIC))
-    if magic != GGUF_MAGIC:
-        raise ModelError("not a GGUF file", where=str(path), hint="install the bundle again")
+def release_mapped_pages(path: Path) -> int:
+    """Give this process's pages of a file that is mapped for reading back to the kernel; returns the bytes mapped.
+
+    llama.cpp copies most weights into an order that its kernels prefer and leaves the file mapped besides, so a model
+    takes up to twice its size of a process's memory. What was not copied returns from the file cache when it is used.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    name, mapped = str(path.resolve()), 0
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return 0
+    for line in lines:
+        fields = line.split(maxsplit=5)
+        if len(fields) < 6 or fields[5] != name or "w" in fields[1]:
+            continue
+        start, end = (int(part, 16) for part in fields[0].split("-"))
+        if libc.madvise(start, end - start, MADV_DONTNEED) == 0:
+            mapped += end - start
+    return mapped

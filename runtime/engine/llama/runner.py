@@ -1,355 +1,445 @@
-"""One step after another: the requests at work, and the model that computes them together.
+"""One step after another: the active requests, and the model that computes them together.
 
 Promises: a request that was admitted has all the room it can need; one that ends or is cancelled leaves what was read
-of it for the next to go on from; a failed step fails what was in it and nothing later. What is done ahead of any
-question gives way to questions. Belongs to the engine's thread. Knows nothing of the line before it.
+of it for a later prompt with the same beginning. Background work (prefetching, compiling) is ended for questions that
+need its room. Belongs to the engine's thread. Knows nothing of the queue before it.
+
+A step: `step` ends cancelled requests, composes those whose articles are ready, and asks `plan_step` for a batch;
+`_collect` turns the plan into rows; `_decode` computes them; `_settle` draws the consequences. Until `_settle` the
+ledger is ahead of llama.cpp: it already counts the cells of the rows that are to be computed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
-from runtime.engine.core.batch_planner import ROWS, Job, Pace, Slice, plan_step
+from runtime.engine.core.batch_planner import ROW_TILE, Job, Slice, StepCosts, plan_step
 from runtime.engine.core.composition import ArticleBuild, Composition
 from runtime.engine.core.generation import Finish
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.prompt_lookup import PromptLookup
-from runtime.engine.core.request import Request, Running
-from runtime.engine.core.stop_strings import StopStrings
+from runtime.engine.core.request import Request
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.active_sequence import ActiveSequence
 from runtime.engine.llama.article_cache import ArticleCache
-from runtime.engine.llama.kv_cache import KvCache
+from runtime.engine.llama.kv_cache import KvCache, Reservation
 from runtime.engine.llama.model import LlamaModel, Row
 from runtime.engine.llama.sampler import LlamaSampler
 from runtime.engine.llama.session_cache import SessionCache
 from runtime.engine.llama.thread_tuner import ThreadTuner
-from runtime.errors import EdgedeskError, ModelError, UnavailableError
+from runtime.errors import EdgedeskError, UnavailableError
+
+
+@dataclass
+class Batch:
+    """Rows to be computed in one step, and what follows from each of them."""
+
+    rows: list[Row] = field(default_factory=list)
+    members: list[ActiveSequence] = field(default_factory=list)
+    """Requests with a row in it."""
+    readers: list[ActiveSequence] = field(default_factory=list)
+    """Those whose prompts are read."""
+    writers: list[tuple[ActiveSequence, int, list[int]]] = field(default_factory=list)
+    """(request, first of its rows that has logits, guesses in the rows after it)."""
+    ended_builds: list[tuple[ArticleBuild, SequenceLease]] = field(default_factory=list)
+    """Builds whose last token is in it."""
+    reading: int = 0
+    """Rows that read a prompt."""
+
+    @property
+    def guesses(self) -> int:
+        """Rows that check a guess."""
+        return sum(len(guesses) for _, _, guesses in self.writers)
 
 
 class LlamaRunner:
-    """At most `slots` answers at a time, as many questions read ahead, and one article compiled."""
+    """At most `slots` answers at a time, as many prefetched questions, and one article being compiled."""
 
-    def __init__(self, model: LlamaModel, *, slots: int, sequences: int) -> None:
+    def __init__(
+        self,
+        model: LlamaModel,
+        cache: KvCache,
+        articles: ArticleCache,
+        sessions: SessionCache,
+        *,
+        slots: int,
+        make_sampler: Callable[[SamplingParams], LlamaSampler] = LlamaSampler,
+    ) -> None:
         self.model = model
+        self.cache = cache
+        self.articles = articles
+        self.sessions = sessions
         self.slots = slots
-        self.pace = Pace(model.batch_tokens)
-        self.crowd = ThreadTuner(model.threads)
-        self.running: list[Running] = []
-        self.memory = KvCache(model, sequences, self._promised)
-        self.articles: ArticleCache | None = None
-        """None where prompts are only read plainly."""
-        self.talks: SessionCache | None = None
-        """None where conversations are not kept on disk."""
+        self.costs = StepCosts(model.batch_tokens)
+        self.thread_tuner = ThreadTuner(model.threads)
+        self.active: list[ActiveSequence] = []
+        self.completed = 0
+        self._make_sampler = make_sampler
+        cache.reserve(self._reserved)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any request is active."""
+        return bool(self.active)
 
     @property
     def answering(self) -> int:
-        """Answers at work."""
-        return sum(not run.request.ahead for run in self.running)
+        """Active requests for which a reader waits."""
+        return sum(not one.request.background for one in self.active)
 
     def admit(self, request: Request) -> bool:
         """Begin a request; False while there is no slot or no room for it."""
-        # What was typed before is ended only after its question has taken hold of what was read of it.
-        before = self._typed(request.conversation)
-        tasks = [run.request.task for run in self.running if run not in before]
+        # The question's prefetch is ended only after the question has taken a share of what was read: ended first, it
+        # would be the first candidate for eviction while room is made for the question.
+        prefetches = self._prefetches(request.conversation)
+        tasks = [one.request.task for one in self.active if one not in prefetches]
         if tasks.count(request.task) >= (1 if request.task == "compile" else self.slots):
             return False
-        run = self._begin(request)
-        if run is None and before:
-            self._end_ahead(request.conversation)
-            run = self._begin(request)
-        while run is None and not request.ahead and self._give_way():
-            run = self._begin(request)
-        if run is None:
+        active = self._begin(request)
+        if active is None and prefetches:
+            self._end_prefetches(request.conversation)
+            active = self._begin(request)
+        while active is None and not request.background and self._end_background():
+            active = self._begin(request)
+        if active is None:
             return False
         params = request.generation.params
-        run.stops = StopStrings(params.stop_strings)
-        if params.lookup and request.sampler is not None and self.model.shares_beginnings:
-            run.lookup = PromptLookup(request.generation.tokens)
-        self.running.append(run)
+        if request.task == "generate":
+            active.sampler = self._make_sampler(params)
+            # A wrong guess is cut off the sequence again, which a recurrent state does not allow.
+            if params.lookup and self.model.shares_prefixes:
+                active.lookup = PromptLookup(request.generation.tokens)
+        self.active.append(active)
         if request.conversation is not None:
-            self._end_ahead(request.conversation, but=run)
-            self._drop_ahead(request.conversation)
+            self._end_prefetches(request.conversation, keep=active)
+            self._release_prefetched(request.conversation)
         return True
 
     def forget(self, conversation: str) -> None:
-        """What is read ahead for a conversation is not wanted."""
-        self._end_ahead(conversation)
-        self._drop_ahead(conversation)
+        """Drop what is read ahead for a conversation."""
+        self._end_prefetches(conversation)
+        self._release_prefetched(conversation)
 
     def seconds_left(self) -> list[float]:
-        """What each answer at work will still take, as far as is known."""
+        """Seconds that each active answer will still take, as far as is known."""
         return [
-            self.pace.seconds_left(to_read=run.to_read, to_write=run.limit - run.written)
-            for run in self.running
-            if not run.request.ahead
+            self.costs.seconds_left(to_read=one.tokens_to_read, to_write=one.max_tokens - one.written)
+            for one in self.active
+            if not one.request.background
         ]
 
     def step(self) -> None:
-        """End what is no longer wanted, then compute one batch. An error ends all that was at work."""
-        for run in list(self.running):
-            if run.request.generation.cancelled:
-                self._end(run, "cancelled")
-            elif run.request.generation.overdue:
-                self._end(run, "deadline")
-        try:
-            for run in list(self.running):
-                if run.plan is not None and run.plan.ready:
-                    self._put_together(run, run.plan)
-            for run in self.running:
-                if run.lookup is not None and run.written:
-                    run.guesses = run.lookup.guess(run.limit - run.written - 1, self.pace.guess_cost)
-            jobs = [
-                Job(
-                    number,
-                    run.to_read,
-                    guesses=len(run.guesses),
-                    ahead=run.request.ahead,
-                    passed=run.passed,
-                    adapter=run.request.adapter,
-                )
-                for number, run in enumerate(self.running)
-            ]
-            writing = any(not job.left for job in jobs)
-            waited_for = any(not job.ahead for job in jobs)
-            read_tokens = self.pace.read_tokens(writing=writing, waited_for=waited_for)
-            plan = plan_step(jobs, read_tokens=read_tokens, batch_tokens=self.model.batch_tokens)
-            self._compute([(self.running[one.id], one) for one in plan])
-        except EdgedeskError as error:
-            self.fail(error)
-        except Exception as error:
-            # Whoever waits for an answer must hear of it, whatever it was.
-            self.fail(ModelError(f"the engine failed: {error!r}", where=str(self.model.path)))
+        """End what is no longer wanted, then compute one batch. After an error `fail` has to be called."""
+        for one in list(self.active):
+            if one.request.generation.cancelled:
+                self._end(one, "cancelled")
+        for one in list(self.active):
+            if one.composition is not None and one.composition.ready:
+                self._compose(one, one.composition)
+        plan = self._plan()
+        batch = self._collect([(self.active[share.id], share) for share in plan])
+        if batch.rows:
+            self._decode(batch)
+            self._settle(batch)
 
     def fail(self, error: EdgedeskError) -> None:
-        """End everything at work with an error; nothing stays in memory."""
-        for run in self.running:
-            if run.request.sampler is not None:
-                run.request.sampler.close()
-            run.request.generation.put(error)
-        self.running.clear()
-        self.memory.clear()
-        if self.articles is not None:
-            self.articles.clear()
+        """End everything active with an error; nothing stays in memory."""
+        for one in self.active:
+            if one.sampler is not None:
+                one.sampler.close()
+            one.request.generation.put(error)
+        self.active.clear()
+        self.cache.clear()
+        self.articles.clear()
 
-    def _promised(self) -> int:
-        return sum(run.promised for run in self.running) + (self.articles.promised if self.articles else 0)
+    def _reserved(self) -> Reservation:
+        """What active requests may yet take. Articles are copied through one sequence, one request after another."""
+        copying = any(one.copy_cells for one in self.active)
+        return Reservation(sum(one.reserved_cells for one in self.active), int(copying))
 
-    def _begin(self, request: Request) -> Running | None:
-        prompt, params, articles = request.prompt, request.generation.params, self.articles
-        limit = min(params.max_tokens, self.model.context_tokens - len(prompt)) if request.sampler else 0
-        if articles is None or articles.layout == "exact" or not prompt.articles:
-            return self._begin_plainly(request, limit, articles.reason if articles is not None else "")
-        if request.task != "compile":
-            key = articles.key(prompt, request.adapter)
-            if self.memory.ledger.longest(key, prompt.tail)[1]:
-                held = self.memory.place(key, prompt.tail, len(prompt.tail) + limit)
-                if held is not None:
-                    known = len(held.tokens)
-                    reused = len(prompt) - len(prompt.tail) + known
-                    run = Running(request, limit, held, list(prompt.tail[known:]), reused, layout=articles.layout)
-                    self._recall(run, prompt.tail)
-                    return run
-        plan = articles.pin(prompt, request.adapter)
-        cells, sequences = articles.room(plan)
-        if not self.memory.make_room(cells + len(prompt.tail) + limit, sequences):
-            articles.release(plan)
-            return None if self.running else self._begin_plainly(request, limit, "its articles need too much room")
-        articles.begin(plan, only_build=request.task == "compile")
-        copies = articles.copies(prompt) if request.task != "compile" else 0
-        return Running(
-            request, limit, None, list(prompt.tail), plan.reused, plan, copies=copies, layout=articles.layout
+    # Beginning
+
+    def _begin(self, request: Request) -> ActiveSequence | None:
+        """A request with all the room it can need, or None while there is none."""
+        prompt, params = request.prompt, request.generation.params
+        room = self.model.context_tokens - len(prompt)
+        max_tokens = min(params.max_tokens, room) if request.task == "generate" else 0
+        if not self.articles.composes(prompt):
+            return self._begin_plain(request, max_tokens, self.articles.reason)
+        if request.task != "compile" and (active := self._continue_composed(request, max_tokens)) is not None:
+            return active
+        return self._begin_composed(request, max_tokens)
+
+    def _begin_plain(self, request: Request, max_tokens: int, reason: str) -> ActiveSequence | None:
+        flat = request.prompt.flat()
+        lease = self.cache.allocate(None, flat, len(flat) + max_tokens)
+        if lease is None:
+            return None
+        active = ActiveSequence(request, max_tokens, [], len(lease.tokens), layout_reason=reason, lease=lease)
+        self._restore_session(active, flat)
+        return active
+
+    def _continue_composed(self, request: Request, max_tokens: int) -> ActiveSequence | None:
+        """Begin from a sequence that has the same articles composed and the same beginning of the tail."""
+        prompt = request.prompt
+        key = self.articles.prefix_key(prompt)
+        if not self.cache.ledger.longest_prefix(key, prompt.tail)[1]:
+            return None
+        lease = self.cache.allocate(key, prompt.tail, len(prompt.tail) + max_tokens)
+        if lease is None:
+            return None
+        reused = len(prompt) - len(prompt.tail) + len(lease.tokens)
+        active = ActiveSequence(request, max_tokens, [], reused, self.articles.layout, lease=lease)
+        self._restore_session(active, prompt.tail)
+        return active
+
+    def _begin_composed(self, request: Request, max_tokens: int) -> ActiveSequence | None:
+        prompt, articles = request.prompt, self.articles
+        composition = articles.pin(prompt)
+        cells, sequences = articles.room_needed(composition)
+        if not self.cache.make_room(cells + len(prompt.tail) + max_tokens, sequences):
+            articles.release(composition)
+            # Others will end and leave room. Where nothing is active, waiting would be for ever.
+            return None if self.active else self._begin_plain(request, max_tokens, "its articles need too much room")
+        only_build = request.task == "compile"
+        articles.begin(composition, only_build=only_build)
+        return ActiveSequence(
+            request,
+            max_tokens,
+            list(prompt.tail),
+            composition.reused,
+            articles.layout,
+            lease=self.cache.ledger.open(articles.prefix_key(prompt)),
+            composition=composition,
+            copy_cells=0 if only_build else articles.copy_cells(prompt),
         )
 
-    def _begin_plainly(self, request: Request, limit: int, reason: str) -> Running | None:
-        flat = request.prompt.flat()
-        held = self.memory.place(request.adapter, flat, len(flat) + limit)
-        if held is None:
-            return None
-        reused = len(held.tokens)
-        run = Running(request, limit, held, flat[reused:], reused, reason=reason)
-        self._recall(run, flat)
-        return run
+    def _restore_session(self, active: ActiveSequence, wanted: Sequence[int]) -> None:
+        """Take from disk what the conversation had read of `wanted`, where memory has less; the rest is to be read."""
+        if (conversation := active.request.conversation) is not None:
+            # A request that is being begun is not in `active` yet, so nothing is reserved for it; its lease has room
+            # only for what `allocate` was asked for, which `restore` asks for again with the stored tokens' own.
+            reserved = active.reserved_cells if active in self.active else 0
+            active.reused += self.sessions.restore(
+                conversation, active.lease, wanted, max_tokens=active.max_tokens, reserved=reserved
+            )
+        active.unread = list(wanted[len(active.lease.tokens) :])
 
-    def _recall(self, run: Running, wanted: Sequence[int]) -> None:
-        """Take from disk what the conversation had read of these tokens, where memory has less."""
-        assert run.held is not None
-        if self.talks is not None and (conversation := run.request.conversation) is not None:
-            promised = run.promised if run in self.running else 0
-            run.reused += self.talks.recall(conversation, run.held, wanted, limit=run.limit, promised=promised)
-            run.left = list(wanted[len(run.held.tokens) :])
+    # Prefetches and other background work
 
-    def _typed(self, conversation: str | None) -> list[Running]:
+    def _prefetches(self, conversation: str | None) -> list[ActiveSequence]:
         """What is being read ahead for a conversation."""
         if conversation is None:
             return []
-        return [run for run in self.running if run.request.task == "ahead" and run.request.conversation == conversation]
+        return [
+            one for one in self.active if one.request.task == "prefetch" and one.request.conversation == conversation
+        ]
 
-    def _end_ahead(self, conversation: str | None, but: Running | None = None) -> None:
-        for run in self._typed(conversation):
-            if run is not but:
-                self._end(run, "cancelled")
+    def _end_prefetches(self, conversation: str | None, keep: ActiveSequence | None = None) -> None:
+        for one in self._prefetches(conversation):
+            if one is not keep:
+                self._end(one, "cancelled")
 
-    def _drop_ahead(self, conversation: str) -> None:
-        """Forget what was read for a question that has come, or has changed; what is used of it is shared already."""
-        for held in list(self.memory.ledger.held.values()):
-            if held.ahead and not held.busy and held.conversation == conversation:
-                self.memory.forget(held)
+    def _release_prefetched(self, conversation: str) -> None:
+        """Free what was read for a question that has come, or has changed; what of it is used is shared already."""
+        for lease in list(self.cache.ledger.leases.values()):
+            if lease.prefetched and not lease.in_use and lease.conversation == conversation:
+                self.cache.release(lease)
 
-    def _drop_older(self, newest: SequenceLease) -> None:
-        """Forget what a conversation read before with the same articles: the newest has what of it comes again."""
-        for held in list(self.memory.ledger.held.values()):
-            same = (held.key, held.conversation) == (newest.key, newest.conversation) and held is not newest
-            if same and not held.busy:
-                self.memory.forget(held)
+    def _release_older_turns(self, newest: SequenceLease) -> None:
+        """Free a conversation's older sequences after the same articles: the newest holds all that can come again."""
+        for lease in list(self.cache.ledger.leases.values()):
+            same = (lease.key, lease.conversation) == (newest.key, newest.conversation) and lease is not newest
+            if same and not lease.in_use:
+                self.cache.release(lease)
 
-    def _give_way(self) -> bool:
-        """End a task that nobody waits for; False when there is none."""
-        for run in self.running:
-            if run.request.ahead:
-                self._end(run, "cancelled")
+    def _end_background(self) -> bool:
+        """End one request that no reader waits for; False when there is none."""
+        for one in self.active:
+            if one.request.background:
+                self._end(one, "cancelled")
                 return True
         return False
 
-    def _put_together(self, run: Running, plan: Composition) -> None:
-        """All its articles are read: bring them into one sequence, or read everything plainly after all."""
-        assert self.articles is not None
-        run.copies, run.plan = 0, None
-        if run.request.task == "compile":
-            self.articles.release(plan)
-            self._end(run, "stop")
-            return
-        run.held = self.memory.ledger.open(self.articles.key(plan.prompt, plan.adapter))
-        whole = self.articles.compose(plan, run.held)
-        self.articles.release(plan)
-        if whole:
-            self._recall(run, plan.prompt.tail)
-            return
-        self.memory.forget(run.held)
-        self.running.remove(run)  # what was promised to it is free for its second beginning
-        flat = plan.prompt.flat()
-        run.held = self.memory.place(run.request.adapter, flat, len(flat) + run.limit)
-        self.running.append(run)
-        if run.held is None:
-            error = UnavailableError(
-                "an article could not be loaded, and there is no room to read it", hint="ask again"
+    # One step
+
+    def _plan(self) -> tuple[Slice, ...]:
+        """The next batch, as shares of the requests by their index in `active`."""
+        for one in self.active:
+            if one.lookup is not None and one.written:
+                one.guesses = one.lookup.guess(one.max_tokens - one.written - 1, self.costs.guess_cost)
+        jobs = [
+            Job(
+                index,
+                one.tokens_to_read,
+                guesses=len(one.guesses),
+                background=one.request.background,
+                skipped=one.skipped_steps,
             )
-            self._finish(run)
-            run.request.generation.put(error)
-            return
-        run.reused = len(run.held.tokens)
-        run.left = flat[run.reused :]
-        run.layout, run.reason = "exact", "an article could not be loaded"
+            for index, one in enumerate(self.active)
+        ]
+        read_tokens = self.costs.read_tokens(
+            writing=any(not job.unread for job in jobs), waited_for=any(not job.background for job in jobs)
+        )
+        return plan_step(jobs, read_tokens=read_tokens, batch_tokens=self.model.batch_tokens)
 
-    def _compute(self, work: Sequence[tuple[Running, Slice]]) -> None:
-        rows: list[Row] = []
-        writers: list[tuple[Running, int, list[int]]] = []
-        readers: list[Running] = []
-        built: list[ArticleBuild] = []
-        reading = 0
-        for run, one in work:
-            before, reads = len(rows), run.to_read > 0
-            if run.plan is not None:
-                built += self._read_articles(run.plan, one.count, rows)
+    def _compose(self, active: ActiveSequence, composition: Composition) -> None:
+        """All articles of a request are in memory: bring them into its sequence, or read everything plainly."""
+        active.copy_cells, active.composition = 0, None
+        if active.request.task == "compile":
+            self.articles.release(composition)
+            self._end(active, "stop")
+            return
+        composed = self.articles.compose(composition, active.lease)
+        self.articles.release(composition)
+        if composed:
+            self._restore_session(active, composition.prompt.tail)
+        else:
+            self._read_plainly_after_all(active)
+
+    def _read_plainly_after_all(self, active: ActiveSequence) -> None:
+        """An article that was on disk when the request began could not be loaded (damaged, or deleted since)."""
+        self.cache.release(active.lease)
+        self.active.remove(active)  # frees the cells reserved for it, which the second beginning needs
+        flat = active.request.prompt.flat()
+        lease = self.cache.allocate(None, flat, len(flat) + active.max_tokens)
+        if lease is None:
+            if active.sampler is not None:
+                active.sampler.close()
+            what = "an article could not be loaded, and there is no room to read it"
+            active.request.generation.put(UnavailableError(what, hint="ask again"))
+            return
+        active.lease, active.reused = lease, len(lease.tokens)
+        active.unread = flat[active.reused :]
+        active.layout, active.layout_reason = "exact", "an article could not be loaded"
+        self.active.append(active)
+
+    def _collect(self, shares: Sequence[tuple[ActiveSequence, Slice]]) -> Batch:
+        """The rows of a plan."""
+        batch = Batch()
+        for active, share in shares:
+            before, reads = len(batch.rows), active.tokens_to_read > 0
+            batch.members.append(active)
+            if active.composition is not None:
+                self._collect_articles(batch, active.composition, share.count)
             else:
-                assert run.held is not None
-                guesses = [] if reads else run.guesses[: one.count - 1]
-                self._add_rows(rows, run.held, run.left[: one.count] if reads else [run.next, *guesses])
-                del run.left[: one.count]
-                if not run.left and run.request.sampler is not None:
-                    first = len(rows) - 1 - len(guesses)
-                    rows[first:] = [row._replace(logits=True) for row in rows[first:]]
-                    writers.append((run, first, guesses))
+                self._collect_own_tokens(batch, active, share.count)
             if reads:
-                reading += len(rows) - before
-                readers.append(run)
-        if not rows:
-            return
-        self.model.use(work[0][0].request.adapter)
-        # Many rows are handed out in pieces, so that a thread without a processor holds up nobody.
-        few = len(rows) < ROWS
-        self.model.use_threads(self.crowd.threads if few else self.crowd.most)
-        began, computed = time.monotonic(), time.process_time()
-        self.model.decode(rows)
-        seconds, checked = time.monotonic() - began, sum(len(guesses) for _, _, guesses in writers)
-        if few:
-            self.crowd.stepped(time.process_time() - computed, seconds)
-        self.pace.stepped(guesses=checked, reading=reading, seconds=seconds)
-        for run in self.running:
-            run.passed += 1
-        for run, _ in work:
-            run.passed = 0
-        for build in built:
-            assert self.articles is not None
-            self.articles.finish(build)
-        for run in readers:
-            if run.request.task != "compile":
-                run.tell_reading()
-        for run, row, guesses in writers:
-            self._write(run, row, guesses)
-        for run, _ in work:
-            if run.request.task == "ahead" and run.plan is None and not run.left:
-                self._end(run, "stop")
+                batch.reading += len(batch.rows) - before
+                batch.readers.append(active)
+        return batch
 
-    def _read_articles(self, plan: Composition, count: int, rows: list[Row]) -> list[ArticleBuild]:
-        """Rows of what a request's articles still need, at most `count`; the builds that these end."""
-        assert self.articles is not None
-        ended = []
-        # What the system text needs behind it is not there before the batch is computed.
-        ready = [build for build in plan.builds if build.left and build.ready]
-        for build in ready:
-            tokens, build.left = build.left[:count], build.left[count:]
+    def _collect_own_tokens(self, batch: Batch, active: ActiveSequence, count: int) -> None:
+        """Rows of a request's own tokens: of its prompt, or its next token with guesses after it."""
+        reads = bool(active.unread)
+        guesses = [] if reads else active.guesses[: count - 1]
+        self._add_rows(batch.rows, active.lease, active.unread[:count] if reads else [active.next_token, *guesses])
+        del active.unread[:count]
+        if not active.unread and active.sampler is not None:
+            # Logits are wanted after the last known token and after every guess, which they confirm or refute.
+            first = len(batch.rows) - 1 - len(guesses)
+            batch.rows[first:] = [row._replace(logits=True) for row in batch.rows[first:]]
+            batch.writers.append((active, first, guesses))
+
+    def _collect_articles(self, batch: Batch, composition: Composition, count: int) -> None:
+        """Rows of what a request's articles still need, at most `count`."""
+        # Fixed before any row is added: a system text that ends in this batch is not computed yet, so what needs it
+        # is read in the next.
+        for build in [build for build in composition.builds if build.unread and build.ready]:
+            tokens, build.unread = build.unread[:count], build.unread[count:]
             count -= len(tokens)
             if tokens:
-                self._add_rows(rows, self.articles.start(build, plan), tokens)
-                if not build.left:
-                    ended.append(build)
-        return ended
+                lease = self.articles.start(build, composition)
+                self._add_rows(batch.rows, lease, tokens)
+                if not build.unread:
+                    batch.ended_builds.append((build, lease))
 
-    def _add_rows(self, rows: list[Row], held: SequenceLease, tokens: Sequence[int]) -> None:
-        at = held.position
-        rows += [Row(token, at + place, held.id, False) for place, token in enumerate(tokens)]
-        self.memory.ledger.grow(held, tokens)
+    def _add_rows(self, rows: list[Row], lease: SequenceLease, tokens: Sequence[int]) -> None:
+        at = lease.next_position
+        rows += [Row(token, at + place, lease.id, False) for place, token in enumerate(tokens)]
+        self.cache.ledger.extend(lease, tokens)
 
-    def _write(self, run: Running, row: int, guesses: Sequence[int]) -> None:
-        """Choose the token behind a row of the batch, and behind each guess as long as they are right; show them."""
-        held, right = run.held, 0
-        assert held is not None
-        known = len(held.tokens) - len(guesses)
-        while self._choose(run, row + right) and right < len(guesses) and run.next == guesses[right]:
+    def _decode(self, batch: Batch) -> None:
+        """Compute the rows and learn what they cost."""
+        # A small matrix is split evenly, so the slowest thread decides; rows beyond a tile are handed out in pieces,
+        # and a thread without a processor holds up nothing.
+        few = len(batch.rows) < ROW_TILE
+        self.model.use_threads(self.thread_tuner.threads if few else self.thread_tuner.max_threads)
+        began, computed = time.monotonic(), time.process_time()
+        self.model.decode(batch.rows)
+        seconds = time.monotonic() - began
+        if few:
+            self.thread_tuner.record_step(time.process_time() - computed, seconds)
+        self.costs.record_step(guesses=batch.guesses, reading=batch.reading, seconds=seconds)
+
+    def _settle(self, batch: Batch) -> None:
+        """The rows are computed: keep builds, report progress, choose tokens, end what is complete."""
+        for one in self.active:
+            one.skipped_steps += 1
+        for one in batch.members:
+            one.skipped_steps = 0
+        # Builds first: `compose`, in the next step, must find them finished.
+        for build, lease in batch.ended_builds:
+            self.articles.finish(build, lease)
+        for one in batch.readers:
+            if one.request.task != "compile":
+                one.report_progress()
+        for one, row, guesses in batch.writers:
+            self._write(one, row, guesses)
+        for one in batch.members:
+            if one.request.task == "prefetch" and one.reading_ended:
+                self._end(one, "stop")
+
+    def _write(self, active: ActiveSequence, row: int, guesses: Sequence[int]) -> None:
+        """Choose the token after a row, and after each guess as long as the guesses are right; show them."""
+        right = 0
+        # Guesses are in the ledger and in llama.cpp already, as if they had been chosen.
+        known = len(active.lease.tokens) - len(guesses)
+        while self._choose(active, row + right) and right < len(guesses) and active.next_token == guesses[right]:
             right += 1
-        if guesses:
-            assert run.lookup is not None
-            run.lookup.checked(right, right < len(guesses))
-            self.memory.cut(held, known + right)
-            run.guesses = []
+        if guesses and active.lookup is not None:
+            active.lookup.record_check(right, right < len(guesses))
+            # Only right guesses stay; the token chosen last is not computed yet, right or not.
+            self.cache.truncate(active.lease, known + right)
+            active.guesses = []
 
-    def _choose(self, run: Running, row: int) -> bool:
-        """Choose the token behind a row and show it; whether the answer goes on."""
-        sampler = run.request.sampler
-        assert isinstance(sampler, LlamaSampler)
-        token = sampler.next(self.model.context, row)
-        if finish := run.take(token, self.model.vocab, lambda: self.model.logits(row)):
-            self._end(run, finish)
-        return run in self.running
+    def _choose(self, active: ActiveSequence, row: int) -> bool:
+        """Choose the token after a row and show it; whether the answer goes on."""
+        if active.sampler is None:
+            return False
+        token = active.sampler.next(self.model.context, row)
+        if active.lookup is not None:
+            active.lookup.add(token)
+        if finish := active.accept(token, self.model.vocab):
+            self._end(active, finish)
+            return False
+        return True
 
-    def _end(self, run: Running, finish: Finish) -> None:
-        self._finish(run)
-        seconds = run.end(finish)
-        if not run.request.ahead:
-            self.pace.answered(seconds)
+    # Ending
 
-    def _finish(self, run: Running) -> None:
-        """Take a request out of work; what was read of it stays while there is room."""
-        if run.request.sampler is not None:
-            run.request.sampler.close()
-        if run.plan is not None and self.articles is not None:
-            self.articles.release(run.plan)
-        if run.held is not None:
-            run.held.pins -= 1
-            run.held.ahead, run.held.conversation = run.request.task == "ahead", run.request.conversation
-            if run.held.conversation is not None and not run.held.ahead:
-                self._drop_older(run.held)
-            self.memory.ledger.touch(run.held)
-            if not self.model.shares_beginnings:
-                self.memory.forget(run.held)
-        self.running.remove(run)
+    def _end(self, active: ActiveSequence, finish: Finish) -> None:
+        """End a request; what was read of it stays while there is room."""
+        self.active.remove(active)
+        if active.sampler is not None:
+            active.sampler.close()
+        if active.composition is not None:
+            self.articles.release(active.composition)
+        self._retire(active)
+        seconds = active.finish(finish)
+        if not active.request.background:
+            self.costs.record_answer(seconds)
+            self.completed += finish != "cancelled"
+
+    def _retire(self, active: ActiveSequence) -> None:
+        """Leave a request's sequence to later prompts with the same beginning."""
+        lease = active.lease
+        lease.pins -= 1
+        lease.prefetched, lease.conversation = active.request.task == "prefetch", active.request.conversation
+        if lease.conversation is not None and not lease.prefetched:
+            self._release_older_turns(lease)
+        self.cache.ledger.touch(lease)
+        # Nothing was read into it, or nothing of it can be shared: it would only take a sequence from others.
+        if not lease.tokens or not self.model.shares_prefixes:
+            self.cache.release(lease)

@@ -1,6 +1,6 @@
 """A GGUF file opened through llama.cpp's C API, for measuring: logits, decode speed.
 
-One sequence, one thread at a time; serving is the business of `runtime.engine`, whose quiet library is used here too.
+One sequence, one thread at a time; answering is what `LlamaEngine` does.
 Promises: nothing of llama.cpp reaches the terminal; its last words come back in the error when something fails.
 """
 
@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from runtime.engine.llama.bindings import last_log, library
 from runtime.engine.llama.vocab import LlamaVocabulary
 from runtime.errors import MissingError, ModelError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 
 class LlamaScorer:
@@ -66,7 +65,7 @@ class LlamaScorer:
     def branches(
         self, prefix: Sequence[int], branches: Iterable[tuple[Sequence[int], int]]
     ) -> Iterator[npt.NDArray[np.float32]]:
-        """For each (tokens, start) the logits after `tokens[start:]`, read behind `prefix`, which is decoded once.
+        """For each (tokens, start) the logits after `tokens[start:]`, read after `prefix`, which is decoded once.
 
         No branch sees another. A model whose memory cannot be cut at its end reads the prefix again for each.
         """
@@ -82,8 +81,6 @@ class LlamaScorer:
 
     def decode_rate(self, tokens: Sequence[int], count: int, *, threads: int | None = None) -> float:
         """Tokens a second when writing `count` tokens greedily after `tokens`, one at a time: median of the steps."""
-        import numpy as np
-
         if threads is not None:
             self._api.llama_set_n_threads(self._ctx, threads, threads)
         token = int(np.argmax(self.logits(tokens, len(tokens) - 1)[0]))
@@ -107,8 +104,6 @@ class LlamaScorer:
 
     def _rows(self, start: int, end: int) -> npt.NDArray[np.float32]:
         """A copy of the logits of tokens `start` to `end` of the last batch."""
-        import numpy as np
-
         out = np.empty((end - start, self.vocab.size), dtype=np.float32)
         for row in range(len(out)):
             out[row] = self._row(start + row)
@@ -116,8 +111,6 @@ class LlamaScorer:
 
     def _row(self, index: int) -> npt.NDArray[np.float32]:
         """The logits of one token of the last batch; valid until the next one."""
-        import numpy as np
-
         return np.ctypeslib.as_array(self._api.llama_get_logits_ith(self._ctx, index), shape=(self.vocab.size,))
 
     def _decode(self, tokens: Sequence[int], position: int, wanted: Sequence[int]) -> None:

@@ -1,53 +1,58 @@
-"""How many threads to compute with beside a machine's other processes.
+"""How many threads to compute with while other processes of the machine are busy.
 
-A matrix is done when its slowest thread is, so a thread that must share its core holds up the others, who wait or
-sleep: beside two busy processes on two cores a 3B model writes 7 tokens a second with one thread and 2 to 5 with two.
-What tells is the share of the time that the threads had a processor. Meant for steps of a few rows: those of many are
-handed out in pieces, and are quicker with all threads. Promises: pure; one thread at least, never more
-than were asked for; with quiet neighbours all of them again. Knows nothing of llama.cpp and of clocks.
+A matrix is done when its slowest thread is, so a thread that must share its core holds up the others, which wait or
+sleep: with two other busy processes on two cores a 3B model writes 7 tokens a second with one thread and 2 to 5 with
+two. The signal is the share of the time in which the threads had a processor. Meant for steps of a few rows: the rows
+of larger steps are handed out in pieces, and those are faster with all threads. Promises: pure; at least one thread,
+never more than asked for; all of them again once the neighbours are quiet. Knows nothing of llama.cpp and of clocks.
 """
 
 from __future__ import annotations
 
 WINDOW_S = 0.25
-"""Of computing, before anything is decided."""
-CROWDED, FREE = 0.7, 0.95
-"""Shares of the time on a processor below which there is a thread too many, and above which there may be room."""
-LONGEST_CALM = 64
-"""Windows of room before another thread is tried, at most."""
+"""Seconds of computing before anything is decided."""
+CROWDED_SHARE, FREE_SHARE = 0.7, 0.95
+"""Shares of the time on a processor below which there is a thread too many, and above which one more may fit."""
+MAX_QUIET_WINDOWS = 64
+"""Most windows above `FREE_SHARE` before another thread is tried."""
 
 
 class ThreadTuner:
     """Watches steps; `threads` is how many the next should have."""
 
-    def __init__(self, most: int) -> None:
-        self.threads = self.most = max(1, most)
-        self._computed = self._elapsed = 0.0
-        self._calm = 0
-        self._wanted_calm = 1
-        """Doubles whenever another thread was tried in vain."""
-        self._tried = False
+    def __init__(
+        self, max_threads: int, *, window_s: float = WINDOW_S, max_quiet_windows: int = MAX_QUIET_WINDOWS
+    ) -> None:
+        self.threads = self.max_threads = max(1, max_threads)
+        self._window_s = window_s
+        self._max_quiet_windows = max_quiet_windows
+        self._computed_s = self._elapsed_s = 0.0
+        self._quiet_windows = 0
+        self._wanted_quiet_windows = 1
+        """Doubles whenever another thread was tried in vain: each trial costs a window at the speed of the slowest."""
+        self._on_trial = False
+        """Whether the last window was the first with one thread more."""
 
-    def stepped(self, computed_s: float, elapsed_s: float) -> None:
-        """A step had its threads on processors for `computed_s` together and took `elapsed_s`."""
-        self._computed += computed_s
-        self._elapsed += elapsed_s
-        if self._elapsed < WINDOW_S:
+    def record_step(self, computed_s: float, elapsed_s: float) -> None:
+        """Learn from a step whose threads had processors for `computed_s` in sum and that took `elapsed_s`."""
+        self._computed_s += computed_s
+        self._elapsed_s += elapsed_s
+        if self._elapsed_s < self._window_s:
             return
-        share = self._computed / (self._elapsed * self.threads)
-        self._computed = self._elapsed = 0.0
-        if share < CROWDED and self.threads > 1:
-            if self._tried:
-                self._wanted_calm = min(LONGEST_CALM, 2 * self._wanted_calm)
-            self._use(self.threads - 1, tried=False)
-        elif share > FREE and self.threads < self.most:
-            self._calm += 1
-            if self._calm >= self._wanted_calm:
-                self._use(self.threads + 1, tried=True)
+        share = self._computed_s / (self._elapsed_s * self.threads)
+        self._computed_s = self._elapsed_s = 0.0
+        if share < CROWDED_SHARE and self.threads > 1:
+            if self._on_trial:
+                self._wanted_quiet_windows = min(self._max_quiet_windows, 2 * self._wanted_quiet_windows)
+            self._use(self.threads - 1, on_trial=False)
+        elif share > FREE_SHARE and self.threads < self.max_threads:
+            self._quiet_windows += 1
+            if self._quiet_windows >= self._wanted_quiet_windows:
+                self._use(self.threads + 1, on_trial=True)
         else:
-            if self._tried and share > FREE:
-                self._wanted_calm = 1
-            self._calm, self._tried = 0, False
+            if self._on_trial and share > FREE_SHARE:
+                self._wanted_quiet_windows = 1
+            self._quiet_windows, self._on_trial = 0, False
 
-    def _use(self, threads: int, *, tried: bool) -> None:
-        self.threads, self._tried, self._calm = threads, tried, 0
+    def _use(self, threads: int, *, on_trial: bool) -> None:
+        self.threads, self._on_trial, self._quiet_windows = threads, on_trial, 0

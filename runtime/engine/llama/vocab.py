@@ -7,9 +7,10 @@ tokens comes out whole or, when the answer is cut inside it, not at all. Knows n
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
-from runtime.engine.llama.bindings import library
+from runtime.engine.llama.bindings import last_log, library
 from runtime.errors import ModelError
 
 
@@ -19,9 +20,11 @@ class LlamaVocabulary:
     Fits `runtime.prompting.prompt_spec.Tokenizer`.
     """
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, model: Any = None) -> None:
+        """`handle`: llama.cpp's own. `model`: freed with the vocabulary, where nothing else owns it."""
         self._lib = library()
         self._open: Any = handle
+        self._model = model
         self.size: int = self._lib.llama_vocab_n_tokens(handle)
 
     @property
@@ -32,8 +35,11 @@ class LlamaVocabulary:
         return self._open
 
     def close(self) -> None:
-        """To be called before the model is freed: the vocabulary lives inside it."""
+        """To be called before the model is freed: the vocabulary lives inside it. Safe to call twice."""
         self._open = None
+        model, self._model = self._model, None
+        if model is not None:
+            self._lib.llama_model_free(model)
 
     def encode(self, text: str, *, control: bool) -> list[int]:
         """Token ids without any added begin or end token; `control` lets control tokens in the text count as such."""
@@ -69,3 +75,18 @@ class LlamaVocabulary:
                 hint="prompt.json and the model do not belong together: build the bundle again",
             )
         return tokens[0]
+
+
+def open_vocabulary(path: Path) -> LlamaVocabulary:
+    """The vocabulary of a GGUF file alone: weights are neither read nor given memory; close it after use.
+
+    llama.cpp aborts the process on some malformed headers: a process that must live opens only what a child process
+    has loaded before. `ModelError` when llama.cpp cannot load it.
+    """
+    lib = library()
+    params = lib.llama_model_default_params()
+    params.vocab_only = True
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise ModelError("llama.cpp cannot load it", where=str(path), hint=last_log())
+    return LlamaVocabulary(lib.llama_model_get_vocab(model), model)

@@ -1,18 +1,16 @@
-"""onnxruntime's engine: the 8-bit student, one request at a time, behind the same line and face as llama.cpp's.
+"""onnxruntime's engine: the 8-bit student, one request at a time, behind the same `Scheduler` as llama.cpp's.
 
-Promises besides the line's: prompts are read `exact` whatever was asked for, and the answers say so; adapters,
-grammars and schemas are refused. Runs in this process: onnxruntime raises where llama.cpp would abort.
+Promises besides the scheduler's: prompts are read `exact` whatever was asked for, and the answers say so. Runs in this
+process: onnxruntime raises where llama.cpp would abort.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.core.scheduler import QUEUE_LIMIT, Scheduler
 from runtime.engine.onnx.model import OnnxModel
 from runtime.engine.onnx.runner import OnnxRunner
-from runtime.engine.onnx.sampler import NumpySampler
 from runtime.engine.onnx.vocab import JsonVocabulary
 from runtime.prompting.prompt_tokens import Layout
 
@@ -30,19 +28,16 @@ class OnnxEngine(Scheduler):
         layout: Layout = "exact",
     ) -> None:
         """`layout`: what the bundle was made for; any but `exact` is read `exact` all the same."""
-        self._words = JsonVocabulary(folder)
+        self._vocab = JsonVocabulary(folder)
         self._model = OnnxModel(folder, threads=threads)
         self.layout_reason = "" if layout == "exact" else "onnxruntime reads prompts exactly"
-        runner = OnnxRunner(self._model, self._words, context_tokens=context_tokens, reason=self.layout_reason)
+        runner = OnnxRunner(self._model, self._vocab, context_tokens=context_tokens, layout_reason=self.layout_reason)
         super().__init__(runner, context_tokens=context_tokens, queue_limit=queue_limit)
 
     @property
     def vocab(self) -> JsonVocabulary:
         """The student's own vocabulary; no GGUF is needed."""
-        return self._words
-
-    def _sampler(self, params: SamplingParams) -> NumpySampler:
-        return NumpySampler(params)
+        return self._vocab
 
     def _free(self) -> None:
         self._model.close()

@@ -1,7 +1,7 @@
 """A decoder in onnxruntime with the keys and values of one sequence: tokens in, logits out.
 
-Promises: what a new sequence begins with alike is not computed again; a failed step leaves the memory empty rather than
-wrong. One thread at a time. Knows nothing of text and queues.
+Promises: a beginning that a new prompt shares with the last is not computed again; a failed step leaves the memory
+empty rather than wrong. One thread at a time. Knows nothing of text and queues.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OnnxModel:
         if "logits" not in self._outputs or not any(name.startswith("past_key_values") for name in self._inputs):
             raise ModelError("not a decoder with its past", where=str(self.path), hint="build the bundle again")
         self.tokens: list[int] = []
-        """Those whose keys and values are in memory."""
+        """Tokens whose keys and values are in memory."""
         self._past: dict[str, NDArray[Any]] = {}
         self.clear()
 
@@ -59,14 +59,14 @@ class OnnxModel:
         }
 
     def keep(self, wanted: Sequence[int]) -> int:
-        """Keep what the wanted tokens begin with, all but their last at most; returns how many tokens that is."""
+        """Keep the beginning that memory shares with the wanted tokens, without their last; returns its length."""
         shared = min(common_prefix(self.tokens, wanted), len(wanted) - 1)
         del self.tokens[shared:]
         self._past = {name: value[:, :, :shared] for name, value in self._past.items()}
         return shared
 
     def read(self, tokens: Sequence[int]) -> NDArray[np.float32]:
-        """Go on with these tokens; the logits behind the last, float32 [vocabulary]."""
+        """Compute these tokens after those in memory; the logits after the last, float32 [vocabulary]."""
         position, count = len(self.tokens), len(tokens)
         feed = {
             "input_ids": np.array([tokens], dtype=np.int64),

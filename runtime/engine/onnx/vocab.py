@@ -16,26 +16,26 @@ from runtime.prompting.json_tokenizer import MAX_TOKENIZER_BYTES, JsonTokenizer
 
 
 class JsonVocabulary(JsonTokenizer):
-    """`runtime.engine.core.interface.Words` over a tokenizer.json."""
+    """`runtime.engine.core.interface.Vocabulary` over a tokenizer.json."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         file = path / "tokenizer.json" if path.is_dir() else path
-        told: dict[str, Any] = json.loads(read_text(file, max_bytes=MAX_TOKENIZER_BYTES))
-        if '"ByteLevel"' not in json.dumps(told.get("decoder")):
+        described: dict[str, Any] = json.loads(read_text(file, max_bytes=MAX_TOKENIZER_BYTES))
+        if '"ByteLevel"' not in json.dumps(described.get("decoder")):
             raise ModelError("its tokens are not pieces of bytes", where=str(file), hint='use runtime = "llama"')
         self._where = str(file)
         bytes_of = byte_alphabet()
         self._pieces = {
             number: bytes(bytes_of[char] for char in text)
-            for text, number in told["model"]["vocab"].items()
+            for text, number in described["model"]["vocab"].items()
             if all(char in bytes_of for char in text)
         }
-        for added in told.get("added_tokens", ()):
+        for added in described.get("added_tokens", ()):
             self._pieces[added["id"]] = b"" if added.get("special") else added["content"].encode()
 
     def piece(self, token: int) -> bytes:
-        """A token's bytes; control tokens, and numbers that stand for none, have none."""
+        """A token's bytes; control tokens, and numbers of no token, have none."""
         return self._pieces.get(token, b"")
 
     def ends(self, token: int) -> bool:  # noqa: ARG002 - the interface's

@@ -1,6 +1,8 @@
-"""The engine's own process: requests come in as lines of JSON on a socket, pieces go out the same way.
+"""The engine's own process: requests come in as messages on a socket, pieces go out the same way.
 
-Started by `runtime.engine.process.remote_engine`, which has the list of messages. Ends when the other side is gone.
+Started by `runtime.engine.process.engine_child`; `runtime.engine.process.protocol` lists the messages. Ends when the
+other side is gone. The main thread only reads messages, so that it answers pings also while the model is loaded and
+while a batch is computed (both without Python's lock).
 """
 
 from __future__ import annotations
@@ -10,98 +12,107 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from runtime.engine.core.generation import Generation, Place, TextPiece
+from runtime.engine.core.generation import Generation
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
-from runtime.engine.process.protocol import Connection, pack_piece, unpack_params, unpack_prompt
-from runtime.errors import EdgedeskError
+from runtime.engine.process.protocol import (
+    CancelMessage,
+    CompileMessage,
+    Connection,
+    EndedMessage,
+    FailedMessage,
+    ForgetMessage,
+    FromEngine,
+    GenerateMessage,
+    OpenMessage,
+    PingMessage,
+    PongMessage,
+    PrefetchMessage,
+    ReadyMessage,
+    Request,
+    ToEngine,
+    UpdateMessage,
+)
+from runtime.errors import EdgedeskError, ModelError
 
 OOM_SCORE = "500"
-"""When memory runs out the kernel takes this process before the one with the journal."""
+"""When memory runs out the kernel kills this process before the one with the journal."""
 
 
 class EngineProcess:
-    """Carries messages between a line and an engine."""
+    """Carries messages between a connection and an engine."""
 
-    def __init__(self, line: Connection) -> None:
-        self._line = line
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._engine: LlamaEngine | None = None
         self._cancels: dict[int, threading.Event] = {}
 
     def run(self) -> None:
-        """Open the engine that the first message describes, then serve until the line ends."""
-        messages = self._line.messages()
+        """Open the engine that the first message describes, then serve until the connection ends."""
+        messages = self._connection.messages()
         first = next(messages, None)
-        if first is None:
+        if not isinstance(first, OpenMessage):
             return
-        try:
-            engine = open_told_engine(first)
-        except EdgedeskError as error:
-            self._line.send({"error": error.to_dict()})
-            return
-        with engine:
-            told: dict[str, Any] = {"context_tokens": engine.context_tokens, "slots": engine.slots}
-            told |= {"layout": engine.layout, "reason": engine.layout_reason}
-            self._line.send({"ready": told})
-            self._serve(engine, messages)
-
-    def _serve(self, engine: LlamaEngine, messages: Iterable[dict[str, Any]]) -> None:
+        threading.Thread(target=self._open, args=(first.options,), name="engine-loader", daemon=True).start()
         for message in messages:
-            if message["do"] == "forget":
-                engine.forget(message["conversation"])
-                continue
-            number = message["id"]
-            if message["do"] == "cancel":
-                if (cancel := self._cancels.get(number)) is not None:
-                    cancel.set()
-                continue
-            cancel = self._cancels[number] = threading.Event()
+            self._handle(message)
+        if self._engine is not None:
+            self._engine.close()
+
+    def _open(self, options: EngineOptions) -> None:
+        try:
+            os.nice(options.nice)
+            self._engine = engine = LlamaEngine(options)
+        except Exception as error:  # whatever it was, the other side waits for a first word
+            self._connection.send(FailedMessage.of(None, _as_engine_error(error)))
+            return
+        self._connection.send(ReadyMessage(engine.context_tokens, engine.slots, engine.layout, engine.layout_reason))
+
+    def _handle(self, message: ToEngine | FromEngine) -> None:
+        engine = self._engine
+        if isinstance(message, PingMessage):
+            self._connection.send(PongMessage(None if engine is None else engine.health()))
+        elif isinstance(message, CancelMessage):
+            if (cancel := self._cancels.get(message.id)) is not None:
+                cancel.set()
+        elif engine is None:
+            return  # nothing else is sent before this side is ready
+        elif isinstance(message, ForgetMessage):
+            engine.forget(message.conversation)
+        elif isinstance(message, GenerateMessage | PrefetchMessage | CompileMessage):
+            cancel = self._cancels[message.id] = threading.Event()
             try:
                 generation = _begin(engine, message, cancel)
-            except EdgedeskError as error:
-                self._end(number, {"error": error.to_dict()})
-                continue
-            threading.Thread(target=self._pass_on, args=(number, generation), daemon=True).start()
+                threading.Thread(target=self._pass_on, args=(message.id, generation), daemon=True).start()
+            except Exception as error:  # a request that cannot begin, or no thread for it, must not end the others
+                self._end(FailedMessage.of(message.id, _as_engine_error(error)), message.id)
 
     def _pass_on(self, number: int, generation: Generation) -> None:
         try:
             for update in generation.updates():
-                if isinstance(update, TextPiece):
-                    self._line.send({"id": number, "piece": pack_piece(update)})
-                elif isinstance(update, Place):
-                    self._line.send({"id": number, "place": [update.position, update.wait_s]})
-                else:
-                    self._line.send({"id": number, "progress": [update.done, update.total]})
-            self._end(number, {"stats": vars(generation.stats)})
-        except EdgedeskError as error:
-            self._end(number, {"error": error.to_dict()})
+                self._connection.send(UpdateMessage(number, update))
+            self._end(EndedMessage(number, generation.stats), number)
+        except Exception as error:  # the other side waits for a last word of every request
+            self._end(FailedMessage.of(number, _as_engine_error(error)), number)
 
-    def _end(self, number: int, message: dict[str, Any]) -> None:
+    def _end(self, message: FromEngine, number: int) -> None:
         self._cancels.pop(number, None)
-        self._line.send({"id": number, **message})
+        self._connection.send(message)
 
 
-def open_told_engine(told: dict[str, Any]) -> LlamaEngine:
-    """An engine from the keywords of the first message; paths came as text."""
-    os.nice(told.pop("nice", 0))
-    adapters = {name: Path(path) for name, path in told.pop("adapters", {}).items()}
-    folders: dict[str, Any] = {name: Path(path) for name in ("folder", "talk_folder") if (path := told.pop(name, None))}
-    return LlamaEngine(Path(told.pop("model_path")), adapters=adapters, **folders, **told)
+def _begin(engine: LlamaEngine, message: Request, cancel: threading.Event) -> Generation:
+    if isinstance(message, GenerateMessage):
+        return engine.generate(message.prompt, message.params, cancel, conversation=message.conversation)
+    if isinstance(message, PrefetchMessage):
+        return engine.prefetch(message.prompt, cancel, conversation=message.conversation)
+    return engine.compile(message.prompt, cancel)
 
 
-def _begin(engine: LlamaEngine, message: dict[str, Any], cancel: threading.Event) -> Generation:
-    prompt = unpack_prompt(message["prompt"])
-    if message["do"] == "generate":
-        params = unpack_params(message["params"])
-        return engine.generate(
-            prompt, params, cancel, deadline_s=message["deadline_s"], conversation=message["conversation"]
-        )
-    if message["do"] == "prepare":
-        return engine.prepare(prompt, cancel, conversation=message["conversation"], adapter=message["adapter"])
-    return engine.compile(prompt, cancel, adapter=message["adapter"])
+def _as_engine_error(error: Exception) -> EdgedeskError:
+    return error if isinstance(error, EdgedeskError) else ModelError(f"the engine failed: {error!r}")
 
 
 def main() -> None:
@@ -113,7 +124,7 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     with socket.socket(fileno=int(sys.argv[1])) as end:
         EngineProcess(Connection(end)).run()
-    # Threads that wait for pieces of requests cut off would keep the interpreter from ending.
+    # Threads that wait for pieces of requests cut off, or a model still being loaded, would keep the interpreter alive.
     os._exit(0)
 
 

@@ -1,148 +1,122 @@
-"""The engine in a process of its own: what `Engine` offers, and it survives llama.cpp's aborts and the OOM killer.
+"""The engine in a process of its own: what `LlamaEngine` offers, and it survives llama.cpp's aborts and the OOM killer.
 
-Promises: when the process dies, the answers in work end with an error that says so and nothing else is lost; it is
-started again, after a pause that doubles with every death that no whole answer lies between; one that has grown beyond
-its bound is replaced when it has nothing to do. The vocabulary is read here too: laying out prompts needs no process.
+Promises: when the process crashes or hangs, the answers in work end with an error that says so and nothing else is
+lost; it is started again, after a pause that doubles with every crash without a whole answer between; one that has
+grown beyond its limit is replaced when it has nothing to do, and questions wait for its successor. No caller ever waits
+for a process that does not read. The vocabulary is read in this process too, so that laying out prompts needs no
+message: but only after the child has loaded the very same file and lived.
+
+Locking: `_changed` guards everything that changes after construction. Threads: `engine-supervisor` reads messages and
+starts processes; `engine-cancels` passes cancels on and replaces what has grown; a child has a sender and a watchdog.
 """
 
 from __future__ import annotations
 
-import socket
-import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from runtime.base.child_process import child_environment, module_command
 from runtime.engine.core.crash_report import CrashCounter, CrashReport, WorkKind
-from runtime.engine.core.generation import Flag, Generation, Place, Progress, Stats
+from runtime.engine.core.generation import Flag, Generation
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
-from runtime.engine.core.scheduler import QUEUE_LIMIT
-from runtime.engine.llama.bindings import last_log, library
-from runtime.engine.llama.engine import PACK_BYTES, SLOTS, TALK_BYTES
-from runtime.engine.llama.vocab import LlamaVocabulary
-from runtime.engine.process.protocol import Connection, pack_params, pack_prompt, unpack_piece
-from runtime.errors import MissingError, ModelError, UnavailableError, from_dict
+from runtime.engine.llama.kv_store import delete_packs
+from runtime.engine.llama.vocab import LlamaVocabulary, open_vocabulary
+from runtime.engine.process.engine_child import EngineChild, ProcessLimits
+from runtime.engine.process.protocol import (
+    CancelMessage,
+    CompileMessage,
+    EndedMessage,
+    FailedMessage,
+    ForgetMessage,
+    FromEngine,
+    GenerateMessage,
+    PrefetchMessage,
+    Request,
+    UpdateMessage,
+)
+from runtime.errors import UnavailableError
 from runtime.prompting.prompt_tokens import Layout, Prompt
 
-LOOK_S = 0.01
-"""How often a caller's flag is looked at: the most a cancel is late, besides the step under way."""
-MEMORY_LOOK_S = 10.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
-END_S = 10.0
-"""How long a process that was told to end may take."""
-GROWTH_BYTES = 512 << 20
-"""Memory of its own that the process may take above what it had when it was ready."""
+CANCEL_POLL_S = 0.01
+"""How often callers' cancel flags are looked at: the most a cancel is late, besides the step under way."""
+MEMORY_POLL_S = 10.0
+PRIORITY: tuple[WorkKind, ...] = ("generate", "prefetch", "compile")
+"""To what of several kinds of work in progress a crash is put down: what readers wait for first."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A request that the process has not ended."""
+
+    kind: WorkKind
+    generation: Generation
 
 
 class RemoteEngine:
     """Starts the process and waits until its model is loaded; raises what keeps it from loading."""
 
-    def __init__(
-        self,
-        model_path: Path,
-        *,
-        context_tokens: int,
-        threads: int,
-        slots: int = SLOTS,
-        queue_limit: int = QUEUE_LIMIT,
-        kv_type: str = "f16",
-        adapters: Mapping[str, Path] | None = None,
-        layout: Layout = "exact",
-        folder: Path | None = None,
-        pack_bytes: int = PACK_BYTES,
-        talk_folder: Path | None = None,
-        talk_bytes: int = TALK_BYTES,
-        weights: str = "",
-        memory_bytes: int | None = None,
-        nice: int = 0,
-        growth_bytes: int = GROWTH_BYTES,
-        first_pause_s: float = FIRST_PAUSE_S,
-    ) -> None:
-        """Keywords as of `Engine`; `nice` of the process, and `growth_bytes`, past which it is replaced."""
-        self._told: dict[str, Any] = {
-            "model_path": str(model_path),
-            "context_tokens": context_tokens,
-            "threads": threads,
-            "slots": slots,
-            "queue_limit": queue_limit,
-            "kv_type": kv_type,
-            "adapters": {name: str(path) for name, path in (adapters or {}).items()},
-            "layout": layout,
-            "folder": str(folder) if folder else None,
-            "pack_bytes": pack_bytes,
-            "talk_folder": str(talk_folder) if talk_folder else None,
-            "talk_bytes": talk_bytes,
-            "weights": weights,
-            "memory_bytes": memory_bytes,
-            "nice": nice,
-        }
-        self._growth_bytes = growth_bytes
-        self._first_pause_s = first_pause_s
-        self.queue_limit = queue_limit
+    def __init__(self, options: EngineOptions, limits: ProcessLimits | None = None) -> None:
+        self._options = options
+        self._limits = limits or ProcessLimits()
+        self.queue_limit = options.queue_limit
         self._crashes = CrashCounter()
-        self._tasks: dict[int, WorkKind] = {}
-        """What each active request is."""
-        self._active: dict[int, Generation] = {}
-        self._cancelled: set[int] = set()
-        self._number = 0
+        self._active: dict[int, Work] = {}
+        self._cancel_sent: set[int] = set()
+        self._next_id = 1
         self._changed = threading.Condition()
         self._closing = threading.Event()
-        self._recycling = False
-        self._line: Connection | None = None
-        self._open_vocab(model_path)
+        self._child: EngineChild | None = None
+        """The process that takes requests; None while there is none, or it is not ready."""
+        self._replacing = False
+        """Whether the process was sound and is replaced for its memory: requests wait in `_backlog` meanwhile."""
+        self._backlog: list[Request] = []
+        self._newest = self._start()
         try:
-            self._start()
+            self.vocab: LlamaVocabulary = open_vocabulary(options.model_path)
         except BaseException:
-            self._close_vocab()
+            self._newest.stop()
             raise
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
-            for name, work in (("engine-keeper", self._keep), ("engine-watch", self._watch))
+            for name, work in (("engine-supervisor", self._supervise), ("engine-cancels", self._watch_requests))
         ]
         for thread in self._threads:
             thread.start()
 
     @property
     def ready(self) -> bool:
-        """Whether the process is there."""
-        return self._line is not None
+        """Whether a process is there that takes requests."""
+        return self._child is not None
 
     @property
     def pid(self) -> int:
-        """Of the process now there, or the one that was."""
-        return self._process.pid
+        """Of the newest process, which may have ended."""
+        return self._newest.pid
 
     def generate(
-        self,
-        prompt: Sequence[int] | Prompt,
-        params: SamplingParams,
-        cancel: Flag,
-        *,
-        deadline_s: float | None = None,
-        conversation: str | None = None,
+        self, prompt: Sequence[int] | Prompt, params: SamplingParams, cancel: Flag, *, conversation: str | None = None
     ) -> Generation:
-        """As `Engine.generate`; what that raises comes when the generation is iterated."""
+        """As `Scheduler.generate`; what that raises comes when the generation is iterated."""
         parts = prompt if isinstance(prompt, Prompt) else Prompt((), (), tuple(prompt))
-        more = {"params": pack_params(params), "deadline_s": deadline_s, "conversation": conversation}
-        return self._ask("generate", parts, params, cancel, more)
+        generation = Generation(parts.flat(), params, cancel)
+        return self._ask("generate", generation, lambda number: GenerateMessage(number, parts, params, conversation))
 
-    def prepare(self, prompt: Prompt, cancel: Flag, *, conversation: str, adapter: str = "") -> Generation:
-        """As `Engine.prepare`."""
-        more = {"conversation": conversation, "adapter": adapter}
-        return self._ask("prefetch", prompt, SamplingParams(), cancel, more)
+    def prefetch(self, prompt: Prompt, cancel: Flag, *, conversation: str) -> Generation:
+        """As `Scheduler.prefetch`."""
+        generation = Generation(prompt.flat(), SamplingParams(), cancel)
+        return self._ask("prefetch", generation, lambda number: PrefetchMessage(number, prompt, conversation))
 
-    def compile(self, prompt: Prompt, cancel: Flag, *, adapter: str = "") -> Generation:
-        """As `Engine.compile`."""
-        return self._ask("compile", prompt, SamplingParams(), cancel, {"adapter": adapter})
+    def compile(self, prompt: Prompt, cancel: Flag) -> Generation:
+        """As `Scheduler.compile`."""
+        generation = Generation(prompt.flat(), SamplingParams(), cancel)
+        return self._ask("compile", generation, lambda number: CompileMessage(number, prompt))
 
     def forget(self, conversation: str) -> None:
-        """As `Engine.forget`."""
-        if (line := self._line) is not None:
-            line.send({"do": "forget", "conversation": conversation})
+        """As `Scheduler.forget`."""
+        if (child := self._child) is not None:
+            child.send(ForgetMessage(conversation))
 
     def crash_report(self) -> CrashReport:
         """Crashes since the last whole answer, by what was in work."""
@@ -150,12 +124,18 @@ class RemoteEngine:
             return self._crashes.report()
 
     def close(self) -> None:
-        """End the process; what is in work ends with `UnavailableError`."""
+        """End the process; what is in work ends with `UnavailableError`. Deletes the conversations' packs."""
         self._closing.set()
-        self._stop()
+        with self._changed:
+            newest = self._newest
+            self._changed.notify_all()
+        newest.stop()
         for thread in self._threads:
             thread.join()
-        self._close_vocab()
+        self.vocab.close()
+        # The process deletes them too when it ends by itself. One that was killed has left them.
+        if self._options.session_folder is not None:
+            delete_packs(self._options.session_folder)
 
     def __enter__(self) -> RemoteEngine:
         return self
@@ -163,190 +143,149 @@ class RemoteEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(
-        self, task: WorkKind, prompt: Prompt, params: SamplingParams, cancel: Flag, more: dict[str, Any]
-    ) -> Generation:
-        generation = Generation(prompt.flat(), params, cancel)
+    def _ask(self, kind: WorkKind, generation: Generation, make: Callable[[int], Request]) -> Generation:
         with self._changed:
-            line = self._line
-            if line is None or self._closing.is_set():
+            if self._closing.is_set():
+                raise UnavailableError("the engine is closing")
+            child = self._child
+            full = len(self._backlog) >= self.queue_limit
+            if child is None and (full or not self._replacing):
                 raise UnavailableError("the engine is being started again", hint="ask again in a moment")
-            self._number += 1
-            number = self._number
-            self._active[number] = generation
-            self._tasks[number] = task
+            number = self._next_id
+            self._next_id += 1
+            message = make(number)
+            # Sent with the lock held, which is no wait: a child that is being replaced takes no request any more, and
+            # one that is taken here ends with an answer or with the process.
+            if child is None:
+                self._backlog.append(message)
+            elif not child.send(message):
+                raise UnavailableError("the engine does not answer", hint="ask again: it is about to be started again")
+            self._active[number] = Work(kind, generation)
             self._changed.notify_all()
-        line.send(
-            {"do": "prepare" if task == "prefetch" else task, "id": number, "prompt": pack_prompt(prompt), **more}
-        )
         return generation
 
-    def _start(self) -> None:
-        mine, other = socket.socketpair()
-        try:
-            self._process = subprocess.Popen(
-                module_command("runtime.engine.process.engine_process", str(other.fileno())),
-                pass_fds=[other.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                env=child_environment(),
-            )
-        finally:
-            other.close()
-        self._end, line = mine, Connection(mine)
-        line.send(self._told)
-        self._messages = line.messages()
-        first = next(self._messages, None)
-        if first is None or "error" in first:
-            self._stop()
-            self._messages.close()
-            self._end.close()
-            if first is not None:
-                raise from_dict(first["error"])
-            raise ModelError(
-                f"the engine's process ended with code {self._process.returncode} while it loaded the model",
-                where=self._told["model_path"],
-                hint="edgedesk doctor",
-            )
-        told = first["ready"]
-        self.context_tokens: int = told["context_tokens"]
-        self.slots: int = told["slots"]
-        """Those that fit into memory."""
-        self.layout: Layout = told["layout"]
-        self.layout_reason: str = told["reason"]
-        self._at_first = anonymous_bytes(self.pid)
+    def _start(self) -> EngineChild:
+        """Start a process, and take requests once it is ready; raises what kept it from that."""
+        child = EngineChild(self._options, self._limits)
         with self._changed:
-            self._line = line
-
-    def _stop(self) -> None:
-        """End the process: it goes when its line does."""
-        with suppress(OSError):  # it may have gone already
-            self._end.shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _keep(self) -> None:
-        """Hear the process out; start another when it has died."""
-        while True:
-            for message in self._messages:
-                self._hear(message)
-            self._stop()
-            self._end.close()
-            kind, prompts = self._fail_active()
-            while not self._closing.is_set():
-                pause = 0.0
-                if not self._recycling:
-                    with self._changed:
-                        self._crashes.record(kind, prompts)
-                        total = self._crashes.report().total
-                    pause = min(LONGEST_PAUSE_S, self._first_pause_s * 2 ** (total - 1))
-                self._recycling = False
-                if self._closing.wait(pause):
-                    break
-                try:
-                    self._start()
-                    break
-                except (UnavailableError, ModelError, MissingError, OSError):
-                    kind, prompts = "load", frozenset()
-            if self._closing.is_set():
-                if self._line is not None:
-                    self._stop()
-                    self._fail_active()
-                return
-
-    def _hear(self, message: dict[str, Any]) -> None:
-        number = message["id"]
+            self._newest = child
+        # `close` may have stopped the one before just now: it sets `_closing` first, then looks for the newest.
+        if self._closing.is_set():
+            child.stop()
+            raise UnavailableError("the engine is closing")
+        ready = child.wait_until_ready()
         with self._changed:
-            ends = "stats" in message or "error" in message
-            generation = self._active.pop(number, None) if ends else self._active.get(number)
-            if ends:
-                task = self._tasks.pop(number, None)
-                self._cancelled.discard(number)
-        if generation is None:
-            return
-        if "piece" in message:
-            generation.put(unpack_piece(message["piece"]))
-        elif "place" in message:
-            generation.put(Place(*message["place"]))
-        elif "progress" in message:
-            generation.put(Progress(*message["progress"]))
-        elif "stats" in message:
-            stats = Stats(**message["stats"])
-            if task == "generate" and stats.finish in ("stop", "length"):
+            self.context_tokens: int = ready.context_tokens
+            self.slots: int = ready.slots
+            self.layout: Layout = ready.layout
+            self.layout_reason: str = ready.layout_reason
+            self._child, self._replacing = child, False
+            for message in self._backlog:
+                child.send(message)
+            self._backlog.clear()
+        return child
+
+    def _supervise(self) -> None:
+        """Pass on what the process says; start another when it has ended."""
+        child: EngineChild | None = self._newest
+        while child is not None:
+            for message in child.messages():
+                self._dispatch(message)
+            with self._changed:
+                self._child = None
+            child.stop()
+            child = self._restart(child)
+        self._fail_active("")
+
+    def _restart(self, ended: EngineChild) -> EngineChild | None:
+        """Another process for one that has ended; None when the engine is closing."""
+        loading, reason = False, ended.describe_end()
+        while not self._closing.is_set():
+            with self._changed:
+                replacing = self._replacing
+            if not replacing:
+                pause_s = self._record_crash(loading, reason)
+                if self._closing.wait(pause_s):
+                    break
+            try:
+                return self._start()
+            except Exception as error:
+                # Whatever kept it from starting (memory, disk, descriptors) may pass: the first start, in the
+                # constructor, has shown that the file itself can be loaded.
+                loading, reason = True, str(error)
                 with self._changed:
-                    self._crashes.reset()
-            generation.put(stats)
-        else:
-            generation.put(from_dict(message["error"]))
+                    self._replacing = False
+        return None
 
-    def _fail_active(self) -> tuple[WorkKind, frozenset[int]]:
-        """End what was in work with an error; what that was, and the prompts that were being generated from."""
+    def _record_crash(self, loading: bool, reason: str) -> float:
+        """Count the crash, fail what was in work; the seconds to wait before another start."""
         with self._changed:
-            self._line = None
-            gone, self._active = self._active, {}
-            tasks, self._tasks = self._tasks, {}
-            self._cancelled.clear()
-        code = self._process.returncode
-        for generation in gone.values():
-            if self._closing.is_set():
-                generation.put(UnavailableError("the engine is closing"))
-            else:
-                what = f"the engine stopped in the middle of this answer (code {code})"
-                generation.put(UnavailableError(what, hint="ask again: it is being started again"))
-        kinds: tuple[WorkKind, ...] = ("generate", "prefetch", "compile")
-        kind: WorkKind = next((kind for kind in kinds if kind in tasks.values()), "idle")
-        return kind, frozenset(hash(tuple(gone[number].tokens)) for number, task in tasks.items() if task == "generate")
+            kinds = {work.kind for work in self._active.values()}
+            in_work: WorkKind = next((kind for kind in PRIORITY if kind in kinds), "idle")
+            prompts = frozenset(
+                hash(tuple(work.generation.tokens)) for work in self._active.values() if work.kind == "generate"
+            )
+            self._crashes.record("load" if loading else in_work, prompts)
+            crashes = self._crashes.report().total
+        self._fail_active(reason)
+        return float(min(self._limits.longest_pause_s, self._limits.first_pause_s * 2 ** min(crashes - 1, 30)))
 
-    def _watch(self) -> None:
+    def _dispatch(self, message: FromEngine) -> None:
+        if isinstance(message, UpdateMessage):
+            with self._changed:
+                work = self._active.get(message.id)
+            if work is not None:
+                work.generation.put(message.update)
+        elif isinstance(message, EndedMessage | FailedMessage) and message.id is not None:
+            with self._changed:
+                work = self._active.pop(message.id, None)
+                self._cancel_sent.discard(message.id)
+                if work is None:
+                    return
+                whole = isinstance(message, EndedMessage) and not work.generation.cancelled
+                # Only this proves that the model can write. Reading ahead, compiling and cancelled answers do not.
+                if work.kind == "generate" and whole:
+                    self._crashes.reset()
+            work.generation.put(message.stats if isinstance(message, EndedMessage) else message.error())
+
+    def _fail_active(self, reason: str) -> None:
+        """End everything in work with an error."""
+        with self._changed:
+            failed, self._active = self._active, {}
+            self._cancel_sent.clear()
+            self._backlog.clear()
+        for work in failed.values():
+            if self._closing.is_set():
+                work.generation.put(UnavailableError("the engine is closing"))
+            else:
+                what = f"the engine stopped in the middle of this answer ({reason})"
+                work.generation.put(UnavailableError(what, hint="ask again: it is being started again"))
+
+    def _watch_requests(self) -> None:
         """Pass cancels on; replace a process that has grown."""
-        looked = time.monotonic()
+        looked_at = time.monotonic()
         while not self._closing.is_set():
             with self._changed:
                 if not self._active:
-                    self._changed.wait(timeout=MEMORY_LOOK_S / 10)
-                line = self._line
-                unwanted = [
-                    number
-                    for number, generation in self._active.items()
-                    if generation.cancelled and number not in self._cancelled
-                ]
-                self._cancelled.update(unwanted)
-                idle = not self._active
-            for number in unwanted:
-                if line is not None:
-                    line.send({"do": "cancel", "id": number})
-            now = time.monotonic()
-            if idle and line is not None and now - looked >= min(MEMORY_LOOK_S, self._first_pause_s):
-                looked = now
-                if anonymous_bytes(self.pid) > self._at_first + self._growth_bytes:
-                    self._recycling = True
-                    with suppress(OSError):
-                        self._end.shutdown(socket.SHUT_RDWR)  # it ends, and is started again
-            self._closing.wait(LOOK_S)
+                    self._changed.wait(timeout=min(MEMORY_POLL_S / 10, self._limits.ping_every_s))
+                self._send_cancels()
+                now = time.monotonic()
+                if now - looked_at >= min(MEMORY_POLL_S, self._limits.ping_every_s):
+                    looked_at = now
+                    self._replace_grown()
+            self._closing.wait(CANCEL_POLL_S)
 
-    def _open_vocab(self, path: Path) -> None:
-        lib = library()
-        if not path.is_file():
-            raise MissingError("no such model file", where=str(path), hint="install the bundle again")
-        params = lib.llama_model_default_params()
-        params.vocab_only = True
-        self._words = lib.llama_model_load_from_file(str(path).encode(), params)
-        if not self._words:
-            raise ModelError("llama.cpp cannot load it", where=str(path), hint=last_log())
-        self.vocab = LlamaVocabulary(lib.llama_model_get_vocab(self._words))
+    def _send_cancels(self) -> None:
+        """The lock is held."""
+        if (child := self._child) is None:
+            return  # those in the backlog are sent with their flags looked at afterwards
+        for number, work in self._active.items():
+            if number not in self._cancel_sent and work.generation.cancelled and child.send(CancelMessage(number)):
+                self._cancel_sent.add(number)
 
-    def _close_vocab(self) -> None:
-        self.vocab.close()
-        library().llama_model_free(self._words)
-
-
-def anonymous_bytes(pid: int) -> int:
-    """Memory of a process that no file stands behind (RssAnon); 0 when it is gone."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:")), 0)
+    def _replace_grown(self) -> None:
+        """Ask an idle process that has grown to end. The lock is held, so no request can reach it any more."""
+        child = self._child
+        if child is not None and not self._active and child.has_grown():
+            self._child, self._replacing = None, True
+            child.ask_to_end()

@@ -18,6 +18,7 @@ from pathlib import Path
 from runtime.base.child_process import child_environment, module_command
 from runtime.base.files import write_atomic
 from runtime.base.hardware import FILE_NAME, ThreadMeasurement, processors
+from runtime.engine.llama.thread_tuner import CROWDED_SHARE
 from runtime.errors import ModelError
 
 ENOUGH = 0.97
@@ -41,7 +42,7 @@ def candidates(count: int) -> list[int]:
 def choose_threads(rates: Mapping[int, float], *, busy: bool = False) -> int:
     """The fewest threads that are nearly as fast as the fastest; `busy`: on a machine that did other things, all.
 
-    Beside busy neighbours the engine takes fewer by itself, as long as they are busy
+    While neighbours are busy the engine uses fewer by itself
     (`runtime.engine.llama.thread_tuner`).
     """
     if busy:
@@ -54,8 +55,6 @@ def measure_threads(
     home: Path, model: Path, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> ThreadMeasurement:
     """Measure and keep the choice; `ModelError` when the model cannot be run. `progress(done, all)` counts trials."""
-    from runtime.engine.llama.thread_tuner import CROWDED
-
     rates: dict[int, float] = {}
     least_share = 1.0
     count = len(candidates(processors()))
@@ -68,7 +67,7 @@ def measure_threads(
     if len(rates) < count:
         raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor")
     shown = {str(threads): round(rate, 2) for threads, rate in rates.items()}
-    busy = least_share < CROWDED
+    busy = least_share < CROWDED_SHARE
     found = ThreadMeasurement(choose_threads(rates, busy=busy), processors(), model.name, shown, busy)
     write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n")
     return found

@@ -8,13 +8,12 @@ read and unread; the first text that differs is named. Knows nothing of what the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from runtime.bundle.gguf_check import check_gguf
-from runtime.engine.llama.bindings import last_log, library
-from runtime.engine.llama.vocab import LlamaVocabulary
+from runtime.engine.llama.vocab import open_vocabulary
 from runtime.errors import ModelError
 from runtime.prompting.prompt_spec import Tokenizer
 
@@ -45,7 +44,8 @@ def prove_parity(ours: Tokenizer, gguf: Path, strings: Sequence[str]) -> int:
 
     `ModelError` on the first that differs, or when llama.cpp cannot load the file; `MissingError` without one.
     """
-    with _vocabulary(gguf) as theirs:
+    check_gguf(gguf)
+    with closing(open_vocabulary(gguf)) as theirs:
         return same_tokens(ours, theirs, strings)
 
 
@@ -60,21 +60,3 @@ def same_tokens(ours: Tokenizer, theirs: Tokenizer, strings: Sequence[str]) -> i
                     hint="training on other tokens than the branch feeds would be silently wrong; fix tokenizer.json",
                 )
     return len(strings)
-
-
-@contextmanager
-def _vocabulary(gguf: Path) -> Iterator[LlamaVocabulary]:
-    """The vocabulary alone: weights are neither read nor given memory."""
-    check_gguf(gguf)
-    api = library()
-    params = api.llama_model_default_params()
-    params.vocab_only = True
-    model = api.llama_model_load_from_file(str(gguf).encode(), params)
-    if not model:
-        raise ModelError("llama.cpp cannot load it", where=str(gguf), hint=last_log())
-    vocab = LlamaVocabulary(api.llama_model_get_vocab(model))
-    try:
-        yield vocab
-    finally:
-        vocab.close()
-        api.llama_model_free(model)

@@ -16,8 +16,10 @@ from distill.packing.packing import Pack, apply_layout, encode_pack
 from distill.teacher.capture import capture, read_capture
 from distill.teacher.teacher import GgufTeacher
 from quantize.formats.gguf_writer import write_gguf
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.tools.logits_recorder import LogitsRecorder
 from runtime.errors import UsageError
 from runtime.prompting.encode import encode_parts
 from runtime.prompting.json_tokenizer import JsonTokenizer
@@ -80,18 +82,19 @@ def test_a_pack_has_the_logits_that_the_engine_composes(
 
     ours = read(how)
     others = [read(other) for other in LAYOUTS if other != how]
-    with LlamaEngine(
-        widened / "model.gguf", context_tokens=1024, threads=1, slots=1, layout=how, folder=tmp_path
-    ) as engine:
+    recorder = LogitsRecorder()
+    options = EngineOptions(
+        widened / "model.gguf", context_tokens=1024, threads=1, slots=1, layout=how, article_folder=tmp_path
+    )
+    with LlamaEngine(options, make_sampler=recorder) as engine:
         assert engine.layout == how
-        params = SamplingParams(max_tokens=1, logprobs=engine.vocab.size, temperature=1.0)
         for row, (_, reply, _) in zip(rows, pack.branches, strict=True):
             prompt = encode_parts(layout(spec, lang, shown, row.context, row.query), tokenizer)
             assert tuple(map(len, prompt.articles)) == pack.articles
-            (piece,) = engine.generate(prompt, params, threading.Event())
-            theirs = torch.empty(engine.vocab.size)
-            for token, _, logprob in piece.scored[0].top:
-                theirs[token] = logprob
+            params = SamplingParams(max_tokens=1)
+            records = recorder.watch(params)
+            list(engine.generate(prompt, params, threading.Event()))
+            theirs = torch.from_numpy(records[0].logprobs).float()
             torch.testing.assert_close(ours[reply - 1], theirs, atol=TOLERANCE, rtol=0)
             # The comparison can fail: another layout is another text.
             assert all((other[reply - 1] - theirs).abs().max() > 3 * TOLERANCE for other in others)

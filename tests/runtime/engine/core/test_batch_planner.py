@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from runtime.engine.core.batch_planner import (
     BACKGROUND_STEP_S,
     GAP_FACTOR,
-    LEAST_ALONE,
-    LEAST_BACKGROUND,
-    LEAST_SLICE,
-    PATIENCE,
-    ROWS,
+    MAX_SKIPPED_STEPS,
+    MIN_READ_ALONE,
+    MIN_READ_BACKGROUND,
+    MIN_READ_TOKENS,
+    ROW_TILE,
     STEP_S,
     Job,
-    Pace,
+    StepCosts,
     plan_step,
     predict_waits,
 )
@@ -28,48 +28,45 @@ jobs = st.lists(
     st.builds(
         Job,
         id=st.just(0),
-        left=st.integers(0, 200),
+        unread=st.integers(0, 200),
         guesses=st.integers(0, 12),
-        ahead=st.booleans(),
-        passed=st.integers(0, 20),
-        adapter=st.sampled_from(["", "", "a"]),
+        background=st.booleans(),
+        skipped=st.integers(0, 20),
     ),
     max_size=12,
-).map(lambda found: [replace(job, id=number, ahead=job.ahead and job.left > 0) for number, job in enumerate(found)])
+).map(
+    lambda found: [
+        replace(job, id=number, background=job.background and job.unread > 0) for number, job in enumerate(found)
+    ]
+)
 
 
 @given(jobs, st.integers(1, 64))
-def test_a_batch_keeps_its_budget_and_holds_every_writer_of_its_adapter(found: list[Job], read_tokens: int) -> None:
+def test_a_batch_keeps_its_budget_and_holds_every_writer(found: list[Job], read_tokens: int) -> None:
     plan = plan_step(found, read_tokens=read_tokens, batch_tokens=BATCH)
     by_id = {job.id: job for job in found}
     chosen = [by_id[one.id] for one in plan]
     assert bool(plan) == bool(found)
     assert len(chosen) == len({job.id for job in chosen})
     assert sum(one.count for one in plan) <= BATCH
-    assert len({job.adapter for job in chosen}) <= 1
-    read = sum(one.count for one in plan if by_id[one.id].left)
+    read = sum(one.count for one in plan if by_id[one.id].unread)
     assert read <= read_tokens
     for one in plan:
         job = by_id[one.id]
-        assert 1 <= one.count <= (job.left or 1 + job.guesses)
-        assert not (job.ahead and any(other.left and not other.ahead for other in chosen))
+        assert 1 <= one.count <= (job.unread or 1 + job.guesses)
+        assert not (job.background and any(other.unread and not other.background for other in chosen))
     if chosen:
-        mine = {job.id for job in found if not job.left and job.adapter == chosen[0].adapter}
-        assert mine <= {job.id for job in chosen}
+        assert {job.id for job in found if not job.unread} <= {job.id for job in chosen}
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(1, 300), st.integers(1, 30), st.sampled_from(["", "a", "b"])), min_size=1, max_size=25
-    ),
+    st.lists(st.tuples(st.integers(1, 300), st.integers(1, 30)), min_size=1, max_size=25),
     st.integers(1, 6),
     st.integers(1, 40),
 )
-def test_nobody_is_starved_by_what_comes_later(
-    requests: list[tuple[int, int, str]], slots: int, read_tokens: int
-) -> None:
+def test_nobody_is_starved_by_what_comes_later(requests: list[tuple[int, int]], slots: int, read_tokens: int) -> None:
     """Requests take the slots in turn, as soon as one is free, so that shorter ones come on and on."""
-    line = [[Job(number, left, adapter=adapter), write] for number, (left, write, adapter) in enumerate(requests)]
+    line = [[Job(number, unread), write] for number, (unread, write) in enumerate(requests)]
     work: list[list] = []
     steps = 0
     while line or work:
@@ -82,27 +79,27 @@ def test_nobody_is_starved_by_what_comes_later(
         for entry in work:
             job, write = entry
             if count := plan.get(job.id):
-                entry[1] = write - (not job.left)
-                entry[0] = replace(job, left=max(0, job.left - count), passed=0)
+                entry[1] = write - (not job.unread)
+                entry[0] = replace(job, unread=max(0, job.unread - count), skipped=0)
             else:
-                entry[0] = replace(job, passed=job.passed + 1)
-                assert entry[0].passed <= PATIENCE + 2 * slots
+                entry[0] = replace(job, skipped=job.skipped + 1)
+                assert entry[0].skipped <= MAX_SKIPPED_STEPS + 2 * slots
         work = [entry for entry in work if entry[1] > 0]
         steps += 1
-    assert steps <= sum(left + write for left, write, _ in requests)
+    assert steps <= sum(unread + write for unread, write in requests)
 
 
 def test_the_shortest_prompt_is_read_first_and_the_long_one_goes_on_with_what_is_left_over() -> None:
     plan = plan_step([Job(0, 500), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(1, 10), (0, 22)]
-    plan = plan_step([Job(0, 500, passed=PATIENCE), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
+    plan = plan_step([Job(0, 500, skipped=MAX_SKIPPED_STEPS), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, BATCH)]
 
 
 def test_guesses_wait_while_something_is_read_for_somebody() -> None:
     plan = plan_step([Job(0, 0, guesses=5), Job(1, 3)], read_tokens=4, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, 1), (1, 3)]
-    plan = plan_step([Job(0, 0, guesses=5), Job(1, 3, ahead=True)], read_tokens=4, batch_tokens=BATCH)
+    plan = plan_step([Job(0, 0, guesses=5), Job(1, 3, background=True)], read_tokens=4, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, 6), (1, 3)]
 
 
@@ -112,23 +109,23 @@ def test_a_batch_has_whole_sixteens_of_rows_unless_it_ends_a_prompt(writers: int
     plan = plan_step(found, read_tokens=read_tokens, batch_tokens=128)
     rows, read = sum(one.count for one in plan), sum(one.count for one in plan if one.id == 9)
     assert 1 <= read <= min(left, read_tokens)
-    assert read == min(left, read_tokens, 128 - writers) or (rows % ROWS == 0 and read > read_tokens - ROWS)
+    assert read == min(left, read_tokens, 128 - writers) or (rows % ROW_TILE == 0 and read > read_tokens - ROW_TILE)
 
 
 def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> None:
-    pace = Pace(128)
-    assert pace.read_tokens(writing=True) == LEAST_SLICE
+    costs = StepCosts(128)
+    assert costs.read_tokens(writing=True) == MIN_READ_TOKENS
     for _ in range(40):
-        pace.stepped(guesses=0, reading=0, seconds=0.06)
-        pace.stepped(guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
-    count = pace.read_tokens(writing=True)
+        costs.record_step(guesses=0, reading=0, seconds=0.06)
+        costs.record_step(guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
+    count = costs.read_tokens(writing=True)
     assert 0.06 + count * 0.01 <= GAP_FACTOR * 0.06 + 1e-9
     assert 0.06 + (count + 1) * 0.01 > GAP_FACTOR * 0.06 - 1e-9
-    assert pace.read_tokens(writing=False) == int(STEP_S / 0.01)
-    assert pace.read_tokens(writing=False, waited_for=False) == int(BACKGROUND_STEP_S / 0.01)
+    assert costs.read_tokens(writing=False) == int(STEP_S / 0.01)
+    assert costs.read_tokens(writing=False, waited_for=False) == int(BACKGROUND_STEP_S / 0.01)
     for _ in range(40):
-        pace.stepped(guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
-    assert pace.read_tokens(writing=True) == LEAST_SLICE
+        costs.record_step(guesses=0, reading=4, seconds=0.06 + 4 * 1.0)  # the machine has become slow
+    assert costs.read_tokens(writing=True) == MIN_READ_TOKENS
 
 
 @given(st.lists(st.floats(0, 100), max_size=4), st.floats(0.1, 50), st.integers(0, 20))
@@ -145,9 +142,9 @@ def test_predicted_waits_are_those_of_a_line_before_so_many_counters(
 
 def test_slices_do_not_shrink_because_each_pays_for_a_pass_over_the_weights() -> None:
     """A pass takes 0.1 s, a token of reading 0.02 s more: a question of forty tokens is read in one step."""
-    pace = Pace(128)
-    for waited_for, least in ((True, LEAST_ALONE), (False, LEAST_BACKGROUND)):
+    costs = StepCosts(128)
+    for waited_for, least in ((True, MIN_READ_ALONE), (False, MIN_READ_BACKGROUND)):
         for _ in range(40):
-            count = pace.read_tokens(writing=False, waited_for=waited_for)
-            pace.stepped(guesses=0, reading=count, seconds=0.1 + 0.02 * count)
+            count = costs.read_tokens(writing=False, waited_for=waited_for)
+            costs.record_step(guesses=0, reading=count, seconds=0.1 + 0.02 * count)
             assert count >= least

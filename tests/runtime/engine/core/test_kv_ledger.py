@@ -22,35 +22,35 @@ actions = st.lists(
 def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[str, int, int]]) -> None:
     ledger = KvLedger(1000, 6)
     for action, which, size in found:
-        held = list(ledger.held.values())
-        if action == "open" and ledger.free:
+        held = list(ledger.leases.values())
+        if action == "open" and ledger.free_sequences:
             ledger.open()
         elif not held:
             continue
         elif action == "grow":
-            ledger.grow(held[which % len(held)], range(size))
+            ledger.extend(held[which % len(held)], range(size))
         elif action == "cut":
-            ledger.cut(held[which % len(held)], min(size, len(held[which % len(held)].tokens)))
-        elif action == "share" and ledger.free:
+            ledger.truncate(held[which % len(held)], min(size, len(held[which % len(held)].tokens)))
+        elif action == "share" and ledger.free_sequences:
             source, target = held[which % len(held)], ledger.open()
             ledger.share(source, target, min(size, len(source.tokens)))
         elif action == "forget":
-            ledger.forget(held[which % len(held)])
-        assert ledger.used == len({cell for one in ledger.held.values() for cell in one.cells})
-        assert all(len(one.cells) == len(one.tokens) for one in ledger.held.values())
-    for one in list(ledger.held.values()):
-        ledger.forget(one)
-    assert ledger.used == 0
+            ledger.release(held[which % len(held)])
+        assert ledger.used_cells == len({cell for one in ledger.leases.values() for cell in one.cells})
+        assert all(len(one.cells) == len(one.tokens) for one in ledger.leases.values())
+    for one in list(ledger.leases.values()):
+        ledger.release(one)
+    assert ledger.used_cells == 0
 
 
 def test_the_longest_beginning_of_the_same_key_is_found() -> None:
     ledger = KvLedger(100, 4)
     one, two, other = ledger.open("k"), ledger.open("k"), ledger.open("another")
-    ledger.grow(one, [1, 2, 3])
-    ledger.grow(two, [1, 2, 3, 4, 9])
-    ledger.grow(other, [1, 2, 3, 4, 5])
-    assert ledger.longest("k", [1, 2, 3, 4, 5]) == (two, 4)
-    assert ledger.longest("k", [7]) == (None, 0)
+    ledger.extend(one, [1, 2, 3])
+    ledger.extend(two, [1, 2, 3, 4, 9])
+    ledger.extend(other, [1, 2, 3, 4, 5])
+    assert ledger.longest_prefix("k", [1, 2, 3, 4, 5]) == (two, 4)
+    assert ledger.longest_prefix("k", [7]) == (None, 0)
 
 
 def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() -> None:
@@ -58,16 +58,16 @@ def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() 
     old, ahead, work, new = (ledger.open() for _ in range(4))
     with pytest.raises(UnavailableError):
         ledger.open()
-    ahead.ahead = True
+    ahead.prefetched = True
     for one in (old, ahead, new):
         one.pins = 0
     ledger.touch(old)
     order = []
-    while spare := ledger.spare():
+    while spare := ledger.eviction_candidate():
         order.append(spare)
-        ledger.forget(spare)
+        ledger.release(spare)
     assert order == [ahead, new, old]
-    assert list(ledger.held.values()) == [work]
+    assert list(ledger.leases.values()) == [work]
 
 
 def test_the_ledger_and_llama_cpp_agree_on_when_memory_is_full(random_gguf: Path) -> None:
@@ -76,20 +76,20 @@ def test_the_ledger_and_llama_cpp_agree_on_when_memory_is_full(random_gguf: Path
     first, second = ledger.open(), ledger.open()
 
     def read(held: object, count: int) -> None:
-        at = held.position  # type: ignore[attr-defined]
+        at = held.next_position  # type: ignore[attr-defined]
         model.decode([Row(65, at + n, held.id, n == count - 1) for n in range(count)])  # type: ignore[attr-defined]
-        ledger.grow(held, [65] * count)  # type: ignore[arg-type]
+        ledger.extend(held, [65] * count)  # type: ignore[arg-type]
 
     for _ in range(3):
         read(first, 50)
     model.copy(first.id, second.id, 100)
     ledger.share(first, second, 100)
     model.remove(first.id, 120)
-    ledger.cut(first, 120)
-    assert ledger.used == 120
+    ledger.truncate(first, 120)
+    assert ledger.used_cells == 120
     for _ in range(8):
         read(second, 17)
-    assert ledger.used == model.cells == 256
+    assert ledger.used_cells == model.cells == 256
     with pytest.raises(ModelError, match="code 1"):
         read(first, 1)
     model.close()

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine.core.memory_capacity import RESERVE_BYTES, MemoryNeeds, available_bytes, fit_slots
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.process.remote_engine import RemoteEngine
@@ -44,17 +45,22 @@ def test_a_model_that_does_not_fit_is_refused_with_the_figures_and_a_short_memor
     one_slot = 4096 * 512
     fixed = RESERVE_BYTES + 4_000_000
     with pytest.raises(ModelError, match=r"needs 0\.\d\d GB for one context of 4,096 tokens, and 0\.20 GB can be had"):
-        LlamaEngine(random_gguf, context_tokens=4096, threads=1, memory_bytes=RESERVE_BYTES)
+        LlamaEngine(EngineOptions(random_gguf, context_tokens=4096, threads=1, memory_bytes=RESERVE_BYTES))
     for kind in (LlamaEngine, RemoteEngine):
-        with kind(random_gguf, context_tokens=4096, threads=1, slots=4, memory_bytes=fixed + 2 * one_slot) as engine:
+        with kind(
+            EngineOptions(random_gguf, context_tokens=4096, threads=1, slots=4, memory_bytes=fixed + 2 * one_slot)
+        ) as engine:
             assert 1 <= engine.slots < 4
             generation = engine.generate([65, 66], SamplingParams(max_tokens=2), threading.Event())
             list(generation)
             assert generation.stats.answer_tokens == 2
-    with LlamaEngine(random_gguf, context_tokens=4096, threads=1, slots=4) as engine:
+    with LlamaEngine(EngineOptions(random_gguf, context_tokens=4096, threads=1, slots=4)) as engine:
         assert engine.slots == 4
     small = {"context_tokens": 4096, "threads": 1, "slots": 4, "memory_bytes": fixed + 2 * one_slot}
-    with LlamaEngine(random_gguf, **small) as f16, LlamaEngine(random_gguf, kv_type="q8_0", **small) as q8:  # type: ignore[arg-type]
+    with (
+        LlamaEngine(EngineOptions(random_gguf, **small)) as f16,
+        LlamaEngine(EngineOptions(random_gguf, kv_type="q8_0", **small)) as q8,
+    ):  # type: ignore[arg-type]
         assert q8.slots > f16.slots
 
 

@@ -29,3 +29,15 @@ def test_what_might_become_a_stop_is_held_back_and_shown_when_it_does_not() -> N
     ]  # fmt: skip
     assert watch.found
     assert watch.rest() == ""
+
+
+def test_stop_strings_are_found_however_the_text_is_cut() -> None:
+    text = "One two。三四STOP五 and more"
+    for size in range(1, 12):
+        for stops, expected, found in (
+            (["STOP五", "nowhere", "more than this"], "One two。三四", True),
+            (["STOPS", "morex"], text, False),
+        ):
+            watch = StopStrings(stops)
+            shown = "".join(watch.feed(text[at : at + size]) for at in range(0, len(text), size)) + watch.rest()
+            assert (shown, watch.found) == (expected, found)

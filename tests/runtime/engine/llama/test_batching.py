@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.engine.core.generation import Place
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.llama.model import LlamaModel, Row
-from runtime.errors import UnavailableError, UsageError
+from runtime.errors import UsageError
 
 NEVER = threading.Event()
 LOGITS_TOLERANCE = 2e-2
@@ -32,7 +33,9 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def engine(random_gguf: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(random_gguf, context_tokens=512, threads=1, batch_tokens=16, slots=4, queue_limit=64) as opened:
+    with LlamaEngine(
+        EngineOptions(random_gguf, context_tokens=512, threads=1, batch_tokens=16, slots=4, queue_limit=64)
+    ) as opened:
         yield opened
 
 
@@ -43,7 +46,7 @@ def write(engine: LlamaEngine, text: str, **params: object) -> str:
 
 def test_agents_at_once_get_what_each_would_get_alone(engine: LlamaEngine, random_gguf: Path) -> None:
     """F15."""
-    with LlamaEngine(random_gguf, context_tokens=512, threads=1, batch_tokens=16, slots=1) as alone:
+    with LlamaEngine(EngineOptions(random_gguf, context_tokens=512, threads=1, batch_tokens=16, slots=1)) as alone:
         wanted = {text: write(alone, text, max_tokens=40) for text in TEXTS}
     assert len(set(wanted.values())) == len(TEXTS)
     asked = TEXTS * 8
@@ -95,21 +98,21 @@ def model(random_gguf: Path) -> Iterator[LlamaModel]:
 
 
 def test_a_writer_goes_on_while_another_s_prompt_is_read(endless_gguf: Path) -> None:
-    with LlamaEngine(endless_gguf, context_tokens=8000, threads=1, slots=2, batch_tokens=32) as engine:
+    with LlamaEngine(EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=2, batch_tokens=32)) as engine:
         encode = engine.vocab.encode
         writer = engine.generate(encode("?\n", control=False), SamplingParams(max_tokens=7000), NEVER)
         pieces = iter(writer)
         next(pieces)
-        reader = engine.generate(encode("x" * 3000 + "\n", control=False), SamplingParams(max_tokens=1), NEVER)
+        reader = engine.generate(encode("x" * 1000 + "\n", control=False), SamplingParams(max_tokens=1), NEVER)
         done = threading.Event()
         threading.Thread(target=lambda: (list(reader), done.set()), daemon=True).start()
         beside = 0
         while not done.is_set():
             next(pieces)
             beside += 1
-        # Each step reads at most a batch of 32, so there were a hundred of them, and each wrote.
-        assert reader.stats.prompt_tokens == 3001
-        assert beside >= 3001 // 32 // 2
+        # Each step reads at most a batch of 32, so there were thirty of them, and each wrote.
+        assert reader.stats.prompt_tokens == 1001
+        assert beside >= 1001 // 32 // 2
         writer.close()
 
 
@@ -127,7 +130,9 @@ def test_a_conversation_goes_on_from_what_it_holds_though_others_came_between(en
 
 def test_memory_never_runs_out_under_those_at_work(random_gguf: Path) -> None:
     with (
-        LlamaEngine(random_gguf, context_tokens=256, threads=1, slots=3, batch_tokens=32, queue_limit=99) as engine,
+        LlamaEngine(
+            EngineOptions(random_gguf, context_tokens=256, threads=1, slots=3, batch_tokens=32, queue_limit=99)
+        ) as engine,
         ThreadPoolExecutor(6) as agents,
     ):
         prompts = [f"{number} " * 55 for number in range(30)]
@@ -138,7 +143,7 @@ def test_memory_never_runs_out_under_those_at_work(random_gguf: Path) -> None:
 
 
 def test_those_in_line_are_told_how_long_it_will_take(endless_gguf: Path) -> None:
-    with LlamaEngine(endless_gguf, context_tokens=4000, threads=1, slots=1) as engine:
+    with LlamaEngine(EngineOptions(endless_gguf, context_tokens=4000, threads=1, slots=1)) as engine:
         tokens = engine.vocab.encode("?\n", control=False)
         list(engine.generate(tokens, SamplingParams(max_tokens=200), NEVER))
         first = engine.generate(tokens, SamplingParams(max_tokens=3000), NEVER)
@@ -152,22 +157,11 @@ def test_those_in_line_are_told_how_long_it_will_take(endless_gguf: Path) -> Non
         first.close()
 
 
-def test_a_request_past_its_deadline_is_refused_in_line_and_cut_at_work(endless_gguf: Path) -> None:
-    with LlamaEngine(endless_gguf, context_tokens=60000, threads=1, slots=1) as engine:
-        tokens = engine.vocab.encode("?\n", control=False)
-        first = engine.generate(tokens, SamplingParams(max_tokens=50_000), NEVER, deadline_s=0.3)
-        late = engine.generate(tokens, SamplingParams(max_tokens=1), NEVER, deadline_s=0.0)
-        with pytest.raises(UnavailableError, match="its turn had not come"):
-            list(late)
-        assert list(first)
-        assert first.stats.finish == "deadline"
-
-
 def test_settings_that_cannot_be_are_named(random_gguf: Path) -> None:
     with pytest.raises(UsageError, match="q4_0"):
-        LlamaEngine(random_gguf, context_tokens=256, threads=1, kv_type="q4_0")
+        LlamaEngine(EngineOptions(random_gguf, context_tokens=256, threads=1, kv_type="q4_0"))
     with pytest.raises(UsageError, match="too small"):
-        LlamaEngine(random_gguf, context_tokens=256, threads=1, slots=9, batch_tokens=16)
+        LlamaEngine(EngineOptions(random_gguf, context_tokens=256, threads=1, slots=9, batch_tokens=16))
 
 
 def test_keys_and_values_in_eight_bits_answer_nearly_the_same(random_gguf: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from runtime.engine.core.detokenizer import Detokenizer
 from runtime.engine.core.generation import Place, TextPiece
 from runtime.engine.core.kv_ledger import common_prefix
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import InputError, MissingError, ModelError, UnavailableError
@@ -23,19 +24,19 @@ ANSWER = "You can return most items within 30 days of delivery or collection. å¤
 
 @pytest.fixture(scope="module")
 def scripted(scripted_gguf: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(scripted_gguf, context_tokens=1024, threads=1) as engine:
+    with LlamaEngine(EngineOptions(scripted_gguf, context_tokens=1024, threads=1)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module")
 def random_model(random_gguf: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2) as engine:
+    with LlamaEngine(EngineOptions(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2)) as engine:
         yield engine
 
 
 @pytest.fixture
 def endless(endless_gguf: Path) -> Iterator[LlamaEngine]:
-    with LlamaEngine(endless_gguf, context_tokens=60000, threads=1, slots=1, queue_limit=2) as engine:
+    with LlamaEngine(EngineOptions(endless_gguf, context_tokens=60000, threads=1, slots=1, queue_limit=2)) as engine:
         yield engine
 
 
@@ -110,7 +111,7 @@ def test_what_a_prompt_shares_with_the_last_is_not_read_again_and_changes_nothin
         tokens = random_model.vocab.encode(system + question, control=False)
         warm = random_model.generate(tokens, SamplingParams(max_tokens=20), NEVER)
         text = "".join(piece.text for piece in warm)
-        with LlamaEngine(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2) as fresh:
+        with LlamaEngine(EngineOptions(random_gguf, context_tokens=1024, threads=1, batch_tokens=16, slots=2)) as fresh:
             cold = fresh.generate(tokens, SamplingParams(max_tokens=20), NEVER)
             assert "".join(piece.text for piece in cold) == text
         assert cold.stats.reused_tokens == 0
@@ -144,7 +145,7 @@ def test_a_prompt_too_long_is_refused_with_the_counts_before_anything_is_read(sc
 
 
 def test_an_answer_ends_where_the_context_ends(endless_gguf: Path) -> None:
-    with LlamaEngine(endless_gguf, context_tokens=256, threads=1) as engine:
+    with LlamaEngine(EngineOptions(endless_gguf, context_tokens=256, threads=1)) as engine:
         tokens = engine.vocab.encode("a" * 199 + "\n", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=10_000), NEVER)
         list(generation)
@@ -212,7 +213,7 @@ def test_a_cancel_takes_effect_within_a_token_and_within_a_batch(endless: LlamaE
 
 
 def test_closing_ends_what_waits_and_what_runs_with_an_error(endless_gguf: Path) -> None:
-    engine = LlamaEngine(endless_gguf, context_tokens=60000, threads=1, slots=1)
+    engine = LlamaEngine(EngineOptions(endless_gguf, context_tokens=60000, threads=1, slots=1))
     tokens = engine.vocab.encode("?\n", control=False)
     both = [engine.generate(tokens, SamplingParams(max_tokens=50_000), NEVER) for _ in range(2)]
     next(iter(both[0]))
@@ -226,24 +227,28 @@ def test_closing_ends_what_waits_and_what_runs_with_an_error(endless_gguf: Path)
         engine.vocab.encode("after", control=False)
 
 
-def test_a_file_that_is_no_model_is_refused_with_what_llama_said(tmp_path: Path, scripted_gguf: Path) -> None:
+def test_engine_refuses_a_file_that_is_no_model_by_name(tmp_path: Path, scripted_gguf: Path) -> None:
     with pytest.raises(MissingError):
-        LlamaEngine(tmp_path / "none.gguf", context_tokens=256, threads=1)
+        LlamaEngine(EngineOptions(tmp_path / "none.gguf", context_tokens=256, threads=1))
     text = tmp_path / "text.gguf"
     text.write_text("hello")
     with pytest.raises(ModelError, match="not a GGUF"):
-        LlamaEngine(text, context_tokens=256, threads=1)
+        LlamaEngine(EngineOptions(text, context_tokens=256, threads=1))
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(scripted_gguf.read_bytes()[:5000])
-    with pytest.raises(ModelError, match="cannot load") as caught:
-        LlamaEngine(cut, context_tokens=256, threads=1)
+    with pytest.raises(ModelError, match=r"cut\.gguf") as caught:
+        LlamaEngine(EngineOptions(cut, context_tokens=256, threads=1))
     assert caught.value.hint
 
 
 def test_llama_writes_nothing_to_stderr_and_its_threads_wait_politely(scripted_gguf: Path) -> None:
     program = (
-        "import os, sys, threading; from pathlib import Path; from runtime.engine import Engine, SamplingParams\n"
-        "with Engine(Path(sys.argv[1]), context_tokens=256, threads=1) as e:\n"
+        "import os, sys, threading\n"
+        "from pathlib import Path\n"
+        "from runtime.engine.core.options import EngineOptions\n"
+        "from runtime.engine.core.sampling_params import SamplingParams\n"
+        "from runtime.engine.llama.engine import LlamaEngine\n"
+        "with LlamaEngine(EngineOptions(Path(sys.argv[1]), context_tokens=256, threads=1)) as e:\n"
         "    g = e.generate(e.vocab.encode('?\\n', control=False), SamplingParams(), threading.Event())\n"
         "    print(''.join(p.text for p in g)); print(os.environ['OMP_WAIT_POLICY'])\n"
     )

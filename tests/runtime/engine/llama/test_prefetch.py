@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.prompting.prompt_tokens import Layout, Prompt
@@ -31,40 +32,44 @@ def wait(generation: object) -> None:
 
 @pytest.mark.parametrize("layout", ["exact", "parallel", "sequential"])
 def test_on_enter_only_the_last_words_are_left_to_read(random_gguf: Path, tmp_path: Path, layout: Layout) -> None:
-    with LlamaEngine(random_gguf, context_tokens=1024, threads=1, slots=2, layout=layout, folder=tmp_path) as engine:
+    with LlamaEngine(
+        EngineOptions(random_gguf, context_tokens=1024, threads=1, slots=2, layout=layout, article_folder=tmp_path)
+    ) as engine:
         words = QUESTION.split(" ")
         for count in range(1, len(words)):
-            wait(engine.prepare(prompt(engine, " ".join(words[:count])), NEVER, conversation="c"))
+            wait(engine.prefetch(prompt(engine, " ".join(words[:count])), NEVER, conversation="c"))
         generation = engine.generate(
             prompt(engine, QUESTION, "\nA:"), SamplingParams(max_tokens=8), NEVER, conversation="c"
         )
         text = "".join(piece.text for piece in generation)
         left = generation.stats.prompt_tokens - generation.stats.reused_tokens
         assert left <= len(engine.vocab.encode(" " + words[-1] + "\nA:", control=False)) + 1
-        assert not [held for held in engine._runner.memory.ledger.held.values() if held.ahead]
-    with LlamaEngine(random_gguf, context_tokens=1024, threads=1, slots=2, layout=layout, folder=tmp_path) as engine:
+        assert not [lease for lease in engine.backend.cache.ledger.leases.values() if lease.prefetched]
+    with LlamaEngine(
+        EngineOptions(random_gguf, context_tokens=1024, threads=1, slots=2, layout=layout, article_folder=tmp_path)
+    ) as engine:
         plain = engine.generate(prompt(engine, QUESTION, "\nA:"), SamplingParams(max_tokens=8), NEVER)
         assert "".join(piece.text for piece in plain) == text
 
 
 def test_what_is_typed_next_takes_the_place_of_what_was_typed_before(endless_gguf: Path, tmp_path: Path) -> None:
     with LlamaEngine(
-        endless_gguf, context_tokens=8000, threads=1, slots=1, layout="parallel", folder=tmp_path
+        EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=1, layout="parallel", article_folder=tmp_path)
     ) as engine:
-        older = engine.prepare(prompt(engine, "x" * 4000), NEVER, conversation="c")
-        newer = engine.prepare(prompt(engine, "How"), NEVER, conversation="c")
+        older = engine.prefetch(prompt(engine, "x" * 1500), NEVER, conversation="c")
+        newer = engine.prefetch(prompt(engine, "How"), NEVER, conversation="c")
         wait(newer)
         wait(older)
         assert newer.stats.finish == "stop"
-        held = [one for one in engine._runner.memory.ledger.held.values() if one.ahead]
-        assert len(held) == 1
+        leases = engine.backend.cache.ledger.leases.values()
+        assert len([lease for lease in leases if lease.prefetched]) == 1
 
 
 def test_a_question_does_not_wait_for_what_others_type(endless_gguf: Path) -> None:
-    with LlamaEngine(endless_gguf, context_tokens=8000, threads=1, slots=1, batch_tokens=32) as engine:
-        typed = engine.prepare(prompt(engine, "x" * 6000), NEVER, conversation="typing")
+    with LlamaEngine(EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=1, batch_tokens=32)) as engine:
+        typed = engine.prefetch(prompt(engine, "x" * 1500), NEVER, conversation="typing")
         asked = engine.generate(prompt(engine, "Y", "\n"), SamplingParams(max_tokens=2), NEVER, conversation="asking")
         list(asked)
-        assert typed._stats is None
+        assert not typed.ended
         wait(typed)
         assert typed.stats.finish in ("stop", "cancelled")

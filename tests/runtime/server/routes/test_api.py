@@ -312,19 +312,6 @@ async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
         assert desk.journal.turns(running[0]["conversation"])[0].state == "cancelled"
 
 
-def test_stop_strings_are_found_however_the_text_is_cut() -> None:
-    from runtime.engine.core.stopping import StopStrings
-
-    text = "One two。三四STOP五 and more"
-    for size in range(1, 12):
-        stop = StopStrings(["STOP五", "nowhere", "more than this"])
-        shown = "".join(stop.feed(text[at : at + size]) for at in range(0, len(text), size)) + stop.rest()
-        assert (shown, stop.hit) == ("One two。三四", True)
-        stop = StopStrings(["STOPS", "morex"])
-        shown = "".join(stop.feed(text[at : at + size]) for at in range(0, len(text), size)) + stop.rest()
-        assert (shown, stop.hit) == (text, False)
-
-
 async def test_a_client_that_left_before_the_first_byte_frees_its_place(service: Service) -> None:
     """F17."""
     from runtime.events import AskRequest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.engine.llama.mapped import release_mapped_pages
+from runtime.engine.llama.model import release_mapped_pages
 
 
 def resident_kib(path: Path) -> int:
