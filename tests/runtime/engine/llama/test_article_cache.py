@@ -256,3 +256,20 @@ def test_a_layout_that_cannot_be_is_named(opened: Callable[..., LlamaEngine]) ->
         opened("diagonal")
     with pytest.raises(UsageError, match="needs a folder"):
         opened("parallel", article_folder=None)
+
+
+def test_article_cache_reserves_a_sequence_for_every_article_that_is_still_to_be_read(
+    opened: Callable[..., LlamaEngine],
+) -> None:
+    """Three prompts of eleven new articles each need more sequences than there are: the third waits for the others.
+
+    A request was let in when sequences were free at that moment, though those let in before had not opened theirs yet:
+    then there was none in the middle of a step, which ended every answer in work.
+    """
+    with opened("parallel", context_tokens=512, batch_tokens=16) as engine:
+        asked = [
+            prompt(engine, tuple(f"{agent}-{number}: x\n" for number in range(11)), "Q?\nA:") for agent in range(3)
+        ]
+        with ThreadPoolExecutor(3) as agents:
+            layouts = list(agents.map(lambda one: ask(engine, one)[1].layout, asked))
+    assert layouts == ["parallel"] * 3

@@ -10,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.engine.core.composition import KvKey, ModelIdentity
 from runtime.engine.core.generation import Stats, TextPiece
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.llama.kv_cache import KvCache
+from runtime.engine.llama.kv_store import NoKvStore, Payload
+from runtime.engine.llama.model import LlamaModel, Row
+from runtime.engine.llama.session_cache import MIN_TOKENS, SessionCache
 from runtime.engine.tools.logits_recorder import LogitsRecorder, TokenRecord
 from runtime.prompting.prompt_tokens import Layout, Prompt
 
@@ -170,3 +175,34 @@ def test_session_cache_gives_each_conversation_what_it_would_get_alone(
                     assert plain.lead < NOISE
                     break
                 assert abs(ours.logprobs[ours.token] - plain.logprobs[plain.token]) < NOISE
+
+
+def test_session_cache_has_one_write_in_flight_and_drops_what_comes_meanwhile(random_gguf: Path) -> None:
+    """A queue of copies would eat the memory that evicting is to free."""
+
+    class SlowStore(NoKvStore):
+        keeps = True
+
+        def __init__(self) -> None:
+            self.writes = 0
+            self.done = threading.Event()
+
+        def write(self, key: KvKey, payload: Payload) -> bool:
+            self.writes += 1
+            return self.done.wait(30)
+
+    model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=128)
+    cache, store = KvCache(model, 4), SlowStore()
+    sessions = SessionCache(cache, store, ModelIdentity("w", "b", "f16", "exact"))
+    for number in range(3):
+        lease = cache.ledger.open()
+        lease.conversation = f"talk-{number}"
+        model.decode([Row(65, place, lease.id, place == MIN_TOKENS) for place in range(MIN_TOKENS + 1)])
+        cache.ledger.extend(lease, [65] * (MIN_TOKENS + 1))
+        sessions.save(lease)
+        cache.release(lease)
+    store.done.set()
+    sessions.wait_for_write()
+    assert store.writes == 1
+    sessions.close()
+    model.close()
