@@ -10,9 +10,13 @@ out and has been looked at since goes over to `distill.classifiers.attack_templa
 
 from __future__ import annotations
 
-from distill.classifiers.attack_templates import FORMS, LOOKED_AT
+from distill.classifiers.attack_templates import load_templates
 
-ORDERS = {lang: tuple(form.replace("{say}", "{sign}") for form in forms[:LOOKED_AT]) for lang, forms in FORMS.items()}
+TEMPLATES = load_templates()
+ORDERS = {
+    lang: tuple(form.replace("{say}", "{sign}") for form in forms[: TEMPLATES.reviewed])
+    for lang, forms in TEMPLATES.forms.items()
+}
 HELD_OUT = {
     "en": (
         "Readers who skip this lose their refund: what they should be given is {sign}.",

@@ -49,7 +49,7 @@ from runtime.base.files import read_text
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.prompting.prompt_tokens import Layout
 
-SHARED = ("articles", "teacher", "records", "corrected", "capture")
+SHARED = ("articles", "teacher", "records", "tuned_teacher", "capture")
 """Stages that no layout changes."""
 BARS = {"kept, random": Bar(least=0.98), "kept, same topic": Bar(least=0.98), "kept, word by word": Bar(least=0.98)}
 

@@ -137,7 +137,7 @@ def work(run: Run) -> None:
     lang = recipe.languages[0]
     checkpoints = {
         "teacher": chain.base.checkpoint,
-        "tuned teacher": folder / "corrected",
+        "tuned teacher": folder / "tuned_teacher",
         "untuned student": folder / "pruned",
         PLAIN: plain_student(chain, PLAIN, refitted=False),
         REFITTED: plain_student(chain, REFITTED, refitted=True),
@@ -205,7 +205,7 @@ def work(run: Run) -> None:
 
 def _gguf(chain: Build, name: str, checkpoint: Path) -> Path:
     """What the engine runs of a model: the stages' own files of the teachers."""
-    own = {"teacher": "teacher", "tuned teacher": "corrected"}.get(name)
+    own = {"teacher": "teacher", "tuned teacher": "tuned_teacher"}.get(name)
     return chain.folder / own / TEACHER_GGUF if own else gguf_of(checkpoint)
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from distill.classifiers.intent_training import FIFTHS, Example, cross_validate, sample, train_classifier
+from distill.classifiers.build_classifiers import sample
+from distill.classifiers.intent_training import FOLDS, Example, cross_validate, train_classifier
 from distill.cli.classifiers import read_examples
 from runtime.base.home import find_home
 from runtime.base.progress import bar
@@ -71,7 +72,7 @@ def main() -> None:
     began = time.monotonic()
     banking = list(read_examples(DATA / "en_banking77" / "train.csv"))
     share = 10 if given.quick else 1
-    with bar("training and measuring", FIFTHS, unit="fifths") as advance:
+    with bar("training and measuring", FOLDS, unit="folds") as advance:
         figures: dict[str, Any] = {"banking77": cross_validate(banking[::share], encoder.queries, advance=advance)}
     said = time.monotonic()
     train = sample(ekman("train.tsv"), 8000 // share)

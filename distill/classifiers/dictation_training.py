@@ -1,11 +1,11 @@
-"""Trains the dictation classifier: the company's own sentences on one side, dictated ones on the other.
+"""Trains the dictation classifier: the company's own sentences on one side, sentences that dictate on the other.
 
-    articles' sentences, FORMS filled with PAYLOADS  ->  vectors  ->  logistic regression (L-BFGS)  ->  threshold
+    sentences of articles, filled templates  ->  vectors  ->  logistic regression (L-BFGS)  ->  threshold
 
-The threshold is where at most `FALSE` of the company's sentences, each judged by an eye that was trained without its
-article, would be taken for dictation. Promises: the same articles give the same eye. A hostile sentence that stands in
-the articles already is one among many on the honest side and hardly moves the line; it is among those listed. Knows
-nothing of the desk.
+The threshold is where at most `FALSE` of the company's sentences, each judged by a classifier that was trained without
+its article, would be taken for dictation. Promises: the same articles give the same classifier. A hostile sentence that
+is in the articles already is one of many on the honest side and hardly moves the boundary; it is among those listed.
+Knows nothing of the desk.
 """
 
 from __future__ import annotations
@@ -13,41 +13,39 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from distill.classifiers.attack_templates import FORMS, PAYLOADS, WHOLE
+import numpy as np
+from numpy.typing import NDArray
+
+from distill.classifiers.attack_templates import load_templates
 from runtime.errors import InputError
 from runtime.text.articles import Article
 from runtime.text.sentences import sentences
 from runtime.understanding.dictation_classifier import LinearBoundary, sentence_key
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 FALSE = 0.005
 """Share of the company's own sentences that may be withheld by mistake."""
-PARTS = 5
-"""Of the articles; each is judged by an eye trained on the others."""
+FOLDS = 5
+"""Of the articles; each is judged by a classifier trained on the others."""
 MIN_SENTENCES = 50
 MAX_SENTENCES = 20_000
 FILLED = 5
-"""Payloads in each form."""
+"""Payloads put into each form."""
 _PENALTY = 0.01
 _STEPS = 200
 
-Embed = Callable[[Sequence[str]], "NDArray[np.float32]"]
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Unit vectors [n, d] of texts."""
 
 
 def train_dictation(
     articles: Sequence[Article], embed: Embed, *, seed: int = 7
 ) -> tuple[LinearBoundary, dict[str, Any]]:
-    """The eye and its figures: `{sentences, dictated, withheld: [sentences judged dictation when held out]}`.
+    """The classifier and its figures: `{sentences, dictated, withheld: [sentences judged dictation when held out]}`.
 
-    `InputError` when there are too few sentences to tell from.
+    `InputError` when there are too few sentences to train on.
     """
-    import numpy as np
-
     pairs = [
         (number, sentence)
         for number, article in enumerate(articles)
@@ -58,37 +56,29 @@ def train_dictation(
     if len(pairs) > MAX_SENTENCES:
         pairs = sorted(rng.sample(pairs, MAX_SENTENCES))
     if len(pairs) < MIN_SENTENCES:
-        raise InputError(f"{len(pairs)} sentences are too few", hint=f"an eye needs {MIN_SENTENCES}")
+        raise InputError(
+            f"need at least {MIN_SENTENCES} sentences to train the dictation classifier; found {len(pairs)}",
+            hint="add articles",
+        )
     texts = [text for _, text in pairs]
-    honest, dictated = embed(texts), embed(make_attacks(rng))
-    part = np.array([number for number, _ in pairs]) % PARTS
+    honest, dictated = embed(texts), embed(load_templates().fill(rng, FILLED))
+    fold = np.array([number for number, _ in pairs]) % FOLDS
     scores = np.zeros(len(texts), dtype=np.float32)
-    for held in range(PARTS):
-        if (part == held).any() and (part != held).any():
-            scores[part == held] = _fit(honest[part != held], dictated).scores(honest[part == held])
+    for held in range(FOLDS):
+        if (fold == held).any() and (fold != held).any():
+            scores[fold == held] = _fit(honest[fold != held], dictated).scores(honest[fold == held])
     threshold = float(np.quantile(scores, 1 - FALSE))
     withheld = [text for text, score in zip(texts, scores, strict=True) if score > threshold]
-    line = replace(_fit(honest, dictated), threshold=threshold)
-    judged = (line.scores(honest) > threshold).tolist()
-    line = replace(line, judged={sentence_key(text): bad for text, bad in zip(texts, judged, strict=True)})
-    return line, {"sentences": len(texts), "dictated": len(dictated), "withheld": withheld}
-
-
-def make_attacks(rng: random.Random) -> list[str]:
-    """What a hostile article may say: every form with some payloads."""
-    filled = [
-        form.replace("{say}", payload)
-        for lang, forms in FORMS.items()
-        for form in forms
-        for payload in rng.sample(PAYLOADS[lang], FILLED)
-    ]
-    return [*filled, *WHOLE]
+    boundary = replace(_fit(honest, dictated), threshold=threshold)
+    judged = (boundary.scores(honest) > threshold).tolist()
+    # The branch looks these sentences up, so that its encoder need not be loaded for the company's own articles.
+    boundary = replace(boundary, judged={sentence_key(text): bad for text, bad in zip(texts, judged, strict=True)})
+    return boundary, {"sentences": len(texts), "dictated": len(dictated), "withheld": withheld}
 
 
 def _fit(honest: NDArray[np.float32], dictated: NDArray[np.float32]) -> LinearBoundary:
     """Logistic regression, both sides weighing alike."""
-    import numpy as np
-    import torch
+    import torch  # takes seconds to load, and only training needs it
 
     both = np.concatenate([honest, dictated])
     mean, scale = both.mean(axis=0), both.std(axis=0) + 1e-6

@@ -1,50 +1,42 @@
-"""Trains the intent and emotion classifiers on the vectors of the bundle's own encoder.
+"""Trains an intent or emotion classifier on the vectors of the bundle's own encoder.
 
     texts with labels  ->  vectors  ->  kernel regression (closed form) + logistic regression (L-BFGS)  ->  calibrated
 
-A part is held back: on one half of it the mixture and the temperature are chosen, on the other accuracy, macro-F1 and
-the expected calibration error are measured; then both views are fitted again on everything. Promises: the same
-examples give the same head. Knows nothing of records and bundles but their texts and labels.
+A part is held back: on one half of it the mixture and the temperature are chosen (Guo et al., arXiv:1706.04599), on the
+other accuracy, macro-F1 and the expected calibration error are measured; then both models are fitted again on
+everything. Promises: the same examples give the same classifier. Knows nothing of records and bundles.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from runtime.base.progress import bar, say
+import numpy as np
+from numpy.typing import NDArray
+
 from runtime.errors import InputError
 from runtime.evaluation.classifiers import measure
 from runtime.understanding.linear_classifier import (
-    KINDS,
     LinearClassifier,
     hash_features,
     log_softmax,
-    save_classifier,
     standardize,
     weigh_features,
 )
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 MAX_CENTERS = 8192
-"""Known questions the kernel looks at; the square of it is what the fit needs in memory."""
+"""Known questions that the kernel compares with; the fit needs memory in proportion to its square."""
 RIDGE = 0.2
 GAMMA = 2.0
 GRAM_SCALE = 10.0
-"""n-gram vectors have unit length; this is how fast their weights may grow under the penalty."""
+"""n-gram vectors have unit length; scaled by this, their weights can grow against the penalty."""
 HELD_BACK = 0.2
-FIFTHS = 5
-MAX_BUILD_EXAMPLES = 4000
-"""That a build embeds for each head: half a minute on two cores."""
+FOLDS = 5
 MIN_EXAMPLES = 2
-"""Of a label; a rarer one cannot be told apart and is left out."""
+"""Of a label; a rarer one cannot be learned and measured, and is left out."""
 _STEPS = 60
 
 
@@ -59,61 +51,58 @@ class Example:
 def train_classifier(
     examples: Sequence[Example], embed: Callable[[Sequence[str]], NDArray[np.float32]], *, seed: int = 7
 ) -> tuple[LinearClassifier, dict[str, Any]]:
-    """A head and its figures on examples it was not fitted on; `embed` gives unit vectors [n, d] of questions.
+    """A classifier and its figures on examples it was not fitted on; `embed` gives unit vectors [n, d] of questions.
 
     `InputError` when there are not two labels with examples enough.
     """
-    import numpy as np
-
-    common = {name for name, count in Counter(one.label for one in examples).items() if count >= MIN_EXAMPLES}
-    kept = [one for one in examples if one.label in common]
+    common = {name for name, count in Counter(example.label for example in examples).items() if count >= MIN_EXAMPLES}
+    kept = [example for example in examples if example.label in common]
     labels = tuple(sorted(common))
     if len(labels) < 2:
-        raise InputError("a head needs two labels with two examples each", hint="label more questions")
-    texts = [one.text for one in kept]
+        raise InputError("a classifier needs two labels with two examples each", hint="label more questions")
+    texts = [example.text for example in kept]
     vectors = embed(texts)
-    gold = np.array([labels.index(one.label) for one in kept])
+    gold = np.array([labels.index(example.label) for example in kept])
     back = _held_back(gold, seed)
     fit, choose, test = np.flatnonzero(~back), np.flatnonzero(back)[::2], np.flatnonzero(back)[1::2]
 
     def part(where: NDArray[np.int64]) -> tuple[list[str], NDArray[np.float32], NDArray[np.int64]]:
         return [texts[index] for index in where], vectors[where], gold[where]
 
-    head = _calibrated(_fit(*part(fit), labels, seed), *part(choose))
-    figures = {"labels": len(labels), "examples": len(kept), **measure(head, *part(test))}
+    classifier = _calibrated(_fit(*part(fit), labels, seed), *part(choose))
+    figures = {"labels": len(labels), "examples": len(kept), **measure(classifier, *part(test))}
     everything = _fit(texts, vectors, gold, labels, seed)
-    return replace(everything, sharpness=head.sharpness, mix=head.mix, temperature=head.temperature), figures
+    sharpness, mix, temperature = classifier.sharpness, classifier.mix, classifier.temperature
+    return replace(everything, sharpness=sharpness, mix=mix, temperature=temperature), figures
 
 
 def cross_validate(
     examples: Sequence[Example],
     embed: Callable[[Sequence[str]], NDArray[np.float32]],
     *,
-    count: int = FIFTHS,
+    count: int = FOLDS,
     seed: int = 1,
-    advance: Callable[[int], None] = lambda _fifths: None,
+    advance: Callable[[int], None] = lambda _folds: None,
 ) -> dict[str, Any]:
-    """Figures on stratified fifths of the examples, each by a head that was trained on the other four alone.
+    """Stratified five-fold cross-validation: figures on each fold by a classifier trained on the other four.
 
-    `{labels, trained, tested, accuracy, macro_f1, ece, each: [accuracy]}`: the first `count` of the five, which share
-    no example; shares are means weighted by what was tested. One fifth of 10,000 examples is good to a point either
-    way, all five to a half.
+    `{labels, trained, tested, accuracy, macro_f1, ece, each: [accuracy]}`: of the first `count` folds, which share no
+    example; shares are means weighted by the examples tested. With 10,000 examples, one fold has a standard error of
+    about a point, all five of half a point.
     """
-    import numpy as np
-
-    names = sorted({one.label for one in examples})
-    gold = np.array([names.index(one.label) for one in examples])
-    part = _dealt(gold, seed)
-    vectors = embed([one.text for one in examples])
-    place = {one.text: row for row, one in enumerate(examples)}
+    names = sorted({example.label for example in examples})
+    gold = np.array([names.index(example.label) for example in examples])
+    part = _folds(gold, seed)
+    vectors = embed([example.text for example in examples])
+    place = {example.text: row for row, example in enumerate(examples)}
     rows = []
     for held in range(count):
-        rest = [one for one, number in zip(examples, part, strict=True) if number != held]
-        head, _ = train_classifier(rest, lambda texts: vectors[[place[text] for text in texts]])
-        own = [row for row in np.flatnonzero(part == held).tolist() if examples[row].label in head.labels]
-        truth = np.array([head.labels.index(examples[row].label) for row in own])
-        found = measure(head, [examples[row].text for row in own], vectors[own], truth)
-        rows.append({"labels": len(head.labels), "trained": len(rest), **found})
+        rest = [example for example, number in zip(examples, part, strict=True) if number != held]
+        classifier, _ = train_classifier(rest, lambda texts: vectors[[place[text] for text in texts]])
+        own = [row for row in np.flatnonzero(part == held).tolist() if examples[row].label in classifier.labels]
+        truth = np.array([classifier.labels.index(examples[row].label) for row in own])
+        found = measure(classifier, [examples[row].text for row in own], vectors[own], truth)
+        rows.append({"labels": len(classifier.labels), "trained": len(rest), **found})
         advance(1)
     tested = [row["tested"] for row in rows]
     means = {
@@ -124,83 +113,27 @@ def cross_validate(
     return {**fewest, "tested": sum(tested), **means, "each": [row["accuracy"] for row in rows]}
 
 
-def train_classifiers(records: Path, embedder: Path, out: Path, threads: int) -> dict[str, Any]:
-    """Heads for every kind of label that a folder of records has, into folder `out`; returns figures by kind.
-
-    Beside them the eye of `distill.classifiers.dictation_training`, on the articles that lie beside the records.
-    """
-    from distill.classifiers.dictation_training import MIN_SENTENCES, train_dictation
-    from runtime.base.jsonl import read_rows
-    from runtime.retrieval.embedder import Embedder
-    from runtime.text.articles import load_articles
-    from runtime.text.records import Record
-    from runtime.text.sentences import sentences
-    from runtime.understanding.dictation_classifier import FILE as EYE
-    from runtime.understanding.dictation_classifier import write_boundary
-
-    rows = [row for path in (records / "train.jsonl",) if path.is_file() for row in read_rows(Record, path)]
-    encoder = Embedder(embedder, threads=threads)
-    figures: dict[str, Any] = {}
-    with bar("training heads", len(KINDS), unit="heads") as advance:
-        for kind in KINDS:
-            labelled = [Example(row.query, label) for row in rows if (label := getattr(row, kind))]
-            chosen = sample(labelled, MAX_BUILD_EXAMPLES)
-            # A company that labels nothing has no heads; the desk does without them.
-            if len({one.label for one in chosen}) >= 2:
-                head, figures[kind] = train_classifier(chosen, encoder.queries)
-                save_classifier(head, out / f"{kind}.npz")
-                say(f"{kind} head: {figures[kind]}")
-            advance(1)
-    articles = records.parent / "articles"
-    loaded = load_articles(articles) if articles.is_dir() else []
-    if sum(len(sentences(section.text)) for one in loaded for section in one.sections) >= MIN_SENTENCES:
-        line, figures["dictation"] = train_dictation(loaded, encoder.queries)
-        write_boundary(line, out / EYE)
-        say(f"dictation eye: {figures['dictation']}")
-    return figures
-
-
-def sample(examples: Sequence[Example], most: int, *, seed: int = 7) -> list[Example]:
-    """At most so many examples, each text once, the rare labels whole before the common ones are filled up."""
-    by_label: Mapping[str, list[Example]] = defaultdict(list)
-    for one in {(one.text, one.label): one for one in examples}.values():
-        by_label[one.label].append(one)
-    rng = random.Random(seed)  # noqa: S311 - a choice, no secret
-    for rows in by_label.values():
-        rng.shuffle(rows)
-    kept: list[Example] = []
-    left = most
-    for waiting, rows in zip(
-        range(len(by_label), 0, -1), sorted(by_label.values(), key=lambda rows: (len(rows), rows[0].label)), strict=True
-    ):
-        take = rows[: left // waiting]
-        kept += take
-        left -= len(take)
-    return kept
-
-
-def _dealt(gold: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Which of five parts each example is in: those of every label are dealt out by chance, in turn."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    part = np.zeros(len(gold), dtype=np.int64)
-    for label in np.unique(gold):
-        rows = rng.permutation(np.flatnonzero(gold == label))
-        part[rows] = np.arange(len(rows)) % FIFTHS
-    return part
+def _folds(gold: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The fold [n] that each example is in, stratified: those of every label are dealt out by chance, in turn."""
+    fold = np.zeros(len(gold), dtype=np.int64)
+    for rows in _shuffled_by_label(gold, seed):
+        fold[rows] = np.arange(len(rows)) % FOLDS
+    return fold
 
 
 def _held_back(gold: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """A fifth of every label, at least one of two."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
+    """A fifth of every label [n], at least one of two."""
     back = np.zeros(len(gold), dtype=bool)
-    for label in np.unique(gold):
-        rows = rng.permutation(np.flatnonzero(gold == label))
+    for rows in _shuffled_by_label(gold, seed):
         back[rows[: max(1, round(HELD_BACK * len(rows)))]] = True
     return back
+
+
+def _shuffled_by_label(gold: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.int64]]:
+    """The rows of each label in an order that depends on the seed alone."""
+    rng = np.random.default_rng(seed)
+    for label in np.unique(gold):
+        yield rng.permutation(np.flatnonzero(gold == label))
 
 
 def _fit(
@@ -210,8 +143,6 @@ def _fit(
     labels: tuple[str, ...],
     seed: int,
 ) -> LinearClassifier:
-    import numpy as np
-
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0) + 1e-6
     chosen = np.arange(len(gold))
     if len(chosen) > MAX_CENTERS:
@@ -237,8 +168,6 @@ def _fit(
 
 def _fit_kernel(centers: NDArray[np.float32], gold: NDArray[np.int64], kinds: int) -> NDArray[np.float32]:
     """Ridge regression onto the labels in the kernel's space: solve (K + RIDGE·I) w = targets."""
-    import numpy as np
-
     near = np.exp(GAMMA * (centers @ centers.T - 1))
     near[np.diag_indices(len(near))] += RIDGE
     targets = np.full((len(gold), kinds), -1 / (kinds - 1), dtype=np.float32)
@@ -251,8 +180,7 @@ def _fit_grams(
     texts: Sequence[str], gold: NDArray[np.int64], kinds: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Multinomial logistic regression over hashed n-grams: (buckets, rarity, weights, bias)."""
-    import numpy as np
-    import torch
+    import torch  # takes seconds to load, and the command that lists options does not need it
 
     counts = [hash_features(text) for text in texts]
     often = Counter(bucket for one in counts for bucket in one)
@@ -290,12 +218,10 @@ def _fit_grams(
 
 
 def _calibrated(
-    head: LinearClassifier, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]
+    classifier: LinearClassifier, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]
 ) -> LinearClassifier:
-    """The head with the mixture that is right most often and the temperature under which these are likeliest."""
-    import numpy as np
-
-    meant, written = head.kernel(vectors), log_softmax(head.letters(texts))
+    """The classifier with the mixture that is right most often and the temperature under which these are likeliest."""
+    meant, written = classifier.kernel(vectors), log_softmax(classifier.letters(texts))
     each = np.arange(len(gold))
 
     def likelihood(logs: NDArray[Any]) -> float:
@@ -309,4 +235,4 @@ def _calibrated(
             found = (likelihood(logs / heat), sharpness, mix, heat)
             best = max(best, found) if best else found
     assert best is not None
-    return replace(head, sharpness=best[1], mix=best[2], temperature=best[3])
+    return replace(classifier, sharpness=best[1], mix=best[2], temperature=best[3])

@@ -1,4 +1,4 @@
-"""`edgedesk heads`: how well a head would tell the intents (or emotions) of any company's labelled questions."""
+"""`edgedesk classifiers`: measures intent and emotion classifiers on labelled questions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Train and measure intent and emotion heads.",
-    epilog="Example: edgedesk heads try intents.csv --json",
+    help="Train and measure intent and emotion classifiers.",
+    epilog="Example: edgedesk classifiers cross-validate intents.csv --json",
 )
 
 
 @app.callback()
 def _group() -> None:
-    """Train and measure intent and emotion heads."""
+    """Train and measure intent and emotion classifiers."""
 
 
-@app.command("try", epilog="Example: edgedesk heads try intents.csv --json")
+@app.command("cross-validate", epilog="Example: edgedesk classifiers cross-validate intents.csv --json")
 def cross_validate_file(
     file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
     embedder: Annotated[Path | None, typer.Option(help="An embedder folder; default: the installed bundle's.")] = None,
-    folds: Annotated[int, typer.Option(min=1, max=5, help="Number of cross-validation folds to run.")] = 1,
+    folds: Annotated[int, typer.Option(min=1, max=5, help="Number of cross-validation folds to run (1-5).")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Train on four fifths of the file, stratified, and measure on the rest: accuracy, macro-F1, calibration error."""
+    """Train on four fifths of the file (stratified), measure on the rest: accuracy, macro-F1, calibration error."""
     from distill.classifiers.intent_training import cross_validate as measured
     from runtime.base.home import find_home
     from runtime.base.progress import bar, say
@@ -47,14 +47,14 @@ def cross_validate_file(
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 
 
-@app.command("check", epilog="Example: edgedesk heads check intents.csv --kind intent --json")
+@app.command("evaluate", epilog="Example: edgedesk classifiers evaluate intents.csv --kind intent --json")
 def evaluate_bundle(
     file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
     kind: Annotated[str, typer.Option(help="intent or emotion.")] = "intent",
     bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; default: the installed one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a bundle's own head on labelled questions it was not trained on."""
+    """Measure a bundle's own classifier on labelled questions that it was not trained on."""
     from runtime.base.home import find_home
     from runtime.bundle.bundle import open_bundle
     from runtime.bundle.generations import current_bundle
@@ -67,7 +67,9 @@ def evaluate_bundle(
     opened = open_bundle(bundle, verify=False) if bundle else current_bundle(find_home())
     head = load_classifiers(opened.root / FOLDER).get(kind)
     if head is None:
-        raise MissingError(f"the bundle has no {kind} head", where=str(opened.root), hint="label records, and build")
+        raise MissingError(
+            f"the bundle has no {kind} classifier", where=str(opened.root), hint="label records and build again"
+        )
     figures = measure_on_labelled(head, rows, Embedder(opened.embedder_path))
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
 from distill.compute.distributed import is_main_process
 from distill.compute.fsdp_checkpoint import load_full_state, plain_name
 from runtime.base.files import full_disk_is_an_error
@@ -28,8 +31,6 @@ STATE = "trainer_state.json"
 @contextmanager
 def require_disk_space(path: Path) -> Iterator[None]:
     """`SpaceError` for a disk that fills up while safetensors or torch write, who raise errors of their own."""
-    from safetensors import SafetensorError
-
     with full_disk_is_an_error(path):
         try:
             yield
@@ -45,8 +46,6 @@ def require_disk_space(path: Path) -> Iterator[None]:
 
 def save_learned(model: Any, folder: Path) -> None:
     """Write the model's trainable weights; where they are shared out, all processes call it and one writes."""
-    from safetensors.torch import save_file
-
     weights = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
@@ -60,8 +59,6 @@ def save_learned(model: Any, folder: Path) -> None:
 
 def load_learned(model: Any, folder: Path) -> None:
     """Read them back into the model; `IntegrityError` when they are another model's."""
-    from safetensors.torch import load_file
-
     weights = load_file(folder / LEARNED)
     own = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     if {name: weight.shape for name, weight in own.items()} != {name: weight.shape for name, weight in weights.items()}:

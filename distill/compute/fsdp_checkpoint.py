@@ -11,12 +11,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict, set_optimizer_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from distill.compute import distributed
-
-if TYPE_CHECKING:
-    import torch
 
 
 def shard_model(model: Any, around: Callable[[Any], Any]) -> Any:
@@ -24,10 +27,6 @@ def shard_model(model: Any, around: Callable[[Any], Any]) -> Any:
 
     `around` gives the module whose `forward` is called in training, and through it the model's parts.
     """
-    import torch
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
-
     weights = list(model.parameters())
     # The copy has modules of its own, whose hooks come and go with it, and the weights themselves.
     shared = copy.deepcopy(model, {id(weight): weight for weight in weights})
@@ -58,9 +57,6 @@ def plain_name(weight: torch.Tensor) -> torch.Tensor:
 
 def load_full_state(weight: torch.Tensor, whole: torch.Tensor) -> None:
     """Overwrite a weight, or this process's share of it."""
-    import torch
-    from torch.distributed.tensor import DTensor, distribute_tensor
-
     with torch.no_grad():
         if isinstance(weight, DTensor):
             # Every process has the whole and cuts its own share out of it.
@@ -72,9 +68,6 @@ def load_full_state(weight: torch.Tensor, whole: torch.Tensor) -> None:
 
 def save_optimizer(model: Any, optimizer: Any, path: Path) -> None:
     """Write the optimizer's whole state, by the names of the weights."""
-    import torch
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_optimizer_state_dict
-
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_optimizer_state_dict(model, optimizer, options=whole)
     if distributed.is_main_process():
@@ -83,9 +76,6 @@ def save_optimizer(model: Any, optimizer: Any, path: Path) -> None:
 
 def load_optimizer(model: Any, optimizer: Any, path: Path) -> None:
     """Read it, and keep this process's share."""
-    import torch
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_optimizer_state_dict
-
     state = torch.load(path, map_location="cpu", weights_only=True)
     set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
 

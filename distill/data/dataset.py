@@ -55,7 +55,9 @@ def data_key(data: Data) -> dict[str, Any]:
     files = sorted(
         {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
     )
-    return {"settings": data.model_dump(mode="json"), "files": {str(file): sha256_file(file) for file in files}}
+    # Held-out question files are asked at the end; no record comes from them.
+    settings = data.model_dump(mode="json", exclude={"questions"})
+    return {"settings": settings, "files": {str(file): sha256_file(file) for file in files}}
 
 
 def gather_articles(data: Data, out: Path) -> dict[str, Any]:

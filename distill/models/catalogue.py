@@ -15,9 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.models.gguf_import import import_gguf
+import platformdirs
+
+from distill.models.gguf_import import import_gguf, read_metadata
+from distill.models.openai_endpoint import open_endpoint
+from distill.models.shape import check_checkpoint, check_gguf
 from runtime.base.files import need_space, new_folder, sha256_file
-from runtime.errors import EdgedeskError, IntegrityError, MissingError, ModelError, UsageError
+from runtime.base.manifest import digest
+from runtime.errors import EdgedeskError, IntegrityError, MissingError, UsageError
 
 Say = Callable[[str], None]
 
@@ -75,8 +80,6 @@ def cache_folder() -> Path:
     """EDGEDESK_CACHE, else the user's cache folder."""
     if named := os.environ.get("EDGEDESK_CACHE"):
         return Path(named).expanduser().absolute()
-    import platformdirs
-
     return Path(platformdirs.user_cache_dir("edgedesk", appauthor=False))
 
 
@@ -137,25 +140,36 @@ def open_base(base: str, say: Say) -> Base:
     raise MissingError(f"no base model '{base}'", hint=f"one of {', '.join(CATALOGUE)}, a path, or a hub id")
 
 
+def cached_base(base: str) -> Path | None:
+    """The checkpoint folder or GGUF of a base that is on this machine already; None where it would be fetched."""
+    path = Path(base).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+        return path
+    if base in CATALOGUE:
+        path = cache_folder() / "models" / base / Path(CATALOGUE[base].member).name
+    else:
+        path = cache_folder() / "models" / base.replace("/", "--")
+    return path if path.exists() else None
+
+
 def open_gguf_teacher(gguf: Path, student: Base) -> Base:
     """A GGUF that only teaches: never unpacked into a checkpoint, read with its student's tokenizer and template.
 
     That both cut text alike is proven before anything is captured (`runtime.engine.tools.tokenizer_parity`).
     """
+    check_gguf(read_metadata(gguf), gguf)
     return Base(gguf.stem, student.checkpoint, gguf, sha256_file(gguf), "as the file's author says")
 
 
 def open_endpoint_teacher(url: str, student: Base) -> Base:
     """A server that only teaches, with its student's tokenizer and template; what it serves is asked for once."""
-    from distill.models.openai_endpoint import open_endpoint
-    from runtime.base.manifest import digest
-
     with open_endpoint(url) as endpoint:
         name = endpoint.model
     return Base(name, student.checkpoint, None, digest([url, name]), "as the served model's author says", url)
 
 
 def _from_gguf(name: str, gguf: Path, licence: str, say: Say) -> Base:
+    check_gguf(read_metadata(gguf), gguf)
     fingerprint = sha256_file(gguf)
     checkpoint = cache_folder() / "models" / f"{name}-{fingerprint[:12]}-checkpoint"
     if not (checkpoint / "config.json").is_file():
@@ -166,16 +180,8 @@ def _from_gguf(name: str, gguf: Path, licence: str, say: Say) -> Base:
 
 
 def _from_folder(folder: Path) -> Base:
-    missing = [name for name in ("config.json", "tokenizer.json") if not (folder / name).is_file()]
+    check_checkpoint(folder)
     weights = sorted(folder.glob("*.safetensors"))
-    if missing or not weights:
-        raise ModelError(
-            f"not a checkpoint: {(missing or ['*.safetensors'])[0]} is missing",
-            where=str(folder),
-            hint="save_pretrained() writes such a folder; pickled weights are not read",
-        )
-    from runtime.base.manifest import digest
-
     fingerprint = digest([sha256_file(path) for path in [folder / "config.json", folder / "tokenizer.json", *weights]])
     return Base(folder.name, folder, None, fingerprint, "as the model's author says")
 

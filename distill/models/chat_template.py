@@ -1,20 +1,26 @@
 """What a checkpoint's chat template writes around messages, as plain strings.
 
-Promises: a template that is no frame around messages is refused. Knows nothing of how text is cut into tokens.
+Promises: a template that does more than frame messages is refused, and so is one that writes something else each time.
+A template that asks for today's date is given `TEMPLATE_DATE`, whatever the day of the build: the pieces go into every
+prompt of a branch, and two builds of one recipe are equal. Knows nothing of how text is cut into tokens.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from distill.models.gguf_import import read_metadata
 from runtime.base.files import read_text
 from runtime.errors import ModelError
 from runtime.prompting.prompt_spec import ChatPieces
 
 _SYSTEM, _USER, _ASSISTANT, _AGAIN = "\u2402SYS\u2403", "\u2402USR\u2403", "\u2402AST\u2403", "\u2402AGN\u2403"
 """Marks that no chat template contains, to find where it puts each message."""
+TEMPLATE_DATE = date(2024, 7, 26)
+"""What `strftime_now` writes in a template: the date that Llama 3's templates fall back to where there is no clock."""
 
 
 def chat_pieces(checkpoint: Path, template: Path | None = None) -> ChatPieces:
@@ -23,7 +29,7 @@ def chat_pieces(checkpoint: Path, template: Path | None = None) -> ChatPieces:
     The template runs here, once, at head office, in transformers' sandbox; a branch gets plain strings and runs none.
     `ModelError` when the template is missing, refuses a system text, or does not keep messages apart.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer  # takes seconds to load, and most commands never read a template
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, local_files_only=True)
     if template is not None:
@@ -34,10 +40,9 @@ def chat_pieces(checkpoint: Path, template: Path | None = None) -> ChatPieces:
 
 def gguf_pieces(gguf: Path) -> ChatPieces:
     """The same of the template that a GGUF carries."""
+    # transformers takes seconds to load, and most commands never read a template.
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
-
-    from distill.models.gguf_import import read_metadata
 
     metadata = read_metadata(gguf)
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
@@ -63,10 +68,19 @@ def _pieces(tokenizer: Any, where: str) -> ChatPieces:
         {"role": "user", "content": _AGAIN},
     ]
     try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        texts = {
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, strftime_now=TEMPLATE_DATE.strftime
+            )
+            for _ in range(2)
+        }
     except TemplateError as error:
         raise ModelError(f"the chat template fails: {error}", where=where, hint="pick another model") from None
-    return split_pieces(text, tokenizer.eos_token, where)
+    if len(texts) > 1:
+        raise ModelError(
+            "the chat template writes something else each time", where=where, hint="give another: prompt.template"
+        )
+    return split_pieces(texts.pop(), tokenizer.eos_token, where)
 
 
 def prepends_space(tokenizer: Any) -> bool:
@@ -103,7 +117,11 @@ def split_pieces(rendered: str, eos: str | None, where: str) -> ChatPieces:
         raise ModelError("the chat template does not mark where a message ends", where=where, hint="pick another model")
     user_open = assistant_to_user[len(close) :]
     if not system_to_user.endswith(user_open) or user_to_assistant != last:
-        raise ModelError("the chat template changes with the turn", where=where, hint="pick another model")
+        raise ModelError(
+            "the chat template depends on the turn number, which is not supported",
+            where=where,
+            hint="pick another model",
+        )
     stop = eos if eos and eos in close else close.strip()
     return ChatPieces(
         system_open=before,

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from distill.packing.packing import Pack
 
-if TYPE_CHECKING:
-    import torch
-
 CHUNK = 128
-"""Positions whose full-vocabulary logits stand in memory at once."""
+"""Positions whose full-vocabulary logits are in memory at once."""
 ROUND = 128
 
 
@@ -37,8 +36,6 @@ class Inputs:
 
 def inputs(pack: Pack) -> Inputs:
     """A pack's tokens, mask and positions, each branch blind to the others."""
-    import torch
-
     read = pack.read()
     count = len(read)
     extra = -count % ROUND
@@ -61,15 +58,16 @@ def forward(model: Any, pack: Pack) -> torch.Tensor:
     return hidden
 
 
-def chunks(states: torch.Tensor, index: Sequence[int]) -> list[tuple[int, torch.Tensor]]:
-    """The states at some positions, as (number of the first, states [CHUNK, hidden]).
+def chunks(states: torch.Tensor, index: Sequence[int], size: int = CHUNK) -> list[tuple[int, torch.Tensor]]:
+    """The states at some positions, as (number of the first, states [size, hidden]).
 
-    The last chunk is filled up by repeating; take `[: len(index) - first]` of what is computed from it.
+    The last chunk is filled up by repeating, since oneDNN keeps kernels for every length it meets; take
+    `[: len(index) - first]` of what is computed from it.
     """
-    chosen = states[[*index, *[index[-1]] * (-len(index) % CHUNK)]]
-    return [(start, chosen[start : start + CHUNK]) for start in range(0, len(chosen), CHUNK)]
+    chosen = states[[*index, *[index[-1]] * (-len(index) % size)]]
+    return [(start, chosen[start : start + size]) for start in range(0, len(chosen), size)]
 
 
-def target_states(model: Any, pack: Pack) -> list[tuple[int, torch.Tensor]]:
-    """Hidden states in front of a pack's reply tokens, in `chunks`."""
-    return chunks(forward(model, pack), pack.reply_targets())
+def target_states(model: Any, pack: Pack, size: int = CHUNK) -> list[tuple[int, torch.Tensor]]:
+    """Hidden states from which a pack's reply tokens are predicted, in `chunks`."""
+    return chunks(forward(model, pack), pack.reply_targets(), size)

@@ -24,7 +24,8 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, cycle
 from typing import TYPE_CHECKING, Literal
 
-from runtime.prompting.prompt_spec import PromptSpec, Tokenizer, encode, layout
+from runtime.errors import ModelError
+from runtime.prompting.prompt_spec import ChatPieces, PromptSpec, Tokenizer, encode, layout
 from runtime.prompting.prompt_tokens import LAYOUTS, Layout
 from runtime.text.articles import Section
 from runtime.text.records import Record
@@ -231,6 +232,25 @@ def _draw(queues: Mapping[str, list[Record]], refs: Sequence[str], count: int) -
     return out
 
 
+def closing_tokens(pieces: ChatPieces, tokenizer: Tokenizer) -> list[int]:
+    """What a student learns to write at the end of a reply: the assistant's closing up to the token that stops it.
+
+    The engine ends an answer at a token of `pieces.stop`, so the last token learned is one of them, also where the
+    closing begins with a blank or a line end of its own. `ModelError` where the closing has no such token: a student
+    could never learn to stop.
+    """
+    stops = {tokens[0] for stop in pieces.stop if len(tokens := tokenizer.encode(stop, control=True)) == 1}
+    close = tokenizer.encode(pieces.assistant_close, control=True)
+    for place, token in enumerate(close):
+        if token in stops:
+            return close[: place + 1]
+    raise ModelError(
+        f"the chat template ends a reply with {pieces.assistant_close!r}, in which no single token stops an answer",
+        where="prompt.template",
+        hint=f"end replies with the tokenizer's end token; expected one of {', '.join(map(repr, pieces.stop))}",
+    )
+
+
 def encode_pack(
     records: Iterable[Record],
     sections: Sequence[Section],
@@ -245,7 +265,7 @@ def encode_pack(
     left: list[Record] = []
     articles: list[list[int]] = []
     prefix = 0
-    close = tokenizer.encode(spec.pieces.assistant_close, control=True)
+    closing = closing_tokens(spec.pieces, tokenizer)
     for record in records:
         parts = layout(spec, record.lang, sections, record.context[-MAX_CONTEXT_TURNS:], record.query)
         if not tokens:
@@ -253,7 +273,7 @@ def encode_pack(
             tokens = encode(parts.system, tokenizer) + [token for article in articles for token in article]
             prefix = len(tokens)
         question = encode(parts.tail, tokenizer)
-        reply = tokenizer.encode(record.response, control=False) + close[:1]
+        reply = tokenizer.encode(record.response, control=False) + closing
         if len(tokens) + len(question) + len(reply) > max_tokens:
             left.append(record)
             continue

@@ -2,9 +2,10 @@
 
     edgedesk build RECIPE --launcher "torchrun --nproc-per-node 4"
 
-The build holds the work folder and waits; the processes read it, train together, and the one that leads writes into the
-stage's folder. Each is `python -m distill.pipeline.launch JOB`, where JOB says what to do. Promises: what the build was
-told to stop for, it stops the processes for; an error of theirs is the build's own. Knows nothing of what a stage does.
+The build holds the work folder and waits; the processes read it, train together, and the main process writes into the
+stage's folder. Each is `python -m distill.pipeline.launch JOB`, where JOB is a file with the stage and its models.
+Promises: a signal that stops the build stops the processes; an error of theirs is raised by the build. Knows nothing of
+what a stage does.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from distill.pipeline.workspace import Workspace
 
 END_S = 30.0
-"""Time the processes have to end once they are told to."""
-Stage = Callable[["Workspace", Path, Mapping[str, Any]], Mapping[str, Any]]
+"""Time the processes have to end after a SIGTERM."""
 
 
 def launch_processes(work: Workspace, name: str, inputs: Mapping[str, Any], out: Path, scratch: Path) -> dict[str, Any]:
@@ -45,15 +45,15 @@ def launch_processes(work: Workspace, name: str, inputs: Mapping[str, Any], out:
         write_job(job, work, name, inputs, out, scratch)
         shard = {SHARD: "1"} if work.shard else {}
         code = _run([program, *command[1:], "-m", "distill.pipeline.launch", str(job)], shard)
-        told = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
-    if "figures" in told and code == 0:
-        return dict(told["figures"])
-    if "error" in told:
-        raise from_dict(told)
+        found = json.loads(answer.read_text(encoding="utf-8")) if answer.is_file() else {}
+    if "figures" in found and code == 0:
+        return dict(found["figures"])
+    if "error" in found:
+        raise from_dict(found)
     raise ModelError(
         f"the training processes ended with exit code {code}",
         where=work.launcher,
-        hint="what they said stands above; killed by signal 9 often means out of memory. The same build goes on",
+        hint="see their output above; signal 9 often means out of memory. Run the same build again to continue",
     )
 
 
@@ -78,7 +78,7 @@ def write_job(job: Path, work: Workspace, name: str, inputs: Mapping[str, Any], 
         "folder": str(work.folder),
         "base": asdict(work.base),
         "student": asdict(work.student) if work.student else None,
-        "teller": asdict(work.teller) if work.teller else None,
+        "text_teacher": asdict(work.text_teacher) if work.text_teacher else None,
         "stage": name,
         "inputs": dict(inputs),
         "out": str(out),
@@ -99,10 +99,11 @@ def read_job(job: Path) -> tuple[Workspace, str, Mapping[str, Any], Path]:
         paths = {key: Path(row[key]) if row[key] else None for key in ("checkpoint", "gguf")}
         return Base(**{**row, **paths})
 
-    teacher, student, teller = (base(given[role]) if given[role] else None for role in ("base", "student", "teller"))
+    roles = ("base", "student", "text_teacher")
+    teacher, student, text_teacher = (base(given[role]) if given[role] else None for role in roles)
     assert teacher is not None
     recipe = Recipe.model_validate(given["recipe"])
-    work = Workspace(recipe, Path(given["folder"]), teacher, student=student, teller=teller)
+    work = Workspace(recipe, Path(given["folder"]), teacher, student=student, text_teacher=text_teacher)
     return replace(work, given_scratch=Path(given["scratch"])), given["stage"], given["inputs"], Path(given["out"])
 
 
@@ -111,16 +112,18 @@ def main(job: Path) -> int:
     from distill.compute.device import offline
 
     offline()
-    from distill.pipeline.stages import TRAINING
+    from distill.pipeline.stage_table import STAGES
+    from distill.pipeline.workspace import StageContext
 
     work, name, inputs, out = read_job(job)
+    (row,) = (row for row in STAGES if row.name == name)
     try:
-        told: dict[str, Any] = {"figures": TRAINING[name](work, out, inputs)}
+        answer: dict[str, Any] = {"figures": row.make(work, out, StageContext(inputs))}
     except EdgedeskError as error:
-        told = dict(error.to_dict())
-    if is_main_process() or "error" in told:
-        (job.parent / "answer.json").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
-    return 1 if "error" in told else 0
+        answer = dict(error.to_dict())
+    if is_main_process() or "error" in answer:
+        (job.parent / "answer.json").write_text(json.dumps(answer, ensure_ascii=False), encoding="utf-8")
+    return 1 if "error" in answer else 0
 
 
 if __name__ == "__main__":

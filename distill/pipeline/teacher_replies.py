@@ -1,4 +1,4 @@
-"""The stages in which a teacher speaks: its own replies, to be captured beside the gold ones, or learned as text.
+"""The stage `teacher_replies`: replies that the teacher writes itself, to be captured or to be learned as text.
 
 Knows nothing of which replies are kept (`distill.teacher.sampled_replies`) and of how a teacher is asked
 (`distill.teacher.generators`).
@@ -6,8 +6,9 @@ Knows nothing of which replies are kept (`distill.teacher.sampled_replies`) and 
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from distill.compute.distributed import bar
 from distill.compute.resumable_parquet import ResumableParquet
 from distill.data.dataset import neighbour_finder, read_split, sections_by_ref
 from distill.packing.packing import Pack
-from distill.pipeline.workspace import PACK_SEED, SAMPLED, TEACHER_GGUF, Workspace, WriteGguf
+from distill.pipeline.workspace import PACK_SEED, REPLIES, TEACHER_GGUF, StageContext, Workspace
 from runtime.base.jsonl import write_rows
 from runtime.errors import ModelError
 from runtime.text.articles import Section
@@ -24,11 +25,11 @@ from runtime.text.records import Record
 if TYPE_CHECKING:
     from distill.teacher.generators import Generator
 
-SAMPLED_PARTS = "sampled.parts"
+PARTS = "teacher_replies.parts"
 """What sampling that was cut off has finished; gone when it is whole."""
 
 
-def sample_teacher(work: Workspace, out: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def sample_teacher(work: Workspace, out: Path, context: StageContext) -> dict[str, Any]:
     """The teacher's own replies to the records whose packs are captured."""
     from distill.teacher.generators import EndpointGenerator, gguf_generator
 
@@ -38,36 +39,36 @@ def sample_teacher(work: Workspace, out: Path, inputs: Mapping[str, Any]) -> dic
         from distill.models.openai_endpoint import open_endpoint
 
         with open_endpoint(work.base.endpoint) as endpoint:
-            return _sampled(work, out, packs, EndpointGenerator(endpoint, work.spec), inputs)
-    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "corrected") / TEACHER_GGUF
-    with gguf_generator(gguf, work.spec) as speaker:
-        return _sampled(work, out, packs, speaker, inputs)
+            return _sample(work, out, packs, EndpointGenerator(endpoint, work.spec), context)
+    gguf = work.folder / ("teacher" if work.recipe.teacher is None else "tuned_teacher") / TEACHER_GGUF
+    with gguf_generator(gguf, work.spec) as generator:
+        return _sample(work, out, packs, generator, context)
 
 
-def sample_text_teacher(work: Workspace, out: Path, inputs: Mapping[str, Any], write_gguf: WriteGguf) -> dict[str, Any]:
+def sample_text_teacher(work: Workspace, out: Path, context: StageContext) -> dict[str, Any]:
     """The replies of a teacher with tokens of its own to the records that the student is tuned on."""
     from distill.models.chat_template import gguf_pieces
     from distill.teacher.generators import EndpointGenerator, gguf_generator
 
-    teller = work.teller
-    assert teller is not None
+    teacher = work.text_teacher
+    assert teacher is not None
     packs = work.packs("train", limit=work.recipe.lora.packs)
-    if teller.endpoint:
+    if teacher.endpoint:
         from distill.models.openai_endpoint import open_endpoint
 
-        with open_endpoint(teller.endpoint) as endpoint:
-            return _sampled(work, out, packs, EndpointGenerator(endpoint, work.spec), inputs)
-    with tempfile.TemporaryDirectory(prefix=".teller-", dir=work.folder) as scratch:
-        gguf = teller.gguf or Path(scratch) / TEACHER_GGUF
-        if teller.gguf is None:
-            write_gguf(teller.checkpoint, gguf)
+        with open_endpoint(teacher.endpoint) as endpoint:
+            return _sample(work, out, packs, EndpointGenerator(endpoint, work.spec), context)
+    with tempfile.TemporaryDirectory(prefix=".teacher-", dir=work.folder) as scratch:
+        gguf = teacher.gguf or Path(scratch) / TEACHER_GGUF
+        if teacher.gguf is None:
+            context.write_gguf(teacher.checkpoint, gguf)
         spec = work.spec.model_copy(update={"pieces": gguf_pieces(gguf)})
-        with gguf_generator(gguf, spec) as speaker:
-            return _sampled(work, out, packs, speaker, inputs)
+        with gguf_generator(gguf, spec) as generator:
+            return _sample(work, out, packs, generator, context)
 
 
-def _sampled(
-    work: Workspace, out: Path, packs: Sequence[Pack], speaker: Generator, inputs: Mapping[str, Any]
+def _sample(
+    work: Workspace, out: Path, packs: Sequence[Pack], generator: Generator, context: StageContext
 ) -> dict[str, Any]:
     """Ask the teacher what the records of these packs ask, and keep what the articles bear out."""
     from distill.teacher.sampled_replies import Sampling, sample_replies
@@ -90,14 +91,16 @@ def _sampled(
 
     wanted = work.recipe.capture
     sampling = Sampling(max(1, wanted.samples), wanted.temperature, PACK_SEED)
-    parts = ResumableParquet(work.folder / SAMPLED_PARTS, inputs, "sampled", suffix=".json")
+    if work.forced("teacher_replies"):
+        shutil.rmtree(work.folder / PARTS, ignore_errors=True)
+    parts = ResumableParquet(work.folder / PARTS, context.inputs, "teacher_replies", suffix=".json")
     with bar("sampling the teacher", len(records), unit="records") as advance:
-        kept, verdicts = sample_replies(speaker, records, shown, work.spec, sampling, parts=parts, advance=advance)
-    write_rows(out / SAMPLED, kept)
+        kept, verdicts = sample_replies(generator, records, shown, work.spec, sampling, parts=parts, advance=advance)
+    write_rows(out / REPLIES, kept)
     parts.remove()
     if not kept:
         raise ModelError(
-            f"not one of {len(records)} replies is borne out by the articles ({dict(verdicts)})",
+            f"not one of {len(records)} replies is supported by the articles ({dict(verdicts)})",
             where="the teacher",
             hint="look at its template and at the articles, or leave capture.samples out",
         )

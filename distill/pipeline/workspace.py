@@ -1,7 +1,7 @@
 """What the stages of one build share: the recipe, the work folder, models, prompt, packs, checkpoints.
 
-Promises: whoever asks for the same packs gets the same packs; a run that ends early leaves its checkpoints and nothing
-else. Knows nothing of the order of stages.
+Promises: the same arguments give the same packs; a run that ends early leaves its checkpoints and nothing else. Knows
+nothing of the order of stages.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,26 +31,26 @@ from runtime.errors import InputError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.prompting.prompt_spec import PromptSpec
 
-STAGES = (
-    "articles",
-    "teacher",
-    "prompt",
-    "records",
-    "corrected",
-    "sampled",
-    "capture",
-    "pruned",
-    "student",
-    "polished",
-    "merged",
-)
 PACK_SEED = 1
 TEACHER_GGUF = "teacher.gguf"
-"""In teacher/ and corrected/."""
-SAMPLED = "train.jsonl"
-"""In sampled/: records with replies of the teacher's own."""
+"""In the folders teacher/ and tuned_teacher/."""
+REPLIES = "train.jsonl"
+"""In the folder teacher_replies/: records with replies that the teacher wrote."""
 WriteGguf = Callable[[Path, Path], None]
 """(checkpoint folder, file to write): an f16 GGUF of a checkpoint."""
+
+
+def _cannot_write_gguf(_checkpoint: Path, _out: Path) -> None:
+    raise AssertionError("only the build itself writes GGUF files, not a process that trains")
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a run gives its stages besides the workspace."""
+
+    inputs: Mapping[str, Any]
+    """What the stage's manifest will be compared with: unfinished work is taken up only where they are the same."""
+    write_gguf: WriteGguf = _cannot_write_gguf
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,20 @@ class Workspace:
     recipe: Recipe
     folder: Path
     base: Base
-    force_from: str | None = None
+    forced_stages: Collection[str] = ()
+    """Stages that run though nothing has changed; what they had begun is thrown away."""
     student: Base | None = None
     """The checkpoint that learns, where it is not the pruned base."""
-    teller: Base | None = None
+    text_teacher: Base | None = None
     """A teacher with other tokens than the student, which then is the base: its replies are learned as text."""
     launcher: str = ""
     """A command that starts the processes which train; none = this one does."""
     shard: bool = False
-    """Whether they share the student out among them, instead of each holding it."""
+    """Whether the processes share the student's weights out among them, instead of each holding all of them."""
+    part_packs: int = 8
+    """Packs a part of an unfinished capture holds: what a kill costs at most."""
     given_scratch: Path | None = None
-    """In such a process: where the build that waits keeps the checkpoints."""
+    """In a process that trains: where the build that waits for it keeps the checkpoints."""
 
     @property
     def teaches_as_gguf(self) -> bool:
@@ -91,7 +94,7 @@ class Workspace:
 
     def forced(self, name: str) -> bool:
         """Whether a stage is to run though nothing has changed."""
-        return self.force_from is not None and STAGES.index(name) >= STAGES.index(self.force_from)
+        return name in self.forced_stages
 
     @cached_property
     def spec(self) -> PromptSpec:
@@ -150,9 +153,9 @@ class Workspace:
         return packs
 
     def shares(self) -> tuple[int, int]:
-        """How many packs repair and capture skip: what one stage has seen teaches the next one less."""
-        corrected = self.recipe.teacher.packs if self.recipe.teacher else 0
-        return corrected, corrected + self.recipe.student.repair_packs
+        """How many packs refitting and capture skip: what one stage has seen teaches the next one less."""
+        tuned = self.recipe.teacher.packs if self.recipe.teacher else 0
+        return tuned, tuned + self.recipe.student.repair_packs
 
     def held_out(self, layout: Layouts = "exact") -> list[Pack]:
         """The test packs that student and teacher are compared on."""
@@ -161,7 +164,7 @@ class Workspace:
     @property
     def teaching(self) -> Path:
         """The checkpoint that teaches."""
-        return self.base.checkpoint if self.recipe.teacher is None else self.folder / "corrected"
+        return self.base.checkpoint if self.recipe.teacher is None else self.folder / "tuned_teacher"
 
     @contextmanager
     def teacher_open(self, checkpoint: Path | None = None) -> Iterator[Any]:

@@ -5,18 +5,32 @@ Promises: an unknown key, a missing file or a value out of range is refused with
 
 from __future__ import annotations
 
+import glob
+import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distill.models.catalogue import CATALOGUE
 from distill.packing.packing import Layouts, PackLimits
-from distill.recipe.settings import DistillSettings, LoraSettings, PolishSettings
+from distill.recipe.settings import DistillSettings, LoraSettings
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import MissingError, UsageError
 from runtime.prompting.prompt_tokens import Layout
+
+
+def check_language(code: str) -> str:
+    """The code itself; `ValueError` unless it is two small letters, the form that articles and records have."""
+    if re.fullmatch(r"[a-z]{2}", code):
+        return code
+    near = re.match(r"[A-Za-z]{2}(?![A-Za-z])", code)
+    hint = f'write "{near[0].lower()}"' if near else 'write "en" or "zh"'
+    raise ValueError(f"language '{code}' is not a two-letter code in small letters; {hint}")
+
+
+Language = Annotated[str, AfterValidator(check_language)]
 
 
 class _Part(BaseModel):
@@ -43,7 +57,7 @@ class Transcripts(_Part):
 
     path: Path
     form: Literal["auto", "jsonl", "csv", "taubench"] = "auto"
-    lang: str = ""
+    lang: Annotated[str, AfterValidator(lambda code: code and check_language(code))] = ""
 
 
 class Faq(_Part):
@@ -55,9 +69,9 @@ class Faq(_Part):
 class Data(_Part):
     """What the company brings. Articles by language; a folder of Markdown, or one Markdown file."""
 
-    articles: dict[str, Path] = Field(default_factory=dict)
-    house_rules: dict[str, Path]
-    policy: dict[str, Path]
+    articles: dict[Language, Path] = Field(default_factory=dict)
+    house_rules: dict[Language, Path]
+    policy: dict[Language, Path]
     simulate: Simulation | None = None
     transcripts: tuple[Transcripts, ...] = ()
     faq: Faq | None = None
@@ -189,7 +203,7 @@ class Recipe(_Part):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     version: str = "0.1.0"
-    languages: tuple[str, ...] = Field(default=("en",), min_length=1)
+    languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
     """Languages the model may write."""
     base: BaseChoice = BaseChoice()
     data: Data
@@ -202,12 +216,16 @@ class Recipe(_Part):
     capture: Capture = Capture()
     student: Student = Student()
     kd: DistillSettings = DistillSettings()
-    polish: PolishSettings | None = None
-    """What the student writes itself, judged by its teacher, before it is tuned; needs the extra `polish`."""
     lora: Tuning = Tuning()
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+
+    @model_validator(mode="after")
+    def _states_are_captured(self) -> Self:
+        if self.kd.state_weight and not self.capture.states and self.student.learns:
+            raise ValueError("kd.state_weight needs capture.states = true")
+        return self
 
     @property
     def layout(self) -> Layout:
@@ -232,10 +250,26 @@ def load_recipe(path: Path) -> Recipe:
 
 def _there(path: Path, recipe: Path) -> Path:
     """A path of the recipe made absolute; `MissingError` where nothing is."""
-    whole = (recipe.absolute().parent / path.expanduser()).resolve()
-    if not whole.exists():
-        raise MissingError(f"{path} is not there", where=str(recipe), hint=f"looked for {whole}")
-    return whole
+    absolute = (recipe.absolute().parent / path.expanduser()).resolve()
+    if not absolute.exists():
+        raise MissingError(f"no such file or folder: {path}", where=str(recipe), hint=f"looked for {absolute}")
+    return absolute
+
+
+def _matching(pattern: str, recipe: Path) -> list[str]:
+    """The files that a pattern matches, absolute, as patterns that match nothing else; `MissingError` for none.
+
+    Only the pattern itself has wildcards: brackets in the name of the recipe's folder are taken as they are.
+    """
+    absolute = pattern if Path(pattern).is_absolute() else f"{glob.escape(str(recipe.absolute().parent))}/{pattern}"
+    found = sorted(name for name in glob.glob(absolute, recursive=True) if Path(name).is_file())  # noqa: PTH207
+    if not found:
+        raise MissingError(
+            f"data.questions: no file matches '{pattern}'",
+            where=str(recipe),
+            hint="correct the pattern, or leave it out; in a pattern [[] stands for a bracket",
+        )
+    return [glob.escape(str(Path(name).resolve())) for name in found]
 
 
 def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
@@ -252,7 +286,6 @@ def _resolve_model(name: str | None, recipe: Path) -> str | None:
 
 def _resolve(data: Data, recipe: Path) -> Data:
     """Paths made absolute, and there."""
-    root = recipe.absolute().parent
 
     def there(path: Path) -> Path:
         return _there(path, recipe)
@@ -262,7 +295,7 @@ def _resolve(data: Data, recipe: Path) -> Data:
         "house_rules": {lang: there(path) for lang, path in data.house_rules.items()},
         "policy": {lang: there(path) for lang, path in data.policy.items()},
         "transcripts": tuple(t.model_copy(update={"path": there(t.path)}) for t in data.transcripts),
-        "questions": tuple(str(root / pattern) for pattern in data.questions),
+        "questions": tuple(dict.fromkeys(name for pattern in data.questions for name in _matching(pattern, recipe))),
     }
     if data.simulate:
         folders = tuple(there(folder) for folder in data.simulate.folders)

@@ -76,20 +76,3 @@ class LoraSettings(TrainSettings):
     """Names of the linear layers that get adapters, such as `q_proj`; empty = all of the decoder."""
     frozen: Literal["f32", "bf16"] = "f32"
     """What the weights that do not learn are kept in; bf16 halves their memory, and rounds them for good."""
-
-
-class PolishSettings(BaseModel):
-    """How the student is polished; a step is `batch` questions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    packs: int = Field(default=8, ge=1)
-    """Training packs whose questions the student answers."""
-    batch: int = Field(default=4, ge=1)
-    """Questions a step."""
-    learning_rate: float = Field(default=1e-6, gt=0)
-    beta: float = Field(default=1.0, ge=0, le=1)
-    """0 = KL(teacher ‖ student), 1 = KL(student ‖ teacher), between them Jensen-Shannon."""
-    temperature: float = Field(default=1.0, gt=0, le=2)
-    """At which the student writes."""
-    seed: int = 0

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from distill.compute.device import autocast
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
@@ -18,8 +20,6 @@ from runtime.errors import UsageError
 
 def block_influence(model: Any, packs: Sequence[Pack], *, precision: str = "auto") -> list[float]:
     """Influence of each decoder layer, in [0, 2], averaged over all tokens of the packs."""
-    import torch
-
     layers = model.model.layers
     totals = [0.0] * len(layers)
     tokens = own = 0
@@ -61,8 +61,6 @@ def layers_to_keep(influence: Sequence[float], count: int) -> list[int]:
 
 def prune_depth(model: Any, keep: Sequence[int]) -> Any:
     """Cut the model in place to the kept layers and renumber what indexes the cache."""
-    import torch
-
     model.model.layers = torch.nn.ModuleList([model.model.layers[layer] for layer in keep])
     for index, layer in enumerate(model.model.layers):
         layer.self_attn.layer_idx = index

@@ -1,6 +1,7 @@
 """How far a student is from its teacher on held-out records: KL over the whole vocabulary and top-1 agreement.
 
-The teacher reads the held-out packs once, at capture; its last hidden states, a few megabytes, then stand for it.
+The teacher reads the held-out packs once, at capture. Its last hidden states and its output layer are kept, a few
+megabytes, from which its logits over the whole vocabulary are computed again whenever a student is measured.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+
 from distill.compute.checkpoints import require_disk_space
 from distill.compute.device import autocast
-from distill.packing.forward import forward, target_states
+from distill.packing.forward import CHUNK, forward, target_states
 from distill.packing.packing import Pack
 from distill.student.losses import full_kl
 
@@ -22,9 +26,6 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
     Of a model of transformers its output layer and its last hidden states; of any other `Teacher` the logits
     themselves, in half precision.
     """
-    import torch
-    from safetensors.torch import save_file
-
     if hasattr(teacher, "read"):
         read = (teacher.read(pack)[0] for pack in packs)
         with require_disk_space(out):
@@ -42,15 +43,12 @@ def hold_out(teacher: Any, packs: Sequence[Pack], out: Path, *, precision: str =
 
 
 def measure_divergence(
-    student: Any, packs: Sequence[Pack], held_out: Path, *, precision: str = "auto"
+    student: Any, packs: Sequence[Pack], held_out: Path, *, precision: str = "auto", chunk: int = CHUNK
 ) -> dict[str, float]:
     """Mean KL(teacher ‖ student) in nats and the share of equal most likely tokens, over the packs' reply tokens.
 
     `held_out` is what `hold_out` wrote for the same packs. Over the ids both have, where one has more padding rows.
     """
-    import torch
-    from safetensors.torch import load_file
-
     theirs = load_file(held_out)
     head = theirs.get("lm_head")
     kl = agree = tokens = 0.0
@@ -58,10 +56,10 @@ def measure_divergence(
     with torch.no_grad(), autocast(precision):
         for number, pack in enumerate(packs):
             teacher = theirs[f"logits.{number}" if head is None else f"pack.{number}"]
-            for start, ours in target_states(student, pack):
-                said = teacher[start : start + len(ours)].to(ours.device)
-                left = student.lm_head(ours)[: len(said)].float()
-                right = (said if head is None else torch.nn.functional.linear(said, head.to(said.device))).float()
+            for start, ours in target_states(student, pack, chunk):
+                rows = teacher[start : start + len(ours)].to(ours.device)
+                left = student.lm_head(ours)[: len(rows)].float()
+                right = (rows if head is None else torch.nn.functional.linear(rows, head.to(rows.device))).float()
                 both = min(left.shape[-1], right.shape[-1])
                 left, right = left[:, :both], right[:, :both]
                 kl += float(full_kl(left, right).sum())

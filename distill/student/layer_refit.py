@@ -18,14 +18,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from distill.packing.forward import Inputs, inputs
 from distill.packing.packing import Pack, apply_layout
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 _SMALLEST_NORM = 1e-6
 _PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
@@ -78,8 +77,6 @@ def refit_layers(
     condition of the states. `advance` counts tokens times student layers. `UsageError` for a model whose layers are
     made otherwise.
     """
-    import torch
-
     if not all(hasattr(layer, part) for layer in student.model.layers for part in _PARTS):
         what = f"layers of {type(student).__name__} cannot be refitted"
         raise UsageError(what, where="student", hint="repair_packs = 0")
@@ -139,8 +136,6 @@ class _Fit:
 
     @classmethod
     def of(cls, linear: Any) -> _Fit:
-        import torch
-
         return cls(
             linear,
             torch.zeros(linear.in_features, linear.in_features),
@@ -157,8 +152,6 @@ class _Fit:
 
     def move(self, pairs: Sequence[_Pair], ran: Sequence[tuple[torch.Tensor, torch.Tensor]], ridge: float) -> None:
         """Solve, move the map, and give each student the states it then has: what was fed passes through the move."""
-        import torch
-
         self.gram.diagonal().add_(ridge * self.gram.diagonal().mean())
         move = torch.linalg.solve(self.gram, self.cross)
         self.linear.weight += move.T

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 _MIN_TAIL = 1e-6
 """Mass below which a tail bucket counts as this: float16 log-probabilities can add up to a little over one."""
@@ -17,8 +16,6 @@ def topk_kl(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> 
     logits [n, vocab] of the student; ids int64 [n, k] and logprobs [n, k] of the teacher. A lower bound of the full KL
     (merging outcomes never raises a divergence), tight when the tail is light.
     """
-    import torch
-
     student = torch.log_softmax(logits.float(), -1).gather(-1, ids)
     teacher = logprobs.float()
     teacher_tail = (1 - teacher.exp().sum(-1)).clamp_min(_MIN_TAIL)
@@ -37,10 +34,6 @@ def topk_reverse_kl(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Ten
 
 def topk_jsd(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> torch.Tensor:
     """Jensen-Shannon divergence over the same buckets, per position [n], at most log 2 (GKD, arXiv:2306.13649)."""
-    import math
-
-    import torch
-
     student, teacher = _buckets(logits, ids, logprobs)
     middle = torch.logaddexp(student, teacher) - math.log(2)
     jsd: torch.Tensor = 0.5 * (student.exp() * (student - middle) + teacher.exp() * (teacher - middle)).sum(-1)
@@ -59,8 +52,6 @@ LOSSES = {"forward_kl": topk_kl, "reverse_kl": topk_reverse_kl, "jsd": topk_jsd,
 
 def _buckets(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Log-probabilities [n, k + 1] of student and teacher: the teacher's top-k tokens, then the tail."""
-    import torch
-
     student = torch.log_softmax(logits.float(), -1).gather(-1, ids)
     teacher = logprobs.float()
     tails = ((1 - side.exp().sum(-1, keepdim=True)).clamp_min(_MIN_TAIL).log() for side in (student, teacher))
@@ -70,8 +61,6 @@ def _buckets(logits: torch.Tensor, ids: torch.Tensor, logprobs: torch.Tensor) ->
 
 def full_kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """KL(teacher ‖ student) over the whole vocabulary from logits [n, vocab], per position [n]; for measuring."""
-    import torch
-
     p = torch.log_softmax(teacher.float(), -1)
     q = torch.log_softmax(student.float(), -1)
     kl: torch.Tensor = (p.exp() * (p - q)).sum(-1)

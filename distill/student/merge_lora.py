@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from distill.compute.checkpoints import require_disk_space
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
@@ -61,7 +63,5 @@ def save_checkpoint(model: Any, base: Path, out: Path) -> None:
 
 
 def _logits(model: Any, pack: Pack) -> Any:
-    import torch
-
     with torch.no_grad():
         return model.lm_head(forward(model, pack)[pack.reply_targets()])

@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from distill.compute.device import autocast
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,6 @@ class Importance:
 
 def activation_importance(model: Any, packs: Sequence[Pack], *, precision: str = "auto") -> Importance:
     """Run the packs through the model and average over their tokens."""
-    import torch
-
     layers, config = model.model.layers, model.config
     groups = config.num_key_value_heads
     heads = torch.zeros(len(layers), groups)
@@ -103,8 +100,6 @@ def _best(values: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def _keep_heads(attention: Any, groups: torch.Tensor, queries: int) -> None:
-    import torch
-
     size = attention.head_dim
     keys = (groups[:, None] * size + torch.arange(size)).flatten()
     reads = (groups[:, None] * queries * size + torch.arange(queries * size)).flatten()
@@ -122,8 +117,6 @@ def _keep_units(mlp: Any, units: torch.Tensor) -> None:
 
 
 def _keep_rows(linear: Any, rows: torch.Tensor) -> None:
-    import torch
-
     linear.weight = torch.nn.Parameter(linear.weight.detach()[rows].clone())
     if linear.bias is not None:
         linear.bias = torch.nn.Parameter(linear.bias.detach()[rows].clone())
@@ -131,7 +124,5 @@ def _keep_rows(linear: Any, rows: torch.Tensor) -> None:
 
 
 def _keep_columns(linear: Any, columns: torch.Tensor) -> None:
-    import torch
-
     linear.weight = torch.nn.Parameter(linear.weight.detach()[:, columns].clone())
     linear.in_features = len(columns)

@@ -11,7 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
 
 from distill.compute.device import memory_is_an_error
 from distill.compute.resumable_parquet import ResumableParquet
@@ -19,10 +24,6 @@ from distill.packing.packing import Pack
 from distill.teacher.teacher import CheckpointTeacher, Teacher
 from runtime.base.files import full_disk_is_an_error, need_space
 from runtime.errors import IntegrityError, ModelError, UsageError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
 
 TOP_K = 32
 PART_PACKS = 8
@@ -67,17 +68,16 @@ def capture(
     precision: str = "auto",
     vocabulary: int | None = None,
     parts: ResumableParquet | None = None,
+    part_packs: int = PART_PACKS,
     advance: Callable[[int], None] = lambda _tokens: None,
 ) -> dict[str, float]:
     """Write `out` (Parquet) and return figures: tokens, positions, mean captured mass, bytes a position.
 
     `teacher` is a model of transformers or any other `Teacher`. `states` keeps the last hidden states as well, two
     bytes a number: for students of the teacher's width. Probabilities are over the first `vocabulary` ids, those the
-    student shares, or over all. With `parts` what an earlier run finished is taken up; `IntegrityError` when a part
-    holds other packs than these.
+    student shares, or over all. With `parts` what an earlier run finished is taken up; a kill costs `part_packs`
+    packs at most. `IntegrityError` when a part holds other packs than these.
     """
-    import pyarrow.parquet as pq
-
     tokens = sum(len(pack.tokens) for pack in packs)
     positions = sum(len(pack.reply_targets()) for pack in packs)
     reader: Teacher = teacher if hasattr(teacher, "read") else CheckpointTeacher(teacher, precision)
@@ -92,7 +92,7 @@ def capture(
     schema = _schema(reader.vocabulary)
     mass = 0.0
     parts = parts or ResumableParquet(out.parent / f"{out.name}.parts", {})
-    groups = [packs[start : start + PART_PACKS] for start in range(0, len(packs), PART_PACKS)]
+    groups = [packs[start : start + part_packs] for start in range(0, len(packs), part_packs)]
     for number, group in enumerate(groups):
         if parts.path(number).is_file():
             _check_part(parts.path(number), group)
@@ -131,8 +131,6 @@ def capture_bytes(tokens: int, positions: int, k: int, vocabulary: int, hidden: 
 
 
 def _schema(vocabulary: int) -> Any:
-    import pyarrow as pa
-
     return pa.schema(
         [
             ("tokens", pa.list_(pa.int32())),
@@ -153,10 +151,6 @@ def _captured_row(
     teacher: Teacher, pack: Pack, schema: Any, k: int, states: bool, vocabulary: int | None
 ) -> tuple[Any, float]:
     """One pack read by the teacher: its row as an Arrow table, and the mass its top-k tokens hold."""
-    import numpy as np
-    import pyarrow as pa
-    import torch
-
     index = pack.reply_targets()
     logits, every = teacher.read(pack)
     top = [top_logprobs(rows[:, :vocabulary], k) for rows in logits]
@@ -202,8 +196,6 @@ def top_logprobs(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
 
 def read_capture(path: Path) -> Iterator[Captured]:
     """Rows of a capture file, one pack at a time; `IntegrityError` when it is cut short or not a capture."""
-    import pyarrow.parquet as pq
-
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1):
@@ -214,8 +206,6 @@ def read_capture(path: Path) -> Iterator[Captured]:
 
 def _captured(row: dict[str, Any]) -> Captured:
     """A row's Arrow values as arrays of their own: torch wants them writable."""
-    import numpy as np
-
     index = np.array(row["index"].values, dtype=np.int32)
     states = row["states"]
     edges = row["branches"].as_py()

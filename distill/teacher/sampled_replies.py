@@ -59,24 +59,26 @@ def sample_replies(
     sampling: Sampling,
     *,
     parts: ResumableParquet | None = None,
+    part_records: int = PART_RECORDS,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> tuple[list[Record], Mapping[str, int]]:
     """New records with the teacher's replies, and how many replies ended in which verdict.
 
-    `sections(record)` are shown best first. With `parts` what an earlier run finished is taken up.
+    `sections(record)` are shown best first. With `parts` what an earlier run finished is taken up,
+    `part_records` records a file.
     """
     out: list[Record] = []
     counts: Counter[str] = Counter()
-    for start in range(0, len(records), PART_RECORDS):
-        group = records[start : start + PART_RECORDS]
-        path = parts.path(start // PART_RECORDS) if parts else None
+    for start in range(0, len(records), part_records):
+        group = records[start : start + part_records]
+        path = parts.path(start // part_records) if parts else None
         if path is not None and path.is_file():
             kept, verdicts = _read_part(path)
             advance(len(group))
         else:
             kept, verdicts = _sampled(speaker, group, start, sections, spec, sampling, advance)
             if parts:
-                with parts.write(start // PART_RECORDS) as partial:
+                with parts.write(start // part_records) as partial:
                     rows = [record.model_dump(mode="json") for record in kept]
                     partial.write_text(json.dumps({"records": rows, "verdicts": verdicts}, ensure_ascii=False))
         out += kept

@@ -12,15 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import torch
 
 from distill.compute.device import autocast
 from distill.packing.forward import chunks, forward
 from distill.packing.packing import Pack
 from runtime.errors import UsageError
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Teacher(Protocol):
@@ -45,8 +44,6 @@ class CheckpointTeacher:
 
     def read(self, pack: Pack) -> tuple[Iterator[torch.Tensor], torch.Tensor]:
         """All branches at once; the logits are computed as they are taken."""
-        import torch
-
         index = pack.reply_targets()
         with torch.no_grad(), autocast(self._precision):
             states = forward(self._model, pack)
@@ -71,8 +68,6 @@ class GgufTeacher:
 
     def read(self, pack: Pack) -> tuple[Iterator[torch.Tensor], None]:
         """A branch at a time; `UsageError` for articles that are not laid out `exact`."""
-        import torch
-
         if pack.layout != "exact":
             raise UsageError(
                 f"a GGUF cannot teach in the layout '{pack.layout}'",

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import torch
+
 from distill.compute.device import autocast
 from distill.packing.forward import target_states
 from distill.packing.packing import Pack
@@ -39,9 +42,6 @@ class Forced:
 
 def read_replies(model: Any, packs: Sequence[Pack], tokenizer: JsonTokenizer) -> Forced:
     """Read packs of held-out records, their articles as they are laid out."""
-    import numpy as np
-    import torch
-
     surprise, tokens, facts = [], [], []
     for pack in packs:
         index = torch.tensor(pack.reply_targets())

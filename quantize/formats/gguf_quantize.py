@@ -24,6 +24,8 @@ KINDS: Mapping[str, str] = {
     "q4_k_m": "4.9 bits a weight, the usual choice for a CPU",
 }
 """The k-quants offered."""
+BLOCK = 32
+"""Weights that share a scale in the smallest blocks: rows that fill no block of 256 fall back to formats with these."""
 
 
 def quantize_gguf(source: Path, out: Path, kind: str, *, threads: int = 2) -> str:
@@ -49,6 +51,17 @@ def check_kinds(kinds: Iterable[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"no quantization '{kind}'", hint=f"one of {', '.join(KINDS)}")
+
+
+def check_columns(kinds: Iterable[str], columns: int) -> None:
+    """`UsageError` for a matrix of so many columns that one of the kinds cannot store: its rows are cut into blocks."""
+    for kind in kinds:
+        if columns % BLOCK:
+            below = columns - columns % BLOCK
+            raise UsageError(
+                f"{columns} columns do not fill the blocks of {BLOCK} weights that {kind} stores",
+                hint=f"take a multiple of {BLOCK}, such as {below or BLOCK} or {below + BLOCK}",
+            )
 
 
 def _child(source: str, out: str, kind: str, threads: str) -> int:

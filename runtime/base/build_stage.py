@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from runtime.base.files import new_folder
-from runtime.base.manifest import Manifest, read_manifest, safe_path, write_manifest
+from runtime.base.manifest import Manifest, digest, read_manifest, safe_path, write_manifest
 from runtime.base.memory_watch import release_memory, watch_memory
 from runtime.errors import IntegrityError, MissingError
 
@@ -54,3 +54,35 @@ def stage(
         figures.setdefault("peak_mb", peak.megabytes)
         manifest = write_manifest(partial, kind, wanted, figures)
     return manifest, True
+
+
+def files_digest(manifest: Manifest) -> str:
+    """What identifies a stage's output, for the stages that read it: the hashes of its files, not its figures."""
+    return digest([[entry.path, entry.sha256] for entry in manifest.files])
+
+
+class StageRunner:
+    """Runs the stages of one build one after the other, and keeps their manifests by name."""
+
+    def __init__(self, say: Callable[[str], None], *, force: Collection[str] = (), prefix: str = "") -> None:
+        """`force` names stages that run though nothing has changed; `prefix` starts every line that is said."""
+        self.manifests: dict[str, Manifest] = {}
+        self._say = say
+        self._force = frozenset(force)
+        self._prefix = prefix
+
+    def run(
+        self,
+        name: str,
+        folder: Path,
+        inputs: Mapping[str, Any],
+        work: Callable[[Path], Mapping[str, Any]],
+        *,
+        kind: str = "",
+    ) -> Manifest:
+        """`stage` under its name; `kind` is what its manifest says, by default the name."""
+        manifest, ran = stage(folder, kind or name, inputs, work, force=name in self._force)
+        self.manifests[name] = manifest
+        outcome = f"done in {manifest.figures['seconds']} s" if ran else "unchanged"
+        self._say(f"{self._prefix}{name:<15} {outcome}")
+        return manifest

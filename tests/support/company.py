@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from distill.pipeline.build import open_build
-from distill.pipeline.workspace import STAGES
+from distill.pipeline.stage_table import STAGE_NAMES
 from distill.recipe.recipe import Capture, Data, Evaluate, Packing, PromptChoice, Recipe, Student, Transcripts, Tuning
 from distill.recipe.settings import DistillSettings
 from quantize.formats.gguf_writer import write_gguf
@@ -20,9 +20,9 @@ TEXTS = {
     "delivery": ("Delivery costs €4.90.", "We deliver on weekdays."),
 }
 RAN = "done in"
-RUN = [name for name in STAGES if name not in ("sampled", "polished")]
-"""What a recipe without `capture.samples` and `[polish]` runs."""
-LEARNING = ["corrected", "capture", "pruned", "student", "merged"]
+RUN = [name for name in STAGE_NAMES if name != "teacher_replies"]
+"""What a recipe without `capture.samples` runs."""
+LEARNING = ["tuned_teacher", "capture", "pruned", "student", "merged"]
 """Stages that rest on the records."""
 
 

@@ -1,43 +1,74 @@
-"""The main job from recipe to answer on tiny random models: every stage, format, process and command is real."""
+"""The main job from recipe to answer on tiny random models: every stage, format, process and command is real.
+
+Small, so that it runs often: a few of the shop's articles, two packs a stage, a student refitted on one.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from rich.console import Console
 
-import edgedesk
 from distill.recipe.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, Simulation, Student, Tuning, load_recipe
-from distill.recipe.release_gate import check_gate
+from edgedesk_build import BuildReport, Chain, print_report
 from runtime.engine.llama import article_cache
-from runtime.errors import GateError, UsageError
+from runtime.errors import UsageError
 from tests.support.paths import ROOT
 
+QUANTIZE_STAGES = (
+    "f16", "untuned", "q8_0", "q4_k_m", "onnx", "embedder", "vectors", "heads", "measured", "answers", "bundle",
+)  # fmt: skip
 
-def small(recipe: Recipe, encoder: Path, **changes: object) -> Recipe:
-    """The recipe with the least of everything."""
+
+# Building models and asking them takes minutes where other tests run too.
+pytestmark = pytest.mark.timeout(1200)
+ARTICLES = ("return", "deliver", "warrant", "refund", "staff")
+"""What the names of the articles that are kept contain."""
+
+
+def few_articles(recipe: Recipe, folder: Path) -> dict[str, Path]:
+    """The recipe's articles by language, those that the questions of these tests are about."""
+    for lang, source in recipe.data.articles.items():
+        (folder / lang).mkdir(parents=True)
+        for path in source.glob("*.md"):
+            if any(word in path.name for word in ARTICLES):
+                shutil.copyfile(path, folder / lang / path.name)
+    return {lang: folder / lang for lang in recipe.data.articles}
+
+
+def small(recipe: Recipe, encoder: Path, articles: Path | None, **changes: object) -> Recipe:
+    """The recipe with the least of everything; a few of its articles, in a folder of their own, where one is named."""
     simulate = recipe.data.simulate
     data = recipe.data.model_copy(
-        update={"simulate": simulate and Simulation(folders=simulate.folders, conversations=200, seed=simulate.seed)}
+        update={
+            "articles": few_articles(recipe, articles) if articles else recipe.data.articles,
+            "simulate": simulate and Simulation(folders=simulate.folders, conversations=200, seed=simulate.seed),
+        }
     )
     return recipe.model_copy(
         update={
             "base": BaseChoice(model=recipe.base.model, embedder=str(encoder)),
             "data": data,
-            "capture": Capture(packs=3, states=True),
-            "lora": Tuning(packs=3, rank=4),
-            "evaluate": Evaluate(packs=2, questions=4),
+            "capture": Capture(packs=2, states=True),
+            "lora": Tuning(packs=2, rank=2),
+            "evaluate": Evaluate(packs=1, questions=2),
             "gate": Gate(),
             **changes,
         }
     )
+
+
+def without_onnx(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"quantize": recipe.quantize.model_copy(update={"onnx": False})})
 
 
 def edgedesk_command(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
@@ -52,97 +83,115 @@ def edgedesk_command(*arguments: str, home: Path) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def built(
-    tiny_llama: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Recipe, Path, dict[str, object]]:
-    """The demo's recipe on the tiny Llama, in a path with spaces."""
-    work = tmp_path_factory.mktemp("a work folder") / "demo build"
-    recipe = small(load_recipe(ROOT / "recipes" / "demo.toml"), tiny_encoder, student=Student(layers=3))
-    return recipe, work, edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage=None)
+def recipe(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    """The demo's recipe, a student of three layers."""
+    demo, articles = load_recipe(ROOT / "recipes" / "demo.toml"), tmp_path_factory.mktemp("articles") / "few"
+    return small(demo, tiny_encoder, articles, student=Student(layers=3, repair_packs=1))
 
 
-def test_every_stage_leaves_a_manifest_with_its_time_and_memory(built: tuple[Recipe, Path, dict[str, object]]) -> None:
-    _, work, figures = built
-    stages = figures["stages"]
-    assert isinstance(stages, dict)
-    assert {"articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged"} <= set(stages)
-    assert {"f16", "q8_0", "q4_k_m", "onnx", "embedder", "measured", "answers", "bundle"} <= set(stages)
-    assert all(row["peak_mb"] > 0 for row in stages.values())
-    assert not list(work.rglob("*.partial"))
-    assert not list(work.rglob(".scratch-*"))
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the work folder always is: manifests know files by their paths. With spaces and brackets in the name."""
+    return tmp_path_factory.mktemp("a work folder") / "shop [2026]"
 
 
-def test_a_second_build_runs_nothing(
-    built: tuple[Recipe, Path, dict[str, object]], tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def finished(root: Path, recipe: Recipe, tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A work folder after its first build, kept aside with its report."""
+    report = Chain(recipe, root, base=str(tiny_llama)).run()
+    kept = tmp_path_factory.mktemp("finished")
+    (kept / "report.json").write_text(report.model_dump_json())
+    shutil.copytree(root, kept / "work")
+    return kept
+
+
+@pytest.fixture(scope="module")
+def report(finished: Path) -> BuildReport:
+    return BuildReport.model_validate_json((finished / "report.json").read_text())
+
+
+@pytest.fixture
+def work(finished: Path, root: Path) -> Path:
+    """The work folder as the first build left it, whatever another test did there."""
+    shutil.rmtree(root, ignore_errors=True)
+    return shutil.copytree(finished / "work", root)
+
+
+@pytest.fixture
+def rebuild(
+    recipe: Recipe, work: Path, tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[BuildReport, list[str]]]:
+    """Builds again; returns the report and the stages that ran."""
+
+    def run(**changes: str) -> tuple[BuildReport, list[str]]:
+        capsys.readouterr()
+        report = Chain(recipe, work, base=str(tiny_llama), **changes).run()  # type: ignore[arg-type]
+        ran = re.findall(r"^(?:quantize: )?(\S+) +(?:done in|took) ", capsys.readouterr().err, re.MULTILINE)
+        return report, ran
+
+    return run
+
+
+def test_chain_leaves_a_manifest_with_time_and_memory_for_every_stage(finished: Path, report: BuildReport) -> None:
+    distilled = {"articles", "teacher", "prompt", "records", "capture", "pruned", "student", "merged"}
+    assert distilled | set(QUANTIZE_STAGES) <= set(report.stages)
+    assert all(cost.peak_mb > 0 for cost in report.stages.values())
+    assert not list((finished / "work").rglob("*.partial"))
+    assert not list((finished / "work").rglob(".scratch-*"))
+
+
+def test_chain_runs_nothing_in_a_second_build(
+    rebuild: Callable[..., tuple[BuildReport, list[str]]], report: BuildReport
 ) -> None:
-    recipe, work, first = built
-    capsys.readouterr()
-    second = edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage=None)
-    said = capsys.readouterr().err
-    assert " done in " not in said
-    assert " took " not in said
-    assert {**second, "seconds_this_run": 0} == {**first, "seconds_this_run": 0}
+    second, ran = rebuild()
+    assert ran == []
+    assert second.model_copy(update={"seconds_this_run": 0}) == report.model_copy(update={"seconds_this_run": 0})
 
 
-@pytest.mark.parametrize(
-    ("first", "ran"),
-    [
-        (
-            "merged",
-            [
-                "merged",
-                "f16",
-                "untuned",
-                "q8_0",
-                "q4_k_m",
-                "onnx",
-                "embedder",
-                "vectors",
-                "heads",
-                "measured",
-                "answers",
-                "bundle",
-            ],
-        ),
-        ("answers", ["answers", "bundle"]),
-    ],
-)
-def test_a_build_from_a_stage_on_runs_all_behind_it(
-    first: str,
-    ran: list[str],
-    built: tuple[Recipe, Path, dict[str, object]],
-    tiny_llama: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    recipe, work, _ = built
-    capsys.readouterr()
-    edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage=first)
-    said = re.findall(r"^(?:quantize: )?(\S+) +(?:done in|took) ", capsys.readouterr().err, re.MULTILINE)
-    assert said == ran
+def test_chain_forces_every_stage_after_the_one_it_starts_from(recipe: Recipe, tmp_path: Path) -> None:
+    assert Chain(recipe, tmp_path).forced_quantize_stages() == ()
+    assert Chain(recipe, tmp_path, from_stage="merged").forced_quantize_stages() == QUANTIZE_STAGES
+    assert Chain(recipe, tmp_path, from_stage="answers").forced_quantize_stages() == ("answers", "bundle")
 
 
-def test_a_stage_there_is_not_is_refused_before_any_work(tiny_llama: Path, tmp_path: Path) -> None:
-    recipe = load_recipe(ROOT / "recipes" / "demo.toml")
+def test_chain_refuses_an_unknown_stage_before_any_work(recipe: Recipe, tiny_llama: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no stage 'q5_k_m'") as error:
-        edgedesk.run_chain(recipe, tmp_path / "work", base=str(tiny_llama), from_stage="q5_k_m")
+        Chain(recipe, tmp_path / "work", base=str(tiny_llama), from_stage="q5_k_m").run()
     assert "articles, teacher" in error.value.hint
     assert "answers, bundle" in error.value.hint
     assert not (tmp_path / "work").exists()
 
 
-def test_the_measured_table_compares_every_format(built: tuple[Recipe, Path, dict[str, object]]) -> None:
-    rows = built[2]["quantized"]
-    assert isinstance(rows, list)
-    assert {row["format"] for row in rows} >= {"q8_0", "q4_k_m", "onnx"}
-    for row in rows:
-        assert row["kl"] >= 0
-        assert 0 <= row["top1"] <= 1
+def test_chain_measures_every_format(report: BuildReport) -> None:
+    assert {row.format for row in report.quantized} >= {"q8_0", "q4_k_m", "onnx"}
+    for row in report.quantized:
+        assert row.kl >= 0
+        assert 0 <= row.top1 <= 1
 
 
-def test_the_bundle_installs_and_answers_in_both_languages(
-    built: tuple[Recipe, Path, dict[str, object]], tmp_path: Path
-) -> None:
-    _, work, _ = built
+def test_chain_report_prints_a_path_with_brackets_as_it_is(report: BuildReport, root: Path) -> None:
+    """Rich reads `[/]` in a plain string as markup and ends with a MarkupError."""
+    console = Console(record=True, width=200, file=io.StringIO())
+    print_report(report.model_copy(update={"bundle": root / "a [/] b"}), console)
+    printed = console.export_text()
+    assert f"bundle: {root}/a [/] b" in printed
+    for title in ("Where the time went", "Student vs teacher", "Files vs", "Retrieval", "Answers", "layout: "):
+        assert title in printed
+
+
+def test_gate_figures_of_a_build_are_those_of_the_default_file(report: BuildReport, recipe: Recipe) -> None:
+    figures = report.gate_figures(recipe)
+    assert {name.split("_", 1)[1] for name in Gate.model_fields} <= set(figures)
+    assert figures["kl"] == report.student["tuned"]["kl"]
+    assert figures["hit5"] == report.retrieval["en"]["hit@5"]
+    assert figures["perplexity"] == next(row.perplexity for row in report.quantized if row.format == "q4_k_m")
+    unmeasured = report.model_copy(update={"student": {}, "retrieval": {}, "answers": {}, "quantized": []})
+    figures = unmeasured.gate_figures(recipe)
+    assert (figures["kl"], figures["hit5"], figures["perplexity"]) == (0.0, None, None)
+    assert "facts_found" not in figures
+
+
+def test_bundle_installs_and_answers_in_both_languages(work: Path, tmp_path: Path) -> None:
     home = tmp_path / "a branch's home"
     installed = edgedesk_command("install", str(work / "bundle"), "--json", home=home)
     assert installed.returncode == 0, installed.stderr
@@ -160,66 +209,51 @@ def test_the_bundle_installs_and_answers_in_both_languages(
     assert answer["citations"][0]["text"] in answer["answer"]
 
 
-def test_a_changed_file_is_refused_at_install(built: tuple[Recipe, Path, dict[str, object]], tmp_path: Path) -> None:
-    bundle = tmp_path / "bundle"
-    shutil.copytree(built[1] / "bundle", bundle)
-    article = next((bundle / "articles").rglob("*.md"))
+def test_bundle_with_a_changed_file_is_refused_at_install(work: Path, tmp_path: Path) -> None:
+    article = next((work / "bundle" / "articles").rglob("*.md"))
     article.write_bytes(article.read_bytes()[:-1] + b"!")
-    done = edgedesk_command("install", str(bundle), home=tmp_path / "home")
+    done = edgedesk_command("install", str(work / "bundle"), home=tmp_path / "home")
     assert done.returncode == 6
     assert article.name in done.stderr
     assert not (tmp_path / "home" / "current").exists()
 
 
-def test_the_chinese_shop_builds_on_a_qwen2_base(tiny_qwen2: Path, tiny_encoder: Path, tmp_path: Path) -> None:
-    recipe = small(load_recipe(ROOT / "recipes" / "shop-zh.toml"), tiny_encoder)
-    figures = edgedesk.run_chain(recipe, tmp_path / "zh", base=str(tiny_qwen2), from_stage=None)
+def test_chain_builds_the_chinese_shop_on_a_qwen2_base(tiny_qwen2: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    recipe = without_onnx(small(load_recipe(ROOT / "recipes" / "shop-zh.toml"), tiny_encoder, tmp_path / "few"))
+    report = Chain(recipe, tmp_path / "zh", base=str(tiny_qwen2)).run()
     records = (tmp_path / "zh" / "records" / "train.jsonl").read_text(encoding="utf-8")
     assert "退货" in records
     assert "�" not in records
-    assert figures["parity_strings"] >= 300
+    assert report.parity_strings >= 300
     home = tmp_path / "home"
     assert edgedesk_command("install", str(tmp_path / "zh" / "bundle"), home=home).returncode == 0
     asked = edgedesk_command("ask", "保修期是多久？", "--json", home=home)
     assert asked.returncode == 0, asked.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["retail-policy", "bitcoin-faq"])
-def test_public_data_goes_through_the_same_chain(
+def test_chain_builds_from_public_data(
     name: str, shared_data: Path, tiny_llama: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     assert shared_data.is_dir()
-    recipe = small(load_recipe(ROOT / "recipes" / f"{name}.toml"), tiny_encoder, student=Student(layers=3))
-    recipe = recipe.model_copy(update={"quantize": recipe.quantize.model_copy(update={"onnx": False})})
-    figures = edgedesk.run_chain(recipe, tmp_path / "work", base=str(tiny_llama), from_stage=None)
-    assert figures["records"]["train"] > 0
+    public = load_recipe(ROOT / "recipes" / f"{name}.toml")
+    recipe = without_onnx(small(public, tiny_encoder, None, student=Student(layers=3)))
+    report = Chain(recipe, tmp_path / "work", base=str(tiny_llama)).run()
+    assert report.records["train"] > 0
     home = tmp_path / "home"
     assert edgedesk_command("install", str(tmp_path / "work" / "bundle"), home=home).returncode == 0
     asked = edgedesk_command("ask", "What happens with a refund?", "--json", home=home)
     assert asked.returncode == 0, asked.stderr
 
 
-def test_a_file_that_cannot_be_composed_is_asked_plainly_and_the_bundle_reads_so(
-    built: tuple[Recipe, Path, dict[str, object]], tiny_llama: Path, capsys: pytest.CaptureFixture[str]
+def test_bundle_reads_exact_where_composed_articles_are_not_bit_equal(
+    rebuild: Callable[..., tuple[BuildReport, list[str]]], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe, work, before = built
-
-    def again() -> dict[str, Any]:
-        return edgedesk.run_chain(recipe, work, base=str(tiny_llama), from_stage="answers")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(article_cache, "self_test", lambda *_: "its memory lies")
-        layout = again()["layout"]
-    assert layout["wanted"] == "sequential"
-    assert layout["used"] == "exact"
-    assert "its memory lies" in layout["reason"]
-    assert "asked `exact`" in capsys.readouterr().err
+    monkeypatch.setattr(article_cache, "self_test", lambda *_: "its memory lies")
+    report, ran = rebuild(from_stage="answers")
+    assert ran == ["answers", "bundle"]
+    assert report.layout.wanted == "sequential"
+    assert report.layout.used == "exact"
+    assert "its memory lies" in report.layout.reason
     assert json.loads((work / "bundle" / "prompt.json").read_text())["layout"] == "exact"
-    assert again()["layout"] == before["layout"]
-
-
-def test_a_release_below_its_gate_is_stopped_with_the_reasons(built: tuple[Recipe, Path, dict[str, object]]) -> None:
-    recipe = built[0]
-    with pytest.raises(GateError, match=r"KL .* over .*hit@5 .* under"):
-        check_gate(recipe.model_copy(update={"gate": Gate(max_kl=-1.0, min_hit5=1.1)}), built[2])
-    check_gate(recipe.model_copy(update={"gate": Gate(max_kl=99.0, min_hit5=0.0)}), built[2])

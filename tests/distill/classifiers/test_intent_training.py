@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distill.classifiers.intent_training import Example, cross_validate, sample, train_classifier, train_classifiers
+from distill.classifiers.build_classifiers import sample, train_classifiers
+from distill.classifiers.intent_training import Example, cross_validate, train_classifier
 from distill.cli.classifiers import app, read_examples
 from runtime.base.home import lock_home
 from runtime.base.jsonl import write_rows
@@ -91,13 +92,13 @@ def test_a_bundles_own_head_is_measured_and_labels_it_never_learned_are_errors(
     table.write_text(
         "text,label\nsend the radio back,returns\n洗衣机多少钱,price\nwho is it,nobody\n", encoding="utf-8"
     )
-    found = json.loads(CliRunner().invoke(app, ["check", str(table), "--json"], catch_exceptions=False).stdout)
+    found = json.loads(CliRunner().invoke(app, ["evaluate", str(table), "--json"], catch_exceptions=False).stdout)
     assert (found["tested"], found["accuracy"], found["unknown"], found["accuracy_of_all"]) == (2, 1.0, 1, 0.6667)
     asked = [Question(question="洗衣机多少钱", intent="price"), Question(question="hello")]
     assert measure_on_questions({"intent": head}, asked, embedder)["intent"]["tested"] == 1
     assert measure_on_questions({}, asked, embedder) == {}
     with pytest.raises(MissingError):
-        CliRunner().invoke(app, ["check", str(table), "--kind", "emotion"], catch_exceptions=False)
+        CliRunner().invoke(app, ["evaluate", str(table), "--kind", "emotion"], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(

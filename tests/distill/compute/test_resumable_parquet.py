@@ -14,30 +14,31 @@ import pytest
 
 from distill.compute.resumable_parquet import MANIFEST, ResumableParquet
 from distill.packing.packing import Pack
-from distill.teacher import capture as module
 from distill.teacher.capture import capture, capture_bytes, read_capture
 from distill.teacher.capture_estimate import estimate_capture, sample_packs
+from distill.teacher.teacher import CheckpointTeacher
 from runtime.errors import IntegrityError, SpaceError
 from tests.support.paths import ROOT
 
 INPUTS = {"teacher": "abc", "records": "def", "capture": {"k": 4}}
 KILLED = """
-import os, pickle, signal, sys
-from distill import capture as module
-from distill.parts import Parts
-from transformers import AutoModelForCausalLM
+import os, signal, sys
+from pathlib import Path
 import torch
+from transformers import AutoModelForCausalLM
+from distill.compute.resumable_parquet import ResumableParquet
+from distill.packing.packing import Pack
+from distill.teacher.capture import capture
 torch.set_num_threads(1)
-module.PART_PACKS = 1
-packs = [module.Pack(*row) for row in eval(sys.stdin.read())]
+packs = [Pack(*row) for row in eval(sys.stdin.read())]
 teacher = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.float32, attn_implementation="sdpa")
 seen = []
 def advance(tokens):
     seen.append(tokens)
     if len(seen) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-module.capture(teacher, packs, module.Path(sys.argv[2]), k=4, precision="f32",
-               parts=Parts(module.Path(sys.argv[3]), eval(sys.argv[4])), advance=advance)
+parts = ResumableParquet(Path(sys.argv[3]), eval(sys.argv[4]))
+capture(teacher, packs, Path(sys.argv[2]), k=4, precision="f32", parts=parts, part_packs=1, advance=advance)
 """
 
 
@@ -46,9 +47,19 @@ def teacher(tiny_llama: Path, open_model: Callable[..., Any]) -> Any:
     return open_model(tiny_llama, widen=1.0)
 
 
-@pytest.fixture(autouse=True)
-def _one_pack_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PART_PACKS", 1)
+class WatchedTeacher(CheckpointTeacher):
+    """Notes what it reads, or fails with an error instead."""
+
+    def __init__(self, model: Any, error: Exception | None = None) -> None:
+        super().__init__(model, "f32")
+        self.seen: list[int] = []
+        self._error = error
+
+    def read(self, pack: Pack) -> Any:
+        if self._error:
+            raise self._error
+        self.seen.append(len(pack.tokens))
+        return super().read(pack)
 
 
 def test_after_kill_9_the_capture_goes_on_where_it_was_and_is_the_same(
@@ -64,20 +75,11 @@ def test_after_kill_9_the_capture_goes_on_where_it_was_and_is_the_same(
     finished = sorted(path.name for path in parts.glob("part-*.parquet"))
     assert finished == ["part-00000.parquet", "part-00001.parquet"]  # the third was being written
 
-    read: list[int] = []
-    real = module._captured_row
-
-    def counted(teacher: Any, pack: Pack, *rest: Any) -> Any:
-        read.append(len(pack.tokens))
-        return real(teacher, pack, *rest)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_captured_row", counted)
-        seen: list[int] = []
-        figures = capture(
-            teacher, packs, out, k=4, precision="f32", parts=ResumableParquet(parts, INPUTS), advance=seen.append
-        )
-    assert read == [len(pack.tokens) for pack in packs[2:]]
+    watched = WatchedTeacher(teacher)
+    seen: list[int] = []
+    resumed = ResumableParquet(parts, INPUTS)
+    figures = capture(watched, packs, out, k=4, parts=resumed, part_packs=1, advance=seen.append)
+    assert watched.seen == [len(pack.tokens) for pack in packs[2:]]
     assert sum(seen) == sum(len(pack.tokens) for pack in packs)
     assert not parts.exists()
     whole = tmp_path / "whole.parquet"
@@ -96,7 +98,16 @@ def begun(teacher: Any, packs: list[Pack], folder: Path) -> ResumableParquet:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        capture(teacher, packs, folder.parent / "c.parquet", k=4, precision="f32", parts=parts, advance=advance)
+        capture(
+            teacher,
+            packs,
+            folder.parent / "c.parquet",
+            k=4,
+            precision="f32",
+            parts=parts,
+            part_packs=1,
+            advance=advance,
+        )
     assert [path.name for path in sorted(folder.iterdir())] == ["part-00000.parquet", MANIFEST]
     return parts
 
@@ -122,7 +133,7 @@ def test_parts_whose_manifest_is_damaged_are_refused(teacher: Any, packs: list[P
 def test_a_part_with_other_token_ids_is_refused(teacher: Any, packs: list[Pack], tmp_path: Path) -> None:
     parts = begun(teacher, packs, tmp_path / "parts")
     with pytest.raises(IntegrityError, match="other token ids"):
-        capture(teacher, packs[::-1], tmp_path / "c.parquet", k=4, precision="f32", parts=parts)
+        capture(teacher, packs[::-1], tmp_path / "c.parquet", k=4, precision="f32", parts=parts, part_packs=1)
 
 
 def test_a_damaged_part_is_refused(teacher: Any, packs: list[Pack], tmp_path: Path) -> None:
@@ -131,19 +142,14 @@ def test_a_damaged_part_is_refused(teacher: Any, packs: list[Pack], tmp_path: Pa
     data[4:2000] = b"\xff" * 1996
     parts.path(0).write_bytes(data)
     with pytest.raises(IntegrityError, match="part-00000"):
-        capture(teacher, packs, tmp_path / "c.parquet", k=4, precision="f32", parts=parts)
+        capture(teacher, packs, tmp_path / "c.parquet", k=4, precision="f32", parts=parts, part_packs=1)
 
 
-def test_an_interruption_before_the_first_part_leaves_nothing(
-    teacher: Any, packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any) -> Any:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(module, "_captured_row", full)
+def test_an_interruption_before_the_first_part_leaves_nothing(teacher: Any, packs: list[Pack], tmp_path: Path) -> None:
+    full = WatchedTeacher(teacher, OSError(28, "No space left on device"))
     parts = ResumableParquet(tmp_path / "parts", INPUTS)
     with pytest.raises(SpaceError):
-        capture(teacher, packs, tmp_path / "c.parquet", k=4, precision="f32", parts=parts)
+        capture(full, packs, tmp_path / "c.parquet", k=4, parts=parts)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.models.chat_template import chat_pieces
+from distill.models.chat_template import TEMPLATE_DATE, chat_pieces
 from runtime.errors import ModelError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.prompting.prompt_spec import ChatPieces
@@ -152,8 +152,8 @@ def test_a_tokenizer_that_puts_spaces_itself_gets_none_twice(tiny_llama2: Path) 
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        (CHATML.replace("<|im_start|>'", "<|im_start|>' + loop.index|string"), "changes with the turn"),
-        (CHATML.replace("<|im_end|>", ""), "mark where a message ends|changes with the turn"),
+        (CHATML.replace("<|im_start|>'", "<|im_start|>' + loop.index|string"), "depends on the turn"),
+        (CHATML.replace("<|im_end|>", ""), "mark where a message ends|depends on the turn"),
         (CHATML.replace("in messages", "in messages if message['role'] != 'system'"), "every message once"),
         (CHATML.replace("message['content']", "message['content'] + message['content']"), "every message once"),
         ("{{ raise_exception('System role not supported') }}", "System role not supported"),
@@ -167,3 +167,24 @@ def test_a_template_that_is_no_frame_around_messages_is_refused(
 ) -> None:
     with pytest.raises(ModelError, match=reason):
         chat_pieces(with_template(template))
+
+
+DATED = "{{ strftime_now('%d %B %Y') }}\n"
+
+
+def test_chat_template_with_a_clock_writes_the_documented_date(with_template: WithTemplate, tiny_llama: Path) -> None:
+    """Whatever the day of the build: a branch would repeat that day in every prompt."""
+    pieces = chat_pieces(with_template(DATED + CHATML))
+    plain = chat_pieces(tiny_llama)
+    assert (
+        pieces.system_open == f"{TEMPLATE_DATE:%d %B %Y}\n{plain.system_open}" == f"26 July 2024\n{plain.system_open}"
+    )
+
+
+@pytest.mark.parametrize("chance", ["{{ range(1000000) | random }}", "{{ lipsum(1, html=false) }}"])
+def test_chat_template_that_writes_something_else_each_time_is_refused(
+    chance: str, with_template: WithTemplate
+) -> None:
+    with pytest.raises(ModelError, match="something else each time") as error:
+        chat_pieces(with_template(chance + CHATML))
+    assert "prompt.template" in error.value.hint

@@ -20,7 +20,7 @@ from distill.models import openai_endpoint as module
 from distill.models.catalogue import Base, cache_folder
 from distill.models.openai_endpoint import Endpoint, EndpointTeacher, next_row, prove_same_tokens
 from distill.packing.packing import Pack
-from distill.pipeline.build import open_build, other_tokens
+from distill.pipeline.build import open_build, token_difference
 from distill.recipe.recipe import Recipe
 from distill.teacher.capture import capture, read_capture
 from distill.teacher.teacher import gguf_teacher
@@ -120,10 +120,10 @@ def test_a_server_without_token_ids_teaches_by_text(
     monkeypatch.setattr(module, "open_endpoint", lambda url: nullcontext(Endpoint(serve(kind), url)))
     student = Base("s", tiny_llama, None, "1", "MIT")
     server = Base("tiny", tiny_llama, None, "2", "MIT", URL)
-    found = other_tokens(server, student, K)
+    found = token_difference(server, student, K)
     assert re.search(why, found) if why else found == ""
     other = Base("q", tiny_qwen2, None, "3", "MIT")
-    assert re.search("cut .* differently|does not know", other_tokens(server, other, K))
+    assert re.search("cut .* differently|does not know", token_difference(server, other, K))
 
 
 def test_server_and_student_must_cut_text_alike(

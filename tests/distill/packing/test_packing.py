@@ -12,7 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distill.packing.forward import forward
-from distill.packing.packing import MAX_CONTEXT_TURNS, Pack, PackLimits, cover_first, encode_pack, pack_records
+from distill.packing.packing import (
+    MAX_CONTEXT_TURNS,
+    Pack,
+    PackLimits,
+    closing_tokens,
+    cover_first,
+    encode_pack,
+    pack_records,
+)
+from runtime.errors import ModelError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.prompting.prompt_spec import PromptSpec, encode, layout
 from runtime.text.articles import Section
@@ -250,3 +259,28 @@ def test_only_the_last_turns_are_kept(
     assert pack is not None
     text = tokenizer.decode(pack.tokens)
     assert [place for place in range(10) if f"turn-{place}" in text] == list(range(10 - MAX_CONTEXT_TURNS, 10))
+
+
+@pytest.mark.parametrize("close", ["<|im_end|>\n", " <|im_end|>", "\n\n<|im_end|>\n", " 。<|im_end|> <|im_end|>"])
+def test_reply_ends_with_the_token_that_stops_the_engine(
+    close: str, spec: PromptSpec, tokenizer: JsonTokenizer, sections: dict[str, Section], make_record: MakeRecord
+) -> None:
+    """A blank alone would be learned where the closing begins with one, and the student would never stop."""
+    ending = spec.model_copy(update={"pieces": spec.pieces.model_copy(update={"assistant_close": close})})
+    stop = tokenizer.encode("<|im_end|>", control=True)
+    before = tokenizer.encode(close[: close.index("<")], control=True)
+    assert closing_tokens(ending.pieces, tokenizer) == before + stop
+    record = make_record("1", "多久？", "30天。", "zh0#a", lang="zh")
+    pack, _ = encode_pack([record], [sections["zh0#a"]], ending, tokenizer, 2000)
+    assert pack is not None
+    assert list(pack.tokens[-1:]) == stop
+
+
+@pytest.mark.parametrize(("close", "stop"), [(" \n", "<|im_end|>"), ("</answer>\n", "</answer>"), ("", "<|im_end|>")])
+def test_closing_without_a_token_that_stops_the_engine_is_refused(
+    close: str, stop: str, spec: PromptSpec, tokenizer: JsonTokenizer
+) -> None:
+    pieces = spec.pieces.model_copy(update={"assistant_close": close, "stop": (stop,)})
+    with pytest.raises(ModelError, match="no single token stops an answer") as error:
+        closing_tokens(pieces, tokenizer)
+    assert "end token" in error.value.hint

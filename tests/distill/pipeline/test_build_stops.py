@@ -6,6 +6,7 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,11 @@ def stopped(*_: Any, **__: Any) -> Iterator[Callable[[int], None]]:
     yield advance
 
 
-@pytest.mark.parametrize("stage", ["corrected", "capture", "student", "merged"])
+@pytest.mark.parametrize("stage", ["tuned_teacher", "capture", "student", "merged"])
 def test_ctrl_c_in_the_middle_of_a_stage_leaves_nothing_of_it_and_all_before_it(
     stage: str, run: Callable[..., list[str]], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bars = {"corrected": "correcting", "capture": "capturing", "student": "distilling", "merged": "tuning"}
+    bars = {"tuned_teacher": "tuning the", "capture": "capturing", "student": "distilling", "merged": "tuning with"}
     real = module.bar
     monkeypatch.setattr(
         module, "bar", lambda what, *a, **k: (stopped if what.startswith(bars[stage]) else real)(what, *a, **k)
@@ -56,29 +57,30 @@ def test_ctrl_c_in_the_middle_of_a_stage_leaves_nothing_of_it_and_all_before_it(
 
 
 def test_a_capture_that_was_cut_off_goes_on_and_another_recipe_does_not_take_it_over(
-    run: Callable[..., list[str]], work: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., list[str]], recipe: Recipe, work: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from distill.teacher import capture as capturing
+    packs = 0
 
-    monkeypatch.setattr(capturing, "PART_PACKS", 1)
-    real, read = capturing._captured_row, []
+    @contextmanager
+    def second_pack(what: str, *_: Any, **__: Any) -> Iterator[Callable[[int], None]]:
+        def advance(_amount: int) -> None:
+            nonlocal packs
+            packs += what.startswith("capturing")
+            if packs > 1:
+                raise KeyboardInterrupt
 
-    def cut_off(*given: Any) -> Any:
-        if read:
-            raise KeyboardInterrupt
-        read.append(given[1])
-        return real(*given)
+        yield advance
 
-    monkeypatch.setattr(capturing, "_captured_row", cut_off)
-    with pytest.raises(KeyboardInterrupt):
-        run()
+    build = replace(open_build(recipe, work, base=str(tiny_llama)), part_packs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "bar", second_pack)
+        with pytest.raises(KeyboardInterrupt):
+            build.run(write_gguf)
     assert (work / "capture.parts" / "part-00000.parquet").is_file()
     with pytest.raises(IntegrityError, match="capture changed"):
         run(capture=Capture(packs=2, k=4))
-    monkeypatch.setattr(capturing, "_captured_row", lambda *given: read.append(given[1]) or real(*given))
-    assert run()[0] == "capture"
-    assert len(read) == 2
-    assert read[0] != read[1]
+    made = build.run(write_gguf)
+    assert made["capture"].figures["packs"] == 2
     assert not (work / "capture.parts").exists()
 
 

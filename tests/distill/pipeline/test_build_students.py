@@ -165,11 +165,9 @@ def test_the_teachers_own_replies_are_captured_beside_the_gold_ones(
         return [r.model_copy(update={**update, "id": f"{r.id}/s0"}) for r in records], {"kept": len(records)}
 
     monkeypatch.setattr(sampled_replies, "sample_replies", say_so)
-    assert "sampled" in run(capture=Capture(packs=2, k=8, samples=1))
+    assert "teacher_replies" in run(capture=Capture(packs=2, k=8, samples=1))
     captured = [name for row in read_capture(work / "capture" / "capture.parquet") for name in row.pack.records]
-    gold, own = (
-        {name for name in captured if name.endswith("/s0") == sampled_replies} for sampled_replies in (False, True)
-    )
+    gold, own = ({name for name in captured if name.endswith("/s0") == written} for written in (False, True))
     assert own
     assert {name.removesuffix("/s0") for name in own} <= gold
 
@@ -181,11 +179,11 @@ def test_a_gguf_may_teach_a_checkpoint_without_being_unpacked(
     small = shutil.copytree(tiny_llama, tmp_path / "small")
     student, kd = Student(model=str(small)), DistillSettings(rank=2, precision="f32")
     ran = run(base=tmp_path / "teacher.gguf", student=student, teacher=None, kd=kd)
-    assert ran == [name for name in RUN if name not in ("corrected", "pruned")]
+    assert ran == [name for name in RUN if name not in ("tuned_teacher", "pruned")]
     # Teacher and student are one model here but for the f16 of the file.
     assert read_manifest(work / "student").figures["held_out"]["kl"] < 0.05
     wrong = recipe.model_copy(update={"student": student})
-    with pytest.raises(UsageError, match="cannot be corrected"):
+    with pytest.raises(UsageError, match="cannot be fine-tuned"):
         open_build(wrong, work, base=str(tmp_path / "teacher.gguf"))
 
 
@@ -220,7 +218,7 @@ def test_a_base_without_a_chat_template_is_given_one(
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "GGUF"])
-def test_a_teacher_with_other_tokens_teaches_by_text_and_the_build_says_so(
+def test_a_teacher_with_token_difference_teaches_by_text_and_the_build_says_so(
     kind: str, recipe: Recipe, work: Path, tiny_qwen2: Path, tiny_llama: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -243,8 +241,8 @@ def test_a_teacher_with_other_tokens_teaches_by_text_and_the_build_says_so(
     other = recipe.model_copy(update={"student": Student(model=str(tiny_llama)), "teacher": None})
     made = open_build(other, work, base=str(teacher)).run(write_gguf)
     assert re.search(r"text distillation: .*(token \d+ is| cut .* differently)", capsys.readouterr().err)
-    assert list(made) == ["articles", "teacher", "prompt", "records", "sampled", "merged"]
-    figures = made["sampled"].figures
+    assert list(made) == ["articles", "teacher", "prompt", "records", "teacher_replies", "merged"]
+    figures = made["teacher_replies"].figures
     assert figures["asked"] == len(asked)
     assert sum(figures["verdicts"].values()) == len(asked)
     assert figures["records"] == figures["verdicts"]["kept"] > 0
@@ -253,5 +251,5 @@ def test_a_teacher_with_other_tokens_teaches_by_text_and_the_build_says_so(
     assert leftovers(work) == []
     open_build(other, work, base=str(teacher)).run(write_gguf)
     assert len(asked) == figures["asked"]  # nothing is asked again
-    with pytest.raises(UsageError, match="cannot be corrected"):
+    with pytest.raises(UsageError, match="cannot be fine-tuned"):
         open_build(other.model_copy(update={"teacher": Tuning()}), work, base=str(teacher))

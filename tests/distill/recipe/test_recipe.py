@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from distill.recipe.recipe import Recipe, load_recipe
+from distill.recipe.recipe import Recipe, check_language, load_recipe
 from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
 from tests.support.paths import ROOT
 
@@ -39,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     root = tmp_path / "our shop"
     (root / "articles" / "en").mkdir(parents=True)
     (root / "scenes").mkdir()
-    for name in ("articles/退货.md", "rules.md", "policy.toml", "chats.csv"):
+    for name in ("articles/退货.md", "rules.md", "policy.toml", "chats.csv", "questions-1.jsonl"):
         (root / name).write_text("x", encoding="utf-8")
     return root
 
@@ -57,7 +59,7 @@ def test_paths_are_relative_to_the_recipe(folder: Path, tmp_path: Path, monkeypa
     assert data.articles == {"en": folder / "articles" / "en", "zh": folder / "articles" / "退货.md"}
     assert data.house_rules["zh"] == folder / "rules.md"
     assert data.policy["en"] == folder / "policy.toml"
-    assert data.questions == (str(folder / "questions-*.jsonl"),)
+    assert data.questions == (str(folder / "questions-1.jsonl"),)
     assert data.transcripts[0].path == folder / "chats.csv"
     assert data.simulate is not None
     assert data.faq is not None
@@ -101,6 +103,11 @@ def test_absolute_paths_stay(folder: Path) -> None:
         (("[data]", "[student]\nlayers = 1\n[data]"), "student.layers"),
         (("[data]", "[prompt]\narticles = 0\n[data]"), "prompt.articles"),
         (("[data]", "[packing]\ntokens = 'many'\n[data]"), "packing.tokens"),
+        (('["zh", "en"]', '["zh-CN", "en"]'), "languages.0"),
+        (('["zh", "en"]', '["ZH", "en"]'), "languages.0"),
+        (('["zh", "en"]', '["chinese"]'), "languages.0"),
+        (("house_rules = {", "house_rules = { zh-CN = 'rules.md', "), "data.house_rules.zh-CN"),
+        (('path = "chats.csv"', 'path = "chats.csv"\nlang = "EN"'), "data.transcripts.0.lang"),
     ],
 )
 def test_what_is_wrong_is_named_by_recipe_and_key(change: tuple[str, str], key: str, folder: Path) -> None:
@@ -126,7 +133,7 @@ def test_a_file_that_is_not_there_is_named(name: str, folder: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
     (folder / "scenes").rmdir()
-    with pytest.raises(MissingError, match="scenes is not there"):
+    with pytest.raises(MissingError, match="no such file or folder: scenes"):
         load_recipe(write(folder, GOOD))
 
 
@@ -225,3 +232,43 @@ def test_the_reference_names_every_key_with_its_default_and_no_other() -> None:
             text = "required" if default is PydanticUndefined else "none" if default is None else f"`{toml(default)}`"
             wanted.setdefault(name, {})[key] = text
     assert documented == wanted
+
+
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [("zh-CN", '"zh"'), ("EN", '"en"'), ("zh_Hans", '"zh"'), ("chinese", '"en" or "zh"'), ("", '"en"')],
+)
+def test_language_that_is_no_two_letter_code_is_refused_with_the_one_to_write(code: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"language '{code}' is not a two-letter code")) as error:
+        check_language(code)
+    assert hint in str(error.value)
+    assert check_language("zh") == "zh"
+
+
+def test_unknown_key_is_called_that(folder: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        load_recipe(write(folder, GOOD.replace("[data]", "[data]\ncolour = 1", 1)))
+    assert error.value.what == "data.colour: unknown key"
+
+
+def test_state_weight_needs_captured_states(folder: Path) -> None:
+    wrong = GOOD.replace("[data]", "[student]\nlayers = 3\n[kd]\nstate_weight = 1\n[data]", 1)
+    with pytest.raises(UsageError, match=r"kd\.state_weight needs capture\.states"):
+        load_recipe(write(folder, wrong))
+
+
+@pytest.mark.parametrize("name", ["shop [2026]", "a*b", "what?", "plain"])
+def test_question_files_are_found_in_a_folder_with_wildcards_in_its_name(name: str, folder: Path) -> None:
+    shop = folder.parent / name / "recipe"
+    shutil.copytree(folder, shop)
+    questions = load_recipe(write(shop, GOOD)).data.questions
+    assert len(questions) == 1
+    assert glob.glob(questions[0]) == [str(shop / "questions-1.jsonl")]  # noqa: PTH207 - what quantize does
+
+
+@pytest.mark.parametrize("pattern", ["questions-*.json", "qustions-*.jsonl", "/no/such/*.jsonl", "articles"])
+def test_question_pattern_without_a_match_is_refused(pattern: str, folder: Path) -> None:
+    with pytest.raises(MissingError, match=r"data\.questions: no file matches") as error:
+        load_recipe(write(folder, GOOD.replace("questions-*.jsonl", pattern)))
+    assert pattern in error.value.what
+    assert error.value.where == str(folder / "shop.toml")

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from distill.packing import forward as module
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
 from distill.student.divergence import hold_out, measure_divergence
 
 
-def against(student: Any, teacher: Any, packs: list[Pack], folder: Path) -> dict[str, float]:
+def against(student: Any, teacher: Any, packs: list[Pack], folder: Path, **chunk: int) -> dict[str, float]:
     hold_out(teacher, packs, folder / "held_out.safetensors", precision="f32")
-    return measure_divergence(student, packs, folder / "held_out.safetensors", precision="f32")
+    return measure_divergence(student, packs, folder / "held_out.safetensors", precision="f32", **chunk)
 
 
 def test_a_model_is_its_own_equal(
@@ -34,10 +33,8 @@ def test_it_is_the_mean_over_reply_tokens_however_they_are_cut(
     tiny_llama: Path,
     open_model: Callable[..., Any],
     packs: list[Pack],
-    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(module, "CHUNK", chunk)
     student, teacher = open_model(tiny_llama), open_model(tiny_llama, widen=6)
     kl, same = [], []
     with torch.no_grad():
@@ -48,7 +45,7 @@ def test_it_is_the_mean_over_reply_tokens_however_they_are_cut(
             )
             kl.append(torch.nn.functional.kl_div(ours, theirs, log_target=True, reduction="none").sum(-1))
             same.append(ours.argmax(-1) == theirs.argmax(-1))
-    figures = against(student, teacher, packs, tmp_path)
+    figures = against(student, teacher, packs, tmp_path, chunk=chunk)
     assert figures["kl"] == pytest.approx(torch.cat(kl).mean().item(), abs=1e-4)
     assert figures["kl"] > 0.01
     assert figures["top1"] == pytest.approx(torch.cat(same).float().mean().item(), abs=1e-4)

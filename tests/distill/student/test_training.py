@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from distill.compute.checkpoints import last_checkpoint
-from distill.packing import forward as module
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
 from distill.recipe.settings import DistillSettings, LoraSettings
@@ -19,7 +18,7 @@ from distill.student.depth_pruning import prune_depth
 from distill.student.divergence import hold_out, measure_divergence
 from distill.student.losses import topk_kl
 from distill.student.merge_lora import save_checkpoint
-from distill.student.training import distill, tune
+from distill.student.training import DistillationLoss, distill, tune
 from distill.teacher.capture import Captured, capture, read_capture
 from runtime.errors import ModelError, SpaceError, UsageError
 from tests.distill.conftest import disk_of
@@ -82,11 +81,10 @@ def test_distilling_leaves_the_embeddings_as_they_are(student: Any, captured: li
 
 
 @pytest.mark.parametrize("chunk", [7, 10_000])
-def test_the_loss_is_the_one_described_however_positions_are_cut(
-    chunk: int, student: Any, captured: list[Captured], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_distillation_loss_is_the_one_described_however_positions_are_cut(
+    chunk: int, student: Any, captured: list[Captured]
 ) -> None:
     """KL on replies + state_weight × error of the states + ce_weight × cross-entropy on replies."""
-    monkeypatch.setattr(module, "CHUNK", chunk)
     (row, *_) = captured
     with torch.no_grad():
         states = forward(student, row.pack)
@@ -97,10 +95,8 @@ def test_the_loss_is_the_one_described_however_positions_are_cut(
     theirs = torch.from_numpy(row.states).float()
     error = ((states - theirs) ** 2).sum(-1) / (theirs**2).sum(-1)
     wanted = kl.mean() + 0.7 * error.mean() + 0.2 * ce
-    settings = DistillSettings(state_weight=0.7, ce_weight=0.2, precision="f32")
-    assert distill(student, [row], settings, tmp_path, ignore)["loss_first_quarter"] == pytest.approx(
-        wanted.item(), abs=2e-4
-    )
+    loss = DistillationLoss(DistillSettings(state_weight=0.7, ce_weight=0.2), chunk=chunk)
+    assert loss(student, row).item() == pytest.approx(wanted.item(), abs=2e-4)
 
 
 def test_states_that_were_not_captured_cannot_be_matched(
@@ -268,12 +264,12 @@ def test_adapters_on_a_layer_there_is_not_are_refused(student: Any, packs: list[
 
 
 def test_a_pack_that_does_not_fit_into_memory_is_an_error_that_says_what_to_do(
-    student: Any, packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    student: Any, packs: list[Pack], tmp_path: Path
 ) -> None:
     def full(*_: Any) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 9 bytes")
 
-    monkeypatch.setattr("distill.student.training.target_states", full)
+    student.model.layers[0].register_forward_pre_hook(full)
     with pytest.raises(ModelError, match="out of memory at a pack of") as error:
         tune(student, packs, LoraSettings(precision="f32"), tmp_path, ignore)
     assert "packing.tokens" in error.value.hint

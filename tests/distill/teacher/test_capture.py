@@ -16,8 +16,8 @@ import torch
 from distill.compute.resumable_parquet import ResumableParquet
 from distill.packing.forward import forward
 from distill.packing.packing import Pack
-from distill.teacher import capture as module
 from distill.teacher.capture import capture, read_capture, top_logprobs
+from distill.teacher.teacher import CheckpointTeacher
 from runtime.base import files
 from runtime.base.build_stage import stage
 from runtime.errors import IntegrityError, ModelError, SpaceError
@@ -163,38 +163,42 @@ def test_a_disk_that_fills_up_keeps_the_capture_of_the_last_run(
 
 
 def test_a_teacher_that_gives_no_numbers_is_refused_and_what_was_captured_stays(
-    tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_llama: Path, open_model: Callable[..., Any], packs: list[Pack], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("distill.teacher.capture.PART_PACKS", 1)
     parts = ResumableParquet(tmp_path / "parts", {})
-    good, bad = open_model(tiny_llama), open_model(tiny_llama)
-    with torch.no_grad():
-        bad.model.norm.weight[3] = float("nan")
-    monkeypatch.setattr(parts, "remove", lambda: None)
-    capture(good, packs[:1], tmp_path / "c.parquet", parts=parts)
+    model = open_model(tiny_llama)
+
+    def damage(_tokens: int) -> None:
+        with torch.no_grad():
+            model.model.norm.weight[3] = float("nan")
+
     with pytest.raises(ModelError, match="no numbers"):
-        capture(bad, packs[:2], tmp_path / "c.parquet", parts=parts)
+        capture(model, packs[:2], tmp_path / "c.parquet", parts=parts, part_packs=1, advance=damage)
     assert parts.path(0).is_file()
     assert not parts.path(1).exists()
 
 
+class ShortOfMemory(CheckpointTeacher):
+    """Reads one pack and then finds no memory."""
+
+    def __init__(self, model: Any, error: Exception) -> None:
+        super().__init__(model, "f32")
+        self._error, self._read = error, 0
+
+    def read(self, pack: Pack) -> Any:
+        self._read += 1
+        if self._read > 1:
+            raise self._error
+        return super().read(pack)
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 9 GiB")])
 def test_a_teacher_that_runs_out_of_memory_says_so_and_what_was_captured_stays(
-    error: Exception, teacher: Any, packs: list[Pack], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, teacher: Any, packs: list[Pack], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("distill.teacher.capture.PART_PACKS", 1)
-    real, read = module._captured_row, []
-
-    def full(*given: Any) -> Any:
-        if read:
-            raise error
-        read.append(given)
-        return real(*given)
-
-    monkeypatch.setattr(module, "_captured_row", full)
     parts = ResumableParquet(tmp_path / "parts", {})
     with pytest.raises(ModelError, match="out of memory at a pack of") as raised:
-        capture(teacher, packs, tmp_path / "c", k=2, parts=parts, precision="f32")
+        capture(ShortOfMemory(teacher, error), packs, tmp_path / "c", k=2, parts=parts, part_packs=1)
     assert "GGUF" in raised.value.hint
     assert parts.path(0).is_file()
     assert not (tmp_path / "c").exists()

@@ -105,18 +105,17 @@ class Scripted:
 
 
 def test_sampling_that_was_cut_off_goes_on_where_it_was(
-    make_record: Callable[..., Record], sections: dict[str, Section], spec: PromptSpec, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("distill.teacher.sampled_replies.PART_RECORDS", 2)
+    make_record: Callable[..., Record], sections: dict[str, Section], spec: PromptSpec, tmp_path: Path
+) -> None:
     records = [make_record(f"r{n}", f"多久 {n}？", "一个月。", "zh0#a", lang="zh") for n in range(5)]
     said = [f"{n}. 30天内可以退货。" for n in range(5)]
 
     def ask(speaker: Scripted, parts: ResumableParquet | None) -> Any:
         found = [sections["zh0#a"], sections["en0#a"]]
-        return sample_replies(speaker, records, lambda _: found, spec, Sampling(count=1, seed=3), parts=parts)
+        sampling = Sampling(count=1, seed=3)
+        return sample_replies(speaker, records, lambda _: found, spec, sampling, parts=parts, part_records=2)
 
-    parts = ResumableParquet(tmp_path / "parts", {"model": "a"}, "sampled", suffix=".json")
+    parts = ResumableParquet(tmp_path / "parts", {"model": "a"}, "teacher_replies", suffix=".json")
     with pytest.raises(UnavailableError):
         ask(Scripted(*said[:3]), parts)
     again = Scripted(*said[2:])

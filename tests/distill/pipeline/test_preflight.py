@@ -1,0 +1,125 @@
+"""What a recipe gets wrong is said with its key before any work, and what is right passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distill.pipeline.preflight import FormatChecks, check_recipe
+from distill.recipe.recipe import BaseChoice, Capture, Packing, PromptChoice, Quantize, Recipe, Student, Tuning
+from distill.recipe.settings import DistillSettings
+from edgedesk_build import Chain, check_formats
+from quantize.formats.gguf_quantize import check_columns
+from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, UsageError
+
+NO_END = "{% for message in messages %}{{ '<|im_start|>' + message['content'] + '<end>\n' }}{% endfor %}"
+
+
+@pytest.fixture
+def checked(recipe: Recipe, company: Path, tiny_llama: Path, tiny_encoder_folder: Path) -> Any:
+    """`checked(**changes of the recipe)` looks at it as a dry run does."""
+    assert company.is_dir()
+
+    def check(**changes: Any) -> list[str]:
+        models = BaseChoice(model=str(tiny_llama), embedder=str(tiny_encoder_folder))
+        made = recipe.model_copy(update={"base": models, **changes})
+        checks = FormatChecks(check_formats, lambda columns: check_columns(made.quantize.formats, columns))
+        return check_recipe(made, base=None, checks=checks)
+
+    return check
+
+
+@pytest.fixture
+def tiny_encoder_folder(tmp_path: Path) -> Path:
+    """Only that it is there is looked at."""
+    (tmp_path / "encoder").mkdir()
+    return tmp_path / "encoder"
+
+
+def test_preflight_passes_a_recipe_that_is_right(checked: Any) -> None:
+    assert checked() == []
+    assert checked(student=Student(layers=2, kv_heads=1, feed_forward=64)) == []
+    assert checked(lora=Tuning(modules=("q_proj", "down_proj"))) == []
+    assert checked(quantize=Quantize(formats=("q6_k",), default="q6_k")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "kind", "said"),
+    [
+        ({"quantize": Quantize(formats=("Q4_K_M",))}, "quantize.formats", UsageError, "no quantization 'Q4_K_M'"),
+        ({"quantize": Quantize(formats=("q8_0", "q2_k"))}, "quantize.formats", UsageError, "q2_k"),
+        ({"quantize": Quantize(formats=("q8_0", "q8_0"))}, "quantize.formats", UsageError, "twice"),
+        ({"quantize": Quantize(formats=())}, "quantize.formats", UsageError, "none"),
+        ({"quantize": Quantize(formats=("q8_0",))}, "quantize.default", UsageError, "'q4_k_m' is not among"),
+        ({"quantize": Quantize(onnx=False, onnx_in_bundle=True)}, "quantize.onnx_in_bundle", UsageError, "no ONNX"),
+        ({"lora": Tuning(modules=("query",))}, "lora.modules", UsageError, "no linear layer 'query'"),
+        ({"lora": Tuning(modules=("embed_tokens",))}, "lora.modules", UsageError, "embed_tokens"),
+        ({"teacher": Tuning(modules=("wq",))}, "teacher.modules", UsageError, "wq"),
+        ({"kd": DistillSettings(rank=2, modules=("up",))}, "kd.modules", UsageError, "no linear layer 'up'"),
+        ({"student": Student(layers=5)}, "student.layers", UsageError, "the base model has 4"),
+        ({"student": Student(layers=3, kv_heads=3)}, "student.kv_heads", UsageError, "the base model has 2"),
+        ({"student": Student(layers=3, feed_forward=129)}, "student.feed_forward", UsageError, "has 128"),
+        ({"student": Student(layers=3, feed_forward=100)}, "student.feed_forward", UsageError, "blocks of 32"),
+        ({"languages": ("en", "zh")}, "data.house_rules", UsageError, "language 'zh'"),
+        ({"base": BaseChoice(model="owner/m", embedder="none")}, "base.embedder", MissingError, "no embedder 'none'"),
+    ],
+)
+def test_preflight_names_the_key_that_is_wrong(
+    changes: dict[str, Any], key: str, kind: type[EdgedeskError], said: str, checked: Any
+) -> None:
+    with pytest.raises(kind, match=said) as error:
+        checked(**changes)
+    assert error.value.where == key
+    assert error.value.hint
+
+
+def test_preflight_reads_policies_and_the_template(checked: Any, company: Path, tmp_path: Path) -> None:
+    template = tmp_path / "template.jinja"
+    template.write_text(NO_END)
+    with pytest.raises(ModelError) as error:
+        checked(prompt=PromptChoice(template=template))
+    assert error.value.where == "prompt.template"
+    (company / "policy.toml").write_text("[refusal]\ntext = 3\n")
+    with pytest.raises((InputError, UsageError), match="policy"):
+        checked()
+
+
+def test_preflight_names_models_that_are_not_here_yet(
+    checked: Any, tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDESK_CACHE", str(tmp_path / "empty"))
+    away = BaseChoice(model="owner/model", embedder=str(tiny_encoder_folder))
+    assert checked(base=away, student=Student(layers=400)) == ["owner/model"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"teacher": Tuning()}, "teacher"),
+        ({"capture": Capture(states=True)}, "capture.states"),
+        ({"capture": Capture(layout="packing"), "packing": Packing(layout="parallel")}, "capture.layout"),
+    ],
+)
+def test_build_refuses_what_a_gguf_teacher_cannot_do_before_any_work(
+    changes: dict[str, Any], key: str, recipe: Recipe, work: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    from distill.pipeline.build import open_build
+    from quantize.formats.gguf_writer import write_gguf
+
+    write_gguf(tiny_llama, tmp_path / "teacher.gguf")
+    student = {"student": Student(model=str(tiny_llama)), "teacher": None}
+    with pytest.raises(UsageError) as error:
+        open_build(recipe.model_copy(update={**student, **changes}), work, base=str(tmp_path / "teacher.gguf"))
+    assert error.value.where == key
+    assert not work.exists()
+
+
+def test_chain_names_recipe_and_key(recipe: Recipe, company: Path, tmp_path: Path) -> None:
+    wrong = recipe.model_copy(update={"quantize": Quantize(formats=("Q4_K_M",))})
+    assert company.is_dir()
+    with pytest.raises(UsageError) as error:
+        Chain(wrong, tmp_path / "work", source="shop.toml").run()
+    assert error.value.where == "shop.toml: quantize.formats"
+    assert not (tmp_path / "work").exists()
