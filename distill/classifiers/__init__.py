@@ -1,1 +1,7 @@
-"""Training of the intent, emotion and dictation classifiers."""
+"""Training of the intent, emotion and dictation classifiers.
+
+build_classifiers    `train_classifiers`: every classifier of a bundle, from records and articles
+intent_training      `train_classifier`, `cross_validate`: one intent or emotion classifier
+dictation_training   `train_dictation`: the classifier of sentences that dictate an answer
+attack_templates     `load_templates`: hostile sentences to train it on (attack_templates.toml)
+"""

@@ -1,1 +1,6 @@
-"""The commands of head office for models, data and classifiers."""
+"""The commands of head office for models, data and classifiers.
+
+models       `edgedesk models`: list and fetch base models
+data         `edgedesk data`: make records and look at them
+classifiers  `edgedesk classifiers`: cross-validate and evaluate intent and emotion classifiers
+"""

@@ -1,1 +1,10 @@
-"""Transcripts, articles and simulations become records."""
+"""Transcripts, FAQs and simulated conversations to records.
+
+transcripts           `read_transcripts`: JSONL, CSV and tau-bench files
+conversation          `RawConversation`: what every importer gives
+prepare               `prepare`: clean, redact, link and split into records
+dataset               the company's input gathered: articles, prompt, policies, records
+answer_matching       which section a reply rests on
+simulate              `simulate`: conversations from templates (simulation_templates)
+importers/            articles, faq, taubench
+"""

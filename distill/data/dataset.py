@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from distill.data.conversation import RawConversation
-from distill.data.importers.articles import FAQ_PREFIX, faq_records, import_faq, import_markdown
+from distill.data.importers.articles import import_markdown
+from distill.data.importers.faq import FAQ_PREFIX, faq_records, import_faq
 from distill.data.prepare import prepare
 from distill.data.simulate import simulate
 from distill.data.transcripts import read_transcripts

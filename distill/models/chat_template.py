@@ -55,8 +55,6 @@ def gguf_pieces(gguf: Path) -> ChatPieces:
 
 
 def _pieces(tokenizer: Any, where: str) -> ChatPieces:
-    from jinja2 import TemplateError
-
     if not tokenizer.chat_template:
         raise ModelError(
             "no chat template", where=where, hint="use an instruction-tuned model, or give prompt.template"
@@ -74,8 +72,8 @@ def _pieces(tokenizer: Any, where: str) -> ChatPieces:
             )
             for _ in range(2)
         }
-    except TemplateError as error:
-        raise ModelError(f"the chat template fails: {error}", where=where, hint="pick another model") from None
+    except Exception as error:  # a template is a program, and fails in as many ways
+        raise ModelError(f"the chat template fails: {error}", where=where, hint="pick another model") from error
     if len(texts) > 1:
         raise ModelError(
             "the chat template writes something else each time", where=where, hint="give another: prompt.template"

@@ -7,14 +7,13 @@ Measured on training packs, never on held-out ones. Knows nothing of training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from distill.compute.device import autocast
-from distill.packing.forward import forward
 from distill.packing.packing import Pack
+from distill.student.hooked_run import CurrentPack, run_hooked
 from runtime.errors import UsageError
 
 
@@ -22,28 +21,21 @@ def block_influence(model: Any, packs: Sequence[Pack], *, precision: str = "auto
     """Influence of each decoder layer, in [0, 2], averaged over all tokens of the packs."""
     layers = model.model.layers
     totals = [0.0] * len(layers)
-    tokens = own = 0
 
-    def watch(position: int) -> Any:
-        def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            before = args[0] if args else kwargs["hidden_states"]
-            after = output[0] if isinstance(output, tuple) else output
-            cosine = torch.nn.functional.cosine_similarity(before.float(), after.float(), dim=-1)
-            # What stands behind the pack's own tokens only fills up its length.
-            totals[position] += float((1 - cosine)[..., :own].sum())
+    def hooks(current: CurrentPack) -> Iterator[Any]:
+        def watch(position: int) -> Any:
+            def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+                before = args[0] if args else kwargs["hidden_states"]
+                after = output[0] if isinstance(output, tuple) else output
+                # In f32: the cosine of nearly equal bf16 vectors is all rounding.
+                cosine = torch.nn.functional.cosine_similarity(before.float(), after.float(), dim=-1)
+                totals[position] += float((1 - cosine)[..., : current.tokens].sum())
 
-        return hook
+            return hook
 
-    handles = [layer.register_forward_hook(watch(i), with_kwargs=True) for i, layer in enumerate(layers)]
-    try:
-        with torch.no_grad(), autocast(precision):
-            for pack in packs:
-                own = len(pack.tokens)
-                forward(model, pack)
-                tokens += own
-    finally:
-        for handle in handles:
-            handle.remove()
+        return (layer.register_forward_hook(watch(i), with_kwargs=True) for i, layer in enumerate(layers))
+
+    tokens = run_hooked(model, packs, hooks, precision=precision)
     return [total / max(tokens, 1) for total in totals]
 
 

@@ -1,16 +1,16 @@
-"""Repair after pruning, in closed form: refit what each layer writes so that the student follows its teacher's states.
+"""Refits the layers of a pruned student in closed form, so that its hidden states follow its teacher's.
 
-Teacher and student read the same packs in step. Behind a kept layer the student should hold what the teacher holds
-before its next kept one, so the layer in front of a gap learns the work of the layers that are gone. First the
+Teacher and student read the same packs in step. After a kept layer the student should have the state that the teacher
+has before its next kept layer, so the layer before a gap learns the work of the layers that are gone. First the
 attention's output map, then the feed-forward's is moved by the D that solves
 
     min_D  Σ_t |h_t − s_t − D a_t|² / |h_t|²  +  λ|D|²
 
-h_t teacher's state, s_t student's, a_t what goes into the map, over all tokens t of the packs; λ is `ridge` times the
-mean diagonal of the normal equations. Front to back, each layer on the states that those before it give once refitted;
-no gradients. ReplaceMe (arXiv:2505.02819) fits one map over a gap; fitting every layer also takes up the error that is
-left. The teacher reads plainly, however the student's packs are laid out: so it learns to read compiled articles as its
-teacher reads prompts. Knows nothing of training.
+h_t is the teacher's state, s_t the student's, a_t the input of the map, over all tokens t of the packs; λ is `ridge`
+times the mean diagonal of the normal equations (ridge regression). Layers are refitted front to back without gradients,
+each on the states that the refitted ones before it give. ReplaceMe (arXiv:2505.02819) fits one map over a gap; fitting
+every layer also corrects the error that is left. The teacher reads plainly, however the student reads its packs, so
+the student learns to read compiled articles as its teacher reads prompts. Knows nothing of training.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class _Stream:
     given: Inputs
     rotary: Any
     states: torch.Tensor
-    """[1, length, hidden]: before the model's next layer."""
+    """[1, length, hidden]: the input of the model's next layer."""
 
     def places(self) -> dict[str, Any]:
-        """Where its tokens stand and what they may see, as layers and attention take it."""
+        """Positions and masks of its tokens, as layers and attention take them."""
         return {
             "attention_mask": self.given.mask,
             "position_ids": self.given.positions,
@@ -73,15 +73,15 @@ def refit_layers(
 ) -> list[float]:
     """Refit `student` in place; `keep` names the teacher's layers its own come from, in order.
 
-    Returns the mean relative squared error of the states behind each layer. In f32: normal equations square the
-    condition of the states. `advance` counts tokens times student layers. `UsageError` for a model whose layers are
-    made otherwise.
+    Returns the mean relative squared error of the states after each layer. `advance` counts tokens times student
+    layers. `UsageError` for a model whose layers have other parts.
     """
     if not all(hasattr(layer, part) for layer in student.model.layers for part in _PARTS):
         what = f"layers of {type(student).__name__} cannot be refitted"
         raise UsageError(what, where="student", hint="repair_packs = 0")
     errors = []
     tokens = sum(len(pack.tokens) for pack in packs)
+    # Everything in f32, without autocast: normal equations square the condition number of the states.
     with torch.no_grad():
         plain = apply_layout(packs, "exact")
         pairs = [
@@ -89,9 +89,10 @@ def refit_layers(
             for read, pack in zip(plain, packs, strict=True)
         ]
         for index, layer in enumerate(student.model.layers):
-            behind = keep[index + 1] if index + 1 < len(keep) else len(teacher.model.layers)
+            # The teacher runs to its next kept layer, over the gap; the student's one layer has to do the same.
+            end = keep[index + 1] if index + 1 < len(keep) else len(teacher.model.layers)
             for pair in pairs:
-                for position in range(keep[index], behind):
+                for position in range(keep[index], end):
                     pair.teacher.states = _run(teacher.model.layers[position], pair.teacher)
             _refit_attention(layer, pairs, ridge)
             _refit_mlp(layer, pairs, ridge)
@@ -101,7 +102,7 @@ def refit_layers(
 
 
 def _refit_attention(layer: Any, pairs: Sequence[_Pair], ridge: float) -> None:
-    """Refit `o_proj`, the feed-forward as it is; leaves each student's states behind the attention."""
+    """Refit `o_proj`, the feed-forward as it is; leaves each student's states after the attention."""
     fit, ran = _Fit.of(layer.self_attn.o_proj), []
     for pair in pairs:
         before = pair.student.states
@@ -113,7 +114,7 @@ def _refit_attention(layer: Any, pairs: Sequence[_Pair], ridge: float) -> None:
 
 
 def _refit_mlp(layer: Any, pairs: Sequence[_Pair], ridge: float) -> None:
-    """Refit `down_proj`; takes each student's states behind the attention and leaves those behind the layer."""
+    """Refit `down_proj`; takes each student's states after the attention and leaves those after the layer."""
     fit, ran = _Fit.of(layer.mlp.down_proj), []
     for pair in pairs:
         before = pair.student.states
@@ -143,15 +144,16 @@ class _Fit:
         )
 
     def add(self, fed: torch.Tensor, pair: _Pair, states: torch.Tensor) -> None:
-        """What the map was fed, and the states behind the layer that came of it, both [1, length, …]."""
+        """Add a pack: the map's input, and the states after the layer that came of it, both [1, length, …]."""
         target = pair.target()
+        # Relative errors: without it a few tokens with states a hundred times as long would decide everything.
         scale = 1 / target.norm(dim=-1, keepdim=True).clamp_min(_SMALLEST_NORM)
         scaled = fed[0, : pair.tokens] * scale
         self.gram += scaled.T @ scaled
         self.cross += scaled.T @ ((target - states[0, : pair.tokens]) * scale)
 
     def move(self, pairs: Sequence[_Pair], ran: Sequence[tuple[torch.Tensor, torch.Tensor]], ridge: float) -> None:
-        """Solve, move the map, and give each student the states it then has: what was fed passes through the move."""
+        """Solve, move the map, and give each student the states that the moved map writes, without running it again."""
         self.gram.diagonal().add_(ridge * self.gram.diagonal().mean())
         move = torch.linalg.solve(self.gram, self.cross)
         self.linear.weight += move.T

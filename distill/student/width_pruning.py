@@ -1,7 +1,7 @@
-"""Width pruning by activation (Minitron, arXiv:2407.14679): drop the heads and feed-forward units that say least.
+"""Width pruning by activation (Minitron, arXiv:2407.14679): drop heads and feed-forward units that contribute least.
 
-    importance of a unit of the feed-forward   mean |what it sends into the down projection|
-    importance of a group of heads             mean norm of what they send into the output projection
+    importance of a unit of the feed-forward   mean |its activation at the down projection|
+    importance of a group of heads             mean norm of their activations at the output projection
 
 A group is one key-value head with the query heads that read it, so grouped-query attention stays whole. Every layer
 loses the same number, its own least important ones; embeddings and norms keep their width, so what is left out can be
@@ -10,21 +10,20 @@ refitted (`distill.student.layer_refit`). Measured on training packs, never on h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from distill.compute.device import autocast
-from distill.packing.forward import forward
 from distill.packing.packing import Pack
+from distill.student.hooked_run import CurrentPack, run_hooked
 from runtime.errors import UsageError
 
 
 @dataclass(frozen=True)
 class Importance:
-    """Of every layer's parts, the larger the more they say."""
+    """How much the parts of every layer contribute."""
 
     heads: torch.Tensor
     """[layer, key-value head]"""
@@ -38,40 +37,36 @@ def activation_importance(model: Any, packs: Sequence[Pack], *, precision: str =
     groups = config.num_key_value_heads
     heads = torch.zeros(len(layers), groups)
     units = torch.zeros(len(layers), config.intermediate_size)
-    tokens = own = 0
 
-    def watch(index: int) -> list[Any]:
-        def attended(_module: Any, args: tuple[Any, ...]) -> None:
-            heads[index] += args[0][0, :own].float().view(own, groups, -1).norm(dim=-1).sum(0)
+    def hooks(current: CurrentPack) -> Iterator[Any]:
+        def attended(index: int) -> Any:
+            def hook(_module: Any, args: tuple[Any, ...]) -> None:
+                own = args[0][0, : current.tokens].float()  # [token, query heads × head size]
+                # The query heads of a group lie next to each other, so a group is one slice of the columns.
+                heads[index] += own.view(current.tokens, groups, -1).norm(dim=-1).sum(0)
 
-        def fed(_module: Any, args: tuple[Any, ...]) -> None:
-            units[index] += args[0][0, :own].float().abs().sum(0)
+            return hook
 
-        layer = layers[index]
-        return [
-            layer.self_attn.o_proj.register_forward_pre_hook(attended),
-            layer.mlp.down_proj.register_forward_pre_hook(fed),
-        ]
+        def fed(index: int) -> Any:
+            def hook(_module: Any, args: tuple[Any, ...]) -> None:
+                units[index] += args[0][0, : current.tokens].float().abs().sum(0)
 
-    handles = [handle for index in range(len(layers)) for handle in watch(index)]
-    try:
-        with torch.no_grad(), autocast(precision):
-            for pack in packs:
-                own = len(pack.tokens)
-                forward(model, pack)
-                tokens += own
-    finally:
-        for handle in handles:
-            handle.remove()
+            return hook
+
+        for index, layer in enumerate(layers):
+            yield layer.self_attn.o_proj.register_forward_pre_hook(attended(index))
+            yield layer.mlp.down_proj.register_forward_pre_hook(fed(index))
+
+    tokens = run_hooked(model, packs, hooks, precision=precision)
     return Importance(heads / max(tokens, 1), units / max(tokens, 1))
 
 
 def prune_width(
     model: Any, importance: Importance, *, kv_heads: int | None = None, feed_forward: int | None = None
 ) -> Any:
-    """Cut the model in place to so many key-value heads and feed-forward units a layer; None keeps them all.
+    """Cut the model in place to `kv_heads` key-value heads and `feed_forward` units a layer; None keeps all of them.
 
-    `UsageError` for more than there are.
+    `UsageError` for more than the model has.
     """
     config = model.config
     have = {"kv_heads": config.num_key_value_heads, "feed_forward": config.intermediate_size}
@@ -95,11 +90,12 @@ def prune_width(
 
 
 def _best(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Places of the `count` largest, in their order."""
+    """Places of the `count` largest values, in ascending order, so that what stays keeps its order."""
     return values.topk(count).indices.sort().values
 
 
 def _keep_heads(attention: Any, groups: torch.Tensor, queries: int) -> None:
+    """Keep groups of heads: rows of the three input projections, and the columns of the output that read them."""
     size = attention.head_dim
     keys = (groups[:, None] * size + torch.arange(size)).flatten()
     reads = (groups[:, None] * queries * size + torch.arange(queries * size)).flatten()

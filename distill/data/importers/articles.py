@@ -1,34 +1,18 @@
-"""Brings articles from elsewhere into our Markdown: other people's Markdown, and an FAQ kept as YAML with an HTML page.
+"""Brings other people's Markdown into our own form.
 
-Promises: what is written is read back by `runtime.text.articles` with the same ids, anchors and words; an FAQ's ids and
-anchors are equal in all its languages. Knows nothing of transcripts' forms and of training.
+Promises: what is written is read back by `runtime.text.articles` with the same ids, anchors and words. Knows nothing of
+transcripts and of training.
 """
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from distill.data.conversation import RawConversation, RawTurn
+import yaml
+
 from runtime.base.files import MAX_ARTICLE_BYTES, read_text, write_atomic
-from runtime.errors import InputError, MissingError
-from runtime.text.articles import Article, Section, load_articles, parse_article
-from runtime.text.records import Question
-
-FAQ_PREFIX = "faq-"
-"""What the id of an article out of an FAQ begins with."""
-HELD_OUT_EVERY = 5
-"""Every so many FAQ entries are kept out of training, so that their questions can be asked later."""
-MAX_ANSWER_CHARS = {"en": 320, "zh": 130}
-"""First sentences of an entry that make an answer, at most so long."""
-
-_TRANSLATE = re.compile(r"\{%\s*translate\s+([\w-]+)(?:\s+[\w.-]+)?\s*%\}")
-_BLOCK = re.compile(r"<h2[^>]*>(.*?)</h2>|<h3[^>]*>(.*?)</h3>|<(p|li)>(.*?)</\3>", re.DOTALL)
-_SENTENCE = re.compile(r"[^。！？]*[。！？]+[”」）]*|.+?(?:[.!?]+[\"”)]*(?=\s+[A-Z\"“(]|\s*$)|$)", re.DOTALL)
+from runtime.errors import MissingError
+from runtime.text.articles import Article, load_articles, parse_article
 
 
 def import_markdown(source: Path, out: Path, *, lang: str = "") -> list[Article]:
@@ -56,8 +40,6 @@ def write_article(out: Path, article: Article) -> Path:
 
 def render_article(article: Article) -> str:
     """Write an article as Markdown that `parse_article` reads back as the same article."""
-    import yaml
-
     front = {
         "id": article.id,
         "title": article.title,
@@ -72,142 +54,3 @@ def render_article(article: Article) -> str:
     head = yaml.safe_dump({key: value for key, value in front.items() if value}, allow_unicode=True, sort_keys=False)
     sections = "\n".join(f"## {each.heading} {{#{each.anchor}}}\n\n{each.text}\n" for each in article.sections)
     return f"---\n{head}---\n\n{sections}"
-
-
-@dataclass(frozen=True)
-class FaqEntry:
-    """One question of an FAQ: the keys of its texts, the same in every language."""
-
-    block: str
-    key: str
-    texts: tuple[tuple[str, bool], ...]
-    """(key, whether it is a list item), in reading order."""
-
-
-def faq_entries(page: str) -> list[FaqEntry]:
-    """Which texts belong to which question, off the FAQ's HTML page: h2 opens a block, h3 a question."""
-    entries: list[FaqEntry] = []
-    block = ""
-    for match in _BLOCK.finditer(page):
-        heading, question, tag, body = match.groups()
-        keys = _TRANSLATE.findall(heading or question or body or "")
-        if not keys:
-            continue
-        if heading is not None:
-            block = keys[0]
-        elif question is not None:
-            entries.append(FaqEntry(block, keys[-1], ()))
-        elif entries:
-            last = entries[-1]
-            entries[-1] = FaqEntry(last.block, last.key, (*last.texts, *((key, tag == "li") for key in keys)))
-    return [entry for entry in entries if entry.texts]
-
-
-def import_faq(folder: Path, out: Path) -> dict[str, list[Article]]:
-    """Write the FAQ in `folder` (faq.html; en.yml, zh_CN.yml …) as `out/<lang>/faq-<block>.md`.
-
-    Returns the articles by language: one a block, in it one section a question. An entry that a language lacks is an
-    `InputError` naming file and key.
-    """
-    entries = faq_entries(read_text(folder / "faq.html"))
-    if not entries:
-        raise InputError("no question found", where=str(folder / "faq.html"), hint="<h3> and {% translate key %}")
-    files = sorted(folder.glob("*.yml"))
-    if not files:
-        raise MissingError("no translation (*.yml)", where=str(folder), hint="en.yml and so on belong beside faq.html")
-    articles: dict[str, list[Article]] = {}
-    for file in files:
-        lang = file.stem.split("_")[0].lower()
-        articles[lang] = _faq_articles(entries, _faq_texts(file), lang, file)
-        for article in articles[lang]:
-            write_article(out / lang, article)
-    return articles
-
-
-def _faq_texts(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        tree = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise InputError("not YAML", where=f"{file}:{mark.line + 1 if mark else 1}", hint=str(error)) from None
-    root = next(iter(tree.values()), None) if isinstance(tree, dict) else None
-    texts = root.get("faq") if isinstance(root, dict) else None
-    if not isinstance(texts, dict):
-        raise InputError("no 'faq:' below the language", where=str(file), hint="en: / faq: / key: text")
-    return texts
-
-
-def _faq_articles(entries: Sequence[FaqEntry], texts: dict[str, Any], lang: str, file: Path) -> list[Article]:
-    def text(key: str) -> str:
-        if not isinstance(texts.get(key), str):
-            raise InputError(f"'{key}' is missing", where=str(file), hint="every language needs every key of faq.html")
-        return plain_text(texts[key])
-
-    articles = []
-    for block in dict.fromkeys(entry.block for entry in entries):
-        identity, title = f"{FAQ_PREFIX}{block}", text(block)
-        sections = tuple(
-            Section(
-                identity,
-                entry.key,
-                title,
-                text(entry.key),
-                "\n".join(f"- {text(key)}" if item else text(key) for key, item in entry.texts),
-                lang,
-            )
-            for entry in entries
-            if entry.block == block
-        )
-        articles.append(Article(identity, title, lang, sections, topic="faq"))
-    return articles
-
-
-def plain_text(fragment: str) -> str:
-    """HTML without its tags, entities resolved, blanks as one. A tag between Chinese characters leaves no gap."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"</?[A-Za-z][^>]*>", "", fragment))).strip()
-
-
-def first_sentences(text: str, lang: str) -> str:
-    """Whole sentences from the beginning, as many as fit `MAX_ANSWER_CHARS`; one at least."""
-    limit = MAX_ANSWER_CHARS.get(lang, MAX_ANSWER_CHARS["en"])
-    answer = ""
-    for sentence in _SENTENCE.findall(re.sub(r"\s*\n-?\s*", " ", text.removeprefix("- "))):
-        if answer and len(answer) + len(sentence) > limit:
-            break
-        answer += sentence
-    return answer.strip()
-
-
-def faq_records(articles: Iterable[Article]) -> tuple[list[RawConversation], list[Question]]:
-    """Training conversations, and held-out questions, of an FAQ whose headings are questions.
-
-    Every fifth entry is never trained on; its heading is the held-out question, its evidence the section, its facts
-    the figures in the first sentences of its answer. Those without a figure measure retrieval only.
-    """
-    conversations: list[RawConversation] = []
-    questions: list[Question] = []
-    sections = [section for article in articles for section in article.sections]
-    for number, section in enumerate(sections):
-        answer = first_sentences(section.text, section.lang)
-        name = f"{section.article}-{section.anchor}-{section.lang}"
-        if number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1:
-            figures = tuple((figure,) for figure in dict.fromkeys(re.findall(r"\d+(?:[.,]\d+)*", answer)))
-            questions.append(
-                Question(
-                    id=name,
-                    lang=section.lang,
-                    question=section.heading,
-                    article=section.article,
-                    evidence=(section.ref,),
-                    facts=figures,
-                )
-            )
-            continue
-        turns = (
-            RawTurn(role="user", content=section.heading, evidence=(section.ref,)),
-            RawTurn(role="assistant", content=answer),
-        )
-        conversations.append(RawConversation(conversation=name, lang=section.lang, turns=turns, source="article"))
-    return conversations, questions

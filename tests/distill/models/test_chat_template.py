@@ -158,9 +158,11 @@ def test_a_tokenizer_that_puts_spaces_itself_gets_none_twice(tiny_llama2: Path) 
         (CHATML.replace("message['content']", "message['content'] + message['content']"), "every message once"),
         ("{{ raise_exception('System role not supported') }}", "System role not supported"),
         ("{% for message in %}", "chat template fails"),
+        ("{{ range(1000000) | random }}" + CHATML, "chat template fails: Range too big"),
+        ("{{ 1 / 0 }}" + CHATML, "chat template fails"),
         ("", "no chat template|every message once"),
     ],
-    ids=["numbered", "no end", "no system", "twice", "refuses", "broken", "empty"],
+    ids=["numbered", "no end", "no system", "twice", "refuses", "broken", "overflow", "by zero", "empty"],
 )
 def test_a_template_that_is_no_frame_around_messages_is_refused(
     template: str, reason: str, with_template: WithTemplate
@@ -181,7 +183,7 @@ def test_chat_template_with_a_clock_writes_the_documented_date(with_template: Wi
     )
 
 
-@pytest.mark.parametrize("chance", ["{{ range(1000000) | random }}", "{{ lipsum(1, html=false) }}"])
+@pytest.mark.parametrize("chance", ["{{ range(99999) | random }}", "{{ lipsum(1, html=false) }}"])
 def test_chat_template_that_writes_something_else_each_time_is_refused(
     chance: str, with_template: WithTemplate
 ) -> None:

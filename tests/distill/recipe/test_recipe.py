@@ -103,11 +103,11 @@ def test_absolute_paths_stay(folder: Path) -> None:
         (("[data]", "[student]\nlayers = 1\n[data]"), "student.layers"),
         (("[data]", "[prompt]\narticles = 0\n[data]"), "prompt.articles"),
         (("[data]", "[packing]\ntokens = 'many'\n[data]"), "packing.tokens"),
-        (('["zh", "en"]', '["zh-CN", "en"]'), "languages.0"),
-        (('["zh", "en"]', '["ZH", "en"]'), "languages.0"),
-        (('["zh", "en"]', '["chinese"]'), "languages.0"),
+        (('["zh", "en"]', '["zh-CN", "en"]'), "languages[0]"),
+        (('["zh", "en"]', '["ZH", "en"]'), "languages[0]"),
+        (('["zh", "en"]', '["chinese"]'), "languages[0]"),
         (("house_rules = {", "house_rules = { zh-CN = 'rules.md', "), "data.house_rules.zh-CN"),
-        (('path = "chats.csv"', 'path = "chats.csv"\nlang = "EN"'), "data.transcripts.0.lang"),
+        (('path = "chats.csv"', 'path = "chats.csv"\nlang = "EN"'), "data.transcripts[0].lang"),
     ],
 )
 def test_what_is_wrong_is_named_by_recipe_and_key(change: tuple[str, str], key: str, folder: Path) -> None:
@@ -214,15 +214,18 @@ def toml(value: Any) -> str:
     return "{}" if value == {} else str(value)
 
 
-def test_the_reference_names_every_key_with_its_default_and_no_other() -> None:
-    """`## [table]` opens a table, `| `key` | type | default | meaning |` describes a key."""
+def test_recipe_reference_names_every_key_with_its_default_and_no_other() -> None:
+    """`## [table]` opens a table, or several that share keys; `| `key` | type | default | meaning |` is a key."""
     documented: dict[str, dict[str, str]] = {}
-    table = ""
+    names: list[str] = []
     for line in REFERENCE.read_text(encoding="utf-8").splitlines():
-        if heading := re.match(r"## (?:`\[+([\w.]+)\]+`|Top level)", line):
-            table = heading[1] or ""
+        if line.startswith("## "):
+            names = re.findall(r"`\[+([\w.]+)\]+`", line) or [""]
         elif row := re.match(r"\| `(\w+)` \| [^|]+ \| ([^|]+?) \| [^|]{5,} \|$", line):
-            documented.setdefault(table, {})[row[1]] = row[2]
+            for name in names:
+                keys = documented.setdefault(name, {})
+                assert row[1] not in keys, f"{name}.{row[1]} is described twice"
+                keys[row[1]] = row[2]
     wanted: dict[str, dict[str, str]] = {}
     for name, model in parts(Recipe):
         for key, field in model.model_fields.items():
@@ -248,7 +251,7 @@ def test_language_that_is_no_two_letter_code_is_refused_with_the_one_to_write(co
 def test_unknown_key_is_called_that(folder: Path) -> None:
     with pytest.raises(UsageError) as error:
         load_recipe(write(folder, GOOD.replace("[data]", "[data]\ncolour = 1", 1)))
-    assert error.value.what == "data.colour: unknown key"
+    assert error.value.what == "unknown key 'data.colour'"
 
 
 def test_state_weight_needs_captured_states(folder: Path) -> None:
