@@ -207,7 +207,11 @@ def check_formats(wanted: Quantize) -> None:
             hint="add it to quantize.formats, or name one of them",
         )
     if wanted.onnx_in_bundle and not wanted.onnx:
-        raise UsageError("no ONNX model is made", where="quantize.onnx_in_bundle", hint="set quantize.onnx = true")
+        raise UsageError(
+            "onnx is off, so there is no ONNX model to put in",
+            where="quantize.onnx_in_bundle",
+            hint="set quantize.onnx = true",
+        )
 
 
 def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path) -> QuantizeSettings:

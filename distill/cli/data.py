@@ -23,7 +23,7 @@ def prepare_records(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     articles: Annotated[Path | None, typer.Option(help="Articles the replies are linked to.")] = None,
     form: Annotated[str, typer.Option(help="auto, jsonl, csv or taubench.")] = "auto",
-    lang: Annotated[str, typer.Option(help="Language where a file names none.")] = "",
+    lang: Annotated[str, typer.Option(help="Two-letter code of the language where a file names none.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 7,
     as_json: AsJson = False,
 ) -> None:
@@ -31,10 +31,16 @@ def prepare_records(
     from distill.data.dataset import evidence_linker
     from distill.data.prepare import prepare
     from distill.data.transcripts import read_transcripts
+    from distill.recipe.recipe import check_language
     from runtime.base.files import new_folder
     from runtime.base.progress import say
+    from runtime.errors import UsageError
     from runtime.text.articles import load_articles
 
+    try:
+        lang = lang and check_language(lang)
+    except ValueError as error:
+        raise UsageError(str(error), where="--lang", hint="leave it out to go by the script") from None
     loaded = load_articles(articles) if articles else []
     public = "\n".join(section.text for article in loaded for section in article.sections)
     rows = (row for path in transcripts for row in read_transcripts(path, form=form, lang=lang))

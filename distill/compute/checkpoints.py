@@ -1,4 +1,4 @@
-"""What a run needs to go on after a kill: the weights that learn, in safetensors, beside the Trainer's own state.
+"""What a run needs to resume after a kill: the weights that learn, in safetensors, next to the Trainer's own state.
 
 The Trainer writes `trainer_state.json` last, so a checkpoint without a readable one was cut off and does not count.
 Knows nothing of losses and packs.
@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from distill.compute.distributed import is_main_process
-from distill.compute.fsdp_checkpoint import load_full_state, plain_name
+from distill.compute.fsdp_checkpoint import full_weight, load_full_weight
 from runtime.base.files import full_disk_is_an_error
 from runtime.errors import IntegrityError
 
@@ -49,7 +49,7 @@ def save_learned(model: Any, folder: Path) -> None:
     weights = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            whole = plain_name(weight)
+            whole = full_weight(weight)
             if is_main_process():
                 weights[name] = whole.cpu().contiguous()
     if is_main_process():
@@ -64,7 +64,7 @@ def load_learned(model: Any, folder: Path) -> None:
     if {name: weight.shape for name, weight in own.items()} != {name: weight.shape for name, weight in weights.items()}:
         raise IntegrityError("a checkpoint of another model", where=str(folder), hint="delete it and train again")
     for name, weight in own.items():
-        load_full_state(weight, weights[name])
+        load_full_weight(weight, weights[name])
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -66,12 +66,21 @@ def memory_is_an_error(what: str, hint: str) -> Iterator[None]:
 def offline() -> None:
     """No hub, no telemetry, no progress bars of libraries; to be called before torch and transformers are imported.
 
-    OpenMP's threads sleep while they wait: spinning, two busy programs on two cores slow each other down threefold.
+    What would send or fetch something is assigned, so that no environment turns it on: a build asks the hub only for a
+    hub id that a recipe names (`distill.models.catalogue`). The rest are defaults that a user may change.
     """
+    never = (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_DATASETS_OFFLINE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    )
+    # Downloads over Xet leave a cache and logs in ~/.cache/huggingface, over HTTP nothing outside their folder.
+    os.environ.update(dict.fromkeys((*never, "HF_HUB_DISABLE_XET"), "1"))
+    # OpenMP's threads sleep while they wait: spinning, two busy programs on two cores slow each other down threefold.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ.setdefault(name, "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,8 +1,8 @@
-"""A student shared out over the processes that train it, for one that does not fit on a card whole.
+"""A student sharded over the processes that train it, for one that does not fit on one card.
 
-Each process keeps its share of every weight, gradient and optimizer state, and puts a layer together only while it
-computes with it (fully sharded data parallel: ZeRO, arXiv:1910.02054; torch's `fully_shard`). What is learned is what
-processes learn that each hold the student. Every function here but `plain_name` is called by all processes together.
+Each process keeps its share of every weight, gradient and optimizer state, and gathers a layer only while it computes
+with it (fully sharded data parallel: ZeRO, arXiv:1910.02054; torch's `fully_shard`). The result is that of processes
+which each hold the whole student. Every function here but `unwrap` is called by all processes together.
 Knows nothing of losses and packs.
 """
 
@@ -41,22 +41,22 @@ def shard_model(model: Any, around: Callable[[Any], Any]) -> Any:
 
 
 def gather(shared: Any, model: Any) -> None:
-    """Give `model` its weights back as they are now, in the process that leads; the others' stays empty."""
+    """Give `model` its weights back as they are now, in the main process; those of the others stay empty."""
     own = dict(model.named_parameters())
     for name, weight in shared.named_parameters():
-        whole = plain_name(weight)
+        whole = full_weight(weight)
         if distributed.is_main_process():
             own[name].data = whole.to("cpu")
 
 
-def plain_name(weight: torch.Tensor) -> torch.Tensor:
-    """A weight as a whole: itself, or what all processes have of it."""
+def full_weight(weight: torch.Tensor) -> torch.Tensor:
+    """A weight in full: itself, or the shards of all processes put together."""
     put_together = getattr(weight, "full_tensor", None)
     return weight.detach() if put_together is None else put_together().detach()
 
 
-def load_full_state(weight: torch.Tensor, whole: torch.Tensor) -> None:
-    """Overwrite a weight, or this process's share of it."""
+def load_full_weight(weight: torch.Tensor, whole: torch.Tensor) -> None:
+    """Overwrite a weight, or this process's shard of it, with the full weight."""
     with torch.no_grad():
         if isinstance(weight, DTensor):
             # Every process has the whole and cuts its own share out of it.
@@ -67,7 +67,7 @@ def load_full_state(weight: torch.Tensor, whole: torch.Tensor) -> None:
 
 
 def save_optimizer(model: Any, optimizer: Any, path: Path) -> None:
-    """Write the optimizer's whole state, by the names of the weights."""
+    """Write the optimizer's full state, by the names of the weights, so that any number of processes can read it."""
     whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
     state = get_optimizer_state_dict(model, optimizer, options=whole)
     if distributed.is_main_process():
@@ -75,7 +75,7 @@ def save_optimizer(model: Any, optimizer: Any, path: Path) -> None:
 
 
 def load_optimizer(model: Any, optimizer: Any, path: Path) -> None:
-    """Read it, and keep this process's share."""
+    """Read the optimizer's state and keep this process's shard."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     set_optimizer_state_dict(model, optimizer, state, options=StateDictOptions(full_state_dict=True))
 

@@ -1,7 +1,7 @@
-"""What a long stage has finished so far: whole files under their names or none, so that kill -9 costs one part at most.
+"""The finished parts of a long stage: complete files under their names or none, so that kill -9 costs one part at most.
 
     <folder>/parts.json          what is being captured: hashes of model, tokenizer, prompt and data, and settings
-    <folder>/part-00000.parquet  written beside, synced, renamed
+    <folder>/part-00000.parquet  written as `partial`, synced, renamed
 
 Promises: parts are only ever taken up by the capture they belong to; another is refused by name, never mixed in and
 never thrown away in silence. Knows nothing of what is in a part.
@@ -56,12 +56,12 @@ class ResumableParquet:
         )
 
     def begin(self) -> None:
-        """Make the folder and say in it what it is for; what is there already stays."""
+        """Make the folder and record in it what the parts belong to; parts that exist stay."""
         if not (self.folder / MANIFEST).is_file():
             write_atomic(self.folder / MANIFEST, json.dumps(self._inputs, ensure_ascii=False, indent=1) + "\n")
 
     def path(self, number: int) -> Path:
-        """Where a part lies once it is whole."""
+        """The file of a part, once it is complete."""
         return self.folder / f"part-{number:05}{self._suffix}"
 
     @contextmanager
@@ -83,5 +83,5 @@ class ResumableParquet:
             fsync_folder(self.folder)
 
     def remove(self) -> None:
-        """Delete them, once the capture they make up lies elsewhere."""
+        """Delete the parts, once what they make up is stored elsewhere."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Which of a case's answers fits a question: the one that shares its words, or gives the kind of thing it asks for.
 
-A case's answers tell different things of one section; dealt at random they would teach a model to answer beside the
-point. Words that all answers share decide nothing. English by word beginnings, Chinese by character pairs.
+A case's answers say different things about one section; paired at random they would teach a model to miss the point.
+Words that all answers share decide nothing. English is compared by word beginnings, Chinese by character pairs.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class RawTurn(BaseModel):
     intent: str | None = None
     emotion: Emotion | None = None
     evidence: tuple[str, ...] | None = None
-    """None = nobody has looked; () = somebody has, and no article answers it."""
+    """None = not looked up; () = looked up, and no article answers it."""
     entities: dict[str, str] = Field(default_factory=dict)
     known: tuple[str, ...] = ()
     """What the agent had looked up when writing this: order status and the like, one short line each."""
@@ -43,7 +43,7 @@ class RawConversation(BaseModel):
 
     conversation: str = Field(min_length=1)
     lang: str = Field(default="", pattern=r"^([a-z]{2})?$")
-    """Empty = told by the script of its text."""
+    """Empty = decided by the script of its text."""
     turns: tuple[RawTurn, ...] = Field(min_length=1)
     source: Source = "transcript"
     personal: tuple[tuple[Kind, str], ...] = ()

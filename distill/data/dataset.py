@@ -101,7 +101,7 @@ def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
 def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
     """Read, simulate, redact, link and split everything into records; returns the report.
 
-    An FAQ's held-out questions go into `out/questions/<lang>.jsonl`: beside the records, because one and the same
+    An FAQ's held-out questions go into `out/questions/<lang>.jsonl`: next to the records, because one and the same
     choice decides what is asked later and what is never trained on, and out of reach of a bundle, which takes articles.
     """
     loaded = load_articles(articles)
@@ -159,7 +159,7 @@ def evidence_linker(articles: Sequence[Article]) -> Callable[[str], str | None]:
 
 
 def neighbour_finder(sections: Mapping[str, Section], count: int = 8) -> Callable[[str], list[str]]:
-    """For a section, those that share most words with it: what retrieval shows beside it."""
+    """For a section, those that share most words with it: what retrieval shows with it."""
     refs = list(sections)
     index = BM25([f"{s.title} {s.heading} {s.text}" for s in sections.values()])
     near: dict[str, list[str]] = {}

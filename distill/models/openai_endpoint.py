@@ -1,10 +1,10 @@
-"""A teacher behind an OpenAI-compatible server (vLLM, llama-server): its likeliest tokens, asked for by token ids.
+"""A teacher served by an OpenAI-compatible server (vLLM, llama-server): its likeliest tokens, by token ids.
 
     prompt   vLLM: `prompt_logprobs` gives every position of a text in one request
     step     llama-server, and others that name ids: one token a request, the text before it cached by the server
 
 Which of the two a server can is found out by asking. Promises: a server that cuts text otherwise than the student, or
-names no token ids, is refused before anything is captured. What lies beyond the likeliest tokens is spread evenly, so a
+names no token ids, is refused before anything is captured. The mass beyond the likeliest tokens is spread evenly, so a
 capture of as many tokens as were asked for is exact. Knows nothing of what is kept.
 """
 
@@ -63,17 +63,17 @@ class Endpoint:
     def chat(self, messages: Sequence[Mapping[str, str]], **params: Any) -> tuple[str, str]:
         """A reply in the server's own template, and why it ended, such as `stop` or `length`."""
         body = {"model": self.model, "messages": list(messages), **params}
-        whole = self._send("POST", f"{self.url}/chat/completions", body)
+        answer = self._send("POST", f"{self.url}/chat/completions", body)
         try:
-            choice = whole["choices"][0]
+            choice = answer["choices"][0]
             return str(choice["message"]["content"] or ""), str(choice.get("finish_reason"))
         except (KeyError, IndexError, TypeError) as error:
             raise self._failed("its answer has no message") from error
 
     def _complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        whole = self._send("POST", f"{self.url}/completions", {"model": self.model, "temperature": 0, **body})
+        answer = self._send("POST", f"{self.url}/completions", {"model": self.model, "temperature": 0, **body})
         try:
-            return dict(whole["choices"][0])
+            return dict(answer["choices"][0])
         except (KeyError, IndexError, TypeError) as error:
             raise self._failed("its answer has no choice") from error
 
@@ -110,16 +110,16 @@ def prompt_row(row: Mapping[str, Any]) -> Row:
 
 def next_row(choice: Mapping[str, Any]) -> Row:
     """The first new token's likeliest ones, in llama-server's form or vLLM's; `UsageError` without ids (pure)."""
-    told = choice.get("logprobs") or {}
-    if content := told.get("content"):
+    given = choice.get("logprobs") or {}
+    if content := given.get("content"):
         top = content[0].get("top_logprobs") or []
         if top and all("id" in entry for entry in top):
             return [(int(entry["id"]), float(entry["logprob"])) for entry in top]
-    named = (told.get("top_logprobs") or [{}])[0]
+    named = (given.get("top_logprobs") or [{}])[0]
     if named and all(name.startswith("token_id:") for name in named):
         return [(int(name.removeprefix("token_id:")), float(value)) for name, value in named.items()]
     raise UsageError(
-        "the server tells no log-probabilities by token ids, so only its text could be distilled",
+        "the server gives no log-probabilities by token ids, so only its text could be distilled",
         where="base.model",
         hint="serve it with vLLM or llama-server",
     )
@@ -155,27 +155,27 @@ class EndpointTeacher:
         tokens = [*pack.tokens[: pack.prefix], *pack.tokens[start:end]]
         first = pack.prefix + reply - start
         if self.way == "prompt":
-            # The row in front of a token stands at the token itself, one place earlier for the first that has none.
+            # vLLM gives the probabilities of a token at the token itself, and the first token has none: hence -1.
             rows = (self._endpoint.within(tokens, self._k) or [])[first - 1 :]
         else:
             rows = [self._endpoint.after(tokens[:place], self._k) for place in range(first, len(tokens))]
         if len(rows) != end - reply:
             raise ModelError(f"{len(rows)} positions came back for {end - reply}", where=self._endpoint.url)
-        return torch.stack([whole_row(row, self._k, self.vocabulary) for row in rows])
+        return torch.stack([spread_row(row, self._k, self.vocabulary) for row in rows])
 
 
-def whole_row(row: Row, k: int, vocabulary: int) -> torch.Tensor:
-    """Log-probabilities [vocabulary]: the k likeliest as told, what is left to one spread over the others."""
+def spread_row(row: Row, k: int, vocabulary: int) -> torch.Tensor:
+    """Log-probabilities [vocabulary]: the k likeliest as given, the remaining mass spread evenly over the others."""
     import torch
 
     best = sorted(row, key=lambda pair: -pair[1])[:k]
     ids = torch.tensor([token for token, _ in best])
-    told = torch.tensor([logprob for _, logprob in best], dtype=torch.float64)
-    if not told.isfinite().all() or int(ids.max()) >= vocabulary:
-        raise ModelError("the server tells tokens or log-probabilities that cannot be", hint="another model's server?")
-    left = max(1e-9, 1.0 - float(told.exp().sum()))
+    logprobs = torch.tensor([logprob for _, logprob in best], dtype=torch.float64)
+    if not logprobs.isfinite().all() or int(ids.max()) >= vocabulary:
+        raise ModelError("the server gives impossible tokens or log-probabilities", hint="another model's server?")
+    left = max(1e-9, 1.0 - float(logprobs.exp().sum()))
     out = torch.full((vocabulary,), math.log(left / max(1, vocabulary - len(best))), dtype=torch.float64)
-    out[ids] = told
+    out[ids] = logprobs
     return out.float()
 
 

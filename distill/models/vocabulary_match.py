@@ -1,8 +1,8 @@
 """Whether a student can learn from a teacher's probabilities: the same tokens under the same ids, cut alike.
 
 Models of one family often differ in padding rows only (Qwen2.5-14B has 152,064, -3B 151,936, of 151,665 tokens); then
-the ids they share are enough. Where a single token or the way text is cut differs, a probability of one is no
-probability of the other, and that is said instead of trained on. Knows nothing of models.
+the ids they share are enough. Where a single token or the way text is cut differs, a probability of one means
+nothing for the other, and the student is refused. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def _merges(tokenizer: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _differ(why: str, student: Path) -> ModelError:
     return ModelError(
-        f"the teacher's probabilities mean nothing to this student: {why}",
+        f"this student cannot learn the teacher's probabilities: {why}",
         where=str(student),
         hint="take a student of the teacher's family",
     )

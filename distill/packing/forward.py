@@ -1,7 +1,7 @@
-"""How a model of transformers reads a pack: its inputs, its last hidden states, and the states in front of replies.
+"""How a model of transformers reads a pack: its inputs, its last hidden states, and the states that predict replies.
 
-Whoever needs logits takes them of a few positions at a time: over a whole vocabulary they are the largest tensors there
-are. Knows nothing of what is learned from them.
+Logits are computed a few positions at a time: over a full vocabulary they are the largest tensors of a step. Knows
+nothing of what is learned from them.
 """
 
 from __future__ import annotations

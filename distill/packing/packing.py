@@ -8,11 +8,11 @@ Block-Attention, arXiv:2409.15355, turned to training). How the articles stand t
 same as `runtime.engine.llama.article_cache` puts compiled ones together in:
 
     exact       each sees those before it
-    parallel    each sees the system text and itself, right behind the system text; questions follow the longest
-    sequential  each sees the system text and itself, and is then moved behind the one before
+    parallel    each sees the system text and itself, directly after the system text; questions follow the longest
+    sequential  each sees the system text and itself, and is then moved after the previous one
 
-An article that is moved was read right behind the system text, which no position ids of one sequence can say. So in
-`sequential` each article but the first is read behind a copy of the system text of its own. Knows nothing of models.
+An article that is moved was read directly after the system text, which position ids over one sequence cannot express.
+So in `sequential` each article but the first is read after its own copy of the system text. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pack:
     records: tuple[str, ...] = field(default=())
     """Ids of the records, one a branch."""
     articles: tuple[int, ...] = ()
-    """Tokens of each article at the end of the prefix; what stands before them is the system text."""
+    """Tokens of each article at the end of the prefix; the tokens before them are the system text."""
     layout: Layout = "exact"
 
     @property
@@ -65,7 +65,7 @@ class Pack:
         return max(0, len(self.articles) - 1) if self.layout == "sequential" else 0
 
     def read(self) -> list[int]:
-        """What a model reads: the tokens, and behind them the copies of the system text."""
+        """What a model reads: the tokens, then the copies of the system text."""
         return [*self.tokens, *(self.tokens[: self.system] * self.copies)]
 
     def positions(self) -> list[int]:
@@ -75,9 +75,10 @@ class Pack:
         out = list(range(system))
         for place, length in zip(places, self.articles, strict=False):
             out += range(place, place + length)
-        behind = system + max(self.articles, default=0) if side_by_side else self.prefix
+        # Every branch starts at the same position: it never sees the others.
+        first = system + max(self.articles, default=0) if side_by_side else self.prefix
         for start, _, end in self.branches:
-            out += range(behind, behind + end - start)
+            out += range(first, first + end - start)
         for place in places[1 : 1 + self.copies]:
             out += range(place - system, place)
         return out
@@ -90,6 +91,8 @@ class Pack:
         """Bool mask [1, 1, query, key], True = may attend; for `attn_implementation="sdpa"`."""
         import torch
 
+        # The mask is decided between blocks of tokens (system text, articles, branches, copies) and then spread to the
+        # tokens, where a token also never sees a later position.
         lengths = [self.system, *self.articles, *(end - start for start, _, end in self.branches)]
         lengths += [self.system] * self.copies
         articles = range(1, 1 + len(self.articles))
@@ -99,6 +102,7 @@ class Pack:
             if self.layout == "exact":
                 sees[article, :article] = True
             else:
+                # The first article sees the system text itself, each later one the copy that was made for it.
                 sees[article, branches.stop + article - 2 if self.copies and article > 1 else 0] = True
         sees[branches.start : branches.stop, : branches.start] = True
         owner = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
@@ -128,11 +132,11 @@ def pack_records(
     limits: PackLimits | None = None,
     seed: int = 0,
 ) -> list[Pack]:
-    """Group records whose evidence lies close together and encode each group as a pack.
+    """Group records whose evidence is in neighbouring sections and encode each group as a pack.
 
-    `sections` by reference; `neighbours(ref)` gives other references, nearest first, that a retriever would show beside
-    it. A record without known evidence is answered with its own response under whatever articles its pack has. Each
-    record is used at most once; the order is a function of `seed`.
+    `sections` by reference; `neighbours(ref)` gives other references, nearest first, that a retriever would show
+    with it. A record without known evidence keeps its response under whatever articles its pack has. Each record is
+    used at most once; the order is a function of `seed`.
     """
     limits = limits or PackLimits()
     rng = random.Random(seed)  # noqa: S311 - a shuffle, no secret
@@ -165,7 +169,7 @@ def pack_records(
         if pack:
             packs.append(pack)
         for record in left:
-            # Where not one record fits beside its articles, they are too long to learn from and would come for ever.
+            # Where not one record fits with its articles, they are too long to learn from and would be drawn forever.
             if pack or not record.evidence:
                 queue_of(record).insert(0, record)
     rng.shuffle(packs)

@@ -37,7 +37,7 @@ from runtime.errors import InputError, ModelError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 
 WORK_BYTES_PER_WEIGHT_BYTE = 6
-"""Space a build takes beside the base's own weights: student, merged, f16, quantized, ONNX."""
+"""Space that a build needs besides the base's own weights: student, merged, f16, quantized, ONNX."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def read_job(job: Path) -> tuple[Workspace, str, Mapping[str, Any], Path]:
 
 
 def main(job: Path) -> int:
-    """One of the processes; the leading one leaves `answer.json` beside the job."""
+    """Run one of the processes; the main one leaves `answer.json` next to the job. Returns the exit code."""
     from distill.compute.device import offline
 
     offline()

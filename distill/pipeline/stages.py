@@ -27,7 +27,7 @@ from runtime.text.articles import load_articles
 
 INFLUENCE_PACKS = 4
 PARTS = "capture.parts"
-"""What a capture that was cut off has finished; gone when it is whole."""
+"""The finished parts of a capture that was interrupted; deleted when it is complete."""
 HELD_OUT = "held_out.safetensors"
 """In capture/: what the student is compared with."""
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from distill.teacher.generators import Generator
 
 PARTS = "teacher_replies.parts"
-"""What sampling that was cut off has finished; gone when it is whole."""
+"""The finished parts of sampling that was interrupted; deleted when it is complete."""
 
 
 def sample_teacher(work: Workspace, out: Path, context: StageContext) -> dict[str, Any]:

@@ -111,8 +111,8 @@ class Workspace:
     ) -> list[Pack]:
         """Up to `limit` packs of a split, the languages mixed, those first that rest on different sections.
 
-        Stages `skip` what others have taken; behind the last pack it goes on with the first. The records are those of
-        the folder `among`, else all that were made. Teachers read `exact`, students as the recipe's packing says.
+        Stages `skip` packs that other stages have taken; after the last pack comes the first again. The records are
+        those of the folder `among`, by default all. Teachers read `exact`, students as the recipe's packing says.
         """
         packs: list[Pack] = []
         evidence: dict[str, Sequence[str]] = {}

@@ -188,5 +188,5 @@ def _stream(model: Any, pack: Pack) -> _Stream:
 def _run(layer: Any, stream: _Stream) -> torch.Tensor:
     """A teacher's layer on a stream."""
     out = layer(stream.states, **stream.places())
-    whole: torch.Tensor = out[0] if isinstance(out, tuple) else out
-    return whole
+    states: torch.Tensor = out[0] if isinstance(out, tuple) else out
+    return states

@@ -1,9 +1,9 @@
 """Capture: run the teacher once over the packs and keep what the student is to learn from.
 
 Per reply token the k largest log-probabilities with their ids, and the mass of the rest as one tail bucket; without the
-tail a truncated teacher is biased (arXiv:2503.16870). Then the teacher leaves memory. One Parquet file: a row a
-pack, with its token ids, put together from parts that survive a kill (`distill.compute.resumable_parquet`). Knows
-nothing of the student.
+tail a truncated teacher is biased (arXiv:2503.16870). Then the teacher is unloaded. One Parquet file, a row a pack with
+its token ids, is put together from parts that survive a kill (`distill.compute.resumable_parquet`). Knows nothing of
+the student.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Captured:
         """The same row for a student that reads the same pack in the layout of `pack`.
 
         Where that is another than the teacher's, articles see other tokens than they did, and no student could give
-        them the teacher's states: only those behind them are kept.
+        them the teacher's states: only those after them are kept.
         """
         states = self.states
         if states is not None and pack.layout != self.pack.layout:
@@ -88,7 +88,7 @@ def capture(
             f"the teacher has {reader.vocabulary} tokens, its student {vocabulary}", hint="take a student of its family"
         )
     need = capture_bytes(tokens, positions, k, reader.vocabulary, reader.hidden if states else 0)
-    need_space(out.parent, 2 * need, "the capture")  # its parts, and the whole
+    need_space(out.parent, 2 * need, "the capture")  # its parts, and the file they make up
     schema = _schema(reader.vocabulary)
     mass = 0.0
     parts = parts or ResumableParquet(out.parent / f"{out.name}.parts", {})

@@ -1,4 +1,4 @@
-"""What a capture will cost, told from a sample: hours and disk, before the hours are spent.
+"""Estimates the time and disk of a capture from a sample, before they are spent.
 
 The sample is really captured; time grows with the tokens the teacher reads, disk with the reply positions (and with the
 tokens where states are kept). Knows nothing of recipes.
@@ -17,7 +17,7 @@ from distill.teacher.capture import capture
 
 
 def sample_packs(packs: Sequence[Pack], records: int) -> list[Pack]:
-    """The packs first in line that hold at least so many records; their order is random already."""
+    """The first packs that hold at least `records` records; their order is random already."""
     chosen: list[Pack] = []
     held = 0
     for pack in packs:
@@ -39,7 +39,7 @@ def estimate_capture(
     clock: Callable[[], float] = time.monotonic,
     advance: Callable[[int], None] = lambda _tokens: None,
 ) -> dict[str, float]:
-    """Capture about `records` records of the packs into `scratch`, which is left as it was, and predict the whole.
+    """Capture about `records` records of the packs into `scratch`, which is left as it was, and extrapolate.
 
     {"records", "tokens", "hours", "gigabytes", "tokens_per_s", "bytes_a_position", "captured_mass", "sampled_records"}
     """

@@ -31,8 +31,8 @@ class GeneratedReply:
 
     text: str
     shown: Sequence[Section]
-    whole: bool
-    """Whether it ended by itself."""
+    finished: bool
+    """Whether it ended by itself, not at the token limit."""
 
 
 class Generator(Protocol):
@@ -67,7 +67,8 @@ class GgufGenerator:
 
 @contextmanager
 def gguf_generator(gguf: Path, spec: PromptSpec, *, threads: int = 2) -> Iterator[GgufGenerator]:
-    """Open a GGUF as a speaker; `spec` has the chat pieces it is asked with."""
+    """Open a GGUF that writes replies; `spec` has the chat pieces of its prompts."""
+    # llama.cpp's library takes time to load, and most stages ask no GGUF for replies.
     from runtime.engine.core.options import EngineOptions
     from runtime.engine.llama.engine import LlamaEngine
 

@@ -1,10 +1,9 @@
-"""The teacher's own replies to training questions, kept only when the articles bear them out.
+"""The teacher's own replies to training questions, kept only when the articles support them.
 
 A student that learns from gold replies alone never sees the teacher's way of saying things. Each question is asked a
-few times with the sections its record rests on, at a temperature; a reply counts when every figure in it stands in
-those sections or in the question, when it refuses exactly where nothing answers, and when it is new and complete. What
-is dropped is counted by reason. What was drawn survives a kill, `PART_RECORDS` records behind at most. Knows nothing of
-packs and captures.
+few times with the sections of its record's evidence, at a temperature. A reply is kept when every figure in it is in
+those sections or in the question, when it refuses exactly where no article answers, and when it is new and complete.
+Dropped replies are counted by reason. A kill costs `PART_RECORDS` records at most. Knows nothing of packs and captures.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def judge_reply(record: Record, reply: str, shown: Sequence[Section], spec: Prom
 
 
 def sample_replies(
-    speaker: Generator,
+    generator: Generator,
     records: Sequence[Record],
     sections: Callable[[Record], Sequence[Section]],
     spec: PromptSpec,
@@ -76,7 +75,7 @@ def sample_replies(
             kept, verdicts = _read_part(path)
             advance(len(group))
         else:
-            kept, verdicts = _sampled(speaker, group, start, sections, spec, sampling, advance)
+            kept, verdicts = _sample_group(generator, group, start, sections, spec, sampling, advance)
             if parts:
                 with parts.write(start // part_records) as partial:
                     rows = [record.model_dump(mode="json") for record in kept]
@@ -91,8 +90,8 @@ def _read_part(path: Path) -> tuple[list[Record], Counter[str]]:
     return [Record.model_validate(row) for row in part["records"]], Counter(part["verdicts"])
 
 
-def _sampled(
-    speaker: Generator,
+def _sample_group(
+    generator: Generator,
     records: Sequence[Record],
     first: int,
     sections: Callable[[Record], Sequence[Section]],
@@ -100,21 +99,21 @@ def _sampled(
     sampling: Sampling,
     advance: Callable[[int], None],
 ) -> tuple[list[Record], Counter[str]]:
-    """The same of some records, the first of which is number `first` of all."""
+    """`sample_replies` of a few records; `first` is the number of the first among all, which its seeds depend on."""
     out: list[Record] = []
     counts: Counter[str] = Counter()
     for number, record in enumerate(records, start=first):
         seen = {" ".join(record.response.split())}
         for draw in range(sampling.count):
             seed = sampling.seed + number * sampling.count + draw
-            said = speaker.reply(record, sections(record), temperature=sampling.temperature, seed=seed)
-            why = judge_reply(record, said.text, said.shown, spec, seen)
-            if why == "kept" and not said.whole:
-                why = "cut off"
-            counts[why] += 1
-            seen.add(" ".join(said.text.split()))
-            if why == "kept":
-                update = {"id": f"{record.id}/s{draw}", "response": said.text, "source": "teacher"}
+            reply = generator.reply(record, sections(record), temperature=sampling.temperature, seed=seed)
+            verdict = judge_reply(record, reply.text, reply.shown, spec, seen)
+            if verdict == "kept" and not reply.finished:
+                verdict = "cut off"
+            counts[verdict] += 1
+            seen.add(" ".join(reply.text.split()))
+            if verdict == "kept":
+                update = {"id": f"{record.id}/s{draw}", "response": reply.text, "source": "teacher"}
                 out.append(record.model_copy(update=update))
         advance(1)
     return out, counts

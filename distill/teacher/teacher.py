@@ -1,9 +1,9 @@
-"""Who teaches: a checkpoint in transformers, or a GGUF in llama.cpp, behind one face that reads packs.
+"""Teachers: a checkpoint in transformers or a GGUF in llama.cpp, with one interface that reads packs.
 
     read(pack) -> logits in front of the pack's reply tokens, chunk by chunk, and the last hidden states, if any
 
 A GGUF at four bits fits where its checkpoint never would: 13 billion parameters into 8 GB. It gives no hidden states.
-Its branches are read one by one behind a prefix that is read once, so each sees what it sees in a checkpoint's mask.
+Its branches are read one by one after a prefix that is read once, so each sees what a checkpoint's mask lets it see.
 Knows nothing of what is kept of the logits.
 """
 

@@ -17,7 +17,7 @@ from runtime.errors import InputError
 from runtime.text.personal_data import Kind
 
 MAX_VARIANTS = 6
-"""Variants of a product shown: the ones nearest to what the agent then said."""
+"""Variants of a product shown: the ones nearest to the agent's next message."""
 MAX_KNOWN_CHARS = 900
 """All that is known to one reply, cut at the ends of its lines."""
 
@@ -140,11 +140,11 @@ def _item(item: Json) -> str:
 
 def _product(product: Json, reply: str) -> str:
     variants = list(product["variants"].values())
-    said = set(re.findall(r"\w+", reply.lower()))
+    words_written = set(re.findall(r"\w+", reply.lower()))
 
     def nearness(variant: Json) -> tuple[bool, int]:
         words = re.findall(r"\w+", " ".join(map(str, variant.get("options", {}).values())).lower())
-        return str(variant.get("price")) in reply, sum(word in said for word in words)
+        return str(variant.get("price")) in reply, sum(word in words_written for word in words)
 
     shown = sorted(variants, key=nearness, reverse=True)[:MAX_VARIANTS]
     lines = [

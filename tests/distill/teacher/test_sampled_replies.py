@@ -101,7 +101,7 @@ class Scripted:
         self.asked.append(f"{record.id} {seed}")
         if not self._replies:
             raise UnavailableError("it does not answer")
-        return GeneratedReply(self._replies.pop(0), sections, whole=True)
+        return GeneratedReply(self._replies.pop(0), sections, finished=True)
 
 
 def test_sampling_that_was_cut_off_goes_on_where_it_was(
@@ -141,7 +141,7 @@ def test_a_server_is_asked_in_messages_and_says_why_it_ended(
     )
     speaker = EndpointGenerator(Endpoint(client, "http://teacher/v1"), spec)
     said = speaker.reply(record, [sections["zh0#a"], sections["zh1#a"]], temperature=0.5, seed=4)
-    assert said == GeneratedReply("30天内。", [sections["zh0#a"], sections["zh1#a"]], whole=False)
+    assert said == GeneratedReply("30天内。", [sections["zh0#a"], sections["zh1#a"]], finished=False)
     (body,) = sent
     assert [message["role"] for message in body["messages"]] == ["system", "user", "assistant", "user"]
     system = body["messages"][0]["content"]
