@@ -13,7 +13,8 @@ from __future__ import annotations
 import glob
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -134,24 +135,20 @@ class Chain:
     """The recipe's file, for messages."""
 
     def check(self) -> list[str]:
-        """Refuse what the recipe gets wrong before any work; returns the models that are not on this machine yet.
-
-        The error is the one that the check raised, its place the recipe and the key.
-        """
+        """Refuse what the recipe gets wrong before any work; returns the models that are not on this machine yet."""
         checks = FormatChecks(check_formats, lambda columns: check_columns(self.recipe.quantize.formats, columns))
-        try:
+        with self._errors_name_the_recipe():
             return check_recipe(self.recipe, base=self.base, checks=checks)
-        except EdgedeskError as error:
-            raise type(error)(error.what, where=f"{self.source}: {error.where}", hint=error.hint) from error
 
     def run(self) -> BuildReport:
         """Run every stage that is stale; `UsageError` for a stage or setting that does not exist, before any work."""
         began = time.monotonic()
         force = self.forced_quantize_stages()
         self.check()
-        build = self._open()
-        embedder = _embedder(self.recipe)
-        made = build.run(write_gguf)
+        with self._errors_name_the_recipe():
+            build = self._open()
+            embedder = _embedder(self.recipe)
+            made = build.run(write_gguf)
         result = quantize(
             self.work,
             quantize_settings(build, made, embedder),
@@ -179,7 +176,18 @@ class Chain:
 
     def predict_capture(self, records: int) -> Mapping[str, float]:
         """Hours and disk of the recipe's capture, from about `records` records really captured."""
-        return self._open().predict(write_gguf, records)
+        with self._errors_name_the_recipe():
+            return self._open().predict(write_gguf, records)
+
+    @contextmanager
+    def _errors_name_the_recipe(self) -> Iterator[None]:
+        """An error whose place is a key of the recipe gets the recipe's file in front of it."""
+        try:
+            yield
+        except EdgedeskError as error:
+            if error.where.split(".")[0] not in Recipe.model_fields:
+                raise
+            raise type(error)(error.what, where=f"{self.source}: {error.where}", hint=error.hint) from error
 
     def _open(self) -> Build:
         return open_build(

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from distill.pipeline.build import open_build
 from distill.pipeline.preflight import FormatChecks, check_recipe
 from distill.recipe.recipe import BaseChoice, Capture, Packing, PromptChoice, Quantize, Recipe, Student, Tuning
 from distill.recipe.settings import DistillSettings
 from edgedesk_build import Chain, check_formats
 from quantize.formats.gguf_quantize import check_columns
+from quantize.formats.gguf_writer import write_gguf
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, UsageError
 
 NO_END = "{% for message in messages %}{{ '<|im_start|>' + message['content'] + '<end>\n' }}{% endfor %}"
@@ -105,9 +107,6 @@ def test_preflight_names_models_that_are_not_here_yet(
 def test_build_refuses_what_a_gguf_teacher_cannot_do_before_any_work(
     changes: dict[str, Any], key: str, recipe: Recipe, work: Path, tiny_llama: Path, tmp_path: Path
 ) -> None:
-    from distill.pipeline.build import open_build
-    from quantize.formats.gguf_writer import write_gguf
-
     write_gguf(tiny_llama, tmp_path / "teacher.gguf")
     student = {"student": Student(model=str(tiny_llama)), "teacher": None}
     with pytest.raises(UsageError) as error:
@@ -122,4 +121,20 @@ def test_chain_names_recipe_and_key(recipe: Recipe, company: Path, tmp_path: Pat
     with pytest.raises(UsageError) as error:
         Chain(wrong, tmp_path / "work", source="shop.toml").run()
     assert error.value.where == "shop.toml: quantize.formats"
+    assert not (tmp_path / "work").exists()
+
+
+def test_chain_names_recipe_and_key_of_what_only_the_models_show(
+    recipe: Recipe, company: Path, tiny_llama: Path, tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    write_gguf(tiny_llama, tmp_path / "teacher.gguf")
+    models = BaseChoice(model=str(tmp_path / "teacher.gguf"), embedder=str(tiny_encoder_folder))
+    student = Student(model=str(tiny_llama))
+    wrong = recipe.model_copy(
+        update={"base": models, "student": student, "teacher": None, "capture": Capture(states=True)}
+    )
+    assert company.is_dir()
+    with pytest.raises(UsageError, match="no hidden states") as error:
+        Chain(wrong, tmp_path / "work", source="shop.toml").run()
+    assert error.value.where == "shop.toml: capture.states"
     assert not (tmp_path / "work").exists()
