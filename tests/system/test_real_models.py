@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from distill.models.catalogue import CATALOGUE, cache_folder, open_base
+from distill.models.gguf_import import read_metadata
+from distill.models.shape import gguf_shape
 from runtime.base.files import sha256_file
 from tests.support.paths import ROOT
 
@@ -15,6 +17,7 @@ def test_the_cached_base_is_the_file_that_was_checked(smollm2: Path) -> None:
     assert smollm2.is_dir()
     gguf = cache_folder() / "models" / "smollm2-135m-instruct" / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert sha256_file(gguf) == CATALOGUE["smollm2-135m-instruct"].sha256
+    assert gguf_shape(read_metadata(gguf), gguf) == CATALOGUE["smollm2-135m-instruct"].shape
 
 
 def test_the_real_tokenizer_cuts_as_llama_cpp_does(smollm2: Path, shop: Path) -> None:

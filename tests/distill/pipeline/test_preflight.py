@@ -88,6 +88,34 @@ def test_preflight_reads_policies_and_the_template(checked: Any, company: Path, 
         checked()
 
 
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"student": Student(layers=31)}, "student.layers"),
+        ({"student": Student(layers=20, feed_forward=1000)}, "student.feed_forward"),
+        ({"student": Student(layers=20, feed_forward=1568)}, "student.feed_forward"),
+        ({"student": Student(layers=20, kv_heads=4)}, "student.kv_heads"),
+        ({"student": Student(layers=20), "lora": Tuning(modules=("wq",))}, "lora.modules"),
+    ],
+)
+def test_preflight_knows_the_catalogue_without_fetching_from_it(
+    changes: dict[str, Any], key: str, checked: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDESK_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UsageError) as error:
+        checked(base=BaseChoice(), **changes)
+    assert error.value.where == key
+
+
+def test_preflight_refuses_a_width_that_no_format_stores_whatever_the_model(
+    checked: Any, tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDESK_CACHE", str(tmp_path / "empty"))
+    away = BaseChoice(model="owner/model", embedder=str(tiny_encoder_folder))
+    with pytest.raises(UsageError, match="blocks of 32"):
+        checked(base=away, student=Student(layers=20, feed_forward=1000))
+
+
 def test_preflight_names_models_that_are_not_here_yet(
     checked: Any, tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
