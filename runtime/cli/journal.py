@@ -113,27 +113,50 @@ def prune(
     redact_after_days: Annotated[
         int | None, typer.Option(min=0, help="Redact older conversations; 0 never. Default: the policy's.")
     ] = None,
+    unsent: Annotated[
+        bool, typer.Option("--unsent", help="Delete conversations that wait to leave the branch too.")
+    ] = False,
+    clock_is_right: Annotated[
+        bool, typer.Option("--clock-is-right", help="Trust the clock after a long pause, or after it was wrong.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget what is old now. A running server does so itself every day."""
+    """Forget what is old now. A running server does so itself every six hours."""
+    from dataclasses import replace
+
     from runtime.base.home import find_home, lock_home
     from runtime.bundle.generations import current_bundle
     from runtime.desk.policy import retention
     from runtime.journal.journal import FILE_NAME, Journal
+    from runtime.journal.retention import apply_retention, forget_files
     from runtime.text.redaction import Redactor
 
     where = find_home(home)
     bundle = current_bundle(where)
     rule = retention(bundle)
     public = bundle.public_text()
+    keep = rule.keep_days if keep_days is None else keep_days
+    redact = rule.redact_after_days if redact_after_days is None else redact_after_days
     with lock_home(where, "journal prune"), Journal(where / FILE_NAME, key=_key(where)) as journal:
-        done = journal.apply_retention(
-            keep_days=rule.keep_days if keep_days is None else keep_days,
-            redact_after_days=rule.redact_after_days if redact_after_days is None else redact_after_days,
+        done = apply_retention(
+            journal,
+            keep_days=keep,
+            redact_after_days=redact,
             redactor=lambda: Redactor(public).redact,
+            unsent=unsent,
+            clock_is_right=clock_is_right,
         )
+        if not done.paused:
+            files = forget_files(where, journal.now(), keep_days=keep, redact_after_days=redact)
+            done = replace(done, files=files)
     if as_json:
         typer.echo(json.dumps(done.as_dict()))
-    else:
-        unsent = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""
-        typer.echo(f"{done.deleted} conversations deleted{unsent}; {done.redacted} redacted")
+        return
+    if done.paused:
+        say(f"{done.paused}; if the clock is right: edgedesk journal prune --clock-is-right")
+    if done.waiting:
+        say(f"{done.waiting} conversations wait to leave the branch: redacted, not deleted; --unsent deletes them")
+    if not done.overwritten:
+        say("another program reads the journal; what was deleted is overwritten when it has finished")
+    lost = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""
+    typer.echo(f"{done.deleted} conversations deleted{lost}; {done.redacted} redacted; {done.files} files deleted")

@@ -7,8 +7,10 @@ nothing of how answers are made.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +21,11 @@ from runtime.desk.compile_articles import all_sections, compiling, order_section
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
 from runtime.desk.policy import retention
-from runtime.errors import EdgedeskError, SpaceError
+from runtime.errors import EdgedeskError
 from runtime.journal.encryption import read_key
 from runtime.journal.journal import FILE_NAME, Journal
-from runtime.journal.maintenance import RetentionReport
+from runtime.journal.retention import RetentionReport, forget_files
+from runtime.journal.retention import apply_retention as forget_old
 from runtime.text.redaction import Redactor
 
 if TYPE_CHECKING:
@@ -50,9 +53,7 @@ def open_desk(home: Path, settings: Settings, *, progress: Progress | None = Non
         if tried and settings.memory_mib:
             settings = settings.model_copy(update={"memory_mib": max(1, settings.memory_mib // 2)})
         journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
-        with suppress(SpaceError):
-            # A full disk must not keep a branch from opening; the server applies retention again every few hours.
-            apply_retention(journal, bundle)
+        stack.enter_context(_retention_at_start(journal, bundle, home))
         # The current model first: a candidate takes of the memory what is left.
         retriever, engine = _open_parts(stack, bundle, home, journal, settings, progress)
         candidate, error = None, ""
@@ -92,14 +93,44 @@ def _open_parts(
     return retriever, engine
 
 
-def apply_retention(journal: Journal, bundle: Bundle) -> RetentionReport:
-    """Delete and redact what the bundle's policies do not let the branch keep."""
+def apply_retention(
+    journal: Journal, bundle: Bundle, home: Path | None = None, stop: threading.Event | None = None
+) -> RetentionReport:
+    """Delete and redact what the bundle's policies do not let the branch keep, and with `home` the copies in its files.
+
+    May be called again after it failed, as on a full disk: each conversation has a transaction of its own.
+    """
     rule = retention(bundle)
     if not (rule.keep_days or rule.redact_after_days):
-        return RetentionReport(0, 0, 0)
+        return RetentionReport()
     public = bundle.public_text()
-    return journal.apply_retention(
+    report = forget_old(
+        journal,
         keep_days=rule.keep_days,
         redact_after_days=rule.redact_after_days,
         redactor=lambda: Redactor(public).redact,
+        stop=stop,
     )
+    if home is None or report.paused:
+        return report
+    files = forget_files(home, journal.now(), keep_days=rule.keep_days, redact_after_days=rule.redact_after_days)
+    return replace(report, files=files)
+
+
+@contextmanager
+def _retention_at_start(journal: Journal, bundle: Bundle, home: Path) -> Iterator[None]:
+    """Forget in the background while the block begins: a long journal must not keep the first question waiting."""
+    stop = threading.Event()
+
+    def work() -> None:
+        # What fails here (a full disk) is tried again, and reported, by the server's next sweep.
+        with suppress(EdgedeskError, OSError):
+            apply_retention(journal, bundle, home, stop)
+
+    thread = threading.Thread(target=work, name="retention", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

@@ -30,12 +30,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import InputError
+from runtime.journal.turn_details import NO_ARTICLE
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
 
-NO_ARTICLE = "no_article"
-"""The hand-off reason when nothing was found."""
 MANIPULATION = "manipulation"
 """When the question gives orders to the model (`runtime.understanding.prompt_injection`)."""
 WITHHELD = "withheld"

@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING
 from runtime.base.settings import Settings
 from runtime.desk.history import earlier_questions, shown_turns
 from runtime.desk.intent_and_emotion import confident_labels, understand_question
-from runtime.desk.policy import NO_ARTICLE, WITHHELD, Decision, decide
+from runtime.desk.policy import WITHHELD, Decision, decide
 from runtime.desk.turn_state import Answer, TurnState
 from runtime.events import Citation, SectionsFound
 from runtime.grounding.citations import cite
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.grounding.extractive_answer import extractive_fallback, render_quote
-from runtime.journal.turn_details import FoundSection
+from runtime.journal.turn_details import NO_ARTICLE, FoundSection
 from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section

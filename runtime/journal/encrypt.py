@@ -10,8 +10,7 @@ from runtime.base.files import fsync_folder
 from runtime.journal.encryption import mark_encrypted, require_key
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import open_reading
-from runtime.journal.schema import TABLES
-from runtime.journal.search import index_all
+from runtime.journal.schema import TABLES, rebuild_derived
 
 
 def encrypt_journal(path: Path, key: str) -> int:
@@ -23,12 +22,13 @@ def encrypt_journal(path: Path, key: str) -> int:
     with Journal(path):
         pass  # brings its tables up to date and folds in its log
     with closing(open_reading(path)) as old, Journal(partial, key=key) as sealed, sealed.transaction() as db:
+        db.execute("DELETE FROM setting")  # the new journal's own; the old one's go on
         for table in TABLES:
             rows = old.execute(f"SELECT * FROM {table.name}").fetchall()  # noqa: S608 - ours
             if rows:
                 marks = ", ".join("?" * len(rows[0]))
                 db.executemany(f"INSERT INTO {table.name} VALUES ({marks})", rows)  # noqa: S608 - ours
-        index_all(db)
+        rebuild_derived(db)
         (turns,) = db.execute("SELECT count(*) FROM turn").fetchone()
     # The mark first: from here on nobody takes the encrypted file for a damaged one.
     partial.with_name(f"{partial.name}.sealed").unlink()

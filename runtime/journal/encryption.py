@@ -17,7 +17,6 @@ import os
 import re
 import secrets
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -45,18 +44,6 @@ def connect(path: Path, key: str | None, *, read_only: bool = False) -> sqlite3.
     # A large sort would spill customers' words into a temporary file outside the home.
     db.execute("PRAGMA temp_store = MEMORY")
     return db
-
-
-def database_errors() -> tuple[type[Exception], ...]:
-    """What a connection raises: SQLCipher's errors are no relatives of sqlite3's."""
-    other = sys.modules.get("sqlcipher3.dbapi2")
-    return (sqlite3.DatabaseError, *((other.DatabaseError,) if other else ()))
-
-
-def constraint_errors() -> tuple[type[Exception], ...]:
-    """What it raises for a row that may not be."""
-    other = sys.modules.get("sqlcipher3.dbapi2")
-    return (sqlite3.IntegrityError, *((other.IntegrityError,) if other else ()))
 
 
 def require_key(path: Path, key: str | None) -> None:

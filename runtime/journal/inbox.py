@@ -7,13 +7,16 @@ cannot overwrite each other unseen; a correction leaves the branch with its turn
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from runtime.errors import BusyError, MissingError
+from runtime.journal import inbox_index
 from runtime.journal.journal import Journal
-from runtime.journal.stored_turn import TurnKey
+from runtime.journal.queries import named_rows, stored_turns_of
+from runtime.journal.stored_turn import StoredTurn, TurnKey
 
 Status = Literal["open", "snoozed", "closed"]
 HandoffState = Literal["open", "taken", "closed"]
@@ -59,6 +62,41 @@ class ComposerText:
     revision: int = 0
 
 
+@dataclass(frozen=True)
+class ListedConversation:
+    """A conversation as a line of the inbox."""
+
+    conversation: str
+    started: str
+    turns: int
+    newest: StoredTurn
+    handoff: str | None
+    """Why a person must take over, while nobody has closed it."""
+    standing: ConversationStatus
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the customer has no reply to the newest message."""
+        return self.newest.reply is None and self.standing.status != "closed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form the API sends."""
+        return {
+            "conversation": self.conversation,
+            "started": self.started,
+            "turns": self.turns,
+            "asked": self.newest.asked,
+            "lang": self.newest.lang,
+            "question": self.newest.question,
+            "state": self.newest.state,
+            "handoff": self.handoff,
+            "waiting": self.waiting,
+            "intent": self.newest.intent,
+            "emotion": self.newest.emotion,
+            **asdict(self.standing),
+        }
+
+
 class Inbox:
     """The inbox of an open journal; as safe to call from several threads."""
 
@@ -68,12 +106,7 @@ class Inbox:
     def standing(self, conversation: str) -> ConversationStatus:
         """How a conversation stands now; as a new one does where nobody said anything."""
         with self._journal.reading() as db:
-            row = db.execute(
-                "SELECT status, snooze_until, assignee, tags, notes, summary, satisfaction FROM meta"
-                " WHERE conversation = ?",
-                (conversation,),
-            ).fetchone()
-        return (_standing(row) if row else ConversationStatus()).at(self._journal.time())
+            return _standing(db, conversation, self._journal.time())
 
     def change(self, conversation: str, changes: dict[str, Any], agent: str) -> ConversationStatus:
         """Change some fields of `ConversationStatus`; `MissingError` when there is no such conversation."""
@@ -90,49 +123,18 @@ class Inbox:
                     json.dumps(now.tags, ensure_ascii=False), now.notes, now.summary, now.satisfaction,
                 ),
             )  # fmt: skip
+            inbox_index.set_status(db, conversation, now.status, now.snooze_until)
+            inbox_index.set_tags(db, conversation, now.tags)
         return now.at(self._journal.time())
 
     def conversations(
         self, *, status: Status | None = None, tag: str | None = None, limit: int = 50, offset: int = 0
-    ) -> list[dict[str, Any]]:
-        """Conversations, the one last touched first: their standing, newest turn, and whether somebody waits."""
-        rows = list(self._rows())
-        kept = [row for row in rows if status in (None, row["status"]) and (tag is None or tag in row["tags"])]
-        return kept[offset : offset + limit]
-
-    def _rows(self) -> Iterator[dict[str, Any]]:
+    ) -> list[ListedConversation]:
+        """A page of the conversations, the one last touched first."""
         with self._journal.reading() as db:
             now = self._journal.time()
-            rows = db.execute(
-                "SELECT id, started, turn.number, asked, lang, question, turn.state, details, handoff.reason,"
-                " handoff.state, coalesce(verdict, '') != 'rejected' AND (reply IS NOT NULL OR verdict = 'accepted'),"
-                " label.intent, label.emotion,"
-                " status, snooze_until, assignee, tags, notes, summary, satisfaction FROM conversation JOIN turn"
-                " ON turn.conversation = id AND turn.number ="
-                " (SELECT max(number) FROM turn AS later WHERE later.conversation = id)"
-                " LEFT JOIN feedback ON feedback.conversation = id AND feedback.number = turn.number"
-                " LEFT JOIN handoff ON handoff.conversation = id AND handoff.number = turn.number"
-                " LEFT JOIN label ON label.conversation = id AND label.number = turn.number"
-                " LEFT JOIN meta ON meta.conversation = id"
-                " ORDER BY asked DESC"
-            ).fetchall()
-        for row in rows:
-            said = json.loads(row[7])
-            standing = (ConversationStatus() if row[13] is None else _standing(row[13:])).at(now)
-            yield {
-                "conversation": row[0],
-                "started": row[1],
-                "turns": row[2],
-                "asked": row[3],
-                "lang": row[4],
-                "question": row[5],
-                "state": row[6],
-                "handoff": row[8] if row[9] in ("open", "taken") else None,
-                "waiting": not row[10] and standing.status != "closed",
-                "intent": row[11] or said.get("intent"),
-                "emotion": row[12] or said.get("emotion"),
-                **asdict(standing),
-            }
+            page = inbox_index.page(db, status=status, tag=tag, limit=limit, offset=offset, now=now)
+            return _listed(db, page, now)
 
     def label(self, key: TurnKey, *, intent: str | None, emotion: str | None, agent: str) -> None:
         """Take down a person's word on a turn's intent and emotion; what is None stays as it was."""
@@ -163,7 +165,7 @@ class Inbox:
                 )
             db.execute(
                 "INSERT OR REPLACE INTO composer VALUES (?, ?, ?, ?)",
-                (conversation, revision + 1, self._journal.time(), text),
+                (conversation, revision + 1, self._journal.trusted_time(), text),
             )
         return ComposerText(text, revision + 1)
 
@@ -215,9 +217,45 @@ class Inbox:
                 raise _no_handoff(key)
 
 
-def _standing(row: tuple[Any, ...]) -> ConversationStatus:
-    status, snooze_until, assignee, tags, notes, summary, satisfaction = row
-    return ConversationStatus(status, snooze_until, assignee, tuple(json.loads(tags)), notes, summary, satisfaction)
+def _standing(db: sqlite3.Connection, conversation: str, now: str) -> ConversationStatus:
+    return _standings(db, [conversation]).get(conversation, ConversationStatus()).at(now)
+
+
+def _standings(db: sqlite3.Connection, conversations: Sequence[str]) -> dict[str, ConversationStatus]:
+    """How some conversations stand; those nobody said anything of are left out."""
+    columns = "conversation, status, snooze_until, assignee, tags, notes, summary, satisfaction"
+    select = f"SELECT {columns} FROM meta WHERE conversation IN ({_marks(conversations)})"  # noqa: S608 - marks only
+    cursor = db.execute(select, conversations)
+    rows = {row.pop("conversation"): row for row in named_rows(cursor)}
+    return {name: ConversationStatus(**{**row, "tags": tuple(json.loads(row["tags"]))}) for name, row in rows.items()}
+
+
+def _listed(db: sqlite3.Connection, page: Sequence[tuple[str, int]], now: str) -> list[ListedConversation]:
+    """Three reads for the whole page, however long it is."""
+    names = [conversation for conversation, _ in page]
+    newest, standings = stored_turns_of(db, page), _standings(db, names)
+    tables = "conversation LEFT JOIN handoff ON handoff.conversation = id AND handoff.state IN ('open', 'taken')"
+    select = f"SELECT id, started, handoff.number, reason FROM {tables} WHERE id IN ({_marks(names)})"  # noqa: S608
+    cursor = db.execute(select, names)
+    started, reasons = {}, {}
+    for row in named_rows(cursor):
+        started[row["id"]] = row["started"]
+        reasons[row["id"], row["number"]] = row["reason"]
+    return [
+        ListedConversation(
+            conversation=name,
+            started=started[name],
+            turns=number,
+            newest=newest[name],
+            handoff=reasons.get((name, number)),
+            standing=standings.get(name, ConversationStatus()).at(now),
+        )
+        for name, number in page
+    ]
+
+
+def _marks(values: Sequence[str]) -> str:
+    return ", ".join("?" * len(values))
 
 
 def _handoff(row: tuple[Any, ...]) -> Handoff:

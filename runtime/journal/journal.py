@@ -2,29 +2,44 @@
 
 Promises: when `ask` returns, the customer's message is on disk; a draft that was being written when the process was
 killed is kept and marked `partial` the next time; a turn and its place in the outbox are stored together or not at
-all; a damaged file is put aside whole and what can be read of it goes on (`salvaged`); the file is owner-only. One
-connection writes (two may corrupt a WAL in SQLite before 3.51.3), so whoever opens a journal must hold the home's lock;
-to read beside it, use `runtime.journal.maintenance.open_reading`. Knows nothing of models and sockets.
+all; a damaged file is put aside whole and what can be read of it goes on (`salvaged`); after a disk error nothing more
+is taken until the journal is opened again; the file is owner-only. One connection writes (two may corrupt a WAL in
+SQLite before 3.51.3), so whoever opens a journal must hold the home's lock; to read in another process, use
+`runtime.journal.maintenance.open_reading`. Knows nothing of models and sockets.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
+import secrets
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from runtime.errors import IntegrityError, MissingError, SpaceError
-from runtime.journal.encryption import connect, database_errors, require_key
-from runtime.journal.maintenance import Recovery, RetentionReport, apply_retention, is_sound, quarantine, recover
+from runtime.journal import inbox_index
+from runtime.journal.clock import MAX_BEHIND, clock_problem
+from runtime.journal.encryption import connect, require_key
+from runtime.journal.maintenance import (
+    Recovery,
+    begin_quarantine,
+    end_quarantine,
+    is_sound,
+    recover,
+    resume_quarantine,
+)
 from runtime.journal.queries import count_citations, stored_turns
 from runtime.journal.schema import MIGRATIONS, migrate
 from runtime.journal.search import FoundTurn, index_turn, search
+from runtime.journal.sqlite_errors import database_errors, translated_errors
 from runtime.journal.stored_turn import Feedback, State, StoredTurn, TurnKey
 from runtime.journal.turn_details import TurnDetails
 
@@ -34,39 +49,77 @@ PRACTICE = "practice-"
 """How the name of a conversation begins that an agent practises in: it never leaves the branch."""
 
 
+MARK_EVERY = timedelta(hours=1)
+"""How often the time that was last trusted is written down while questions come."""
+_BUSY_MS = 5000
+"""SQLite's own time-out for a lock that another process holds."""
+_MERGE_PAGES = 500
+"""Of the search index in one transaction, some ten ms: questions come in between."""
+
+
+class WaitingTurn(NamedTuple):
+    """A turn that has yet to leave the branch."""
+
+    key: TurnKey
+    revision: int
+    """Grows with every change of the turn."""
+
+
 class Journal:
     """An open journal. Safe to call from several threads; use `close`, or `with`."""
 
     def __init__(
         self, path: Path, *, key: str | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        """Open or begin a journal; with a `key` (`runtime.journal.encryption`) it is encrypted."""
+        """Open or begin a journal; with a `key` (`runtime.journal.encryption`) it is encrypted.
+
+        Raises `SpaceError`, `UnavailableError` (not writable), `IntegrityError` (from a newer Edgedesk, another key).
+        """
         self.path = path
-        self._now = now
+        self.now = now
+        # Reentrant: `note` and the inbox put several calls into one transaction. SQLite's connection is shared by all
+        # threads, so whoever reads holds it as well.
         self._lock = threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        require_key(path, key)
-        # Made by us with its mode: SQLite gives the log beside it the same one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
+        self._failed: IntegrityError | None = None
+        self._log_holds_forgotten = False
         self.salvaged: Recovery | None = None
-        aside = None if is_sound(path, key) else quarantine(path, now())
-        if aside:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        self._db = connect(path, key)
+        with translated_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            require_key(path, key)
+            pending = resume_quarantine(path)
+            if pending is None:
+                self._create_file()
+                if not is_sound(path, key):
+                    pending = begin_quarantine(path, now())
+            self._create_file()
+            self._db = connect(path, key)
         try:
             with self._errors():
+                self._db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
                 self._db.execute("PRAGMA journal_mode = WAL")
+                # FULL: every commit is fsynced, so that what was acknowledged survives a power cut.
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA foreign_keys = ON")
+                # Deleted rows are overwritten with zeros; NORMAL would leave customers' words in free pages.
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._migrate()
-                if aside:
-                    self.salvaged = recover(aside, self._db, key)
-                self._end_cut_turns()
+                if pending:
+                    self.salvaged = recover(pending, self._db, key)
+                    end_quarantine(path)
+                self._mark = self._read_mark()
+                with suppress(SpaceError):  # a full disk keeps nobody from reading
+                    self._end_cut_turns()
+                    self.check_clock()
+                # A process that was killed, or a reader that outlived it, may have left forgotten words in the log.
+                self._truncate_log()
         except BaseException:
             self._db.close()
             raise
+
+    def _create_file(self) -> None:
+        # Made by us with its mode: SQLite gives the log beside it the same one.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        self.path.chmod(0o600)
 
     def ask(self, conversation: str | None, question: str, lang: str) -> TurnKey:
         """Store a customer's message before anything is done about it; begins a conversation when none is named."""
@@ -80,8 +133,11 @@ class Journal:
                 "INSERT INTO turn (conversation, number, asked, lang, question) VALUES (?, ?, ?, ?, ?)",
                 (name, last + 1, self.time(), lang, question),
             )
+            if self.now() - self._mark > MARK_EVERY and not clock_problem(self.now(), self._mark):
+                self._store_mark(self.now())
             index_turn(self._db, name, last + 1)
-            # Whoever writes again is not done with.
+            inbox_index.touch(self._db, name, last + 1, self.trusted_time())
+            # A customer who writes again is not done with.
             self._db.execute("UPDATE meta SET status = 'open', snooze_until = NULL WHERE conversation = ?", (name,))
         return TurnKey(name, last + 1)
 
@@ -139,14 +195,14 @@ class Journal:
         with self._lock, self._errors():
             return search(self._db, query, limit)
 
-    def waiting(self, limit: int) -> list[tuple[TurnKey, int]]:
-        """Turns that have yet to leave the branch, oldest first, each with its revision; a negative `limit` is none."""
+    def waiting(self, limit: int) -> list[WaitingTurn]:
+        """Turns that have yet to leave the branch, oldest first; a negative `limit` is none."""
         with self._lock, self._errors():
             rows = self._db.execute(
                 "SELECT conversation, number, revision FROM outbox WHERE state = 'waiting' ORDER BY changed LIMIT ?",
                 (limit,),
             ).fetchall()
-        return [(TurnKey(row[0], row[1]), row[2]) for row in rows]
+        return [WaitingTurn(TurnKey(conversation, number), revision) for conversation, number, revision in rows]
 
     def count_waiting(self) -> int:
         """How many turns have yet to leave the branch."""
@@ -162,20 +218,49 @@ class Journal:
                 (key.conversation, key.number, revision),
             )
 
-    def apply_retention(
-        self, *, keep_days: int, redact_after_days: int, redactor: Callable[[], Callable[[str], str]]
-    ) -> RetentionReport:
-        """Forget what is old (`runtime.journal.maintenance.prune`), so that no byte of it stays in the files."""
-        with self.transaction():
-            done = apply_retention(
-                self._db, self._now(), keep_days=keep_days, redact_after_days=redact_after_days, redactor=redactor
-            )
-            if done.deleted or done.redacted:
-                # The full-text index only marks what was deleted until it is merged.
-                self._db.execute("INSERT INTO words (words) VALUES ('optimize')")
+    def alias(self, conversation: str) -> str:
+        """The name under which a conversation is spoken of outside the journal: in the log and at head office.
+
+        Keyed with a secret of this journal: a client may name a conversation by a phone number, which a plain hash
+        would give away to anybody who tries all numbers. 128 bits, in hex.
+        """
+        return hmac.new(self._secret(), conversation.encode(), hashlib.sha256).hexdigest()[:32]
+
+    def check_clock(self, *, accept: bool = False) -> str:
+        """Why the clock is not trusted, empty when it is; then the journal remembers its time.
+
+        `accept`: a person says that the clock is right, whatever the journal has seen.
+        """
+        with self.transaction() as db:
+            now = self.now()
+            if problem := "" if accept else clock_problem(now, self._mark):
+                return problem
+            self._store_mark(now if accept else max(now, self._mark))
+            # Written while the clock was ahead: its age counts from now on.
+            soon = (now + MAX_BEHIND).isoformat(timespec="milliseconds")
+            db.execute("UPDATE inbox SET touched = ? WHERE touched > ?", (self.trusted_time(), soon))
+            db.execute("UPDATE composer SET changed = ? WHERE changed > ?", (self.trusted_time(), soon))
+        return ""
+
+    def trusted_time(self) -> str:
+        """Now as ages are counted from it: never before a time that the journal has trusted."""
+        return max(self.now(), self._mark).isoformat(timespec="milliseconds")
+
+    def empty_log(self) -> bool:
+        """Overwrite what was deleted in the search index and the write-ahead log too; False while a reader holds it.
+
+        It is then tried again with every commit and at the next start.
+        """
+        # FTS5 only marks what was deleted until segments are merged; a negative count makes all of them eligible, and
+        # fewer than two changes say that nothing is left to merge (https://www.sqlite.org/fts5.html, 6.8).
+        pages, changes = -_MERGE_PAGES, 2
+        while changes >= 2:
+            with self.transaction() as db:
+                before = db.total_changes
+                db.execute("INSERT INTO words (words, rank) VALUES ('merge', ?)", (pages,))
+                changes, pages = db.total_changes - before, _MERGE_PAGES
         with self._lock, self._errors():
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return done
+            return self._truncate_log()
 
     def turns(self, conversation: str) -> list[StoredTurn]:
         """A conversation's turns, oldest first; empty when there is no such conversation."""
@@ -189,7 +274,7 @@ class Journal:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing, for `runtime.journal.inbox` too; nothing else writes meanwhile."""
+        """All or nothing, for the rest of this room too; nothing else writes meanwhile."""
         with self._lock, self._errors():
             within = self._db.in_transaction
             if within:  # a part of one that is under way in this thread
@@ -200,9 +285,13 @@ class Journal:
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                # SQLite has rolled back by itself after a full disk or an I/O error; what went wrong first counts.
+                with suppress(*database_errors()):
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
                 raise
+            if self._log_holds_forgotten:
+                self._truncate_log()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -226,7 +315,7 @@ class Journal:
 
     def time(self) -> str:
         """Now, as it is stored: ISO 8601, UTC, milliseconds."""
-        return self._now().isoformat(timespec="milliseconds")
+        return self.now().isoformat(timespec="milliseconds")
 
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
@@ -272,18 +361,50 @@ class Journal:
         )
         index_turn(self._db, key.conversation, key.number)
 
+    def _truncate_log(self) -> bool:
+        # Without a time-out: a backup may read for minutes, and questions wait for this lock.
+        self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            (busy, _, _) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self._log_holds_forgotten = bool(busy)
+        return not busy
+
+    def _secret(self) -> bytes:
+        with self._lock:
+            row = self._db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchone()
+            if row is None:
+                row = (secrets.token_hex(32),)
+                with self.transaction() as db:
+                    db.execute("INSERT INTO setting VALUES ('secret', ?, ?)", (row[0], self.time()))
+        return bytes.fromhex(row[0])
+
+    def _read_mark(self) -> datetime:
+        row = self._db.execute("SELECT value FROM setting WHERE name = 'clock'").fetchone()
+        if row is None:  # a new journal, or one from before there was a mark
+            row = self._db.execute("SELECT max(asked) FROM turn").fetchone()
+        try:
+            mark = datetime.fromisoformat(row[0])
+        except (TypeError, ValueError):
+            return self.now()
+        return mark if mark.tzinfo else mark.replace(tzinfo=UTC)
+
+    def _store_mark(self, mark: datetime) -> None:
+        self._mark = mark
+        self._db.execute(
+            "INSERT OR REPLACE INTO setting VALUES ('clock', ?, ?)",
+            (mark.isoformat(timespec="milliseconds"), self.time()),
+        )
+
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        if self._failed:
+            # After a failed write or fsync SQLite's pages in memory and on disk may differ: nothing is built on them.
+            raise IntegrityError(self._failed.what, where=self._failed.where, hint=self._failed.hint)
         try:
-            yield
-        except database_errors() as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            if code == sqlite3.SQLITE_FULL:
-                raise SpaceError(
-                    "the disk is full; the message was not stored", where=str(self.path), hint="free space, ask again"
-                ) from error
-            if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise IntegrityError(
-                    "the journal is damaged", where=str(self.path), hint="restart the server: it saves what can be read"
-                ) from error
+            with translated_errors(self.path):
+                yield
+        except IntegrityError as error:
+            self._failed = error
             raise

@@ -1,36 +1,28 @@
-"""What a journal needs besides being written: a look at its health, a rescue, a copy, and forgetting in time.
+"""What a journal needs besides being written: a look at its health, a rescue, and a copy.
 
 Promises: a damaged file is never deleted or written to, it is put aside whole, and every row of it that can be read is
-in the new journal; a copy appears whole or not at all and is owner-only; what is forgotten leaves no byte in the file.
+in the new journal, whenever the process is killed meanwhile; a copy appears whole or not at all and is owner-only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from runtime.base.files import fsync_folder, full_disk_is_an_error
+from runtime.base.files import fsync_folder, read_text, write_atomic
 from runtime.errors import IntegrityError, MissingError
-from runtime.journal.encryption import connect, constraint_errors, database_errors, mark_encrypted, require_key
+from runtime.journal.encryption import connect, mark_encrypted, require_key
 from runtime.journal.recovery import Row, recover_rows
-from runtime.journal.schema import TABLES, Table
-from runtime.journal.search import forget_conversation, index_all, index_turn
+from runtime.journal.schema import TABLES, Table, rebuild_derived
+from runtime.journal.sqlite_errors import constraint_errors, database_errors, is_damage, translated_errors
 
 Count = Callable[[float, float], None]
 _COPY_PAGES = 256
-_TEXTS: dict[str, tuple[str, ...]] = {"turn": ("question", "draft"), "feedback": ("reply", "reason")}
-"""Columns with words of customers and agents."""
-_NOTES: dict[str, tuple[str, ...]] = {"meta": ("notes", "summary"), "composer": ("text",)}
-"""The same, one row a conversation."""
-_SAID = ("query", "entities", "unsupported", "error")
-"""What a turn's details quote of them."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +38,6 @@ class Recovery:
         return (
             f"the journal was damaged: {self.rows['turn']} turns were saved, the damaged file is kept as {self.aside}"
         )
-
-
-@dataclass(frozen=True)
-class RetentionReport:
-    """What was forgotten."""
-
-    deleted: int
-    """Conversations."""
-    unsent: int
-    """Turns in them that had never left the branch."""
-    redacted: int
-    """Conversations whose personal data became placeholders."""
-
-    def as_dict(self) -> dict[str, int]:
-        """The counts by name."""
-        return asdict(self)
 
 
 def open_reading(path: Path, key: str | None = None) -> sqlite3.Connection:
@@ -80,24 +56,53 @@ def is_sound(path: Path, key: str | None = None) -> bool:
         with closing(open_reading(path, key)) as db:
             return bool(db.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
     except database_errors() as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if is_damage(error):
             return False
         raise
 
 
-def quarantine(path: Path, now: datetime) -> Path:
-    """Rename a damaged journal, with its log, to a name that is free."""
+def begin_quarantine(path: Path, now: datetime) -> Path:
+    """Rename a damaged journal, with its log, to a name that is free; recovery is pending from here on.
+
+    Three files change places, and then their rows: a note beside the journal says how far this has come, so that a kill
+    at any point is finished at the next start (`resume_quarantine`).
+    """
     stem = f"{path.name}.damaged-{now:%Y%m%dT%H%M%S}"
     aside = next(
         one for number in range(1000) if not (one := path.with_name(stem + (f"-{number}" if number else ""))).exists()
     )
-    # The log first: left behind by a kill, it would be taken for the log of the new journal.
-    for end in ("-wal", "-shm", ""):
-        part = path.with_name(path.name + end)
-        if part.exists():
-            os.replace(part, aside.with_name(aside.name + end))
+    write_atomic(_note(path), f"moving {aside.name}\n", mode=0o600)
+    return _finish_moving(path, aside)
+
+
+def resume_quarantine(path: Path) -> Path | None:
+    """Where a damaged journal went whose rows are not yet in the new one; None when there is none."""
+    if not _note(path).is_file():
+        return None
+    phase, _, name = read_text(_note(path)).strip().partition(" ")
+    aside = path.with_name(name)
+    # Once the parts are moved, what is at `path` is the new journal and its own log: they must not be moved again.
+    return _finish_moving(path, aside) if phase == "moving" else aside
+
+
+def end_quarantine(path: Path) -> None:
+    """The rows are in the new journal."""
+    _note(path).unlink(missing_ok=True)
     fsync_folder(path.parent)
+
+
+def _finish_moving(path: Path, aside: Path) -> Path:
+    for end in ("", "-wal", "-shm"):
+        part, target = path.with_name(path.name + end), aside.with_name(aside.name + end)
+        if part.exists() and not target.exists():
+            os.replace(part, target)
+    fsync_folder(path.parent)
+    write_atomic(_note(path), f"recovering {aside.name}\n", mode=0o600)
     return aside
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.quarantine")
 
 
 def recover(aside: Path, db: sqlite3.Connection, key: str | None = None) -> Recovery:
@@ -115,6 +120,8 @@ def recover(aside: Path, db: sqlite3.Connection, key: str | None = None) -> Reco
     kept = dict.fromkeys(found, 0)
     db.execute("BEGIN IMMEDIATE")
     try:
+        if found["setting"]:
+            db.execute("DELETE FROM setting")  # the new journal's own; the old one's go on
         for row in found["turn"]:
             db.execute("INSERT OR IGNORE INTO conversation VALUES (?, ?)", (row[0], row[2]))
         for name, rows in found.items():
@@ -125,7 +132,7 @@ def recover(aside: Path, db: sqlite3.Connection, key: str | None = None) -> Reco
                     kept[name] += done.rowcount
                 except constraint_errors():
                     continue  # its turn is lost, or a value cannot be what was written
-        index_all(db)
+        rebuild_derived(db)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -169,7 +176,7 @@ def backup(path: Path, target: Path, progress: Count | None = None, key: str | N
 
     The copy of an encrypted journal is encrypted with the same key.
     """
-    with full_disk_is_an_error(target):
+    with translated_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)
@@ -193,89 +200,3 @@ def backup(path: Path, target: Path, progress: Count | None = None, key: str | N
             raise
         fsync_folder(target.parent)
     return target.stat().st_size
-
-
-def apply_retention(
-    db: sqlite3.Connection,
-    now: datetime,
-    *,
-    keep_days: int,
-    redact_after_days: int,
-    redactor: Callable[[], Callable[[str], str]],
-) -> RetentionReport:
-    """Forget conversations nobody touched for `keep_days`; redact those of `redact_after_days`. 0 = never.
-
-    `redactor()` gives a function that redacts the texts of one conversation. Inside the caller's transaction.
-    """
-    deleted = unsent = redacted = 0
-    for conversation in list(_untouched(db, now, keep_days)):
-        (waiting,) = db.execute(
-            "SELECT count(*) FROM outbox WHERE conversation = ? AND state = 'waiting'", (conversation,)
-        ).fetchone()
-        forget_conversation(db, conversation)
-        for table in reversed(TABLES):  # children first: foreign keys are on
-            column = "id" if table.name == "conversation" else "conversation"
-            db.execute(f"DELETE FROM {table.name} WHERE {column} = ?", (conversation,))  # noqa: S608 - ours
-        deleted += 1
-        unsent += waiting
-    for conversation in list(_untouched(db, now, redact_after_days)):
-        if db.execute("SELECT 1 FROM redacted WHERE conversation = ?", (conversation,)).fetchone():
-            continue
-        _redact(db, conversation, redactor())
-        redacted += 1
-    return RetentionReport(deleted, unsent, redacted)
-
-
-def _untouched(db: sqlite3.Connection, now: datetime, days: int) -> Iterator[str]:
-    if not days:
-        return
-    before = (now - timedelta(days=days)).isoformat(timespec="milliseconds")
-    rows = db.execute(
-        "SELECT id FROM conversation WHERE max(started, coalesce((SELECT max(asked) FROM turn"
-        " WHERE turn.conversation = id), started)) < ?",
-        (before,),
-    ).fetchall()
-    yield from (row[0] for row in rows)
-
-
-def _redact(db: sqlite3.Connection, conversation: str, redact: Callable[[str], str]) -> None:
-    numbers = db.execute("SELECT number FROM turn WHERE conversation = ? ORDER BY number", (conversation,)).fetchall()
-    for (number,) in numbers:
-        key = {"conversation": conversation, "number": number}
-        for table, columns in _TEXTS.items():
-            for column in columns:
-                _change(db, table, column, key, redact)
-        _change(db, "turn", "details", key, lambda kept: _redact_details(kept, redact))
-        index_turn(db, conversation, number)
-    for table, notes in _NOTES.items():
-        for column in notes:
-            _change(db, table, column, {"conversation": conversation}, redact)
-    _change(db, "meta", "tags", {"conversation": conversation}, lambda kept: _redact_json(kept, redact))
-    db.execute("INSERT OR IGNORE INTO redacted VALUES (?)", (conversation,))
-
-
-def _change(
-    db: sqlite3.Connection, table: str, column: str, key: Mapping[str, str | int], change: Callable[[str], str]
-) -> None:
-    where = "WHERE " + " AND ".join(f"{name} = ?" for name in key)
-    row = db.execute(f"SELECT {column} FROM {table} {where}", tuple(key.values())).fetchone()  # noqa: S608 - ours
-    if row and row[0]:
-        db.execute(f"UPDATE {table} SET {column} = ? {where}", (change(row[0]), *key.values()))  # noqa: S608 - ours
-
-
-def _redact_json(kept: str, redact: Callable[[str], str]) -> str:
-    return json.dumps(_cleaned(json.loads(kept), redact), ensure_ascii=False)
-
-
-def _redact_details(kept: str, redact: Callable[[str], str]) -> str:
-    details = json.loads(kept)
-    clean = {name: _cleaned(value, redact) if name in _SAID else value for name, value in details.items()}
-    return json.dumps(clean, ensure_ascii=False)
-
-
-def _cleaned(value: Any, redact: Callable[[str], str]) -> Any:
-    if isinstance(value, dict):
-        return {name: _cleaned(one, redact) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_cleaned(one, redact) for one in value]
-    return redact(value) if isinstance(value, str) else value

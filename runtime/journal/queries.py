@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from runtime.journal.stored_turn import Feedback, Label, StoredTurn, TurnKey
@@ -37,18 +38,32 @@ def named_rows(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+_TURNS = (
+    "SELECT turn.conversation, turn.number, lang, question, draft, state, handoff, model, details, asked, ended,"
+    " label.at AS labelled, label.intent, label.emotion, label.agent AS label_agent,"
+    " feedback.at AS fed_back, verdict, reply, reason, rating, seconds, feedback.agent AS feedback_agent"
+    " FROM turn LEFT JOIN feedback USING (conversation, number) LEFT JOIN label USING (conversation, number)"
+)
+
+
 def stored_turns(db: sqlite3.Connection, conversation: str) -> list[StoredTurn]:
     """A conversation's turns, oldest first; empty when there is no such conversation."""
+    cursor = db.execute(f"{_TURNS} WHERE turn.conversation = ? ORDER BY turn.number", (conversation,))
+    return [_stored_turn(row) for row in named_rows(cursor)]
+
+
+def stored_turns_of(db: sqlite3.Connection, keys: Sequence[tuple[str, int]]) -> dict[str, StoredTurn]:
+    """One turn of each of some conversations, given as (conversation, number), by conversation."""
+    if not keys:
+        return {}
+    values = ", ".join(["(?, ?)"] * len(keys))
     cursor = db.execute(
-        "SELECT turn.number, lang, question, draft, state, handoff, model, details, asked, ended,"
-        " label.at AS labelled, label.intent, label.emotion, label.agent AS label_agent,"
-        " feedback.at AS fed_back, verdict, reply, reason, rating, seconds, feedback.agent AS feedback_agent"
-        " FROM turn LEFT JOIN feedback USING (conversation, number)"
-        " LEFT JOIN label USING (conversation, number)"
-        " WHERE turn.conversation = ? ORDER BY turn.number",
-        (conversation,),
+        # CROSS JOIN: the few keys come first, and each finds its turn by the primary key.
+        f"WITH wanted (conversation, number) AS (VALUES {values})"
+        f" {_TURNS.replace('FROM turn', 'FROM wanted CROSS JOIN turn USING (conversation, number)')}",
+        [value for key in keys for value in key],
     )
-    return [_stored_turn(conversation, row) for row in named_rows(cursor)]
+    return {turn.key.conversation: turn for turn in map(_stored_turn, named_rows(cursor))}
 
 
 def count_citations(db: sqlite3.Connection) -> Counter[str]:
@@ -70,7 +85,7 @@ def experiment_outcomes(db: sqlite3.Connection, name: str) -> list[TurnOutcome]:
     return [TurnOutcome(*row) for row in rows]
 
 
-def _stored_turn(conversation: str, row: dict[str, Any]) -> StoredTurn:
+def _stored_turn(row: dict[str, Any]) -> StoredTurn:
     label = Label(row["intent"], row["emotion"], row["label_agent"])
     feedback = Feedback(
         verdict=row["verdict"],
@@ -82,7 +97,7 @@ def _stored_turn(conversation: str, row: dict[str, Any]) -> StoredTurn:
         at=row["fed_back"],
     )
     return StoredTurn(
-        key=TurnKey(conversation, row["number"]),
+        key=TurnKey(row["conversation"], row["number"]),
         lang=row["lang"],
         question=row["question"],
         draft=row["draft"],

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from runtime.journal import inbox_index
 from runtime.journal.search import index_all
 
 
@@ -138,6 +139,37 @@ MIGRATIONS = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    Migration(
+        "What the journal knows of itself, and an inbox whose pages cost the same however long the journal is.",
+        """
+        CREATE TABLE setting (
+            name TEXT PRIMARY KEY,
+            value TEXT NOT NULL,
+            changed TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE inbox (
+            conversation TEXT PRIMARY KEY REFERENCES conversation (id),
+            number INTEGER NOT NULL,
+            place INTEGER NOT NULL,
+            touched TEXT NOT NULL,
+            status TEXT NOT NULL DEFAULT 'open',
+            snooze_until TEXT
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX inbox_place ON inbox (place, number);
+        CREATE INDEX inbox_status ON inbox (status, place, number, snooze_until);
+        CREATE INDEX inbox_touched ON inbox (touched);
+        CREATE TABLE inbox_tag (
+            conversation TEXT NOT NULL REFERENCES inbox (conversation),
+            tag TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            PRIMARY KEY (conversation, tag)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX inbox_tag_place ON inbox_tag (tag, place);
+        CREATE INDEX outbox_waiting ON outbox (changed) WHERE state = 'waiting';
+        CREATE INDEX turn_open ON turn (state) WHERE state = 'open';
+        """,
+        inbox_index.rebuild,
+    ),
 )
 
 
@@ -160,14 +192,24 @@ TABLES = (
     Table("meta", "ssssttsssn"),
     Table("composer", "siss"),
     Table("redacted"),
+    Table("setting", "sss"),
 )
-"""Every table but the search index, parents before the rows that refer to them.
+"""Every table that is not derived, parents before the rows that refer to them.
 
 Copied in this order when a journal is encrypted, emptied in the reverse order when a conversation is forgotten.
 """
 
-DERIVED = ("searched", "words")
-"""What is computed from `TABLES`: the full-text index (FTS5 keeps `words` in tables of its own, `words_…`)."""
+OF_A_CONVERSATION = tuple(table for table in TABLES if table.name != "setting")
+"""Those whose rows go with their conversation."""
+
+DERIVED = ("inbox", "inbox_tag", "searched", "words")
+"""What follows from `TABLES`: the inbox's order and the full-text index (FTS5 keeps `words` in tables `words_…`)."""
+
+
+def rebuild_derived(db: sqlite3.Connection) -> None:
+    """Make the tables of `DERIVED` anew, inside the caller's transaction."""
+    inbox_index.rebuild(db)
+    index_all(db)
 
 
 def migrate(db: sqlite3.Connection, done: int) -> None:

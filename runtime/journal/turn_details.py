@@ -17,6 +17,12 @@ Arm = Literal["current", "candidate"]
 """The side of an A/B test a conversation is on."""
 
 
+NO_ARTICLE = "no_article"
+"""The reason of a hand-off when nothing was found; the model's own refusal has it too."""
+AGENT_REASON = "other"
+"""What stands for an agent's own words for a hand-off once they are redacted or leave the branch."""
+
+
 class FoundSection(BaseModel):
     """A section that the search found, in the order of the search."""
 
@@ -86,6 +92,10 @@ class TurnDetails(BaseModel):
 
     error: str = ""
     """Why the turn failed."""
+
+    def explains(self, reason: str) -> bool:
+        """Whether the desk gave this reason for a hand-off; else an agent wrote it, and it may name a customer."""
+        return self.decided in (reason, f"rule:{reason}") or reason == NO_ARTICLE
 
     def to_json(self) -> str:
         """The form in which it is stored: fields that say nothing are left out."""

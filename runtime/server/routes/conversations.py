@@ -131,7 +131,14 @@ def routes(service: Service) -> APIRouter:
     def outbox(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, list[OutboxRow]]:
         """What would leave the branch: turns that have not, oldest first, redacted."""
         desk = service.ready_desk()
-        return {"rows": [row for _, row in outbox_rows(desk.journal, public=service.public_text(), limit=limit)]}
+        return {
+            "rows": [
+                row
+                for _, row in outbox_rows(
+                    desk.journal, public=service.public_text(), limit=limit, reasons=desk.hand_off_reasons
+                )
+            ]
+        }
 
     @router.post("/outbox/sent", openapi_extra=documented(SentBody))
     async def sent(request: Request) -> dict[str, int]:

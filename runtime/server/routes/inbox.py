@@ -109,7 +109,8 @@ def routes(service: Service) -> APIRouter:
     ) -> dict[str, Any]:
         """The conversations, the one last touched first."""
         inbox = service.ready_desk().inbox
-        return {"conversations": inbox.conversations(status=status, tag=tag, limit=limit, offset=offset)}
+        page = inbox.conversations(status=status, tag=tag, limit=limit, offset=offset)
+        return {"conversations": [one.as_dict() for one in page]}
 
     @router.patch("/conversations/{conversation}", openapi_extra=documented(StandingBody))
     async def change(conversation: Name, request: Request) -> dict[str, Any]:

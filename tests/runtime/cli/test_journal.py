@@ -38,8 +38,10 @@ def test_search_backup_and_prune(home: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy.sqlite"
     assert json.loads(run("backup", target, "--home", home, "--json"))["bytes"] == target.stat().st_size
     pruned = json.loads(run("prune", "--home", home, "--keep-days", "60", "--json"))
-    assert pruned == {"deleted": 0, "unsent": 0, "redacted": 0}
-    assert run("prune", "--home", home, "--keep-days", "30").startswith(
+    assert (pruned["deleted"], pruned["redacted"], pruned["paused"]) == (0, 0, "")
+    kept = json.loads(run("prune", "--home", home, "--keep-days", "30", "--json"))
+    assert (kept["deleted"], kept["redacted"], kept["waiting"]) == (0, 1, 1), "what waits to leave is not deleted"
+    assert run("prune", "--home", home, "--keep-days", "30", "--unsent").startswith(
         "1 conversations deleted, of which 1 turns had not left the branch"
     )
     assert run("search", "退货", "--home", home) == ""

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.base.home import lock_home
-from runtime.base.settings import Settings
+from runtime.base.settings import Settings, load_settings
 from runtime.cli.journal import app
 from runtime.desk.open_desk import open_desk
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
@@ -139,7 +139,7 @@ def test_the_branch_reads_its_key_from_elsewhere(
     done = CliRunner().invoke(app, ["encrypt", "--key-file", str(key), "--home", str(home), "--json"])
     assert json.loads(done.stdout) == {"turns": 1}, done.output
     monkeypatch.setenv("EDGEDESK_JOURNAL_KEY", str(key))
-    with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
+    with lock_home(home, "test"), open_desk(home, load_settings(home, threads=1)) as desk:
         list(desk.ask(AskRequest(question=SAID, conversation="after"), threading.Event()))
         assert in_clear(home) == []
         assert len(desk.journal.search("Wetherby")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.errors import BusyError, MissingError
-from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox
+from runtime.journal import inbox_index
+from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox, Status
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import Feedback, TurnKey
 from runtime.journal.turn_details import TurnDetails
@@ -57,11 +59,11 @@ def test_a_snooze_ends_by_itself_and_whoever_writes_again_is_open_again(journal:
     until = (clock.now + timedelta(hours=1)).isoformat(timespec="milliseconds")
     inbox.change("a", {"status": "snoozed", "snooze_until": until, "notes": "打电话", "tags": ("vip",)}, "ann")
     inbox.change("b", {"status": "closed", "satisfaction": 5, "summary": "done"}, "ann")
-    assert [one["conversation"] for one in inbox.conversations(status="open")] == []
+    assert [one.conversation for one in inbox.conversations(status="open")] == []
     clock.now += timedelta(hours=1)
     assert inbox.standing("a") == ConversationStatus(notes="打电话", tags=("vip",))
-    assert [one["conversation"] for one in inbox.conversations(status="open")] == ["a"]
-    assert [one["conversation"] for one in inbox.conversations(tag="vip")] == ["a"]
+    assert [one.conversation for one in inbox.conversations(status="open")] == ["a"]
+    assert [one.conversation for one in inbox.conversations(tag="vip")] == ["a"]
     journal.ask("b", "One more thing", "en")
     assert inbox.standing("b") == ConversationStatus("open", satisfaction=5, summary="done")
     with pytest.raises(MissingError):
@@ -78,15 +80,61 @@ def test_the_listing_says_who_waits(journal: Journal, clock: Clock) -> None:
     journal.feed_back(TurnKey("answered", 1), Feedback("accepted"))
     inbox.label(TurnKey("person", 1), intent=None, emotion="angry", agent="ann")
     rows = inbox.conversations()
-    seen = [(one["conversation"], one["waiting"], one["handoff"], one["intent"], one["emotion"]) for one in rows]
+    seen = [(one.conversation, one.waiting, one.handoff, one.newest.intent, one.newest.emotion) for one in rows]
     assert seen == [
         ("person", True, "legal", "returns", "angry"),
         ("answered", False, None, "returns", "calm"),
         ("waits", True, None, "returns", "calm"),
     ]
     inbox.change_handoff(TurnKey("person", 1), "closed", "ann")
-    assert inbox.conversations(limit=1)[0]["handoff"] is None
-    assert [one["conversation"] for one in inbox.conversations(limit=1, offset=2)] == ["waits"]
+    assert inbox.conversations(limit=1)[0].handoff is None
+    assert [one.conversation for one in inbox.conversations(limit=1, offset=2)] == ["waits"]
+
+
+@pytest.mark.parametrize("status", [None, "open", "snoozed", "closed"])
+@pytest.mark.parametrize("tag", [None, "vip", "退货"])
+def test_inbox_pages_are_those_of_a_plain_filter(
+    journal: Journal, clock: Clock, status: Status | None, tag: str | None
+) -> None:
+    """The index of the inbox against all conversations, filtered one by one; also after it was made anew."""
+    inbox = Inbox(journal)
+    rng = random.Random(7)
+    for _ in range(120):
+        clock.now += timedelta(seconds=rng.randint(-3000, 3000))  # a clock that jumps
+        name = f"talk-{rng.randint(0, 40)}"
+        journal.ask(name, EN, "en")
+        until = (clock.now + timedelta(seconds=rng.randint(1, 5000))).isoformat(timespec="milliseconds")
+        change = rng.choice(
+            ({"status": "closed"}, {"status": "snoozed", "snooze_until": until}, {"tags": ("vip",)}, {"tags": ()},
+             {"tags": ("vip", "退货")}, {}),
+        )  # fmt: skip
+        inbox.change(name, change, "ann")
+    everything = inbox.conversations(limit=1000)
+    assert [one.conversation for one in everything] == list(dict.fromkeys(reversed(asked_in_order(journal))))
+    wanted = [
+        one.conversation
+        for one in everything
+        if status in (None, one.standing.status) and (tag is None or tag in one.standing.tags)
+    ]
+    found = [inbox.conversations(status=status, tag=tag, limit=5, offset=start) for start in range(0, 50, 5)]
+    assert [one.conversation for page in found for one in page] == wanted
+    with journal.transaction() as db:
+        inbox_index.rebuild(db)
+    again = {one.conversation for one in inbox.conversations(status=status, tag=tag, limit=1000)}
+    assert again == set(wanted)
+
+
+def asked_in_order(journal: Journal) -> list[str]:
+    """The conversation of each message, in the order in which they were stored."""
+    with journal.reading() as db:
+        return [row[0] for row in db.execute("SELECT conversation FROM searched ORDER BY id")]
+
+
+def test_rejected_draft_with_its_correction_leaves_the_customer_waiting(journal: Journal) -> None:
+    key = journal.ask("talk", EN, "en")
+    journal.end(key, "complete", "20 days")
+    journal.feed_back(key, Feedback("rejected", "30 days"))
+    assert Inbox(journal).conversations()[0].waiting
 
 
 def test_two_consoles_cannot_overwrite_each_other_unseen(journal: Journal) -> None:
@@ -111,28 +159,6 @@ def test_a_correction_leaves_with_its_turn_and_stands_over_the_guess(journal: Jo
     assert (row.intent, row.emotion, row.revision) == ("returns", "angry", 3)
     (turn,) = journal.turns("talk")
     assert (turn.intent, turn.emotion, turn.label and turn.label.agent) == ("returns", "angry", "bo")
-
-
-def test_what_is_forgotten_or_redacted_takes_notes_and_typed_text_along(tmp_path: Path, clock: Clock) -> None:
-    """Part of S11."""
-    from runtime.text.redaction import Redactor
-
-    planted = "wetherby@example.com"
-    path = tmp_path / "kept.sqlite"
-    with Journal(path, now=clock) as journal:
-        inbox = Inbox(journal)
-        for name in ("old", "older"):
-            key = journal.ask(name, f"Write to {planted}", "en")
-            journal.end(key, "complete", "yes", details=TurnDetails(query=f"{planted}?", entities={"order": planted}))
-            inbox.change(name, {"notes": planted, "summary": planted, "tags": (planted,)}, "ann")
-            inbox.compose(name, planted, 0)
-            clock.now += timedelta(days=10)
-        done = journal.apply_retention(keep_days=15, redact_after_days=5, redactor=lambda: Redactor().redact)
-        assert (done.deleted, done.redacted) == (1, 1)
-        assert inbox.composer("old") == ComposerText()
-        assert inbox.standing("older").tags == ("<EMAIL_1>",)
-        assert journal.turns("older")[0].details.query == "<EMAIL_1>?"
-    assert planted.encode() not in path.read_bytes()
 
 
 @pytest.fixture

@@ -196,7 +196,7 @@ def test_conversations_are_listed_newest_first(tmp_path: Path) -> None:
         for name, question in (("a", "first"), ("b", "第二"), ("a", "third")):
             journal.ask(name, question, "en")
         listed = Inbox(journal).conversations()
-    assert [(one["conversation"], one["turns"], one["question"]) for one in listed] == [
+    assert [(one.conversation, one.turns, one.newest.question) for one in listed] == [
         ("a", 2, "third"),
         ("b", 1, "第二"),
     ]

@@ -4,7 +4,6 @@ import random
 import shutil
 import sqlite3
 import threading
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,8 @@ from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
 from runtime.journal.recovery import recover_rows
-from runtime.journal.stored_turn import Feedback, TurnKey
+from runtime.journal.stored_turn import Feedback
 from runtime.journal.turn_details import TurnDetails
-from runtime.text.redaction import Redactor
 
 TURNS = 200
 PAGE = 4096
@@ -191,37 +189,3 @@ def test_a_reader_beside_the_writer_cannot_write(tmp_path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             reader.execute("DELETE FROM turn")
         reader.close()
-
-
-def test_what_is_old_is_redacted_and_then_forgotten_to_the_last_byte(tmp_path: Path) -> None:
-    """Part of S11: retention."""
-    path = tmp_path / "journal.sqlite"
-    today = datetime(2026, 6, 1, tzinfo=UTC)
-    now = today - timedelta(days=100)
-    with Journal(path, now=lambda: now) as journal:
-        ancient = journal.ask("ancient", "I am Ms Wetherby, call 030 5551 2345, wetherby@example.com", "en")
-        journal.end(ancient, "complete", "Thank you, Ms Wetherby.")
-        now = today - timedelta(days=40)
-        old = journal.ask("old", "我叫王小明，电话13912345678", "zh")
-        journal.end(old, "complete", "王小明您好")
-        journal.feed_back(old, Feedback("edited", "王小明，您好！13912345678", agent="ann"))
-        now = today - timedelta(days=1)
-        journal.ask("new", "My mail is new@example.com", "en")
-        now = today
-        done = journal.apply_retention(keep_days=90, redact_after_days=30, redactor=lambda: Redactor().redact)
-        assert done.as_dict() == {"deleted": 1, "unsent": 1, "redacted": 1}
-        assert journal.turns("ancient") == []
-        (turn,) = journal.turns("old")
-        assert (turn.question, turn.draft) == ("我叫<NAME_1>，电话<PHONE_1>", "<NAME_1>您好")
-        assert turn.feedback
-        assert turn.feedback.reply == "<NAME_1>，您好！<PHONE_1>"
-        assert journal.search("13912345678") == []
-        assert journal.turns("new")[0].question == "My mail is new@example.com"
-        files = b"".join(one.read_bytes() for one in tmp_path.iterdir() if not one.name.endswith("-shm"))
-        for planted in ("wetherby", "Wetherby", "5551", "13912345678", "王小", "小明"):
-            assert planted.encode() not in files, planted
-        again = journal.apply_retention(keep_days=90, redact_after_days=30, redactor=lambda: Redactor().redact)
-        assert again.as_dict() == {"deleted": 0, "unsent": 0, "redacted": 0}
-        never = journal.apply_retention(keep_days=0, redact_after_days=0, redactor=lambda: Redactor().redact)
-        assert never.as_dict() == {"deleted": 0, "unsent": 0, "redacted": 0}
-        assert journal.waiting(10) == [(TurnKey("old", 1), 2)]
