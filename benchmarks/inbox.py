@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,11 @@ def work(run: Run) -> None:
         for name, wanted in PAGES.items():
             ours, before = [], []
             for number in range(ROUNDS):
-                took, found = timed(lambda wanted=wanted: inbox.conversations(**wanted))
+                took, found = timed(partial(inbox.conversations, **wanted))
                 ours.append(took)
                 if number % 3 == 0:
                     with journal.reading() as db:
-                        took, expected = timed(lambda db=db, wanted=wanted: by_reading_all(db, **wanted))
+                        took, expected = timed(partial(by_reading_all, db, **wanted))
                     before.append(took)
                     if found != expected:
                         sys.exit(f"{name}: {found} rows, expected {expected}")

@@ -107,6 +107,7 @@ class Journal:
                     self.salvaged = recover(pending, self._db, key)
                     end_quarantine(path)
                 self._mark = self._read_mark()
+                self._alias_key = self._read_secret()
                 with suppress(SpaceError):  # a full disk keeps nobody from reading
                     self._end_cut_turns()
                     self.check_clock()
@@ -224,7 +225,7 @@ class Journal:
         Keyed with a secret of this journal: a client may name a conversation by a phone number, which a plain hash
         would give away to anybody who tries all numbers. 128 bits, in hex.
         """
-        return hmac.new(self._secret(), conversation.encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._alias_key, conversation.encode(), hashlib.sha256).hexdigest()[:32]
 
     def check_clock(self, *, accept: bool = False) -> str:
         """Why the clock is not trusted, empty when it is; then the journal remembers its time.
@@ -371,13 +372,13 @@ class Journal:
         self._log_holds_forgotten = bool(busy)
         return not busy
 
-    def _secret(self) -> bytes:
-        with self._lock:
-            row = self._db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchone()
-            if row is None:
-                row = (secrets.token_hex(32),)
-                with self.transaction() as db:
-                    db.execute("INSERT INTO setting VALUES ('secret', ?, ?)", (row[0], self.time()))
+    def _read_secret(self) -> bytes:
+        """The key of `alias`, made with the journal."""
+        row = self._db.execute("SELECT value FROM setting WHERE name = 'secret'").fetchone()
+        if row is None:
+            row = (secrets.token_hex(32),)
+            with self.transaction() as db:
+                db.execute("INSERT INTO setting VALUES ('secret', ?, ?)", (row[0], self.time()))
         return bytes.fromhex(row[0])
 
     def _read_mark(self) -> datetime:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+
+import pytest
 
 from runtime.journal.journal import Journal
 from runtime.journal.outbox import outbox_rows
@@ -31,3 +34,30 @@ def test_nothing_personal_leaves_and_one_value_has_one_name_through_a_conversati
     assert (rows[1].verdict, rows[1].rating, rows[1].revision) == ("rejected", 1, 2)
     assert rows[0].conversation == rows[1].conversation
     assert len({row.key for row in rows}) == 2
+
+
+@pytest.mark.parametrize("name", ["+31612345678", "13912345678"])
+def test_conversation_name_leaves_as_a_hash_that_no_list_of_numbers_finds(tmp_path: Path, name: str) -> None:
+    """Part of S11: a client names its conversations by phone numbers."""
+    rows = []
+    for home in ("one", "other"):
+        with Journal(tmp_path / home / "journal.sqlite") as journal:
+            journal.end(journal.ask(name, "How long?", "en"), "complete", "30 days")
+            rows += [row for _, row in outbox_rows(journal, public="", limit=10)]
+            assert journal.alias(name) == rows[-1].conversation
+        with Journal(tmp_path / home / "journal.sqlite") as journal:
+            (again,) = [row for _, row in outbox_rows(journal, public="", limit=10)]
+            assert again == rows[-1], "the same row under the same key after a restart"
+    assert rows[0].conversation != rows[1].conversation, "the hash is keyed with a secret of each journal"
+    assert not any(hashlib.new(kind, name.encode()).hexdigest()[:16] in rows[0].key for kind in ("sha256", "md5"))
+
+
+def test_outbox_row_forgotten_while_the_rows_are_made_is_left_out(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        for name in ("gone", "kept"):
+            journal.end(journal.ask(name, "How long?", "en"), "complete", "30 days")
+        rows = outbox_rows(journal, public="", limit=10)
+        with journal.transaction() as db:
+            db.execute("DELETE FROM outbox WHERE conversation = 'gone'")
+            db.execute("DELETE FROM turn WHERE conversation = 'gone'")
+        assert [key.conversation for key, _ in rows] == ["kept"]
