@@ -161,7 +161,7 @@ class DeskSupervisor(threading.Thread):
         if time.monotonic() >= self._next_retention:
             # First, so that a full disk is tried again in hours, not at every look.
             self._next_retention = time.monotonic() + RETAIN_EVERY_S
-            self._service.log.info("pruned", **apply_retention(desk.journal, desk.bundle).as_dict())
+            self._service.log.info("pruned", **apply_retention(desk.journal, desk.bundle, self._home).as_dict())
         return False
 
     def _go_back(self, why: str) -> bool:
