@@ -41,7 +41,7 @@ def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False
         return
     if found.reason:
         say(f"nothing to compile: {found.reason}")
-    typer.echo(f"{found.built} of {found.articles} sections compiled ({layout}), {found.there} were there already")
+    typer.echo(f"{found.built} of {found.articles} sections compiled ({layout}), {found.on_disk} were there already")
 
 
 @app.command(epilog="Example: edgedesk knowledge status --json")

@@ -1,7 +1,7 @@
 """A bundle's articles as knowledge packs: which there are, which are missing, and building those.
 
 Promises: an article is compiled just as `runtime.prompting.prompt_spec` lays it out, so a question finds it; building
-can be stopped at any time and goes on where it was. Knows nothing of llama.cpp.
+can be stopped at any time and continues where it was. Knows nothing of llama.cpp.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ RETRY_S = 60.0
 
 
 class CompileReport(NamedTuple):
-    """What came of compiling."""
+    """What compiling has done."""
 
     articles: int
     built: int
-    there: int
-    """Already on disk."""
+    on_disk: int
+    """Were compiled before."""
     too_long: int
     """Longer than a context; such an article cannot be shown to the model either."""
     reason: str
@@ -77,7 +77,7 @@ def compile_articles(
     They are compiled as the desk shows them to the model: without what is withheld of them.
     """
     whole = all_sections(bundle) if sections is None else sections
-    built = there = too_long = 0
+    built = on_disk = too_long = 0
     if engine.layout == "exact":
         return CompileReport(len(whole), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
     look = load_classifier(bundle).dictated
@@ -94,19 +94,19 @@ def compile_articles(
             continue
         if cancel.is_set():
             break
-        # One that had to give way to a question is built when it is asked for, or the next time.
+        # One that was ended for a question is built when it is asked for, or the next time.
         if generation.stats.finish == "stop":
-            on_disk = generation.stats.reused_tokens >= len(prompt.articles[0])
-            there, built = there + on_disk, built + (not on_disk)
+            existed = generation.stats.reused_tokens >= len(prompt.articles[0])
+            on_disk, built = on_disk + existed, built + (not existed)
     progress(len(wanted), len(wanted))
-    return CompileReport(len(wanted), built, there, too_long, "")
+    return CompileReport(len(wanted), built, on_disk, too_long, "")
 
 
 @contextmanager
 def compiling(engine: TextEngine, bundle: Bundle, sections: Sequence[Section] | None = None) -> Iterator[None]:
     """Compile in the background while the block runs: only when the engine has nothing else to do.
 
-    One that failed in the midst of it, and is started again, goes on with it later.
+    When the engine crashes meanwhile and is started again, compiling continues later.
     """
     stop = threading.Event()
 

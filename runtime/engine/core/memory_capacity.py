@@ -1,4 +1,4 @@
-"""What a model's context takes and what the machine has for it: so many slots as fit, or a clear refusal.
+"""What a model's context takes and what the machine has for it: as many slots as fit, or a refusal with figures.
 
 Promises: a limit of the cgroup (container, systemd) counts like the machine's own. `fit_slots` is pure; the rest reads
 /proc and /sys. Knows nothing of llama.cpp.
@@ -12,14 +12,14 @@ from pathlib import Path
 from runtime.errors import EdgedeskError, ModelError
 
 RESERVE_BYTES = 192 << 20
-"""The process itself: Python, libraries, what llama.cpp keeps besides."""
+"""For the process itself: Python, libraries, and what llama.cpp keeps in addition."""
 _UNLIMITED = 1 << 60
-"""A cgroup of the first version says a number near 2^63 where there is no limit."""
+"""A version 1 cgroup without a limit reports a number near 2^63."""
 
 
 @dataclass(frozen=True)
 class MemoryNeeds:
-    """In bytes."""
+    """What a model takes, in bytes."""
 
     weights: int
     per_token: int

@@ -1,4 +1,4 @@
-"""llama.cpp's C library: loaded once, quiet, and polite to its neighbours.
+"""llama.cpp's C library: loaded once, without output, and with threads that leave processors to other programs.
 
 Promises: nothing is written to stderr; the last lines llama.cpp logged are kept for error messages; threads that wait
 for work spin for a moment, then sleep. Knows nothing of models.

@@ -1,1 +1,8 @@
-"""onnxruntime: the 8-bit student, for machines that llama.cpp does not serve."""
+"""onnxruntime: the 8-bit student, for machines that llama.cpp does not serve.
+
+engine   puts the parts together behind the scheduler    `OnnxEngine`
+runner   one request at a time                           `OnnxRunner`
+model    tokens in, logits out                           `OnnxModel`
+vocab    text to tokens and back, from a tokenizer.json  `JsonVocabulary`
+sampler  how a token is chosen                           `NumpySampler`
+"""

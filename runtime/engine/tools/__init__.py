@@ -1,1 +1,6 @@
-"""Checks and measurements of a model: tokenizer parity, the best number of threads."""
+"""Measurements with an engine or a model file.
+
+thread_benchmark  how many threads write fastest on this machine          `measure_threads`
+tokenizer_parity  proves that a checkpoint and a GGUF cut text alike       `prove_parity`
+logits_recorder   the logits that an engine chose its tokens from          `LogitsRecorder`
+"""

@@ -50,7 +50,7 @@ def test_compiling_is_done_once_counted_and_goes_on_where_it_was_stopped(
     assert packs in (3, 4)  # the fourth may have been at work when it was told to stop
     found = json.loads(run("compile", "--json"))
     sections = found["articles"]
-    assert found == {"layout": "parallel", "articles": sections, "built": sections - packs, "there": packs} | {
+    assert found == {"layout": "parallel", "articles": sections, "built": sections - packs, "on_disk": packs} | {
         "too_long": 0,
         "reason": "",
     }
@@ -92,7 +92,7 @@ def test_what_is_withheld_of_a_section_is_not_compiled(make_home: Callable[..., 
     with open_engine(bundle, home, Settings(threads=1)) as engine:
         found = compile_articles(engine, bundle, NEVER, sections=[dictates, orders])
         assert (found.articles, found.built) == (1, 1)
-        assert compile_articles(engine, bundle, NEVER, sections=[kept]).there == 1
+        assert compile_articles(engine, bundle, NEVER, sections=[kept]).on_disk == 1
 
 
 def test_an_idle_desk_compiles_by_itself(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
@@ -103,7 +103,7 @@ def test_an_idle_desk_compiles_by_itself(make_home: Callable[..., Path], scripte
                 thread.join()
     with open_engine(current_bundle(home), home, Settings(threads=1)) as engine:
         found = compile_articles(engine, current_bundle(home), NEVER)
-    assert (found.built, found.there) == (0, found.articles)
+    assert (found.built, found.on_disk) == (0, found.articles)
 
 
 def test_a_bundle_that_reads_exactly_compiles_nothing_and_says_why(
