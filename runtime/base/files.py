@@ -11,10 +11,12 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import InputError, MissingError, SpaceError
 
@@ -125,6 +127,36 @@ def write_atomic(path: Path, chunks: Iterable[bytes | memoryview] | str, *, mode
         fsync_folder(path.parent)
 
 
+def open_below(root: Path, name: str) -> BinaryIO:
+    """Open a regular file below `root` for reading; `OSError` where the file or a folder on the way is a link.
+
+    Each part is opened from the one before, never by its whole path: what is a link, or is made one meanwhile, leads
+    nowhere. A pipe or a device is refused, and does not make the call wait. `root` itself may be a link.
+    """
+    *folders, last = name.split("/")
+    handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for folder in folders:
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+            os.close(handle)
+            handle = below
+        file = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=handle)
+    finally:
+        os.close(handle)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "not a regular file", name)
+    return os.fdopen(file, "rb")
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder that nobody but its owner may look into, or make it one, whatever the umask; returns it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+    return folder
+
+
 def fsync_folder(folder: Path) -> None:
     """Make renames inside a folder survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -135,19 +167,24 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A temporary neighbour that becomes `path` when the block ends well, and vanishes when it does not (Ctrl-C too).
 
     An older folder of that name is replaced at the last moment.
+    With `private` nobody but its owner may look into it, from the first byte on and whatever the umask.
     """
     with full_disk_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.parent / f".{path.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
+        partial.mkdir(mode=0o700 if private else 0o777)
+        if private:
+            partial.chmod(0o700)
         try:
             yield partial
             for file in partial.rglob("*"):
+                if private and not file.is_symlink():
+                    file.chmod(0o700 if file.is_dir() else 0o600)
                 if file.is_dir():
                     fsync_folder(file)
                 elif file.is_file():

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.base.files import private_folder
 from runtime.errors import BusyError
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -39,11 +40,9 @@ def find_home(flag: Path | None = None) -> Path:
 
 
 def run_folder(home: Path) -> Path:
-    """`run/`, made owner-only."""
-    folder = home / "run"
-    folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    return folder
+    """`run/` of a home, both owner-only."""
+    private_folder(home)
+    return private_folder(home / "run")
 
 
 def socket_path(home: Path) -> Path:

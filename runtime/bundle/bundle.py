@@ -1,25 +1,35 @@
 """A bundle: the folder a branch installs, read and checked.
 
-Promises: with `verify=True` every byte is what head office built before any parser sees it, and the file that is not is
-named; a model file that is no GGUF is refused before any C code opens it. Knows nothing of where bundles are installed.
+Promises: no parser sees a file of it before its hash was compared, and a file that is not what head office built is
+named; a model file that is not sound is refused before any C code opens it. Knows nothing of where bundles are
+installed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_text
-from runtime.base.manifest import read_manifest, safe_path
+from runtime.base.manifest import Manifest, check_names, read_manifest, read_verified, safe_path
 from runtime.base.manifest import verify as verify_files
 from runtime.base.validation import first_problem
 from runtime.bundle.gguf_check import check_gguf
 from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.prompting.prompt_spec import PromptSpec
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable: no control characters, escape sequences or signs that turn a line around")
+    return text
+
+
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+"""A short text that terminals and logs show as it is: it may come from a stranger's bundle."""
 Model = TypeVar("Model", bound=BaseModel)
 KIND = "bundle"
 
@@ -29,10 +39,10 @@ class BundleInfo(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(min_length=1)
-    version: str = Field(min_length=1)
-    created: str
-    languages: tuple[str, ...] = Field(min_length=1)
+    name: Label
+    version: Label
+    created: Label
+    languages: tuple[Label, ...] = Field(min_length=1)
     model: str
     """The GGUF used unless another is asked for."""
     models: dict[str, str] = Field(default_factory=dict)
@@ -78,29 +88,43 @@ class Bundle:
         return "\n".join(read_text(path) for path in sorted(self.articles_path.rglob("*.md")))
 
 
-def open_bundle(path: Path, *, verify: bool) -> Bundle:
-    """Read a bundle folder; with `verify` also hash every file.
+def open_bundle(path: Path, *, verify: bool, check_models: bool | None = None) -> Bundle:
+    """Read a bundle folder.
 
+    With `verify` every file is hashed; without, only what is read here: for a bundle that was verified when it was
+    installed. Nothing is parsed before its hash is compared. `check_models` is whether each model's header is checked
+    as well, by default when verifying.
     `MissingError` when there is none or a part is gone, `IntegrityError` naming a file that is not what was built,
     `InputError` or `ModelError` for one that was built wrong.
     """
     if not path.is_dir():
         raise MissingError("no such bundle folder", where=str(path), hint="check the path")
-    manifest = read_manifest(path)
-    if manifest.kind != KIND:
-        raise InputError(f"a folder of kind '{manifest.kind}', not a bundle", where=str(path), hint="give a bundle")
+    manifest = read_bundle_manifest(path)
     if verify:
         verify_files(path, manifest)
-    info = _read(BundleInfo, path / "bundle.json")
-    bundle = Bundle(path, info, _read(PromptSpec, path / "prompt.json"))
+    info = _read(BundleInfo, path, manifest, "bundle.json")
+    bundle = Bundle(path, info, _read(PromptSpec, path, manifest, "prompt.json"))
     for name in sorted({info.model, *info.models.values()}):
-        check_gguf(_inside(path, name))
+        model = _inside(path, name)
+        if verify if check_models is None else check_models:
+            check_gguf(model)
+        elif not model.is_file():
+            raise MissingError("the model file is not there", where=str(model), hint="install the bundle again")
     for folder in (_inside(path, info.embedder), bundle.articles_path):
         if not folder.is_dir():
             raise MissingError(f"the bundle lacks its folder {folder.name}/", where=str(path), hint="build it again")
     if not (path / "policy.toml").is_file():
         raise MissingError("the bundle lacks policy.toml", where=str(path), hint="build it again")
     return bundle
+
+
+def read_bundle_manifest(path: Path) -> Manifest:
+    """A bundle's manifest with names that stay inside; `InputError` for a folder of another kind."""
+    manifest = read_manifest(path)
+    if manifest.kind != KIND:
+        raise InputError(f"a folder of kind '{manifest.kind}', not a bundle", where=str(path), hint="give a bundle")
+    check_names(path, manifest)
+    return manifest
 
 
 def _inside(root: Path, name: str) -> Path:
@@ -111,9 +135,10 @@ def _inside(root: Path, name: str) -> Path:
     return root / PurePosixPath(name)
 
 
-def _read(model: type[Model], path: Path) -> Model:
+def _read(model: type[Model], path: Path, manifest: Manifest, name: str) -> Model:
+    data = read_verified(path, manifest, name)
     try:
-        return model.model_validate_json(read_text(path))
+        return model.model_validate_json(data)
     except ValidationError as error:
         problem = first_problem(error, "key", model)
-        raise InputError(problem.sentence, where=str(path), hint="build the bundle again") from None
+        raise InputError(problem.sentence, where=str(path / name), hint="build the bundle again") from None

@@ -3,13 +3,13 @@
     EDGEDESK_HOME/  generations/1/  generations/2/ …  current -> generations/2  install.lock
 
 Promises: `current` leads to a whole, checked generation or does not exist, whenever the process is killed or the power
-goes; an install that was cut short converges when it is run again; two installers never work at once. A bundle's
-signatures will be checked in `install`, on its manifest, before any file is copied: all else hangs on those hashes.
+goes; an install that was cut short converges when it is run again; two installers never work at once; nobody but the
+owner can look into an installed bundle. Every file hangs on the manifest's hashes, and nothing of a bundle is parsed
+before its own was compared. Older generations stay for the way back; nothing here deletes a whole one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -18,11 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runtime.base.files import fsync_folder, full_disk_is_an_error, need_space, new_folder
+from runtime.base.files import fsync_folder, full_disk_is_an_error, need_space, new_folder, private_folder, write_atomic
 from runtime.base.home import locked
-from runtime.base.manifest import MANIFEST, FileEntry, check_names, read_manifest
-from runtime.bundle.bundle import Bundle, BundleInfo, open_bundle
-from runtime.errors import EdgedeskError, IntegrityError, MissingError
+from runtime.base.manifest import MANIFEST, FileEntry, Manifest, manifest_text, read_entry, read_manifest
+from runtime.bundle.bundle import Bundle, BundleInfo, open_bundle, read_bundle_manifest
+from runtime.errors import EdgedeskError, MissingError
 
 CURRENT = "current"
 SPARE_BYTES = 64 * 1024 * 1024
@@ -75,24 +75,24 @@ def install(bundle_dir: Path, home: Path, progress: Progress | None = None) -> i
     is at work, `SpaceError` before anything is copied, `IntegrityError` naming the file that is not what was built;
     whatever it raises, the generation that was current stays so.
     """
-    source = open_bundle(bundle_dir, verify=False)
-    manifest = read_manifest(bundle_dir)
-    check_names(bundle_dir, manifest)
+    if not bundle_dir.is_dir():
+        raise MissingError("no such bundle folder", where=str(bundle_dir), hint="check the path")
+    manifest = read_bundle_manifest(bundle_dir)
     with full_disk_is_an_error(home), _installing(home):
         _sweep(home)
-        number = _find_installed(home, source.root)
+        number = _find_installed(home, manifest)
         if number is None:
             all_bytes = sum(entry.bytes for entry in manifest.files)
-            need_space(home, all_bytes + SPARE_BYTES, f"bundle {source.info.name} {source.info.version}")
+            need_space(home, all_bytes + SPARE_BYTES, "the bundle")
             number = max(_numbers(home), default=0) + 1
-            with new_folder(_folder(home, number)) as partial:
+            private_folder(home / "generations")
+            with new_folder(_folder(home, number), private=True) as partial:
                 done = 0
                 for entry in manifest.files:
-                    done = _copy(source.root, entry, partial, done, all_bytes, progress)
-                shutil.copyfile(source.root / MANIFEST, partial / MANIFEST)
-                if read_manifest(partial) != manifest:
-                    raise IntegrityError("the manifest changed while it was copied", where=str(bundle_dir))
-                open_bundle(partial, verify=False)
+                    done = _copy(bundle_dir, entry, partial, done, all_bytes, progress)
+                write_atomic(partial / MANIFEST, manifest_text(manifest), mode=0o600)
+                # What was written is what was hashed; whether it is a bundle that can be used is a question of its own.
+                open_bundle(partial, verify=False, check_models=True)
         _switch(home, number)
         return number
 
@@ -118,33 +118,25 @@ def activate(home: Path, number: int) -> None:
 
 def _copy(source: Path, entry: FileEntry, target: Path, done: int, all_bytes: int, progress: Progress | None) -> int:
     """Copy one file, checking the very bytes that are written; returns the bytes done so far."""
-    name = PurePosixPath(entry.path)
-    wrong = IntegrityError(f"'{entry.path}' is not what was built", where=str(source), hint="copy the bundle again")
-    if (source / name).is_symlink() or not (source / name).is_file():
-        raise IntegrityError(f"'{entry.path}' is missing", where=str(source), hint="copy the bundle again")
-    (target / name).parent.mkdir(parents=True, exist_ok=True)
-    sha256 = hashlib.sha256()
-    size = 0
-    with (source / name).open("rb") as original, (target / name).open("xb") as copy:
-        while chunk := original.read(1 << 20):
-            size += len(chunk)
-            if size > entry.bytes:
-                raise wrong
-            sha256.update(chunk)
+    path = target / PurePosixPath(entry.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as copy:
+        for chunk in read_entry(source, entry):
             copy.write(chunk)
+            done += len(chunk)
             if progress:
-                progress(entry.path, done + size, all_bytes)
-    if size != entry.bytes or sha256.hexdigest() != entry.sha256:
-        raise wrong
-    return done + size
+                progress(entry.path, done, all_bytes)
+    return done
 
 
-def _find_installed(home: Path, bundle_dir: Path) -> int | None:
+def _find_installed(home: Path, manifest: Manifest) -> int | None:
     """The newest generation made from this very bundle and still whole."""
-    manifest = (bundle_dir / MANIFEST).read_bytes()
     for number in reversed(_numbers(home)):
-        path = _folder(home, number) / MANIFEST
-        if path.is_file() and path.read_bytes() == manifest and _is_whole(path.parent):
+        try:
+            same = read_manifest(_folder(home, number)) == manifest
+        except EdgedeskError:
+            continue
+        if same and _is_whole(_folder(home, number)):
             return number
     return None
 
@@ -189,6 +181,6 @@ def _current_number(home: Path) -> int | None:
 
 @contextmanager
 def _installing(home: Path) -> Iterator[None]:
-    home.mkdir(parents=True, exist_ok=True)
+    private_folder(home)
     with locked(home / "install.lock", "install", home):
         yield

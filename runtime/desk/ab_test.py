@@ -90,7 +90,7 @@ def start(home: Path, experiment: AbTest, policy: Path | None = None) -> None:
         raise InputError(
             f"generation {experiment.generation} is everybody's already", hint="edgedesk rollback, then start"
         )
-    with new_folder(home / FOLDER) as folder:
+    with new_folder(home / FOLDER, private=True) as folder:
         if policy:
             shutil.copyfile(policy, folder / _POLICY)
         write_atomic(folder / _FILE, experiment.model_dump_json(indent=1) + "\n")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.base.build_stage import stage
-from runtime.base.files import full_disk_is_an_error
+from runtime.base.files import full_disk_is_an_error, private_folder
 from runtime.base.manifest import digest, verify
 from runtime.errors import IntegrityError
 from runtime.retrieval.chroma_client import chroma_version, open_client
@@ -70,7 +70,7 @@ class VectorIndex:
             return {"pieces": len(parts)}
 
         with full_disk_is_an_error(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)  # the index holds what internal articles say
             with _lock(folder / ".lock"):
                 _sweep(folder)
                 inputs = {**inputs, "chromadb": chroma_version(), "parts": digest(list(parts))}

@@ -69,7 +69,7 @@ def measure_threads(
     shown = {str(threads): round(rate, 2) for threads, rate in rates.items()}
     busy = least_share < CROWDED_SHARE
     found = ThreadMeasurement(choose_threads(rates, busy=busy), processors(), model.name, shown, busy)
-    write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n")
+    write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n", mode=0o600)
     return found
 
 

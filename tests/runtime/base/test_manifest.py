@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.base.build_stage import stage
+from runtime.base.files import open_below
 from runtime.base.manifest import (
     MANIFEST,
     FileEntry,
@@ -190,3 +193,94 @@ def test_a_stage_that_fails_keeps_the_last_result(tmp_path: Path) -> None:
 def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": "退"}) == digest(json.loads('{"b": "退", "a": 1}'))
     assert digest([1, 2]) != digest([2, 1])
+
+
+def test_manifest_with_one_flipped_bit_is_never_taken(folder: Path, count_trials: Callable[[str, int], None]) -> None:
+    """F5: every bit of manifest.json itself."""
+    path = folder / MANIFEST
+    data = path.read_bytes()
+    for place in range(len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :])
+            with pytest.raises(IntegrityError):
+                read_manifest(folder)
+    path.write_bytes(data)
+    assert read_manifest(folder).kind == "bundle"
+    count_trials("F5", 8 * len(data))
+
+
+def sealed(folder: Path, *names: str) -> Manifest:
+    """The folder's manifest with further entries, as a stranger may write one."""
+    entries = tuple(FileEntry(path=name, sha256="0" * 64, bytes=0) for name in names)
+    manifest = read_manifest(folder)
+    return manifest.model_copy(update={"files": (*manifest.files, *entries)})
+
+
+@pytest.mark.parametrize("damage", ["", "\ufeff", " ", "\n"])
+def test_manifest_with_anything_around_it_is_refused(folder: Path, damage: str) -> None:
+    path = folder / MANIFEST
+    path.write_text(damage + path.read_text(encoding="utf-8") + (damage or "{}"), encoding="utf-8")
+    with pytest.raises(IntegrityError, match="not what was built"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("caf\u00e9.md", "cafe\u0301.md"),
+        ("A.md", "a.md"),
+        ("stra\u00dfe.md", "STRASSE.md"),
+        ("\uff21.md", "a.md"),
+        ("\u6f22/x.md", "\u6f22/X.md"),
+    ],
+)
+def test_manifest_names_that_are_one_file_on_some_disk_are_refused(folder: Path, one: str, other: str) -> None:
+    """Part of S4."""
+    with pytest.raises(IntegrityError, match="named twice"):
+        verify(folder, sealed(folder, one, other))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "MANIFEST.json", "\uff4danifest.json"])
+def test_manifest_cannot_name_itself(folder: Path, name: str) -> None:
+    with pytest.raises(IntegrityError, match="named twice"):
+        verify(folder, sealed(folder, name))
+
+
+@pytest.mark.parametrize(
+    "name", ["a\x1b[31m", "a\x9b31m", "a\u202eb", "a\u2028b", "x" * 256, "/".join(["y" * 200] * 6)]
+)
+def test_manifest_names_that_cannot_be_shown_or_kept_are_refused(folder: Path, name: str) -> None:
+    with pytest.raises(IntegrityError, match="outside") as caught:
+        verify(folder, sealed(folder, name))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["link", "folder link", "pipe", "device", "folder"])
+def test_only_regular_files_are_opened_below_a_folder(folder: Path, tmp_path: Path, kind: str) -> None:
+    """Part of S4: what is not a file is refused at once, a pipe nobody writes to as well."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.bin").write_bytes((folder / "a.bin").read_bytes())
+    name = "a.bin"
+    if kind != "folder link":
+        (folder / name).unlink()
+    match kind:
+        case "link":
+            (folder / name).symlink_to(outside / name)
+        case "folder link":
+            # The bytes are the right ones: it is the way that is not.
+            (folder / "sub").symlink_to(outside)
+            name = "sub/a.bin"
+        case "pipe":
+            os.mkfifo(folder / name)
+        case "device":
+            try:
+                os.mknod(folder / name, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+            except PermissionError:
+                pytest.skip("only root makes devices")
+        case "folder":
+            (folder / name).mkdir()
+    with pytest.raises(OSError, match=r".*"):
+        open_below(folder, name)
+    with open_below(folder, "文章/退货　期限.md") as file:
+        assert file.read() == "30天内。".encode()

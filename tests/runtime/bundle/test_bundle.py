@@ -116,3 +116,24 @@ def test_a_path_that_leads_outside_is_refused(make_bundle: Make, key: str, name:
     reseal(root)
     with pytest.raises(IntegrityError, match="outside"):
         open_bundle(root, verify=True)
+
+
+@pytest.mark.parametrize("key", ["name", "version", "created"])
+@pytest.mark.parametrize("text", ["shop\x1b]0;PWNED\x07", "shop\u009b31m", "a\nb", "a\u202eb", "", "x" * 101])
+def test_bundle_labels_that_a_terminal_would_obey_are_refused(make_bundle: Make, key: str, text: str) -> None:
+    """Part of S10: name and version are printed by install, generations, rollback and doctor."""
+    root = make_bundle()
+    info = json.loads((root / "bundle.json").read_text())
+    (root / "bundle.json").write_text(json.dumps({**info, key: text}))
+    reseal(root)
+    with pytest.raises(InputError) as caught:
+        open_bundle(root, verify=True)
+    assert str(caught.value).isprintable()
+
+
+def test_bundle_labels_may_be_chinese(make_bundle: Make) -> None:
+    root = make_bundle()
+    info = json.loads((root / "bundle.json").read_text())
+    (root / "bundle.json").write_text(json.dumps({**info, "name": "北极光 商店"}))
+    reseal(root)
+    assert open_bundle(root, verify=True).info.name == "北极光 商店"

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.base import files
-from runtime.base.manifest import read_manifest, verify, write_manifest
+from runtime.base.manifest import FileEntry, manifest_text, read_manifest, verify, write_manifest
 from runtime.bundle.generations import current_bundle, generations, install, rollback
 from runtime.errors import BusyError, ExitCode, IntegrityError, MissingError, ModelError, SpaceError
 
@@ -123,9 +122,9 @@ def test_a_file_that_is_gone_a_link_or_too_long_is_refused(make_bundle: Make, ho
 def test_a_manifest_cannot_write_outside(make_bundle: Make, home: Path, tmp_path: Path, name: str) -> None:
     """S4."""
     bad = make_bundle()
-    manifest = json.loads((bad / "manifest.json").read_text())
-    manifest["files"].append({"path": name, "sha256": "0" * 64, "bytes": 0})
-    (bad / "manifest.json").write_text(json.dumps(manifest))
+    manifest = read_manifest(bad)
+    files = (*manifest.files, FileEntry(path=name, sha256="0" * 64, bytes=0))
+    (bad / "manifest.json").write_text(manifest_text(manifest.model_copy(update={"files": files})))
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(IntegrityError, match="outside"):
         install(bad, home)
@@ -306,3 +305,34 @@ def test_ctrl_c_leaves_nothing_half_made(make_bundle: Make, home: Path) -> None:
         install(make_bundle(), home, interrupt)
     assert leftovers(home) == []
     assert generations(home) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_installed_files_are_their_owners_alone(make_bundle: Make, home: Path, umask: int) -> None:
+    """Part of S13: whatever the umask, and in a home that was open before."""
+    bundle = make_bundle()
+    home.mkdir()
+    home.chmod(0o755)
+    before = os.umask(umask)
+    try:
+        install(bundle, home)
+    finally:
+        os.umask(before)
+    assert home.stat().st_mode & 0o777 == 0o700
+    paths = [path for path in home.rglob("*") if not path.is_symlink()]
+    assert len(paths) > 10
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_an_installed_file_that_changed_is_not_parsed(make_bundle: Make, home: Path) -> None:
+    """Without verifying the whole, what is read of a bundle was still compared with its hash before."""
+    install(make_bundle(), home)
+    for name in ("bundle.json", "prompt.json"):
+        path = home / "current" / name
+        data = path.read_text(encoding="utf-8")
+        path.write_text("{" * len(data.encode()), encoding="utf-8")
+        with pytest.raises(IntegrityError, match=f"'{name}' is not what was built"):
+            current_bundle(home)
+        path.write_text(data, encoding="utf-8")
+    current_bundle(home)
