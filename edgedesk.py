@@ -6,7 +6,6 @@ is imported.
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from runtime import __version__
-from runtime.errors import EdgedeskError, ExitCode
+from runtime.cli.output import run_app
 
 
 class Entry(NamedTuple):
@@ -100,19 +99,8 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; an error on purpose ends in its exit code, Ctrl-C in 130, neither in a traceback."""
-    try:
-        app()
-    except EdgedeskError as error:
-        # Imported here, because `--help` must not load a command.
-        from runtime.cli.main import show_error
-
-        sys.exit(show_error(error))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing half-made was left\n")
-        sys.exit(int(ExitCode.INTERRUPTED))
-    except BrokenPipeError:
-        sys.exit(0)
+    """Run a command; an error on purpose ends in its exit code, Ctrl-C in 130, nothing in a traceback."""
+    run_app(app)
 
 
 if __name__ == "__main__":

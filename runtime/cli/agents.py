@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from runtime.base.progress import say
 from runtime.cli.main import AsJson, Home
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +45,10 @@ def add(
     from runtime.server.access import AccessList, Role
 
     token = AccessList(find_home(home)).add(name, Role[role.name], internal=internal)
-    typer.echo(json.dumps({"agent": name, "role": role, "token": token}) if as_json else token)
+    if as_json:
+        out_json({"agent": name, "role": role, "token": token})
+    else:
+        out(token)
 
 
 @app.command("list", epilog="Example: edgedesk agents list --json")
@@ -56,12 +59,12 @@ def list_(home: Home = None, as_json: AsJson = False) -> None:
 
     rows = [{"agent": name, "role": role.name.lower()} for name, role in AccessList(find_home(home)).names()]
     if as_json:
-        typer.echo(json.dumps({"agents": rows}))
+        out_json({"agents": rows})
         return
     if not rows:
         say("no agents: edgedesk agents add NAME")
     for row in rows:
-        typer.echo(f"{row['role']:<11}{row['agent']}")
+        out(f"{row['role']:<11}{row['agent']}")
 
 
 @app.command(epilog="Example: edgedesk agents remove counter-2")

@@ -113,12 +113,15 @@ def _server(home: Path) -> str:
     from runtime.base.home import socket_path
     from runtime.client.client import Client
 
+    for path in (home, home / "run", home / "agents.json", home / "journal.sqlite"):
+        if path.exists() and (mode := path.stat().st_mode & 0o777) & 0o077:
+            raise EdgedeskError(f"other users may read it (mode {mode:o})", where=str(path), hint=f"chmod go= {path}")
     client = Client(home)
     if not client.is_alive():
         return "not running"
     mode = socket_path(home).stat().st_mode & 0o777
     if mode & 0o077:
-        raise EdgedeskError(f"others may use the socket (mode {mode:o})", hint="restart the server")
+        raise EdgedeskError(f"other users may use the socket (mode {mode:o})", hint="restart the server")
     return str(client.status()["state"])
 
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from runtime.cli.main import AsJson, Home
+from runtime.cli.output import out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +53,7 @@ def start(
         problem = first_problem(error, "option", AbTest)
         raise InputError(problem.sentence, hint="edgedesk experiment start --help") from None
     begin(find_home(home), experiment, policy)
-    typer.echo(f"{name}: {share:.0%} of {by}s in {lang or 'every language'} {_RESTART}")
+    out(f"{name}: {share:.0%} of {by}s in {lang or 'every language'} {_RESTART}")
 
 
 @app.command(epilog="Example: edgedesk experiment status --json")
@@ -75,7 +76,7 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     with closing(open_reading(where / FILE_NAME, key)) as db:
         compared = compare(experiment_outcomes(db, trial.experiment.name))
     shown = {**trial.experiment.model_dump(), **compared}
-    typer.echo(json.dumps(shown) if as_json else f"{trial.experiment}\n{as_text(compared)}")
+    out(json.dumps(shown) if as_json else f"{trial.experiment}\n{as_text(compared)}")
 
 
 @app.command(epilog="Example: edgedesk experiment promote")
@@ -84,7 +85,7 @@ def promote(home: Home = None) -> None:
     from runtime.base.home import find_home
     from runtime.desk.ab_test import promote as keep
 
-    typer.echo(f"{keep(find_home(home)).name} is everybody's {_RESTART}")
+    out(f"{keep(find_home(home)).name} is everybody's {_RESTART}")
 
 
 @app.command(epilog="Example: edgedesk experiment drop")
@@ -93,4 +94,4 @@ def drop(home: Home = None) -> None:
     from runtime.base.home import find_home
     from runtime.desk.ab_test import drop as end
 
-    typer.echo(f"{end(find_home(home)).name} is dropped {_RESTART}")
+    out(f"{end(find_home(home)).name} is dropped {_RESTART}")

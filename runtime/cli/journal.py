@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 
 from runtime.base.progress import counter, say
-from runtime.cli.main import AsJson, Home, printable
+from runtime.cli.main import AsJson, Home
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +40,10 @@ def backup(
     with counter("copying", unit="pages") as step:
         where = find_home(home)
         size = copy(where / FILE_NAME, target.absolute(), step, _key(where))
-    typer.echo(json.dumps({"file": str(target), "bytes": size}) if as_json else f"{target}: {size:,} bytes")
+    if as_json:
+        out_json({"file": str(target), "bytes": size})
+    else:
+        out(f"{target}: {size:,} bytes")
 
 
 @app.command(epilog="Example: edgedesk journal search 退货期限 --json")
@@ -60,14 +63,14 @@ def search(
     with closing(open_reading(where / FILE_NAME, _key(where))) as db:
         found = find(db, query, limit)
     if as_json:
-        typer.echo(json.dumps({"turns": [asdict(one) for one in found]}, ensure_ascii=False))
+        out_json({"turns": [asdict(one) for one in found]})
         return
     if not found:
         say("nothing found")
     for one in found:
-        typer.echo(f"{one.asked[:16]}  {one.conversation}/{one.turn}")
-        typer.echo(printable(f"  ? {one.question}"))
-        typer.echo(printable(f"  > {one.reply or one.draft}"))
+        out(f"{one.asked[:16]}  {one.conversation}/{one.turn}")
+        out(f"  ? {one.question}")
+        out(f"  > {one.reply or one.draft}")
 
 
 @app.command(epilog="Example: edgedesk journal encrypt --key-file /media/key/branch.key")
@@ -94,7 +97,10 @@ def encrypt(
         assert key is not None
         turns = encrypt_journal(where / FILE_NAME, key)
     say(f'add to {where / "settings.toml"}: journal_key = "{path}"; without that file nobody reads the journal again')
-    typer.echo(json.dumps({"turns": turns}) if as_json else f"{turns} turns encrypted")
+    if as_json:
+        out_json({"turns": turns})
+    else:
+        out(f"{turns} turns encrypted")
 
 
 def _key(home: Path) -> str | None:
@@ -150,7 +156,7 @@ def prune(
             files = forget_files(where, journal.now(), keep_days=keep, redact_after_days=redact)
             done = replace(done, files=files)
     if as_json:
-        typer.echo(json.dumps(done.as_dict()))
+        out_json(done.as_dict())
         return
     if done.paused:
         say(f"{done.paused}; if the clock is right: edgedesk journal prune --clock-is-right")
@@ -159,4 +165,4 @@ def prune(
     if not done.overwritten:
         say("another program reads the journal; what was deleted is overwritten when it has finished")
     lost = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""
-    typer.echo(f"{done.deleted} conversations deleted{lost}; {done.redacted} redacted; {done.files} files deleted")
+    out(f"{done.deleted} conversations deleted{lost}; {done.redacted} redacted; {done.files} files deleted")

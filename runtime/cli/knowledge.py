@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from runtime.base.progress import counter, say
-from runtime.cli.main import AsJson, Home, Threads, printable
+from runtime.cli.main import AsJson, Home, Threads
+from runtime.cli.output import out, out_json, printable
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,11 +37,11 @@ def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False
             found = compile_articles(engine, bundle, threading.Event(), step)
         layout = engine.layout
     if as_json:
-        typer.echo(json.dumps({"layout": layout, **found._asdict()}))
+        out_json({"layout": layout, **found._asdict()})
         return
     if found.reason:
         say(f"nothing to compile: {found.reason}")
-    typer.echo(f"{found.built} of {found.articles} sections compiled ({layout}), {found.on_disk} were there already")
+    out(f"{found.built} of {found.articles} sections compiled ({layout}), {found.on_disk} were there already")
 
 
 @app.command(epilog="Example: edgedesk knowledge status --json")
@@ -58,9 +58,9 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     packs, size = usage(where / FOLDER)
     limit = load_settings(where).knowledge_mib
     if as_json:
-        typer.echo(json.dumps({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit}))
+        out_json({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit})
     else:
-        typer.echo(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")
+        out(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")
 
 
 @app.command(epilog="Example: edgedesk knowledge check examples/shop/en/articles --json")
@@ -87,8 +87,8 @@ def check(
     found = find_suspicious(loaded, load_classifier(bundle).dictated if bundle else None)
     sections = sum(len(article.sections) for article in loaded)
     if as_json:
-        typer.echo(json.dumps({"sections": sections, "found": [one._asdict() for one in found]}, ensure_ascii=False))
+        out_json({"sections": sections, "found": [one._asdict() for one in found]})
         return
     for one in found:
-        typer.echo(f"{one.ref} ({one.lang}) {one.kind}: {printable(one.sentence)}")
+        out(f"{one.ref} ({one.lang}) {one.kind}: {printable(one.sentence)}")
     say(f"{len(found)} sentences withheld in {sections:,} sections")

@@ -1,28 +1,33 @@
 """The branch's commands: install, rollback, generations, serve, ask, doctor.
 
-Stdout is data, stderr is talk; `--json` for scripts. Errors are raised; the front door prints them with `show_error`.
+Stdout is data, stderr is talk; `--json` for scripts. Errors are raised; `run_app` prints them.
 Heavy libraries are imported by the command that needs them.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.base.progress import counter
-from runtime.errors import EdgedeskError, ExitCode, UnavailableError
+from runtime.cli.output import out, out_json, run_app, talk, write
+from runtime.cli.output import printable as printable  # other packages' commands know it from here
+from runtime.errors import BusyError, EdgedeskError, ExitCode, UnavailableError
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
+    from runtime.client.client import Client
     from runtime.events import Event
 
+START_TIMEOUT_S = 120.0
+"""How long `ask` waits for a server that is starting."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Home = Annotated[
@@ -52,10 +57,10 @@ def install(
     _warn(installed)
     info = installed.info
     if as_json:
-        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+        out_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
-        _out(f"{info.name} {info.version} is generation {number}")
-        _talk("a running server goes on with the old one until it is restarted")
+        out(f"{info.name} {info.version} is generation {number}")
+        talk("a running server goes on with the old one until it is restarted")
 
 
 @app.command(epilog="Example: edgedesk rollback")
@@ -70,9 +75,9 @@ def rollback(home: Home = None, as_json: AsJson = False) -> None:
     _make_index(installed, where)
     info = installed.info
     if as_json:
-        _print_json({"generation": number, "bundle": info.name, "version": info.version})
+        out_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
-        _out(f"generation {number} is current again: {info.name} {info.version}")
+        out(f"generation {number} is current again: {info.name} {info.version}")
 
 
 @app.command(epilog="Example: edgedesk generations --json")
@@ -87,13 +92,13 @@ def generations(home: Home = None, as_json: AsJson = False) -> None:
         for one in found
     ]
     if as_json:
-        _print_json({"generations": rows})
+        out_json({"generations": rows})
         return
     if not rows:
-        _talk("nothing is installed: edgedesk install BUNDLE")
+        talk("nothing is installed: edgedesk install BUNDLE")
     for row in rows:
         mark = "*" if row["current"] else " "
-        _out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
+        out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
 
 
 @app.command(epilog="Example: edgedesk serve --home /srv/edgedesk")
@@ -111,7 +116,7 @@ def serve(
     from runtime.server.main import serve as run
 
     where = find_home(home)
-    run(where, load_settings(where, port=port, host=host, threads=threads), say=_talk)
+    run(where, load_settings(where, port=port, host=host, threads=threads), say=talk)
 
 
 @app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
@@ -137,16 +142,16 @@ def ask(
             if isinstance(event, Failed):
                 raise event.exception()
             if isinstance(event, Queued) and event.position:
-                _talk(f"{event.position} before you")
+                talk(f"queued: {event.position} ahead of you")
             if isinstance(event, Token) and watched:
                 draft += event.text
-                _write(printable(event.text))
+                write(event.text)
             if isinstance(event, Done):
                 done = event
     if done is None:
         raise UnavailableError("the answer was cut", hint="ask again")
     if as_json:
-        _print_json(
+        out_json(
             {
                 "answer": done.answer,
                 "citations": [
@@ -160,18 +165,18 @@ def ask(
         return
     if done.answer.strip() != draft.strip():
         if watched:
-            _write("\n")
-            _talk("that draft gave way to:")
-        _write(printable(done.answer))
-    _write("\n")
+            write("\n")
+            talk("That draft was replaced by:")
+        write(done.answer)
+    write("\n")
     for number, one in enumerate(done.citations, start=1):
-        _out(printable(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}"))
+        out(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}")
     if done.unsupported:
-        _talk(f"not in the articles: {', '.join(map(printable, done.unsupported))}")
+        talk(f"not in the articles: {', '.join(done.unsupported)}")
     if done.handoff:
-        _talk(f"hand over to a person: {done.handoff}")
+        talk(f"hand over to a person: {done.handoff}")
     speed = f", {done.tokens_per_s:.0f} tokens a second" if done.tokens_per_s else ""
-    _talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
+    talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
 
 
 @app.command(epilog="Example: edgedesk doctor")
@@ -182,10 +187,10 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 
     findings = examine(find_home(home))
     if as_json:
-        _print_json({"ok": all(one.ok for one in findings), "checks": [one.as_dict() for one in findings]})
+        out_json({"ok": all(one.ok for one in findings), "checks": [one.as_dict() for one in findings]})
     else:
         for one in findings:
-            _out(f"{'ok  ' if one.ok else 'BAD '} {one.name}: {one.said}" + (f" ({one.hint})" if one.hint else ""))
+            out(f"{'ok  ' if one.ok else 'FAIL'} {one.name}: {one.said}" + (f" ({one.hint})" if one.hint else ""))
     if not all(one.ok for one in findings):
         raise typer.Exit(int(ExitCode.FAILED))
 
@@ -196,7 +201,7 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
     from runtime.client.client import Client
 
     client = Client(home)
-    if client.is_alive():
+    if _wait_for_server(client):
         yield client.ask(question, lang=lang)
         return
     from runtime.base.home import lock_home
@@ -208,30 +213,53 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
     request = make_request(question=question, lang=lang)
     current_bundle(home)  # says what is missing before a lock file is made
     with ExitStack() as stack:
-        stack.enter_context(lock_home(home, "ask"))
+        try:
+            stack.enter_context(lock_home(home, "ask"))
+        except BusyError as error:
+            # A server that has the home and does not listen yet is about to.
+            if "edgedesk serve " not in error.what or not _wait_for_server(client, begun=True):
+                raise
+            yield client.ask(question, lang=lang)
+            return
         step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
         if desk.journal.salvaged:
-            _talk(str(desk.journal.salvaged))
+            talk(str(desk.journal.salvaged))
         yield desk.ask(request, threading.Event())
+
+
+def _wait_for_server(client: Client, *, begun: bool = False) -> bool:
+    """Whether a server answers questions here; one that is starting is waited for, `begun` or found listening.
+
+    `UnavailableError` when it is not ready in the time a large model needs.
+    """
+    deadline, said = time.monotonic() + START_TIMEOUT_S, False
+    while not client.is_ready():
+        if client.is_alive():
+            begun = True
+        elif not begun:
+            return False
+        if time.monotonic() > deadline:
+            raise UnavailableError(
+                f"the server was not ready after {START_TIMEOUT_S:.0f} s", where=str(client.home), hint="see its log"
+            )
+        if not said:
+            talk("the server is starting; the question is asked as soon as it is ready")
+            said = True
+        time.sleep(0.1)
+    return True
 
 
 def _make_index(bundle: Bundle, home: Path) -> None:
     """Make the search index now, so that the first question need not wait for it; a running server makes its own."""
     from runtime.base.home import lock_home
-    from runtime.errors import BusyError
     from runtime.retrieval.retriever import Retriever
 
     try:
         with lock_home(home, "install"), counter("indexing articles") as step:
             Retriever.open(bundle, home / "index", progress=step).close()
     except BusyError:
-        _talk("the running server indexes the articles when it is restarted")
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
-    return "".join(" " if _steers(char) else char for char in text)
+        talk("the running server indexes the articles when it is restarted")
 
 
 def _measure_threads(bundle: Bundle, home: Path) -> None:
@@ -241,9 +269,9 @@ def _measure_threads(bundle: Bundle, home: Path) -> None:
     try:
         with counter("measuring threads") as step:
             found = measure_threads(home, bundle.model_path, step)
-        _talk(f"threads: {found}")
+        talk(f"threads: {found}")
     except EdgedeskError as error:
-        _talk(f"threads not measured: {error}")
+        talk(f"threads not measured: {error}")
 
 
 def _warn(bundle: Bundle) -> None:
@@ -253,48 +281,12 @@ def _warn(bundle: Bundle) -> None:
     from runtime.understanding.dictation_rules import find_suspicious
 
     if found := find_suspicious(load_articles(bundle.articles_path), load_classifier(bundle).dictated):
-        _talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")
-
-
-def _steers(char: str) -> bool:
-    code = ord(char)
-    is_control = (code < 0x20 and char not in "\n\t") or 0x7F <= code <= 0x9F
-    return is_control or 0x202A <= code <= 0x202E or 0x2066 <= code <= 0x2069 or code in (0x200E, 0x200F, 0x061C)
-
-
-def show_error(error: EdgedeskError) -> int:
-    """Print an error on stderr, with its hint; returns the exit code."""
-    _talk(f"error: {printable(str(error))}")
-    if error.hint:
-        _talk(f"  hint: {printable(error.hint)}")
-    return int(error.exit_code)
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    _out(json.dumps(value, ensure_ascii=False))
-
-
-def _out(text: str) -> None:
-    typer.echo(text)
-
-
-def _talk(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+        talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")
 
 
 def main() -> None:
     """`python -m runtime.cli.main`: the same commands without the front door; how the console starts a server."""
-    try:
-        app()
-    except EdgedeskError as error:
-        sys.exit(show_error(error))
-    except KeyboardInterrupt:
-        sys.exit(int(ExitCode.INTERRUPTED))
+    run_app(app)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from runtime.base.home import reachable, socket_path
-from runtime.errors import EdgedeskError, UnavailableError, from_dict
+from runtime.errors import EdgedeskError, UnavailableError, UsageError, from_dict
 
 TIMEOUT = httpx.Timeout(10.0, read=None)
 """No limit on reading: a prompt may take a minute to read; a dead server closes the socket by itself."""
@@ -80,6 +80,10 @@ def _reach(path: Path, home: Path) -> Iterator[str]:
             with socket.socket(socket.AF_UNIX) as probe:
                 probe.connect(name)
             yield name
+    except PermissionError:
+        raise UsageError(
+            "may not be opened by this user", where=str(home), hint="run the command as the user the server runs as"
+        ) from None
     except (OSError, httpx.ConnectError, httpx.ConnectTimeout):
         raise UnavailableError(
             "no server is running for this home", where=str(home), hint="start one: edgedesk serve"

@@ -8,12 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from runtime.base.home import find_home, lock_home
-from runtime.cli.main import printable
-from runtime.client.server_process import ensure_server
+from runtime.client.server_process import ensure_server, start_server
 from runtime.engine.core.memory_capacity import available_memory
 from runtime.errors import ExitCode
 
@@ -122,19 +119,9 @@ def test_doctor_finds_a_whole_branch_well_and_names_what_is_wrong(home: Path) ->
     (home / "current" / "policy.toml").write_text("changed")
     ill = run("doctor")
     assert ill.returncode == ExitCode.FAILED
-    assert "BAD  bundle:" in ill.stdout
+    assert "FAIL bundle:" in ill.stdout
     assert "policy.toml" in ill.stdout
     assert "ok   model:" in ill.stdout
-
-
-@given(st.text())
-def test_no_text_can_steer_the_terminal(text: str) -> None:
-    """S10."""
-    hostile = f"\x1b]52;c;aGk=\x07{text}\x9b31m\u202e退货\r"
-    shown = printable(hostile)
-    assert "退货" in shown
-    assert len(shown) == len(hostile)
-    assert not any(char in shown for char in "\x1b\x07\x9b\u202e\r\x00")
 
 
 def test_the_home_is_flag_then_environment_then_the_users_data_folder(
@@ -160,3 +147,40 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_ask_waits_for_a_server_that_is_starting(home: Path) -> None:
+    with start_server(home):  # as the console starts it: nothing waits until it is ready
+        done = run("ask", EN)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(ANSWER)
+
+
+AS_ANOTHER_USER = """
+import os, sys
+import runtime.base.home, runtime.client.client, runtime.events  # the interpreter may not be another user's to read
+from runtime.cli.main import main
+os.setuid(65534)
+sys.argv = ["edgedesk", "ask", sys.argv[1], "--home", sys.argv[2]]
+main()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_another_users_branch_is_named_as_such(home: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", AS_ANOTHER_USER, EN, home], capture_output=True, text=True)
+    assert done.returncode == ExitCode.USAGE, done.stderr
+    assert "may not be opened by this user" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_home_is_its_owners_only_and_doctor_says_where_it_is_not(home: Path) -> None:
+    """S13."""
+    assert home.stat().st_mode & 0o777 == 0o700
+    home.chmod(0o755)
+    run("ask", EN)
+    assert home.stat().st_mode & 0o777 == 0o700
+    home.chmod(0o755)
+    ill = run("doctor")
+    assert ill.returncode == ExitCode.FAILED
+    assert f"FAIL server: {home}: other users may read it (mode 755) (chmod go= {home})" in ill.stdout

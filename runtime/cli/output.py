@@ -1,0 +1,96 @@
+"""What commands write: data on stdout, talk on stderr.
+
+Promises: no text of a bundle, an article or a customer steers the terminal, whichever command prints it and in whatever
+form; a stream whose encoding lacks a character gets a replacement for it, never a traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+
+from runtime.errors import EdgedeskError, ExitCode, MissingError, SpaceError, UsageError
+
+# Control characters but newline and tab, and the marks that turn the direction of text.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
+    return _STEERING.sub(" ", text)
+
+
+def out(text: str) -> None:
+    """A line of data."""
+    typer.echo(printable(text))
+
+
+def out_json(value: Mapping[str, Any]) -> None:
+    """One JSON object in a line; what could steer a terminal is escaped, so that it reads back as it was."""
+    text = json.dumps(value, ensure_ascii=False)
+    typer.echo(_STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+
+
+def talk(text: str) -> None:
+    """A line for whoever watches."""
+    typer.echo(printable(text), err=True)
+
+
+def write(text: str) -> None:
+    """A piece of a line of data, at once."""
+    sys.stdout.write(printable(text))
+    sys.stdout.flush()
+
+
+def accept_any_text() -> None:
+    """Let stdout and stderr replace what their encoding lacks: a branch's terminal may be GBK or Latin-1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def show_error(error: EdgedeskError) -> int:
+    """Print an error on stderr, with its hint; returns the exit code."""
+    talk(f"error: {error}")
+    if error.hint:
+        talk(f"  hint: {error.hint}")
+    return int(error.exit_code)
+
+
+def from_os_error(error: OSError) -> EdgedeskError:
+    """A failure of the operating system that nobody expected, as an error of ours: what, where, what next."""
+    where = str(error.filename or "")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        hint = "run the command as the user who owns it, or ask your admin"
+        return UsageError("may not be opened by this user", where=where, hint=hint)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SpaceError("the disk is full", where=where, hint="free some space and try again")
+    if error.errno == errno.ENOENT:
+        return MissingError("no such file", where=where, hint="check the path")
+    what = error.strerror or type(error).__name__
+    return EdgedeskError(what, where=where, hint="check the disk and its mount: edgedesk doctor")
+
+
+def run_app(run: Callable[[], object]) -> None:
+    """Run a command line to its exit code: no error, and no failure of the system, ends in a traceback."""
+    accept_any_text()
+    try:
+        run()
+    except EdgedeskError as error:
+        sys.exit(show_error(error))
+    except KeyboardInterrupt:
+        talk("interrupted; nothing half-made was left")
+        sys.exit(int(ExitCode.INTERRUPTED))
+    except BrokenPipeError:
+        # Whoever read has heard enough. The interpreter would complain about what is still to be flushed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        sys.exit(show_error(from_os_error(error)))

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.cli.output import from_os_error, out, out_json, printable, talk
+from runtime.errors import ExitCode
+
+HOSTILE = "\x1b]0;PWNED\x07\x9b31m\u202e退货\r"
+PROGRAM = """
+import sys
+from runtime.cli.output import out, out_json, run_app, talk, write
+def work():
+    {work}
+run_app(work)
+"""
+
+
+def run(work: str, **env: str) -> subprocess.CompletedProcess[bytes]:
+    program = PROGRAM.format(work=work)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, env={**os.environ, **env})
+
+
+@given(st.text())
+def test_no_text_steers_the_terminal(text: str) -> None:
+    """S10."""
+    shown = printable(HOSTILE + text)
+    assert "退货" in shown
+    assert len(shown) == len(HOSTILE + text)
+    assert not any(char in shown for char in "\x1b\x07\x9b\u202e\r\x00")
+
+
+@given(st.text())
+def test_json_on_stdout_steers_nothing_and_reads_back_as_it_was(text: str) -> None:
+    """S10, in what scripts read."""
+    import io
+    from contextlib import redirect_stdout
+
+    value = {"name": HOSTILE + text.encode("utf-8", "replace").decode()}
+    shown = io.StringIO()
+    with redirect_stdout(shown):
+        out_json(value)
+    line = shown.getvalue()
+    assert json.loads(line) == value
+    assert printable(line) == line
+
+
+def test_every_line_that_a_command_writes_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """S10: a bundle's name, whichever command prints it."""
+    out(HOSTILE)
+    talk(HOSTILE)
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert "退货" in said.out
+    assert "退货" in said.err
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-1", "gbk", "ascii"])
+def test_character_that_the_terminal_lacks_is_replaced(encoding: str) -> None:
+    done = run('out("€4.90 退货"); talk("€"); write("ü"); out_json({"a": "€"})', PYTHONIOENCODING=encoding)
+    assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+    assert b"4.90" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "what"),
+    [
+        (errno.EACCES, ExitCode.USAGE, "may not be opened by this user"),
+        (errno.EPERM, ExitCode.USAGE, "may not be opened by this user"),
+        (errno.ENOSPC, ExitCode.NO_SPACE, "the disk is full"),
+        (errno.ENOENT, ExitCode.MISSING, "no such file"),
+        (errno.EIO, ExitCode.FAILED, "Input/output error"),
+    ],
+)
+def test_failure_of_the_system_is_a_sentence_and_an_exit_code(number: int, code: ExitCode, what: str) -> None:
+    error = from_os_error(OSError(number, os.strerror(number), "/home/branch/x"))
+    assert (error.exit_code, str(error)) == (code, f"/home/branch/x: {what}")
+    done = run(f'raise OSError({number}, "{os.strerror(number)}", "/home/branch/x")')
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert what.encode() in done.stderr
+
+
+def test_reader_that_has_left_ends_a_command_quietly() -> None:
+    command = f'{sys.executable} -c "$PROGRAM" | head -1'
+    program = PROGRAM.format(work="[out('x' * 100) for _ in range(10000)]")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env={**os.environ, "PROGRAM": program})
+    assert done.stderr == b""
+
+
+def test_no_command_prints_past_the_one_output() -> None:
+    """Escaping at some callers is escaping forgotten at others."""
+    folder = Path(__file__).parents[3] / "runtime" / "cli"
+    for path in folder.glob("*.py"):
+        if path.name not in ("output.py", "evaluate.py"):
+            text = path.read_text(encoding="utf-8")
+            assert "typer.echo" not in text, path
+            assert "print(" not in text, path
