@@ -76,13 +76,16 @@ def test_the_pieces_of_chatml(tiny_llama: Path) -> None:
         ),
     ],
 )
-def test_a_template_that_runs_code_is_stopped(payload: str, with_template: WithTemplate, tmp_path: Path) -> None:
+def test_a_template_that_runs_code_is_stopped(
+    payload: str, with_template: WithTemplate, tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """S6: at head office it runs, in a sandbox (CVE-2024-34359 is the same without one)."""
     place = tmp_path / "ran"
     folder = with_template(payload.replace("PLACE", str(place)) + CHATML)
     with contextlib.suppress(ModelError):  # a template may also come to nothing in the sandbox
         chat_pieces(folder)
     assert not place.exists()
+    count_trials("S6", 1)
 
 
 def test_a_begin_token_belongs_to_the_system_text_alone(with_template: WithTemplate, tiny_llama: Path) -> None:
