@@ -95,9 +95,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(root: Path, recipe: Recipe, tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A work folder after its first build, kept aside with its report."""
-    report = Chain(recipe, root, base=str(tiny_llama)).run()
+    """A work folder after its first build, kept aside with its report and what the build left in the user's home."""
     kept = tmp_path_factory.mktemp("finished")
+    (kept / "home").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(kept / "home"))
+        for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+            patch.delenv(name, raising=False)
+        report = Chain(recipe, root, base=str(tiny_llama)).run()
     (kept / "report.json").write_text(report.model_dump_json())
     shutil.copytree(root, kept / "work")
     return kept
@@ -136,6 +141,11 @@ def test_chain_leaves_a_manifest_with_time_and_memory_for_every_stage(finished: 
     assert all(cost.peak_mb > 0 for cost in report.stages.values())
     assert not list((finished / "work").rglob("*.partial"))
     assert not list((finished / "work").rglob(".scratch-*"))
+
+
+def test_chain_writes_nothing_outside_its_work_folder(finished: Path) -> None:
+    """No cache, queue or log of a library's; sockets are denied in this process."""
+    assert list((finished / "home").rglob("*")) == []
 
 
 def test_chain_runs_nothing_in_a_second_build(

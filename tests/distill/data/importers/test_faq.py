@@ -75,6 +75,7 @@ def test_an_faq_becomes_articles_with_equal_anchors(faq: Path, tmp_path: Path) -
         ("zh_CN.yml", ZH.replace("whatli2", "other"), InputError, "'whatli2' is missing"),
         ("en.yml", "en: [", InputError, r"en\.yml:1: not YAML"),
         ("en.yml", "en: {}", InputError, "no 'faq:'"),
+        ("en.yml", "a: &a [x, x]\nb: &b [*a, *a]\nen: [*b, *b]\n", InputError, r"en\.yml:2: not YAML"),
         ("faq.html", "<p>none</p>", InputError, "no question found"),
     ],
 )
