@@ -27,7 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distill.classifiers.build_classifiers import train_classifiers
-from distill.compute.device import offline
+from distill.compute.device import go_offline
 from distill.data.dataset import HELD_OUT
 from distill.models.catalogue import CATALOGUE, fetch_model
 from distill.pipeline.build import Build, open_build
@@ -343,7 +343,7 @@ def build(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
 ) -> None:
     """Build a bundle: records, capture, student, tuning, merge, quantization, measurement, bundle."""
-    offline()  # before a stage imports torch and transformers
+    go_offline()  # before a stage imports torch and transformers
     if sample and not dry_run:
         raise UsageError("--sample needs --dry-run", where="--sample", hint="add --dry-run")
     loaded = load_recipe(recipe)

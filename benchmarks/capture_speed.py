@@ -29,7 +29,7 @@ from typing import Any
 
 from _harness import SHOP, Bar, Run, begin, in_turns, main, median, spread
 
-from distill.compute.device import bf16_is_faster, offline
+from distill.compute.device import bf16_is_faster, go_offline
 from distill.models.catalogue import open_base
 from distill.models.chat_template import chat_pieces
 from distill.packing.packing import Pack, PackLimits, pack_records
@@ -231,5 +231,5 @@ def options(parser: ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    offline()
+    go_offline()
     sys.exit(main(begin("capture_speed", __doc__, BARS, options), work))

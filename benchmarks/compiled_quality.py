@@ -40,7 +40,7 @@ from _students import (
     resampled,
 )
 
-from distill.compute.device import offline
+from distill.compute.device import go_offline
 from distill.data.dataset import read_split, sections_by_ref
 from distill.pipeline.build import Build
 from distill.teacher.teacher_forcing import Forced, read_replies
@@ -143,5 +143,5 @@ def options(parser: ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    offline()
+    go_offline()
     sys.exit(main(begin("compiled_quality", __doc__, BARS, options), work))

@@ -43,7 +43,7 @@ from _students import (
     resampled,
 )
 
-from distill.compute.device import offline
+from distill.compute.device import go_offline
 from distill.data.dataset import read_split, sections_by_ref
 from distill.packing.packing import Pack
 from distill.pipeline.build import Build
@@ -220,5 +220,5 @@ def options(parser: ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    offline()
+    go_offline()
     sys.exit(main(begin("distill_gain", __doc__, BARS, options), work))

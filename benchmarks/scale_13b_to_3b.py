@@ -24,7 +24,7 @@ from typing import Any
 from _harness import Bar, Run, begin, main
 from shape13b import VOCAB, shape13b
 
-from distill.compute.device import bf16_is_faster, offline
+from distill.compute.device import bf16_is_faster, go_offline
 from distill.packing.packing import Pack
 from distill.recipe.settings import DistillSettings
 from distill.student.training import distill
@@ -122,5 +122,5 @@ def options(parser: ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    offline()
+    go_offline()
     sys.exit(main(begin("scale_13b_to_3b", __doc__, BARS, options), work))

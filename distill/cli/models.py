@@ -40,9 +40,9 @@ def fetch_model(
     name: Annotated[str, typer.Argument(help="Catalogue name, path, or hub id (owner/model).")], as_json: AsJson = False
 ) -> None:
     """Fetch a base model into the cache and check it."""
-    from distill.compute.device import offline
+    from distill.compute.device import go_offline
 
-    offline()
+    go_offline()
     from distill.models.catalogue import CATALOGUE, fetch_model, open_base
     from runtime.base.progress import say
 

@@ -63,7 +63,7 @@ def memory_is_an_error(what: str, hint: str) -> Iterator[None]:
         raise
 
 
-def offline() -> None:
+def go_offline() -> None:
     """No hub, no telemetry, no progress bars of libraries; to be called before torch and transformers are imported.
 
     What would send or fetch something is assigned, so that no environment turns it on: a build asks the hub only for a

@@ -29,12 +29,12 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def shard() -> bool:
+def is_sharded() -> bool:
     """Whether each process holds a shard of the student only (`distill.compute.fsdp_checkpoint`)."""
     return world_size() > 1 and bool(os.environ.get(SHARD))
 
 
-def part() -> None:
+def leave_group() -> None:
     """Leave the group once all processes are done: one that ends while another still listens makes that one abort."""
     import torch.distributed as group
 

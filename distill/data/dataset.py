@@ -30,7 +30,7 @@ from runtime.text.records import Question, Record, Turn
 from runtime.text.tokens import BM25
 
 
-class Chat(BaseModel):
+class GeneralConversation(BaseModel):
     """A general conversation."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -43,7 +43,7 @@ HELD_OUT = "questions"
 """The folder of held-out questions in the stage `records`."""
 
 
-def data_key(data: Data) -> dict[str, Any]:
+def hash_data(data: Data) -> dict[str, Any]:
     """Hashes of every file the `[data]` part names: what makes records stale."""
     folders: list[Path] = [*data.articles.values(), *data.house_rules.values(), *data.policy.values()]
     folders += [transcripts.path for transcripts in data.transcripts]
@@ -188,7 +188,7 @@ def read_split(records: Path, split: str, lang: str) -> list[Record]:
 def read_replay(path: Path, languages: Sequence[str]) -> list[Record]:
     """General conversations as records without evidence, one for every reply; `InputError` with file and line."""
     out = []
-    for number, row in enumerate(read_rows(Chat, path), start=1):
+    for number, row in enumerate(read_rows(GeneralConversation, path), start=1):
         if row.lang not in languages:
             continue
         for place, turn in enumerate(row.messages):

@@ -195,7 +195,7 @@ def _from_hub(repository: str, say: Say) -> Base:
         say(f"fetching {repository} from the hub")
         from huggingface_hub import constants, snapshot_download
 
-        # The only place where the hub is asked, for a model that a recipe or command names (`compute.device.offline`).
+        # The only place where the hub is asked: for a model that a recipe or command names.
         offline, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
         try:
             with new_folder(folder) as partial:

@@ -20,7 +20,7 @@ ROUND = 128
 
 
 @dataclass(frozen=True)
-class Inputs:
+class PackInputs:
     """A pack as a model takes it: a batch of one, its length rounded up to `ROUND`.
 
     oneDNN compiles and keeps kernels for every length it meets, gigabytes of them over a few hundred packs.
@@ -34,7 +34,7 @@ class Inputs:
     """int64 [1, length]"""
 
 
-def inputs(pack: Pack) -> Inputs:
+def make_inputs(pack: Pack) -> PackInputs:
     """A pack's tokens, mask and positions, each branch blind to the others."""
     read = pack.read()
     count = len(read)
@@ -42,12 +42,12 @@ def inputs(pack: Pack) -> Inputs:
     mask = torch.eye(count + extra, dtype=torch.bool)[None, None]
     mask[..., :count, :count] = pack.attention()
     ids = torch.tensor([[*read, *[0] * extra]])
-    return Inputs(ids, mask, torch.tensor([[*pack.positions(), *[0] * extra]]))
+    return PackInputs(ids, mask, torch.tensor([[*pack.positions(), *[0] * extra]]))
 
 
 def forward(model: Any, pack: Pack) -> torch.Tensor:
     """Last hidden states [token, hidden] of a pack."""
-    given, device = inputs(pack), model.device
+    given, device = make_inputs(pack), model.device
     out = model.model(
         input_ids=given.ids.to(device),
         attention_mask=given.mask.to(device),

@@ -188,7 +188,7 @@ def pack_replay(records: Sequence[Record], spec: PromptSpec, tokenizer: Tokenize
     return packs
 
 
-def mix(packs: Sequence[Pack], replay: Sequence[Pack], share: float) -> list[Pack]:
+def mix_replay(packs: Sequence[Pack], replay: Sequence[Pack], share: float) -> list[Pack]:
     """As many packs, a share of them replay, evenly spread; replay that is used up begins again (pure)."""
     count = round(share * len(packs)) if replay else 0
     out = list(packs)

@@ -109,9 +109,9 @@ def read_job(job: Path) -> tuple[Workspace, str, Mapping[str, Any], Path]:
 
 def main(job: Path) -> int:
     """Run one of the processes; the main one leaves `answer.json` next to the job. Returns the exit code."""
-    from distill.compute.device import offline
+    from distill.compute.device import go_offline
 
-    offline()
+    go_offline()
     from distill.pipeline.stage_table import STAGES
     from distill.pipeline.workspace import StageContext
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.data.dataset import data_key, gather_articles, make_records
+from distill.data.dataset import gather_articles, hash_data, make_records
 from distill.pipeline.stages import (
     capture_teacher,
     distil_student,
@@ -37,7 +37,7 @@ INPUTS: Mapping[str, Callable[[Workspace], Any]] = {
     "student model": lambda work: work.student and work.student.fingerprint,
     "text teacher": lambda work: work.text_teacher and work.text_teacher.fingerprint,
     "vocabulary": lambda work: work.vocabulary,
-    "data": lambda work: data_key(work.recipe.data),
+    "data": lambda work: hash_data(work.recipe.data),
     "languages": lambda work: work.recipe.languages,
     "template": lambda work: work.recipe.prompt.template and sha256_file(work.recipe.prompt.template),
     "prompt": lambda work: work.recipe.prompt.model_dump(mode="json"),

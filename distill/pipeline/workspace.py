@@ -23,7 +23,7 @@ from distill.compute.resumable_parquet import ResumableParquet
 from distill.data.dataset import neighbour_finder, read_replay, read_split, sections_by_ref
 from distill.models.catalogue import Base
 from distill.models.vocabulary_match import shared_vocabulary
-from distill.packing.packing import Layouts, Pack, apply_layout, cover_first, mix, pack_records, pack_replay
+from distill.packing.packing import Layouts, Pack, apply_layout, cover_first, mix_replay, pack_records, pack_replay
 from distill.recipe.recipe import Recipe
 from distill.recipe.settings import TrainSettings
 from runtime.base.files import read_text
@@ -140,7 +140,7 @@ class Workspace:
         start = skip % len(packs)
         chosen = [*packs[start:], *packs[:start]][:limit]
         if split == "train" and self.recipe.data.replay:
-            chosen = mix(chosen, self.replay, self.recipe.packing.replay)
+            chosen = mix_replay(chosen, self.replay, self.recipe.packing.replay)
         return apply_layout(chosen, layout)
 
     @cached_property

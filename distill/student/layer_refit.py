@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from distill.packing.forward import Inputs, inputs
+from distill.packing.forward import PackInputs, make_inputs
 from distill.packing.packing import Pack, apply_layout
 from runtime.errors import UsageError
 
@@ -35,7 +35,7 @@ _PARTS = ("input_layernorm", "self_attn", "post_attention_layernorm", "mlp")
 class _Stream:
     """One pack on its way through a model."""
 
-    given: Inputs
+    given: PackInputs
     rotary: Any
     states: torch.Tensor
     """[1, length, hidden]: the input of the model's next layer."""
@@ -180,7 +180,7 @@ def _error(pair: _Pair) -> float:
 
 
 def _stream(model: Any, pack: Pack) -> _Stream:
-    given = inputs(pack)
+    given = make_inputs(pack)
     states = model.model.embed_tokens(given.ids)
     return _Stream(given, model.model.rotary_emb(states, given.positions), states)
 

@@ -58,7 +58,7 @@ def train_on_packs(
     taught, held_back = split_held_back(rows, settings.validation)
     arguments = _arguments(settings, scratch, len(taught), validated=bool(held_back))
     _ = arguments.device  # reading it makes the processes meet, which sharding needs
-    sharded = distributed.shard()
+    sharded = distributed.is_sharded()
 
     def wrap(student: Any) -> LossModule:
         return LossModule(student, loss, settings.precision, sharded=sharded)
@@ -75,7 +75,7 @@ def train_on_packs(
     figures = trainer.figures()
     # Whatever still refers to the group of processes would take it down later, at a time of its own.
     del trainer
-    distributed.part()
+    distributed.leave_group()
     return figures
 
 
@@ -135,7 +135,7 @@ class PackTrainer(Trainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)  # stdout is data
         self._advance = advance
         self._losses: list[float] = []
-        self._sharded = distributed.shard()
+        self._sharded = distributed.is_sharded()
 
     def figures(self) -> dict[str, float]:
         """What the run came to; losses are means of quarters, because one pack says little."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from runtime.base.child_process import child_environment
 
 ASKED = """
-from distill.compute.device import offline
-offline()
+from distill.compute.device import go_offline
+go_offline()
 import datasets, huggingface_hub.constants as hub, transformers.utils.hub as library
 print(hub.HF_HUB_OFFLINE, hub.HF_HUB_DISABLE_TELEMETRY, hub.HF_HUB_DISABLE_XET, library.is_offline_mode())
 print(datasets.config.HF_DATASETS_OFFLINE)

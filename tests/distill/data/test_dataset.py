@@ -10,9 +10,9 @@ import pytest
 
 from distill.data.dataset import (
     copy_policies,
-    data_key,
     evidence_linker,
     gather_articles,
+    hash_data,
     make_prompt,
     make_records,
     neighbour_finder,
@@ -72,18 +72,18 @@ def recipe(data: Data) -> Recipe:
     "name", ["articles/en/returns.md", "rules.zh.md", "en/policy.toml", "zh/cases/returns.toml", "chats.csv"]
 )
 def test_a_change_in_any_file_makes_the_data_another(name: str, company: Path, data: Data) -> None:
-    before = data_key(data)
+    before = hash_data(data)
     os.utime(company / name, (1, 1))
-    assert data_key(data) == before
+    assert hash_data(data) == before
     (company / name).write_bytes((company / name).read_bytes() + b"\n")
-    assert data_key(data) != before
+    assert hash_data(data) != before
 
 
 def test_a_new_file_and_a_changed_setting_make_the_data_another(company: Path, data: Data) -> None:
-    before = data_key(data)
-    assert data_key(data.model_copy(update={"seed": 8})) != before
+    before = hash_data(data)
+    assert hash_data(data.model_copy(update={"seed": 8})) != before
     (company / "articles" / "en" / "new.md").write_text("# New\n\nText.\n")
-    assert data_key(data) != before
+    assert hash_data(data) != before
 
 
 def test_articles_keep_their_words_in_each_language(company: Path, data: Data, tmp_path: Path) -> None:
