@@ -16,7 +16,7 @@ from pathlib import Path
 
 from distill.compute.resumable_parquet import ResumableParquet
 from distill.teacher.generators import Generator
-from runtime.grounding.citations import unsupported
+from runtime.grounding.citations import source_text, unsupported_quantities
 from runtime.grounding.fact_matching import is_refusal
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Section
@@ -46,8 +46,9 @@ def judge_reply(record: Record, reply: str, shown: Sequence[Section], spec: Prom
     refused = is_refusal(reply, spec.refusal.get(record.lang) or next(iter(spec.refusal.values())))
     if refused != (not record.evidence):
         return "refuses" if refused else "does not refuse"
-    said = Section("", "", "", "", " ".join([record.query, *(turn.content for turn in record.context)]), record.lang)
-    return "ungrounded" if unsupported(reply, [*shown, said]) else "kept"
+    # What the customer or an earlier reply said may be repeated.
+    said = " ".join([record.query, *(turn.content for turn in record.context)])
+    return "ungrounded" if unsupported_quantities(reply, [*map(source_text, shown), said]) else "kept"
 
 
 def sample_replies(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.grounding.citations import supporting
+from runtime.grounding.citations import supporting_sentences
 from runtime.journal.stored_turn import StoredTurn
 from runtime.journal.turn_details import FoundSection
 from runtime.text.articles import Section
@@ -37,7 +37,7 @@ def explain_turn(turn: StoredTurn, section: Callable[[str, str], Section | None]
         "entities": kept.entities,
         "sections": [_found(one, cited, section(one.ref, turn.lang)) for one in kept.found],
         "cited": [
-            {"ref": ref, "sentences": supporting(turn.draft, here) if here else []}
+            {"ref": ref, "sentences": supporting_sentences(turn.draft, here) if here else []}
             for ref in cited
             for here in [section(ref, turn.lang)]
         ],

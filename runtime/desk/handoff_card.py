@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.journal.stored_turn import StoredTurn
-from runtime.understanding.dialogue_context import entities
+from runtime.understanding.dialogue_context import find_entities
 
 _SUMMARY = {
     "en": "{count} messages. It began with: “{first}” Handed over at: “{last}”",
@@ -55,7 +55,7 @@ def make_card(turns: Sequence[StoredTurn], number: int) -> HandoffCard:
         summary=text.format(count=len(turns), first=_short(turns[0].question), last=_short(last.question)),
         open_questions=tuple(turn.question for turn in turns if not _answered(turn)),
         tried=tuple(_tried(turn) for turn in turns if _said(turn)),
-        entities=entities([turn.question for turn in turns]),
+        entities=find_entities([turn.question for turn in turns]),
         language=last.lang,
         intent=next((turn.intent for turn in reversed(turns) if turn.intent), None),
         emotion=last.emotion,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from runtime.events import AskRequest
 from runtime.journal.stored_turn import StoredTurn
 from runtime.text.records import Turn
-from runtime.understanding.dialogue_context import language
+from runtime.understanding.dialogue_context import detect_language
 
 
 def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
@@ -20,8 +20,8 @@ def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
         return request.lang
     if request.context:
         before = [turn.content for turn in request.context if turn.role == "user"][-1:]
-        return language(request.question, language(before[0], None) if before else None)
-    return language(request.question, turns[-1].lang if turns else None)
+        return detect_language(request.question, detect_language(before[0], None) if before else None)
+    return detect_language(request.question, turns[-1].lang if turns else None)
 
 
 def bound_texts(request: AskRequest, chars: int) -> AskRequest:

@@ -19,7 +19,6 @@ hits always decide the same. Knows nothing of models and files but its own.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import InputError
 from runtime.journal.turn_details import NO_ARTICLE
+from runtime.text.normalize import nfkc
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -291,4 +291,4 @@ def _pattern(phrase: str) -> str:
 
 
 def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(nfkc(text).casefold().split())

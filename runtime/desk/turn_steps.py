@@ -22,14 +22,14 @@ from runtime.desk.intent_and_emotion import confident_labels, understand_questio
 from runtime.desk.policy import WITHHELD, Decision, decide
 from runtime.desk.turn_state import Answer, TurnState
 from runtime.events import Citation, SectionsFound
-from runtime.grounding.citations import cite
+from runtime.grounding.citations import cite, source_text
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.grounding.extractive_answer import extractive_fallback, render_quote
 from runtime.journal.turn_details import NO_ARTICLE, FoundSection
 from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
-from runtime.understanding.dialogue_context import entities, rewrite_follow_up
+from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.dictation_rules import without_injected
 from runtime.understanding.linear_classifier import KINDS, LinearClassifier
@@ -93,7 +93,7 @@ def retrieve(tools: TurnTools, state: TurnState) -> TurnState:
     state = replace(state, query=query, hits=tuple(hits), events=(*state.events, found))
     return state.with_details(
         query=query,
-        entities=entities([*earlier, state.request.question]),
+        entities=find_entities([*earlier, state.request.question]),
         found=tuple(
             FoundSection(ref=hit.section.ref, score=round(hit.score, 4), similarity=round(hit.similarity, 4))
             for hit in hits
@@ -148,8 +148,7 @@ def check_draft(tools: TurnTools, state: TurnState) -> TurnState:
         cited = list(dict.fromkeys(line.section for line in lines))
         return replace(state, answer=Answer(state.lead + quote, "lines", _citations(cited, scores)))
     # What the customer said may be repeated: an order number, a date.
-    question = Section("", "", "", "", state.request.question, state.lang)
-    unsupported = tuple(unsupported_claims(written, [*sections, question]))
+    unsupported = tuple(unsupported_claims(written, [*map(source_text, sections), state.request.question]))
     citations = _citations(cite(written, sections), scores)
     return replace(state, answer=Answer(written, "model", citations, unsupported=unsupported))
 

@@ -30,7 +30,7 @@ from runtime.evaluation.text_overlap import (
     chrf_counts,
     rouge_l,
 )
-from runtime.grounding.citations import unsupported
+from runtime.grounding.citations import source_text, unsupported_quantities
 from runtime.grounding.fact_matching import facts_found, is_refusal
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Section
@@ -87,8 +87,9 @@ def judge(
     """
     refused = is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
     ruled = policy is not None and matching_rule(policy, question.question) is not None
-    said = Section("", "", "", "", question.question, question.lang)  # what the customer said may be repeated
-    claims = () if refused else tuple(unsupported(answer, [*shown, said]))
+    # What the customer said may be repeated.
+    sources = [*map(source_text, shown), question.question]
+    claims = () if refused else tuple(unsupported_quantities(answer, sources))
     if question.answerable:
         facts = 0.0 if refused else facts_found(answer, question.facts)
         found = bool({section.ref for section in shown} & set(question.evidence))

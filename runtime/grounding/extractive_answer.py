@@ -14,7 +14,7 @@ from math import exp
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.grounding.citations import share
+from runtime.grounding.citations import TermBag
 from runtime.text.articles import Section
 from runtime.text.sentences import sentences
 from runtime.text.tokens import terms
@@ -76,8 +76,9 @@ def extractive_fallback(answer: str, hits: Sequence[Hit], cosines: Cosines, leas
     if least <= 0:
         return []
     lines = best_sentences(hits, cosines)
-    known = [f"{line.section.title} {line.text}" for line in lines]
-    agrees = [max((share(said, line) for line in known), default=0.0) >= least for said in sentences(answer)]
+    known = [TermBag(f"{line.section.title} {line.text}") for line in lines]
+    said = [TermBag(sentence) for sentence in sentences(answer)]
+    agrees = [max((one.share_in(line) for line in known), default=0.0) >= least for one in said]
     return [] if all(agrees) else lines
 
 

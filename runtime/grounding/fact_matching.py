@@ -7,9 +7,9 @@ spacing and thousands separators, but never inside a longer number or word. Know
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
+from runtime.text.normalize import nfkc
 from runtime.text.sentences import sentences
 from runtime.text.tokens import terms
 
@@ -47,7 +47,7 @@ def normalise(text: str) -> str:
     currency sign.
     """
     # A Chinese comma separates items, it never groups digits; NFKC would make it an ASCII one.
-    plain = unicodedata.normalize("NFKC", text.replace("，", ", ")).casefold().translate(_SAME)
+    plain = nfkc(text.replace("，", ", ")).casefold().translate(_SAME)
     plain = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", plain)
     plain = re.sub(r"\s+", " ", plain).strip()
     plain = re.sub(rf"(?<=[{_HAN}]) | (?=[{_HAN}])", "", plain)

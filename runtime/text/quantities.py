@@ -8,10 +8,11 @@ supported by a figure of the same kind and value. Knows nothing of what the figu
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+
+from runtime.text.normalize import nfkc
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTH = r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"  # noqa: E501
@@ -76,10 +77,12 @@ def quantities(text: str, *, loose: bool = False) -> list[Quantity]:
     Numbers in words count only before a unit ("two hours", 三十天), since "one of them" claims nothing; with `loose`
     they always count, which suits the text a claim is checked against.
     """
-    rest = unicodedata.normalize("NFKC", text.replace("，", ", ")).casefold()
+    rest = nfkc(text.replace("，", ", ")).casefold()
     found: list[tuple[int, Quantity]] = []
     for pattern, read in _READERS:
-        for match in list(pattern.finditer(rest)):
+        unread: list[str] = []
+        last = 0
+        for match in pattern.finditer(rest):
             kind, value = read(match)
             start, end, unit = match.start(), match.end(), ""
             if kind in ("number", "word"):
@@ -92,7 +95,9 @@ def quantities(text: str, *, loose: bool = False) -> list[Quantity]:
                 kind = "number"
             if kind != "nothing":
                 found.append((start, Quantity(kind, value, unit, rest[start:end].strip())))
-            rest = rest[:start] + " " * (end - start) + rest[end:]  # read once: a date's day is no number of its own
+            unread += [rest[last:start], " " * (end - start)]  # read once: a date's day is no number of its own
+            last = end
+        rest = "".join([*unread, rest[last:]])
     return [figure for _, figure in sorted(found, key=lambda item: item[0])]
 
 
@@ -145,7 +150,7 @@ def _han(match: re.Match[str]) -> _Reading:
 
 _READERS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Reading]]] = [
     (re.compile(r"<[a-z_]+\d*>"), _nothing),  # placeholders of redacted data
-    (re.compile(r"^\s*\d{1,2}[.)、]\s+", re.MULTILINE), _nothing),  # list marks
+    (re.compile(r"^[^\S\n]*\d{1,2}[.)、]\s+", re.MULTILINE), _nothing),  # list marks; `^\s*` would try every blank line
     (re.compile(r"(?<!\d)(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})(?!\d)"), _date),
     (re.compile(r"(?:(?<!\d)(?P<year>\d{4})年)?(?<!\d)(?P<month>\d{1,2})月(?:(?P<day>\d{1,2})[日号])?"), _date),
     (re.compile(rf"\b(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH}(?:,? (?P<year>\d{{4}})\b)?"), _date),
@@ -155,7 +160,8 @@ _READERS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Reading]]] = [
     (re.compile(r"\b(?P<hour>\d{1,2})\s?(?:am\b|(?P<pm>pm\b))"), _time),
     (re.compile(r"(?P<pm>下午|晚上)?(?<!\d)(?P<hour>\d{1,2})点(?:(?P<half>半)|(?P<minute>\d{2})分?)?"), _time),
     (
-        re.compile(r"(?<![a-z\d])(?!(?:eur|usd|gbp|rmb|cny)\d)[a-z]{1,8}(?:-[a-z\d]+)*?-?\d[a-z\d]*(?:-[a-z\d]+)*"),
+        # At most five parts before the first digit, else every part of a-a-a-… is a start that looks to the end.
+        re.compile(r"(?<![a-z\d])(?!(?:eur|usd|gbp|rmb|cny)\d)[a-z]{1,8}(?:-[a-z\d]+){0,5}?-?\d[a-z\d]*(?:-[a-z\d]+)*"),
         _code,
     ),
     (

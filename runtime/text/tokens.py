@@ -8,7 +8,6 @@ never hide a match. A run of one character stands for itself. Knows nothing of v
 from __future__ import annotations
 
 import re
-import unicodedata
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from runtime.text.articles import is_han
+from runtime.text.normalize import nfkc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ _PLURAL = re.compile(r"(?<=[a-z]{3})(?<![isu])s$")
 def terms(text: str) -> list[str]:
     """What a text is matched by, in order: lower-case words without a plural s, and pairs of Han characters."""
     out: list[str] = []
-    for run in _RUN.findall(unicodedata.normalize("NFKC", text).casefold().replace("_", " ")):
+    for run in _RUN.findall(nfkc(text).casefold().replace("_", " ")):
         word = ""
         han = ""
         for char in run:

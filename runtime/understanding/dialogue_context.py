@@ -1,28 +1,28 @@
-"""What a conversation tells about its next question. Pure: the same turns and question always give the same.
+"""What earlier turns of a conversation say about its next question.
 
-    lean        whether a question leans on what was said before ("And for a fridge?", 那冰箱呢？)
-    whole       that question made whole for retrieval: what it leans on, the product it is about, then itself
-    entities    order number and product, carried from turn to turn; the newest mention counts
-    language    the customer's, kept through turns that show none ("OK", "NL-17?")
+    is_follow_up        whether a question needs what was said before ("And for a fridge?", 那冰箱呢？)
+    rewrite_follow_up   that question completed for retrieval: the question it refers to, the product, then itself
+    find_entities       order number and product, carried from turn to turn; the newest mention counts
+    detect_language     the customer's, kept through turns that show none ("OK", "NL-17?")
 
-Knows nothing of models, articles and journals.
+Promises: pure, and time grows linearly with the text. Knows nothing of models, articles and journals.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 from runtime.text.articles import guess_language
+from runtime.text.normalize import nfkc
 from runtime.text.personal_data import spans_in
 from runtime.text.quantities import quantities
 from runtime.text.tokens import terms
 
 MAX_TERMS = 14
-"""A longer question says itself what it is about."""
+"""A question of more terms than this names its subject itself."""
 LOOK_BACK = 6
-"""How many earlier questions are looked at."""
+"""Earlier questions that are considered."""
 _OPENING = re.compile(
     r"^(?:and|but|so|also|or|what about|how about|what if|even|then|same for|ok(?:ay)?,? (?:and|but)|what else|why)\b"
     r"|^(?:那|那么|还有|另外|如果|要是|可是|但是|但|为什么|所以)",
@@ -35,7 +35,7 @@ _ENDING = re.compile(r"呢[？?]?$")
 
 
 def is_follow_up(question: str) -> bool:
-    """Whether a question cannot be understood by itself."""
+    """Whether a question cannot be understood without the ones before it."""
     text = _normal(question)
     if len(terms(text)) > MAX_TERMS:
         return False
@@ -45,48 +45,51 @@ def is_follow_up(question: str) -> bool:
 
 
 def rewrite_follow_up(question: str, earlier: Sequence[str]) -> str:
-    """The question as it is searched for; itself where it stands alone.
+    """The question as retrieval should see it: unchanged, or with the questions it refers to, one a line.
 
-    `earlier` are the questions before it, oldest first. A chain of leaning questions hangs on the last one that stood
-    by itself, and the one just before is kept too.
+    `earlier` are the questions before it, oldest first. A chain of follow-ups refers to the last question that was
+    none; the one just before is kept too.
     """
     before = [text for text in earlier[-LOOK_BACK:] if text.strip()]
     if not before or not is_follow_up(question):
         return question
     anchor = next((text for text in reversed(before) if not is_follow_up(text)), None)
     parts = list(dict.fromkeys([*([anchor] if anchor else []), before[-1]]))
-    product = entities([*before, question]).get("product")
+    product = find_entities([*before, question]).get("product")
     if product and not any(product.casefold() in _normal(part) for part in (*parts, question)):
         parts.insert(0, product)
     return "\n".join((*parts, question))
 
 
-def entities(texts: Sequence[str]) -> dict[str, str]:
+def find_entities(texts: Sequence[str]) -> dict[str, str]:
     """What the texts, oldest first, name: `order` (a number), `product` (a model code); the newest mention counts."""
     found: dict[str, str] = {}
     for text in texts:
         orders = [span.value for span in spans_in(text) if span.kind == "ORDER"]
         if orders:
             found["order"] = orders[-1]
-        taken = {_normal(order) for order in orders}
-        codes = [figure.text for figure in quantities(text) if figure.kind == "code"]
-        if codes := [code for code in codes if "-" in code and not any(code in order for order in taken)]:
+        # An order number reads as a code too. As a set: a text of a thousand orders has a thousand codes.
+        taken = {_normal(order) for order in orders} | {code for order in orders for code in _codes(order)}
+        if codes := [code for code in _codes(text) if "-" in code and code not in taken]:
             found["product"] = codes[-1]
     return found
 
 
-def language(question: str, before: str | None) -> str:
+def detect_language(question: str, before: str | None) -> str:
     """The customer's language; of a question that shows none (a number, a code, "OK"), that of the turn before."""
     return before if before and not _words(question) else guess_language(question)
 
 
+def _codes(text: str) -> list[str]:
+    return [quantity.text for quantity in quantities(text) if quantity.kind == "code"]
+
+
 def _words(text: str) -> list[str]:
-    """The words that say something: no codes, no numbers, no "OK"."""
-    codes = " ".join(figure.text for figure in quantities(text) if figure.kind == "code")
-    parts = {*re.split(r"[\W\d_]+", codes), "okay", "yes", "thanks"}
+    """The words that carry meaning: no codes, no numbers, no "OK"."""
+    parts = {*re.split(r"[\W\d_]+", " ".join(_codes(text))), "okay", "yes", "thanks"}
     found = re.findall(r"[^\W\d_]+", text)
     return [word for word in found if (len(word) > 2 or not word.isascii()) and word.casefold() not in parts]
 
 
 def _normal(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    return " ".join(nfkc(text).casefold().split())

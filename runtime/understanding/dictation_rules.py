@@ -21,6 +21,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from runtime.text.articles import Article, Section
+from runtime.text.normalize import nfkc
 from runtime.text.sentences import sentences
 from runtime.understanding.prompt_injection import is_injection
 
@@ -73,7 +74,7 @@ _SCOPE = re.compile(
 )
 _ORDER = re.compile(
     r"""
-    ^\W*(?:please\s+|now\s+|then\s+|always\s+|just\s+|simply\s+|q\s*:.*?\ba\s*:\s*)*
+    ^\W*(?:q\s*:[^\n]{0,200}?\ba\s*:\s*)?(?:please\s+|now\s+|then\s+|always\s+|just\s+|simply\s+)*
         (?:say|reply|respond|answer|greet|mention|announce|recite|repeat\s+after|tell\s+(?:them|customers?|people|users?
             |everyone|everybody|visitors?|callers?|anyone))\b(?!\s+(?:to\s+(?:the|this|our|that)|yes\b|no\b))
     | \bwhat\s+(?:do|should|must|will|would)\s+(?:you|we|staff)\s+(?:say|answer|reply|tell)
@@ -100,7 +101,7 @@ class Suspicion(NamedTuple):
 
 def is_dictation(sentence: str) -> bool:
     """Whether a sentence tells whoever answers what to say."""
-    plain = " ".join(unicodedata.normalize("NFKC", sentence).casefold().split())
+    plain = " ".join(nfkc(sentence).casefold().split())
     bare = "".join(char for char in plain if unicodedata.category(char) != "Cf")
     if _ORDER.search(bare):
         return True

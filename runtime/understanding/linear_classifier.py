@@ -13,7 +13,6 @@ Source of the calibration: Guo et al., "On Calibration of Modern Neural Networks
 from __future__ import annotations
 
 import re
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import IntegrityError
 from runtime.text.articles import is_han
+from runtime.text.normalize import nfkc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,7 +165,7 @@ def hash_features(text: str) -> Counter[int]:
 
     Chinese, which writes no spaces, is cut into single characters, pairs and threes.
     """
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = _WORD.findall(nfkc(text).casefold())
     found = [*words, *(f"{left} {right}" for left, right in pairwise(words))]
     for word in words:
         han = is_han(word[0]) or is_han(word[-1])

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from runtime.text.articles import Section
+from runtime.text.normalize import nfkc
 from runtime.text.tokens import terms
 
 ECHO_TERMS = 8
@@ -37,9 +38,9 @@ _ORDERS = re.compile(
     | \b(?:reveal|show|print|repeat|recite|leak|give\s+me|tell\s+me|what\s+(?:are|is))\b[^.!?\n]{{0,30}}
         \b(?:your\s+(?:\w+\s+)?(?:instruction|prompt)s?|your\s+house\s+rules|text\s+above|words\s+above)
     | \bjailbr(?:eak|oken)|\bdo\s+anything\s+now\b
-    | <\|?\s*/?\s*(?:im_start|im_end|system|user|assistant|endoftext|inst)[^>\n]{{0,20}}>
-    | \[/?(?:inst|system|sys)\] | <<sys>> | ^\s*\#{{2,}}\s*(?:system|instruction|assistant)\b
-    | ^\s*(?:system|assistant|developer)\s*:
+    | <\|?\s*(?:/\s*)?(?:im_start|im_end|system|user|assistant|endoftext|inst)[^>\n]{{0,20}}>
+    | \[/?(?:inst|system|sys)\] | <<sys>> | ^[^\S\n]*\#{{2,}}\s*(?:system|instruction|assistant)\b
+    | ^[^\S\n]*(?:system|assistant|developer)\s*:
     | (?:忽略|无视|忘记|忘掉|不要理会|不用管|绕过|跳过|推翻)[^。！？\n]{{0,15}}
         (?:指令|规则|提示词|限制|以上|上面的|之前的(?:话|要求|内容))
     | (?:系统|开发者|隐藏|初始|内部)(?:提示词|提示语|指令)
@@ -60,7 +61,7 @@ _ORDERS = re.compile(
 
 def is_injection(text: str) -> bool:
     """Whether a text gives orders to a model."""
-    plain = unicodedata.normalize("NFKC", text).casefold()
+    plain = nfkc(text).casefold()
     # Written to be overlooked by people and read by machines: invisible characters, letters with spaces between.
     bare = "".join(char for char in plain if unicodedata.category(char) != "Cf")
     joined = re.sub(r"(?<=\b\w)[ .\-_*](?=\w\b)", "", bare)

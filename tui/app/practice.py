@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from runtime.events import Citation
-from runtime.grounding.citations import cite
+from runtime.grounding.citations import cite, source_text
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.text.articles import Section
 from runtime.text.quantities import quantities
@@ -69,7 +69,7 @@ def hear_reply(customer: Customer, reply: str) -> Customer:
     """The customer after a reply: helped and on to the next question, or less patient."""
     wanted = customer.sections[customer.asked]
     section = Section(wanted.article, wanted.section, wanted.title, wanted.heading, wanted.text, wanted.lang)
-    claimed = customer.claimed + len(unsupported_claims(reply, [section]))
+    claimed = customer.claimed + len(unsupported_claims(reply, [source_text(section)]))
     said, known = quantities(reply), quantities(wanted.text)
     helped = any(known_one.supports(one) for one in said for known_one in known) if known else False
     if helped or cite(reply, [section]):

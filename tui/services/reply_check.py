@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from runtime.events import Citation
-from runtime.grounding.citations import cite
+from runtime.grounding.citations import cite, source_text
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.text.articles import Section
 
@@ -28,11 +28,11 @@ def unsupported_parts(
     text = reply[:MAX_CHARS]
     public = [_section(one) for one in citations if one.audience == "public"]
     internal = [_section(one) for one in citations if one.audience == "internal"]
-    said = [Section("", "", "", "", question, "") for question in questions]
-    known = unsupported_claims(text, [*public, *internal, *said])
+    shown = [*map(source_text, public), *questions]
+    known = unsupported_claims(text, [*shown, *map(source_text, internal)])
     found = [("unsupported", item) for item in known]
     # Its figures and its wording: a figure that only an internal source has, or a sentence that one supports best.
-    leaked = [item for item in unsupported_claims(text, [*public, *said]) if item not in known] if internal else []
+    leaked = [item for item in unsupported_claims(text, shown) if item not in known] if internal else []
     rests = {(one.title, one.heading) for one in cite(text, [*public, *internal]) if one in internal}
     names = [" > ".join(dict.fromkeys(part for part in name if part)) for name in sorted(rests)]
     return (*found, *(("internal", item) for item in (*names, *leaked)))

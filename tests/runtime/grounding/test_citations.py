@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.grounding.citations import MAX_CITED, cite, unsupported
+from runtime.grounding.citations import (
+    MAX_CITED,
+    cite,
+    source_text,
+    supporting_sentences,
+    unsupported_quantities,
+)
 from runtime.text.articles import Section, load_articles
 from tests.support.paths import SHOP
 
@@ -94,14 +100,16 @@ def test_any_answer_cites_given_sections_only_each_once_at_most_three(answer: st
     ],
 )
 def test_figures_that_no_section_holds_are_named(answer: str, sections: list[Section], expected: list[str]) -> None:
-    assert unsupported(answer, sections) == expected
+    assert unsupported_quantities(answer, map(source_text, sections)) == expected
 
 
 def test_the_example_shops_own_sentences_are_supported_and_cited(shop_articles: list[Section]) -> None:
     wrong = []
     for section in shop_articles:
         others = [other for other in shop_articles if other.lang == section.lang][:20]
-        if unsupported(section.text, [section]) or cite(section.text, [*others, section])[:1] != [section]:
+        if unsupported_quantities(section.text, [source_text(section)]) or cite(section.text, [*others, section])[
+            :1
+        ] != [section]:
             wrong.append(section.ref)
     assert wrong == []
 
@@ -116,3 +124,10 @@ def shop_articles() -> list[Section]:
         for article in load_articles(shop / lang / "articles")
         for section in article.sections
     ]
+
+
+def test_supporting_sentences_are_those_of_the_section_that_the_answer_rests_on() -> None:
+    price = "Standard delivery costs €4.90 and is free from €60."
+    assert supporting_sentences("Delivery costs €4.90.", DELIVERY) == [price]
+    assert supporting_sentences("大多数商品可退。", RETURNS_ZH) == [RETURNS_ZH.text]
+    assert supporting_sentences("Nothing of the kind.", DELIVERY) == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.understanding.dialogue_context import entities, is_follow_up, language, rewrite_follow_up
+from runtime.understanding.dialogue_context import detect_language, find_entities, is_follow_up, rewrite_follow_up
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_follow_up_becomes_a_whole_question(earlier: list[str], question: str,
     ],
 )
 def test_the_newest_order_and_product_are_carried(texts: list[str], expected: dict[str, str]) -> None:
-    assert entities(texts) == expected
+    assert find_entities(texts) == expected
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_the_newest_order_and_product_are_carried(texts: list[str], expected: di
 def test_the_customers_language_is_kept_where_a_question_shows_none(
     question: str, before: str | None, expected: str
 ) -> None:
-    assert language(question, before) == expected
+    assert detect_language(question, before) == expected
 
 
 @settings(deadline=None)
 @given(st.text(), st.lists(st.text(), max_size=8))
 def test_no_text_breaks_it_and_the_question_itself_is_never_lost(question: str, earlier: list[str]) -> None:
     assert rewrite_follow_up(question, earlier).endswith(question)
-    assert language(question, "zh") in ("en", "zh")
-    assert entities([*earlier, question]).keys() <= {"order", "product"}
+    assert detect_language(question, "zh") in ("en", "zh")
+    assert find_entities([*earlier, question]).keys() <= {"order", "product"}
