@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.desk.policy import Policy, matching_rule
 from runtime.evaluation.text_overlap import (
-    BLEU_ORDER,
-    CHRF_ORDER,
+    BLEU_COUNTS,
+    CHRF_COUNTS,
     Counts,
     bleu,
     bleu_counts,
@@ -180,12 +180,12 @@ FIGURES = (
         "BLEU against the reference reply",
         _against_reference(bleu_counts),
         bleu,
-        width=2 + 2 * BLEU_ORDER,
+        width=BLEU_COUNTS,
     ),
     Metric(
         "rouge_l", "ROUGE-L against the reference reply", _against_reference(lambda a, r: (rouge_l(a, r), 1.0)), _ratio
     ),
-    Metric("chrf", "chrF against the reference reply", _against_reference(chrf_counts), chrf, width=3 * CHRF_ORDER),
+    Metric("chrf", "chrF against the reference reply", _against_reference(chrf_counts), chrf, width=CHRF_COUNTS),
     Metric(
         "perplexity",
         "of the reference reply, a token",

@@ -1,8 +1,8 @@
-"""An evaluation as one HTML page that stands alone: no script, no font, no picture from elsewhere.
+"""An evaluation as one self-contained HTML page: no script, no font, no picture from elsewhere.
 
-Models side by side with intervals and with what a difference to the first can be told by, a plot of every figure
-(inline SVG), intents worst first, and every answer. Promises: whatever a question or an answer contains is shown as
-text. Knows only the JSON of `runtime.evaluation.answer_metrics.evaluation`, and what a build puts beside it.
+It compares models side by side, with intervals and significant differences to the first, a plot of every metric
+(`runtime.evaluation.plots`), intents with the worst first, and the answers. Promises: whatever a question or an answer
+contains is shown as text. Knows only the JSON of `runtime.evaluation.answer_metrics.evaluation`, and what a build adds.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from html import escape
 from typing import Any
 
 from runtime.evaluation.answer_metrics import FIGURES, Metric
+from runtime.evaluation.plots import plot_metric
 
 SHOWN_INTENTS = 40
 SHOWN_ANSWERS = 200
 LEAST_FOR_A_RANGE = 5
 """Questions below which an interval says nothing."""
-_COLOURS = ("#2f6db5", "#c4622d", "#3c8d5a", "#7a4fa3", "#a08420", "#4a8f9c")
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }
 body { max-width: 74rem; margin: 2rem auto 4rem; padding: 0 1.2rem }
@@ -34,11 +34,9 @@ em.better { color: #2c8a4f } em.worse { color: #c0392b }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(30rem, 1fr)); gap: 1.2rem 2rem }
 figure { margin: 0 } figcaption { font-weight: 600 } figcaption small { display: block; white-space: normal }
 svg { width: 100%; height: auto }
-svg text { font: 12px system-ui, sans-serif; fill: currentColor } svg text.axis { fill: #888 }
+svg text { font-family: system-ui, sans-serif !important }
 details { margin: .2rem 0 } summary { cursor: pointer }
 """
-_WIDTH, _LEFT, _RIGHT, _ROW = 520, 150, 50, 22
-"""Pixels of a plot: its width, what the names and the numbers take, the height of a model's row."""
 
 
 def render(title: str, evaluation: Mapping[str, Any]) -> str:
@@ -170,39 +168,10 @@ def _answers(answers: Mapping[str, Sequence[Mapping[str, Any]]], names: Sequence
 def _figure(figure: Metric, evaluation: Mapping[str, Any], names: Sequence[str]) -> str:
     models = evaluation["models"]
     values = {name: models[name][figure.name] for name in names if models[name][figure.name] is not None}
-    spread = {name: evaluation["intervals"][name][figure.name] for name in values}
+    intervals = {name: evaluation["intervals"][name][figure.name] for name in values}
     better = "more is better" if figure.high else "less is better"
     about = f"{figure.name.replace('_', ' ')} <small>{_text(figure.about)}; {better}</small>"
-    return f"<figure><figcaption>{about}</figcaption>{_plot(values, spread, names)}</figure>"
-
-
-def _plot(values: Mapping[str, float], spread: Mapping[str, Sequence[float] | None], names: Sequence[str]) -> str:
-    """A point a model, its interval as a line; the axis goes from 0 to 1, or past the largest value."""
-    most = max(1.0, *(max(value, *(spread[name] or (0,))) for name, value in values.items()))
-    scale = (_WIDTH - _LEFT - _RIGHT) / most
-    bottom = _ROW * len(values) + 4
-    label = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-    out = [f'<svg viewBox="0 0 {_WIDTH} {bottom + 18}" role="img" aria-label="{_text(label)}">']
-    for tick in (0, most / 4, most / 2, 3 * most / 4, most):
-        at = _LEFT + tick * scale
-        out += [
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{bottom}" stroke="#8884"/>',
-            f'<text class="axis" x="{at:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:.3g}</text>',
-        ]
-    for place, (name, value) in enumerate(values.items()):
-        middle = _ROW * place + 14
-        colour = _COLOURS[names.index(name) % len(_COLOURS)]
-        out.append(f'<text x="{_LEFT - 10}" y="{middle + 4}" text-anchor="end">{_text(name)}</text>')
-        if bounds := spread[name]:
-            low, high = (_LEFT + bound * scale for bound in bounds)
-            out.append(
-                f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="{colour}" stroke-width="3"/>'
-            )
-        out += [
-            f'<circle cx="{_LEFT + value * scale:.1f}" cy="{middle}" r="5" fill="{colour}"/>',
-            f'<text x="{_WIDTH - _RIGHT + 12}" y="{middle + 4}">{value:.3f}</text>',
-        ]
-    return "".join([*out, "</svg>"])
+    return f"<figure><figcaption>{about}</figcaption>{plot_metric(values, intervals, names)}</figure>"
 
 
 class _Raw(str):

@@ -1,107 +1,117 @@
-"""How much of a reference reply's wording an answer has: BLEU, chrF and ROUGE-L, in Latin script and Chinese.
+"""How much of a reference reply's wording an answer has: BLEU, chrF and ROUGE-L, in English and Chinese.
 
-Each is the function of counts that add up over answers, so that a set of answers has one score and resampling it is
-cheap. BLEU cuts text as sacreBLEU's `zh` does (every Chinese character a token) and smooths as its default does; chrF
-is sacreBLEU's default (six characters, beta 2, no white space); ROUGE-L takes BLEU's tokens, lower-cased. Wording is
-no measure of truth: facts found and groundedness come first. Knows nothing of models.
+BLEU and chrF are sacreBLEU's (Post 2018, 1804.08771) with its tokenizer `zh`, which makes every Chinese character a
+token, and its defaults otherwise. ROUGE-L is rouge-score's F1 on the same tokens in lower case; its own tokenizer drops
+Chinese. BLEU and chrF are functions of counts that add up over answers, so that a set of answers has one score and
+resampling it is cheap. Wording is no measure of truth: facts found and groundedness come first.
 
-Papineni et al. 2002; Popović 2015 (W15-3049); Lin 2004 (W04-1013); Post 2018 (1804.08771).
+Promises: the libraries, which a branch does not have, are loaded when a score is asked for and not before;
+`MissingError` says what to install. Knows nothing of models.
+
+Papineni et al. 2002; Popović 2015 (W15-3049); Lin 2004 (W04-1013).
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import Counter
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import MissingError
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics import BLEU, CHRF
 
 Counts = tuple[float, ...]
 
-BLEU_ORDER = 4
-CHRF_ORDER = 6
-CHRF_BETA = 2.0
-_HAN = re.compile(
-    # The second range is none of Chinese, but sacreBLEU takes it along: dashes, quotes, currency signs.
-    r"([\u2e80-\u303f\u2001-\u2a6d\u3100-\u312f\u31a0-\u31ef\u3200-\u4db5\u4e00-\u9fbb\uf900-\ufad9"
-    r"\ufe10-\ufe1f\ufe30-\ufe4f\uff00-\uffef])"
-)
-_PUNCTUATION = (
-    (re.compile(r"([{-~\[-` -&(-+:-@/])"), r" \1 "),
-    (re.compile(r"([^0-9])([.,])"), r"\1 \2 "),
-    (re.compile(r"([.,])([^0-9])"), r" \1 \2"),
-    (re.compile(r"([0-9])(-)"), r"\1 \2 "),
-)
+BLEU_COUNTS = 10
+"""Lengths of answer and reference in tokens, then matches and n-grams of the orders 1 to 4."""
+CHRF_COUNTS = 18
+"""Of the character n-grams of orders 1 to 6: the answer's, the reference's, and those in both."""
 
 
-def tokens(text: str) -> list[str]:
-    """Words, numbers and punctuation marks; every Chinese character alone."""
-    line = _HAN.sub(r" \1 ", text.strip())
-    for pattern, spaced in _PUNCTUATION:
-        line = pattern.sub(spaced, line)
-    return line.split()
+def require_text_metrics() -> None:
+    """`MissingError` where the libraries are not installed: said before a long run, not at its end."""
+    _bleu()
+    _rouge()
 
 
 def bleu_counts(answer: str, reference: str) -> Counts:
-    """(answer's length, reference's length, then matches and n-grams of each order), in tokens."""
-    said, meant = tokens(answer), tokens(reference)
-    out: list[float] = [len(said), len(meant)]
-    for order in range(1, BLEU_ORDER + 1):
-        have, want = _ngrams(said, order), _ngrams(meant, order)
-        out += [(have & want).total(), have.total()]
-    return tuple(out)
+    """What the answer adds to the set's BLEU, [`BLEU_COUNTS`]."""
+    return tuple(_statistics(_bleu(), answer, reference))
 
 
 def bleu(counts: Sequence[float]) -> float:
     """BLEU-4 with exponential smoothing, 0 to 1, of counts added up over answers."""
-    said, meant, *orders = counts
-    if not said:
-        return 0.0
-    logs, smooth = 0.0, 1.0
-    for matches, total in zip(orders[::2], orders[1::2], strict=True):
-        if not total:
-            return 0.0
-        if not matches:
-            smooth *= 2
-        logs += math.log(matches / total if matches else 1 / (smooth * total))
-    return min(1.0, math.exp(1 - meant / said)) * math.exp(logs / BLEU_ORDER)
+    return _score(_bleu(), counts)
 
 
 def chrf_counts(answer: str, reference: str) -> Counts:
-    """For each order of character n-grams: those of the answer, of the reference, and in both."""
-    said, meant = "".join(answer.split()), "".join(reference.split())
-    out: list[float] = []
-    for order in range(1, CHRF_ORDER + 1):
-        have, want = _ngrams(said, order), _ngrams(meant, order)
-        out += [have.total() if want else 0, want.total(), (have & want).total()]
-    return tuple(out)
+    """What the answer adds to the set's chrF, [`CHRF_COUNTS`]."""
+    return tuple(_statistics(_chrf(), answer, reference))
 
 
 def chrf(counts: Sequence[float]) -> float:
     """chrF2, 0 to 1, of counts added up over answers."""
-    rows = list(zip(counts[0::3], counts[1::3], counts[2::3], strict=True))
-    kept = [(both / said, both / meant) for said, meant, both in rows if said and meant]
-    if not kept:
-        return 0.0
-    precision, recall = (sum(column) / len(kept) for column in zip(*kept, strict=True))
-    weight = CHRF_BETA**2
-    below = weight * precision + recall
-    return (1 + weight) * precision * recall / below if below else 0.0
+    return _score(_chrf(), counts)
 
 
 def rouge_l(answer: str, reference: str) -> float:
     """F1 of the longest common subsequence of tokens, 0 to 1."""
-    said, meant = tokens(answer.casefold()), tokens(reference.casefold())
-    if not said or not meant:
-        return 0.0
-    row = [0] * (len(meant) + 1)
-    for token in said:
-        before = 0
-        for place, other in enumerate(meant, start=1):
-            above = row[place]
-            row[place] = before + 1 if token == other else max(above, row[place - 1])
-            before = above
-    return 2 * row[-1] / (len(said) + len(meant))
+    return float(_rouge().score(reference, answer)["rougeL"].fmeasure)
 
 
-def _ngrams(items: Sequence[str], order: int) -> Counter[object]:
-    return Counter(tuple(items[start : start + order]) for start in range(len(items) - order + 1))
+def tokens(text: str) -> list[str]:
+    """Words, numbers and punctuation marks; every Chinese character alone."""
+    return str(_bleu().tokenizer(text)).split()
+
+
+# sacreBLEU's own significance tests resample through these two methods; they are not in its public interface, so its
+# version is bounded in pyproject.toml and tests/runtime/evaluation/test_text_overlap.py compares with `corpus_score`.
+def _statistics(metric: BLEU | CHRF, answer: str, reference: str) -> list[float]:
+    return [float(count) for count in metric._extract_corpus_statistics([answer], [[reference]])[0]]
+
+
+def _score(metric: BLEU | CHRF, counts: Sequence[float]) -> float:
+    return float(metric._compute_score_from_stats(list(counts)).score) / 100
+
+
+@cache
+def _bleu() -> BLEU:
+    return _sacrebleu().BLEU(tokenize="zh")
+
+
+@cache
+def _chrf() -> CHRF:
+    return _sacrebleu().CHRF()
+
+
+def _sacrebleu() -> Any:
+    try:
+        from sacrebleu import metrics  # not at the top: a branch has no build extra
+    except ImportError:
+        raise _missing("sacrebleu") from None
+    return metrics
+
+
+@cache
+def _rouge() -> Any:
+    try:
+        from rouge_score.rouge_scorer import RougeScorer  # not at the top: a branch has no build extra
+    except ImportError:
+        raise _missing("rouge-score") from None
+    return RougeScorer(["rougeL"], tokenizer=_LowerCaseTokens())
+
+
+class _LowerCaseTokens:
+    """The tokenizer handed to rouge-score."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return tokens(text.casefold())
+
+
+def _missing(package: str) -> MissingError:
+    return MissingError(
+        f"answers are compared with reference replies by {package}, which is not installed",
+        hint="pip install 'edgedesk[build]', or leave `reference` out of the questions",
+    )

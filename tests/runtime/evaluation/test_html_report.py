@@ -20,12 +20,11 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
-        if tag not in ("meta", "circle", "line"):
+        if tag != "meta":
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag not in ("circle", "line"):
-            assert self.open.pop() == tag
+        assert self.open.pop() == tag
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.seen.append(tag)
@@ -56,7 +55,7 @@ def test_the_page_is_whole_and_has_a_plot_for_every_figure_that_was_measured() -
 
 
 def test_the_page_fetches_nothing_and_runs_nothing() -> None:
-    assert not re.search(r"<script|<link|<img|<iframe|src=|href=|url\(|@import|https?:", page())
+    assert not re.search(r"<script|<link|<img|<iframe|src=|href=\"(?!#)|url\((?!#)|@import|https?:", page())
     assert not re.search(r"<script|<link|<img|<iframe", page(HOSTILE))
     assert "default-src 'none'" in page()
 
