@@ -17,7 +17,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from runtime.desk.policy import Policy, matching_rule
 from runtime.evaluation.text_overlap import (
@@ -35,9 +37,6 @@ from runtime.grounding.fact_matching import facts_found, is_refusal
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Section
 from runtime.text.records import Question
-
-if TYPE_CHECKING:
-    import numpy as np
 
 RESAMPLES = 1000
 UNANSWERABLE = "not answerable"
@@ -297,8 +296,6 @@ def _rounded(value: float) -> float:
 
 def _weights(count: int, resamples: int) -> np.ndarray[Any, Any]:
     """How often each answer is drawn, [resamples, count]; always the same for the same sizes."""
-    import numpy as np
-
     if not count:
         return np.zeros((resamples, 0))
     return np.random.default_rng(count).multinomial(count, [1 / count] * count, size=resamples)
@@ -306,8 +303,6 @@ def _weights(count: int, resamples: int) -> np.ndarray[Any, Any]:
 
 def _resampled(answers: Sequence[Answered], figure: Metric, weights: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The figure of every resample, NaN where it drew no answer that bears on it."""
-    import numpy as np
-
     nothing = (0.0,) * figure.width
     parts = [figure.part(answer) for answer in answers]
     sums = weights @ np.array([part or nothing for part in parts], dtype=float).reshape(len(parts), figure.width)
@@ -316,7 +311,5 @@ def _resampled(answers: Sequence[Answered], figure: Metric, weights: np.ndarray[
 
 
 def _interval(values: np.ndarray[Any, Any]) -> list[float] | None:
-    import numpy as np
-
     there = values[~np.isnan(values)]
     return None if not len(there) else [_rounded(value) for value in np.quantile(there, (0.025, 0.975))]

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from runtime.base.jsonl import read_rows
 from runtime.desk.policy import Policy
 from runtime.errors import ModelError
@@ -148,8 +150,6 @@ def _surprised(
     gguf: Path, answers: Sequence[Answered], prompts: Sequence[list[int]], spec: PromptSpec, threads: int
 ) -> list[Answered]:
     """The answers with the likelihood of their references; one that does not fit into the context has none."""
-    import numpy as np
-
     from runtime.engine.llama.scorer import LlamaScorer
 
     out = []

@@ -6,16 +6,14 @@ Promises: figures are of the examples given and of nothing else. Knows nothing o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.retrieval.embedder import Embedder
 from runtime.text.records import Question
 from runtime.understanding.linear_classifier import LinearClassifier
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from runtime.retrieval.embedder import Embedder
 
 _BINS = 15
 
@@ -36,8 +34,6 @@ def measure_on_questions(
 
 def measure_on_labelled(head: LinearClassifier, rows: Sequence[tuple[str, str]], embedder: Embedder) -> dict[str, Any]:
     """`measure` of (text, label) rows, with `unknown` labels counted, and `accuracy_of_all` with those as errors."""
-    import numpy as np
-
     known = [(text, head.labels.index(label)) for text, label in rows if label in head.labels]
     unknown = len(rows) - len(known)
     if not known:
@@ -55,8 +51,6 @@ def measure(
     head: LinearClassifier, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]
 ) -> dict[str, Any]:
     """`{tested, accuracy, macro_f1, ece}` on examples, `gold` as places in the head's labels."""
-    import numpy as np
-
     chances = head.probabilities(texts, vectors)
     said = chances.argmax(axis=1)
     scores = []
@@ -73,8 +67,6 @@ def measure(
 
 def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
     """Expected calibration error: the gap between confidence and accuracy, over 15 bins of equal width."""
-    import numpy as np
-
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = (abs(confidence[bins == one].sum() - right[bins == one].sum()) for one in range(_BINS))
     return float(sum(gaps) / max(len(confidence), 1))

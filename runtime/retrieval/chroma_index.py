@@ -19,17 +19,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.base.build_stage import stage
 from runtime.base.files import full_disk_is_an_error, private_folder
 from runtime.base.manifest import digest, verify
 from runtime.errors import IntegrityError
 from runtime.retrieval.chroma_client import chroma_version, open_client
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 _EF_SEARCH = 400
 """How many neighbours HNSW looks at: twice what is asked for, so that hardly any is missed."""
@@ -99,8 +98,6 @@ class VectorIndex:
 
     def cosines(self, vector: NDArray[np.float32], rows: Sequence[int]) -> list[Neighbour]:
         """How near each of these rows is, in any order."""
-        import numpy as np
-
         by_part: dict[str, list[str]] = {}
         for row in rows:
             by_part.setdefault(self._parts[row], []).append(str(row))

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.text.articles import Article, Section
 from runtime.text.sentences import pieces
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Kind = Literal["section", "asked"]
 PIECE_TERMS = 250
@@ -57,8 +56,6 @@ class ChunkTable:
     @cached_property
     def section(self) -> NDArray[np.int64]:
         """[row]: the number of the section it stands for."""
-        import numpy as np
-
         return np.array(self._section, dtype=np.int64)
 
     def pieces_of(self, number: int) -> range:
@@ -71,8 +68,6 @@ class ChunkTable:
 
     @cached_property
     def _rows_of(self) -> dict[Kind, list[tuple[str, NDArray[np.int64]]]]:
-        import numpy as np
-
         names = np.array(self.parts)
         ends: dict[Kind, tuple[int, int]] = {"section": (0, self.pieces), "asked": (self.pieces, len(names))}
         return {

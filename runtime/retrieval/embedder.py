@@ -11,18 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_text, sha256_file
 from runtime.base.manifest import digest
 from runtime.base.validation import first_problem
 from runtime.errors import InputError, MissingError, ModelError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 FILES = ("model.onnx", "tokenizer.json", "embedder.json")
 BATCH_TOKENS = 2048
@@ -93,8 +91,6 @@ class Embedder:
         return sum(map(len, self._rows(texts)))
 
     def _embed(self, texts: list[str], progress: Progress | None) -> NDArray[np.float32]:
-        import numpy as np
-
         rows = self._rows(texts)
         out = np.zeros((len(rows), self.spec.dim), dtype=np.float32)
         done = 0
@@ -113,8 +109,6 @@ class Embedder:
 
     def _hidden(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """([n, tokens, dim] last states, [n, tokens] 1 where a token is)."""
-        import numpy as np
-
         width = max(1, *(len(row) for row in rows))
         ids = np.zeros((len(rows), width), dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -131,8 +125,6 @@ class Embedder:
         return hidden, mask
 
     def _run(self, rows: list[list[int]]) -> NDArray[np.float32]:
-        import numpy as np
-
         hidden, mask = self._hidden(rows)
         if self.spec.pooling == "cls":
             pooled = hidden[:, 0]
@@ -143,8 +135,6 @@ class Embedder:
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    import numpy as np
-
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (rows / np.maximum(norm, 1e-12)).astype(np.float32)
     return unit

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.text.articles import Article, Section
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 KEPT = 16
 """Scopes that are remembered, a byte a section each."""
@@ -42,8 +41,6 @@ class FilterIndex:
 
     def allowed(self, wanted: Filter) -> NDArray[np.bool_]:
         """[sections]: which of them may be found. Not to be written to."""
-        import numpy as np
-
         if (known := self._kept.get(wanted)) is not None:
             return known
         only = {wanted.lang} if wanted.lang in self._languages else self._languages

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.retrieval.embedder import Embedder
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from runtime.text.articles import Section
+from runtime.text.articles import Section
 
 LOOKED_AT = 10
 KEPT = 256
@@ -38,8 +35,6 @@ class Reranker:
 
     def gains(self, question: str, sections: Sequence[Section]) -> list[float]:
         """What is added to the score of each of the best sections; nothing for those behind the tenth."""
-        import numpy as np
-
         (asked,) = self._embedder.states([question], questions=True)
         best = [
             max(float((asked @ states.astype(np.float32).T).max(axis=1).mean()) for states in self._of(section))
@@ -50,8 +45,6 @@ class Reranker:
         return [self._weight * (value - middle) / spread if spread > 1e-9 else 0.0 for value in best]
 
     def _of(self, section: Section) -> list[NDArray[np.float16]]:
-        import numpy as np
-
         if (known := self._states.get(section)) is None:
             read = self._embedder.states(self._pieces(section), questions=False)
             known = self._states[section] = [states.astype(np.float16) for states in read]

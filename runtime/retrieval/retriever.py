@@ -15,9 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.base.manifest import digest
+from runtime.bundle.bundle import Bundle
 from runtime.errors import MissingError
 from runtime.retrieval.chroma_index import Neighbour, VectorIndex
 from runtime.retrieval.chunks import ChunkTable, Kind, split_chunks
@@ -28,12 +32,6 @@ from runtime.retrieval.reranker import Reranker
 from runtime.retrieval.shipped_vectors import VECTORS_FILE, read_vectors
 from runtime.text.articles import Article, Section, guess_language, load_articles
 from runtime.text.tokens import BM25
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from runtime.bundle.bundle import Bundle
 
 LEXICAL_WEIGHT = 0.05
 """With it every set of benchmarks/retrieval.py is found at least as often as by BM25 or Chroma alone, and ranked above.
@@ -159,8 +157,6 @@ class Retriever:
         written in it, all are. Articles outside their dates on `today`, those of other branches than `branch` or other
         products than `product` where these are given, and internal ones unless `internal`, are not.
         """
-        import numpy as np
-
         lang = lang or guess_language(question)
         day = today or datetime.now().astimezone().date()
         allowed = self._scopes.allowed(Filter(lang, day, branch, product, internal))
@@ -241,8 +237,6 @@ class Retriever:
         before: Iterable[int],
     ) -> dict[int, float]:
         """Cosine of the best piece, for the sections nearest by vector, by words, and by the questions `before`."""
-        import numpy as np
-
         of = self._chunks.section
         found = [(int(of[near.row]), near.cosine) for near in self._nearest(vector, "section", allowed)]
         seen = {number for number, _ in found}
@@ -263,8 +257,6 @@ class Retriever:
 
     def _asked_words(self, question: str) -> NDArray[np.float64]:
         """BM25 of the earlier question that shares most words with this one, for every section."""
-        import numpy as np
-
         best = np.zeros(len(self._rows))
         if len(self._asked_rows):
             np.maximum.at(best, self._asked_rows, self._asked_lexical.scores(question))
@@ -322,8 +314,6 @@ class _Before(NamedTuple):
 
 def _z(values: NDArray[Any]) -> NDArray[np.float64]:
     """Values in standard deviations from their mean; zeros when they are all alike."""
-    import numpy as np
-
     wide = values.astype(np.float64)
     deviation = wide.std()
     return (wide - wide.mean()) / deviation if deviation > 1e-9 else np.zeros_like(wide)

@@ -12,13 +12,11 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.retrieval.embedder import Embedder, Progress
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 VECTORS_FILE = "vectors.npy"
 _KEY_BYTES = 16
@@ -26,8 +24,6 @@ _KEY_BYTES = 16
 
 def write_vectors(path: Path, embedder: Embedder, texts: Sequence[str], progress: Progress | None = None) -> int:
     """Embed each different text once and write the file; returns how many there are."""
-    import numpy as np
-
     different = list(dict.fromkeys(texts))
     rows = np.empty(len(different), dtype=_row_type(embedder.spec.dim))
     rows["key"] = [np.void(_key(embedder, text)) for text in different]
@@ -43,8 +39,6 @@ def read_vectors(
 
     `progress(done, all)` counts the computed ones; it is not called when there are none.
     """
-    import numpy as np
-
     known = _read(shipped, embedder.spec.dim) if shipped else {}
     out = np.zeros((len(texts), embedder.spec.dim), dtype=np.float32)
     missing = []
@@ -60,8 +54,6 @@ def read_vectors(
 
 def _read(path: Path, dim: int) -> dict[bytes, NDArray[np.float32]]:
     """The file's unit vectors by key; nothing when it is not there or not of this form."""
-    import numpy as np
-
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -79,8 +71,6 @@ def _read(path: Path, dim: int) -> dict[bytes, NDArray[np.float32]]:
 
 
 def _row_type(dim: int) -> np.dtype[np.void]:
-    import numpy as np
-
     return np.dtype([("key", f"V{_KEY_BYTES}"), ("vector", "<f2", (dim,))])
 
 

@@ -19,15 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.errors import IntegrityError
 from runtime.text.articles import is_han
 from runtime.text.normalize import nfkc
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 FOLDER = "heads"
 KINDS = ("intent", "emotion")
@@ -73,8 +72,6 @@ class LinearClassifier:
 
     def probabilities(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, k] of questions and their vectors [n, d]."""
-        import numpy as np
-
         mixed = self.mix * log_softmax(self.sharpness * self.kernel(vectors))
         mixed += (1 - self.mix) * log_softmax(self.letters(texts))
         out: NDArray[np.float32] = np.exp(log_softmax(mixed / self.temperature))
@@ -82,16 +79,12 @@ class LinearClassifier:
 
     def kernel(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, k] scores of what is meant."""
-        import numpy as np
-
         apart = standardize(vectors, self.mean, self.scale)
         near: NDArray[np.float32] = np.exp(self.gamma * (apart @ self.centers.T - 1)) @ self.weights
         return near
 
     def letters(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[n, k] scores of what is written."""
-        import numpy as np
-
         out = np.tile(self.bias, (len(texts), 1)).astype(np.float32)
         for row, text in enumerate(texts):
             where, values = weigh_features(hash_features(text), self.buckets, self.rarity)
@@ -112,8 +105,6 @@ def load_classifiers(folder: Path) -> dict[str, LinearClassifier]:
 
 def load_classifier(path: Path) -> LinearClassifier:
     """One head from its file."""
-    import numpy as np
-
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found: dict[str, Any] = {name: file[name] for name in file.files}
@@ -142,8 +133,6 @@ def load_classifier(path: Path) -> LinearClassifier:
 
 def save_classifier(head: LinearClassifier, path: Path) -> None:
     """Write a head; what need not be exact takes two bytes a number."""
-    import numpy as np
-
     arrays: dict[str, Any] = {name: getattr(head, name) for name in _EXACT}
     arrays |= {name: getattr(head, name).astype(np.float16) for name in ("centers", "weights", "grams")}
     np.savez_compressed(path, labels=np.array(head.labels), **arrays)
@@ -153,8 +142,6 @@ def standardize(
     vectors: NDArray[np.float32], mean: NDArray[np.float32], scale: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Unit vectors [n, d] of what distinguishes these vectors from others."""
-    import numpy as np
-
     apart = (vectors - mean) / scale
     unit: NDArray[np.float32] = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
     return unit
@@ -179,8 +166,6 @@ def weigh_features(
     counts: Counter[int], buckets: NDArray[np.int64], rarity: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(places among the kept buckets, weights of unit length) of a text's n-grams."""
-    import numpy as np
-
     given = np.array(sorted(counts), dtype=np.int64)
     where = np.searchsorted(buckets, given)
     where = np.minimum(where, max(len(buckets) - 1, 0))
@@ -193,8 +178,6 @@ def weigh_features(
 
 def log_softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logarithms of probabilities, row by row."""
-    import numpy as np
-
     above = scores - scores.max(axis=1, keepdims=True)
     logs: NDArray[np.float32] = above - np.log(np.exp(above).sum(axis=1, keepdims=True))
     return logs
