@@ -28,7 +28,7 @@ class Lengths:
 
 
 def classifier(encoder: Lengths, remember: int) -> DictationClassifier:
-    encoder.classifier = DictationClassifier(BOUNDARY, lambda: cast(Embedder, encoder), remember=remember)
+    encoder.classifier = DictationClassifier(BOUNDARY, lambda: cast("Embedder", encoder), remember=remember)
     return encoder.classifier
 
 
