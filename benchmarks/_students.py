@@ -46,9 +46,11 @@ class Shown:
             rng.shuffle(refs)
             self._found[question.question] = [sections[ref] for ref in refs]
 
-    def search(self, question: str, *, lang: str | None, limit: int) -> list[Hit]:
+    def search(
+        self, question: str, *, lang: str | None, limit: int, branch: str = "", internal: bool = True
+    ) -> list[Hit]:
         """The sections drawn for the question."""
-        del lang
+        del lang, branch, internal
         return [Hit(section, 0.0, 0.0) for section in self._found[question][:limit]]
 
     def cosines(self, question: str, texts: Sequence[str]) -> list[float]:

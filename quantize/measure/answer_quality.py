@@ -56,7 +56,7 @@ def measure_answers(
     """Ask `count` questions of every GGUF; writes answers.json, answers.html and prompt.json, returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
-    "heads": as given}; the first two are empty without questions. Models named in `plainly`, which never learned
+    "classifiers": as given}; the first two are empty without questions. Models named in `plainly`, which never learned
     another layout, read articles `exact`, all others as `spec` says, and the model `default` both ways: prompt.json
     names the layout in which it keeps `layout_keeps` of those facts, and the row `default` is the one of that layout.
     `facts_read` are more facts, told in the layout of `spec` and plainly, as whoever made the checkpoint counted them.
@@ -103,7 +103,7 @@ def measure_answers(
         if layout["used"] == EXACT:
             answers[default], beside = beside, answers[default]
         answers[f"{default} {spec.layout if layout['used'] == EXACT else EXACT}"] = beside
-    whole = {"retrieval": retrieval, "heads": heads, "layout": layout, **evaluation(answers)}
+    whole = {"retrieval": retrieval, "classifiers": heads, "layout": layout, **evaluation(answers)}
     write_atomic(out / REPORT, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
     write_atomic(out / PAGE, render(title, whole))
     chosen_spec = spec.model_copy(update={"layout": layout["used"]})

@@ -1,4 +1,7 @@
-"""`edgedesk evaluate`: retrieval and answers of a bundle on anybody's questions, and people's marks of answers."""
+"""`edgedesk evaluate`: score a bundle's retrieval and answers on any questions, and collect human ratings.
+
+Imports stand inside the commands: `edgedesk --help` must not load numpy, Chroma and the engine.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import typer
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Measure retrieval and answers.",
+    help="Score retrieval and answers on your own questions, and collect human ratings.",
     epilog="Example: edgedesk evaluate answers questions.jsonl --json",
 )
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -24,12 +27,12 @@ def evaluate_answers(
     model: Annotated[
         list[str] | None, typer.Option(help="Model of the bundle (q8_0 …), or a GGUF file; repeat.")
     ] = None,
-    count: Annotated[int, typer.Option(min=0, help="Ask this many, spread evenly; 0 = all.")] = 0,
-    show: Annotated[bool, typer.Option(help="Print every answer too.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots here.")] = None,
+    count: Annotated[int, typer.Option(min=0, help="Ask this many, an even sample; 0 asks all.")] = 0,
+    show: Annotated[bool, typer.Option(help="Print every answer as well.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with tables and plots to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask every question of each model, with the articles retrieval finds, and count what its answers are worth."""
+    """Ask each model every question through the desk's own steps, and score and time the answers."""
     import tempfile
 
     from runtime.base.files import write_atomic
@@ -40,34 +43,44 @@ def evaluate_answers(
     from runtime.evaluation.answers import answer_questions, load_questions, sample
     from runtime.evaluation.classifiers import measure_on_questions
     from runtime.evaluation.html_report import render
+    from runtime.evaluation.plots import require_plots
+    from runtime.evaluation.text_overlap import require_text_metrics
     from runtime.retrieval.retriever import Retriever
+    from runtime.understanding.dictation_classifier import DictationClassifier
     from runtime.understanding.linear_classifier import FOLDER, load_classifiers
 
+    if html:
+        require_plots()  # said now, not after an hour of asking
     opened = _open(bundle)
     asked = load_questions([str(Path(pattern).absolute()) for pattern in questions])
     if not asked:
         raise MissingError("no question there", where=", ".join(questions), hint="check the path")
     asked = sample(asked, count) if count else asked
+    if any(one.reference for one in asked):
+        require_text_metrics()
     paths = {name: _model_path(opened, name) for name in model or ()} or {opened.model_path.stem: opened.model_path}
     policies = {lang: read_policy(opened.policy_path(lang)) for lang in {one.lang for one in asked}}
     answers = {}
     # An index of its own: a running server may hold the branch's, and Chroma's client is not safe for two processes.
     with tempfile.TemporaryDirectory() as index, Retriever.open(opened, Path(index)) as retriever:
+        classifiers = load_classifiers(opened.root / FOLDER)
+        dictation = DictationClassifier.open(opened.root / FOLDER, retriever.embedder)
         for name, path in paths.items():
             with bar(f"asking {name}", len(asked), unit="questions") as advance:
                 answers[name] = answer_questions(
-                    path, asked, retriever, opened.prompt, policies=policies, advance=advance
-                )
-        heads = measure_on_questions(load_classifiers(opened.root / FOLDER), asked, retriever.embedder)
-    whole = {"heads": heads, **evaluation(answers)}
+                    path, asked, retriever, opened.prompt,
+                    policies=policies, classifiers=classifiers, dictation=dictation, advance=advance,
+                )  # fmt: skip
+        classifier_figures = measure_on_questions(classifiers, asked, retriever.embedder)
+    whole = {"classifiers": classifier_figures, **evaluation(answers)}
     if html:
         write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
     if as_json:
         shown = whole if show else {key: value for key, value in whole.items() if key != "answers"}
         typer.echo(json.dumps(shown, ensure_ascii=False))
         return
-    for kind, figures in heads.items():
-        typer.echo(f"{kind} head: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+    for kind, figures in classifier_figures.items():
+        typer.echo(f"{kind} classifier: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     for name, row in whole["models"].items():
         for answer in whole["answers"][name] if show else ():
             typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
@@ -76,6 +89,10 @@ def evaluate_answers(
         for key, value in row.items():
             if key != "questions" and value is not None:
                 typer.echo(f"  {key:<20}{value:>8.3f}   95% {spread[key][0]:.3f} to {spread[key][1]:.3f}")
+        seconds = whole["times"][name]
+        for what, words in (("first", "first word"), ("whole", "whole answer")):
+            half, most = seconds[f"{what}_p50_s"], seconds[f"{what}_p95_s"]
+            typer.echo(f"  {words:<20}{half:>8.3f} s half of the time, {most:.3f} s 95 times of 100")
         for group in whole["intents"][name][:5]:
             typer.echo(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
 
@@ -85,9 +102,9 @@ def evaluate_sheet(
     answers: Annotated[
         Path, typer.Argument(help="What `evaluate answers --show --json` printed, or a bundle's report.")
     ],
-    out: Annotated[Path, typer.Option(help="The sheet (CSV); its key goes beside it, as NAME.key.json.")],
+    out: Annotated[Path, typer.Option(help="The sheet to write (CSV); its key becomes NAME.key.json.")],
 ) -> None:
-    """Write a sheet on which people mark answers without knowing which model wrote them."""
+    """Write a blind rating sheet: people rate answers without knowing which model wrote them."""
     from runtime.base.files import read_text, write_atomic
     from runtime.errors import InputError
     from runtime.evaluation.human_ratings import make_sheet
@@ -100,16 +117,16 @@ def evaluate_sheet(
         raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json")
     write_atomic(_key_path(out), json.dumps(key, ensure_ascii=False, indent=1) + "\n")
     write_atomic(out, text)
-    typer.echo(f"{out}: {len(key)} answers to mark; keep {_key_path(out)} from those who mark")
+    typer.echo(f"{out}: {len(key)} answers to rate; do not show {_key_path(out)} to the raters")
 
 
 @app.command("marks", epilog="Example: edgedesk evaluate marks anna.csv bo.csv --key marks.key.json --json")
 def evaluate_marks(
-    sheets: Annotated[list[Path], typer.Argument(help="Filled-in sheets, one a person.")],
-    key: Annotated[Path, typer.Option(help="The key that was written beside the sheet.")],
+    sheets: Annotated[list[Path], typer.Argument(help="Completed sheets, one per rater.")],
+    key: Annotated[Path, typer.Option(help="The key written together with the sheet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read marked sheets back: means by model, and how far those who marked agree (Krippendorff's alpha)."""
+    """Read completed sheets: mean ratings by model, and agreement between raters (Krippendorff's alpha)."""
     from runtime.base.files import read_text
     from runtime.errors import InputError
     from runtime.evaluation.human_ratings import judge_marks, read_marks
@@ -131,19 +148,26 @@ def evaluate_marks(
 @app.command("retrieval", epilog="Example: edgedesk evaluate retrieval corpus.jsonl queries.jsonl --json")
 def evaluate_retrieval(
     corpus: Annotated[Path, typer.Argument(help="JSONL of {id, text}.")],
-    queries: Annotated[Path, typer.Argument(help="JSONL of {id, text, gold: [ids]}.")],
+    queries: Annotated[
+        Path, typer.Argument(help="JSONL of {text, gold: [ids]}, or held-out questions with {question, evidence}.")
+    ],
     bundle: BundleOption = None,
-    rerank: Annotated[float, typer.Option(min=0, help="Weight of a second look at the ten best; 0 = none.")] = 0.0,
+    rerank: Annotated[float, typer.Option(min=0, help="Reranker weight for the top ten; 0 turns it off.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure hit@k and the time of a search on any company's set, with the bundle's embedder and no model."""
+    """Measure hit@k and search time on any retrieval set, with the bundle's embedder and no language model."""
     import tempfile
 
-    from runtime.evaluation.retrieval import evaluate, load_files
+    from runtime.base.progress import say
+    from runtime.evaluation.retrieval import Document, Query, evaluate, ignored_columns, load_files
     from runtime.retrieval.embedder import Embedder
     from runtime.retrieval.retriever import Retriever
 
     articles, asked = load_files(corpus, queries)
+    files: tuple[tuple[Path, type[Document | Query]], ...] = ((corpus, Document), (queries, Query))
+    for path, model in files:
+        if ignored := ignored_columns(path, model):
+            say(f"{path}: ignored columns: {', '.join(ignored)[:200]}")
     with tempfile.TemporaryDirectory() as folder:
         embedder = Embedder(_open(bundle).embedder_path)
         with Retriever.build(articles, embedder, Path(folder), rerank=rerank) as retriever:

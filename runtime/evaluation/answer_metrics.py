@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.desk.policy import Policy, matching_rule
+from runtime.desk.policy import MANIPULATION, NO_ARTICLE, WITHHELD
 from runtime.evaluation.text_overlap import (
     BLEU_COUNTS,
     CHRF_COUNTS,
@@ -60,6 +60,9 @@ class Answered:
     """Numbers, prices, dates, times and codes that neither the sections shown nor the question contain."""
     written_facts: float | None = None
     """Of an answerable question, the facts in what the model itself wrote; None where it was not asked."""
+    first_s: float | None = None
+    """Seconds from the question to the first word, and to the end of the answer; None where nobody timed it."""
+    took_s: float | None = None
     surprise: tuple[float, int] | None = None
     """Negative log-likelihood (nats) of the reference reply under the model, and its tokens, where there is one."""
 
@@ -76,16 +79,17 @@ def judge(
     answer: str,
     shown: Sequence[Section],
     spec: PromptSpec,
-    policy: Policy | None = None,
     *,
     written: str | None = None,
+    handoff: str | None = None,
 ) -> Answered:
-    """Compare one answer with what was expected; `shown` are the sections that stood in its prompt.
+    """Compare one answer with what was expected; `shown` are the sections it may rest on.
 
-    `written` is the model's own text where the desk shows another; empty where no model was asked.
+    `written` is the model's own text where the desk shows another; empty where no model was asked. `handoff` is why
+    the desk hands the question to a person, None where it does not.
     """
-    refused = is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
-    ruled = policy is not None and matching_rule(policy, question.question) is not None
+    by_desk = handoff in (NO_ARTICLE, MANIPULATION, WITHHELD)
+    refused = by_desk or is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
     # What the customer said may be repeated.
     sources = [*map(source_text, shown), question.question]
     claims = () if refused else tuple(unsupported_quantities(answer, sources))
@@ -95,7 +99,7 @@ def judge(
     else:
         facts, found = float(refused), False
     own = facts if written in (None, answer) else facts_found(written or "", question.facts) if written else None
-    return Answered(question, answer, found, facts, refused, ruled or refused, claims, own)
+    return Answered(question, answer, found, facts, refused, handoff is not None or refused, claims, own)
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,18 @@ def differences(
     return out
 
 
+def times(answers: Sequence[Answered]) -> dict[str, float]:
+    """`first_p50_s`, `first_p95_s` (to the first word), `whole_p50_s`, `whole_p95_s` (to the end); {} if untimed."""
+    out: dict[str, float] = {}
+    for name, seconds in (
+        ("first", [a.first_s for a in answers if a.first_s is not None]),
+        ("whole", [a.took_s for a in answers if a.took_s is not None]),
+    ):
+        if seconds:
+            out |= {f"{name}_p{percent}_s": round(float(np.percentile(seconds, percent)), 3) for percent in (50, 95)}
+    return out
+
+
 def by_intent(answers: Sequence[Answered], *, resamples: int = RESAMPLES) -> list[dict[str, Any]]:
     """Rows {intent, questions, right, interval}, worst first, then largest first.
 
@@ -258,14 +274,15 @@ def by_intent(answers: Sequence[Answered], *, resamples: int = RESAMPLES) -> lis
 def evaluation(models: Mapping[str, Sequence[Answered]]) -> dict[str, Any]:
     """Several models on the same questions, as one JSON object; differences are to the first of them.
 
-    {"models": {name: summary}, "intervals": {name: …}, "differences": {name: …}, "intents": {name: rows},
-    "answers": {name: rows}}
+    {"models": {name: summary}, "intervals": {name: …}, "differences": {name: …}, "times": {name: …},
+    "intents": {name: rows}, "answers": {name: rows}}
     """
     first = next(iter(models.values()), ())
     return {
         "models": {name: summary(answers) for name, answers in models.items()},
         "intervals": {name: intervals(answers) for name, answers in models.items()},
         "differences": {name: differences(answers, first) for name, answers in models.items() if answers is not first},
+        "times": {name: times(answers) for name, answers in models.items()},
         "intents": {name: by_intent(answers) for name, answers in models.items()},
         "answers": {name: rows(answers) for name, answers in models.items()},
     }

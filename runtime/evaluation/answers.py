@@ -1,40 +1,53 @@
-"""What a model answers to held-out questions when it reads the articles retrieval finds.
+"""Asks held-out questions the way a branch is asked: through the desk's own steps, with a model's GGUF behind them.
 
-The prompt, the retrieval, the rules and the engine are those of a branch. Promises: the same files give the same
-answers (greedy). What the answers are worth is the business of `runtime.evaluation.answer_metrics`; knows nothing of
-how the model was made.
+Promises: rules, retrieval, withheld sentences, prompt, checks and quotes are the desk's (`runtime.desk.turn_steps`);
+nothing is written to a journal; the same files give the same answers (greedy). `runtime.evaluation.answer_metrics`
+judges the answers. Knows nothing of how the model was made.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
 from runtime.base.jsonl import read_rows
+from runtime.base.settings import Settings
+from runtime.desk.active_policy import ActivePolicy, FixedAnswerIndex
 from runtime.desk.policy import Policy
+from runtime.desk.turn_state import TurnState
+from runtime.desk.turn_steps import AFTER_MODEL, TurnTools, prepare_prompt
+from runtime.engine.core.options import EngineOptions
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.llama.scorer import LlamaScorer
 from runtime.errors import ModelError
 from runtime.evaluation.answer_metrics import Answered, judge
-from runtime.grounding.extractive_answer import extractive_fallback, render_quote
-from runtime.grounding.fact_matching import is_refusal
+from runtime.events import AskRequest, Citation
 from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, encode
-from runtime.prompting.truncate import truncate_prompt
-from runtime.retrieval.retriever import Hit
-from runtime.text.articles import guess_language
+from runtime.prompting.prompt_tokens import LAYOUTS, Layout, Prompt
+from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.retriever import Hit, Retriever
+from runtime.text.articles import Section, guess_language
 from runtime.text.records import Question
+from runtime.understanding.dictation_classifier import DictationClassifier
+from runtime.understanding.linear_classifier import LinearClassifier
 
 
 class SectionFinder(Protocol):
     """What finds the sections of a prompt; a `Retriever` does."""
 
-    def search(self, question: str, *, lang: str | None, limit: int) -> Sequence[Hit]:
+    def search(
+        self, question: str, *, lang: str | None, limit: int, branch: str = "", internal: bool = True
+    ) -> Sequence[Hit]:
         """The best sections, best first."""
         ...
 
@@ -45,8 +58,6 @@ class SectionFinder(Protocol):
 
 def load_questions(patterns: Iterable[str], languages: Sequence[str] | None = None) -> list[Question]:
     """Held-out questions of all files that match, in those languages or in any, sorted by id."""
-    import glob
-
     paths = sorted({path for pattern in patterns for path in glob.glob(pattern)})  # noqa: PTH207 - absolute patterns
     rows = [
         row.model_copy(
@@ -79,21 +90,18 @@ def answer_questions(
     spec: PromptSpec,
     *,
     policies: Mapping[str, Policy] | None = None,
+    classifiers: Mapping[str, LinearClassifier] | None = None,
+    dictation: DictationClassifier | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[Answered]:
-    """Let the model in `gguf` answer each question from the sections retrieval finds, greedily.
+    """What the desk answers to each question with the model in `gguf`, greedily, as the first turn of a conversation.
 
-    Articles are read in the layout of `spec`, as a branch would; `ModelError` where this model cannot. `policies` by
-    language tell which questions the desk hands to a person before any model is asked. Where questions bring a
-    reference reply, the model is also asked how likely it finds it.
+    The steps are the desk's own (`runtime.desk.turn_steps`), with `policies` by language, `classifiers` by kind and the
+    classifier of dictated sentences; without one of these, the desk has none either. Articles are read in the layout
+    of `spec`; `ModelError` where this model cannot. Where questions bring a reference reply, the model is also asked
+    how likely it finds it.
     """
-    from runtime.engine.core.options import EngineOptions
-    from runtime.engine.core.sampling_params import SamplingParams
-    from runtime.engine.llama.engine import LlamaEngine
-    from runtime.prompting.prompt_tokens import LAYOUTS, Layout
-
-    never = threading.Event()
     out: list[Answered] = []
     prompts: list[list[int]] = []
     wanted: Layout = next((layout for layout in LAYOUTS if layout == spec.layout), "exact")
@@ -116,49 +124,83 @@ def answer_questions(
                 where=str(gguf),
                 hint='ask with the layout "exact" in prompt.json',
             )
-        stop = frozenset(engine.vocab.control_token(text) for text in spec.pieces.stop)
-        params = SamplingParams(max_tokens=spec.answer_tokens, stop=stop)
-        room = engine.context_tokens - spec.answer_tokens
+        searching = cast("Retriever", retriever)
+        tools = TurnTools(
+            spec=spec,
+            tokenizer=engine.vocab,
+            retriever=searching,
+            classifiers=classifiers or {},
+            dictation=dictation or DictationClassifier(None, lambda: searching.embedder),
+            settings=Settings(threads=threads),
+            prompt_tokens=engine.context_tokens - spec.answer_tokens,
+        )
+        active = {
+            lang: ActivePolicy(policy, FixedAnswerIndex(policy, searching.embedder if policy.answer else _NO_ENCODER))
+            for lang, policy in (policies or {}).items()
+        }
+        nobodys = ActivePolicy(Policy(), FixedAnswerIndex(Policy(), _NO_ENCODER))
         for question in questions:
-            policy = (policies or {}).get(question.lang)
-            hits = retriever.search(question.question, lang=question.lang, limit=spec.articles)
-            sections = [hit.section for hit in hits]
-            prompt, shown = truncate_prompt(spec, engine.vocab, question.lang, sections, (), question.question, room)
-            if question.lang in spec.languages:
-                written = "".join(piece.text for piece in engine.generate(prompt, params, never)).strip()
-                read = [hit for hit in hits if hit.section in shown]
-                served = _served(question, written, read, retriever, spec)
-            else:  # the desk shows the section itself
-                written, served = "", sections[0].text if sections else ""
-            out.append(judge(question, served, shown, spec, policy, written=written))
-            prompts.append(prompt.flat())
+            request = AskRequest(question=question.question, lang=question.lang)
+            state = TurnState(request, question.lang, (), active.get(question.lang, nobodys))
+            answered, prompt = _answer(question, tools, state, engine)
+            out.append(answered)
+            prompts.append(prompt.flat() if prompt else [])
             advance(1)
     if any(question.reference for question in questions):
         return _surprised(gguf, out, prompts, spec, threads)
     return out
 
 
-def _served(question: Question, written: str, read: Sequence[Hit], retriever: SectionFinder, spec: PromptSpec) -> str:
-    """What the desk shows of an answer: the articles' own sentences where the model is not to be trusted."""
-    if is_refusal(written, spec.refusal.get(question.lang, "")):
-        return written
-    lines = extractive_fallback(written, read, partial(retriever.cosines, question.question), spec.min_agreement)
-    return render_quote(lines) if lines else written
+_NO_ENCODER = cast("Embedder", None)
+"""For a policy without fixed answers, which embeds nothing."""
+
+
+def _answer(
+    question: Question, tools: TurnTools, state: TurnState, engine: LlamaEngine
+) -> tuple[Answered, Prompt | None]:
+    """One question through the desk's steps; times from the moment it is asked."""
+    started = time.perf_counter()
+    first: float | None = None
+    state = prepare_prompt(tools, state)
+    if state.prompt and not state.answer:
+        params = SamplingParams(
+            max_tokens=tools.spec.answer_tokens,
+            stop=frozenset(engine.vocab.control_token(text) for text in tools.spec.pieces.stop),
+        )
+        draft = ""
+        for piece in engine.generate(state.prompt, params, threading.Event()):
+            first = first or time.perf_counter() - started
+            draft += piece.text
+        state = replace(state, draft=draft)
+    for step in AFTER_MODEL:
+        if not state.answer:
+            state = step(tools, state)
+    took = time.perf_counter() - started
+    answer = state.answer
+    assert answer is not None  # the last step always answers
+    read = {one.ref for one in state.details.found if one.shown}
+    shown = [hit.section for hit in state.safe if hit.section.ref in read]
+    # A fixed answer and a quoted section rest on what they cite, which no model read.
+    shown += [section for one in answer.citations if (section := _cited(one)) not in shown]
+    judged = judge(question, answer.text, shown, tools.spec, written=state.draft.strip() or "", handoff=answer.handoff)
+    return replace(judged, first_s=took if first is None else first, took_s=took), state.prompt
+
+
+def _cited(one: Citation) -> Section:
+    return Section(one.article, one.section, one.title, one.heading, one.text, one.lang, one.audience)
 
 
 def _surprised(
     gguf: Path, answers: Sequence[Answered], prompts: Sequence[list[int]], spec: PromptSpec, threads: int
 ) -> list[Answered]:
-    """The answers with the likelihood of their references; one that does not fit into the context has none."""
-    from runtime.engine.llama.scorer import LlamaScorer
-
+    """The answers with the likelihood of their references; one without a prompt, or too long, has none."""
     out = []
     with LlamaScorer(gguf, context=spec.context_tokens, threads=threads) as model:
         end = [PromptSpan(text, True) for text in spec.pieces.stop[:1]]
         for answered, prompt in zip(answers, prompts, strict=True):
             reference = answered.question.reference
             reply = encode([PromptSpan(reference, False), *end], model.vocab) if reference else []
-            if reply and len(prompt) + len(reply) <= spec.context_tokens:
+            if prompt and reply and len(prompt) + len(reply) <= spec.context_tokens:
                 logits = model.logits([*prompt, *reply[:-1]], len(prompt) - 1).astype(np.float64)
                 chosen = logits[np.arange(len(reply)), reply]
                 surprise = float((np.logaddexp.reduce(logits, axis=-1) - chosen).sum())

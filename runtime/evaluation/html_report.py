@@ -63,9 +63,9 @@ def render(title: str, evaluation: Mapping[str, Any]) -> str:
         parts += ["<h2>Retrieval</h2>", "<p>Whether the section that answers is among the first found.</p>"]
         columns = list(next(iter(retrieval.values())))
         parts += [_table(["language", *columns], [[lang, *row.values()] for lang, row in retrieval.items()])]
-    if heads := evaluation.get("heads"):
-        parts += ["<h2>Understanding</h2>", "<p>What the heads tell of held-out questions; ECE is by how much their"]
-        parts += ["confidence and the truth differ.</p>", _heads(heads)]
+    if classifiers := evaluation.get("classifiers"):
+        parts += ["<h2>Understanding</h2>", "<p>Intent and emotion classifiers on held-out questions. ECE is the gap"]
+        parts += ["between their confidence and their accuracy.</p>", _classifier_table(classifiers)]
     if names:
         parts += [
             "<h2>By intent, worst first</h2>",
@@ -116,9 +116,9 @@ def _legend(names: Sequence[str]) -> str:
     )
 
 
-def _heads(heads: Mapping[str, Mapping[str, Any]]) -> str:
+def _classifier_table(classifiers: Mapping[str, Mapping[str, Any]]) -> str:
     keys = ("labels", "examples", "tested", "accuracy", "macro_f1", "ece")
-    rows = [[name, *(row.get(key, "–") for key in keys)] for name, row in heads.items()]
+    rows = [[name, *(row.get(key, "–") for key in keys)] for name, row in classifiers.items()]
     return _table(["", *(key.replace("_", " ") for key in keys)], rows)
 
 

@@ -5,13 +5,15 @@ Promises: the same retriever and questions give the same figures (times apart). 
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from runtime.base.files import read_lines
 from runtime.base.jsonl import read_rows
 from runtime.errors import InputError
 from runtime.retrieval.retriever import Retriever
@@ -22,19 +24,23 @@ DEPTH = 10
 
 
 class Query(BaseModel):
-    """A question and what answers it: article ids or `article#section` references, any of which counts."""
+    """A question and what answers it: article ids or `article#section` references, any of which counts.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Held-out questions as `evaluate answers` takes them are queries too: their `question` and `evidence`. Columns that
+    are no business of retrieval are ignored; `ignored_columns` names them.
+    """
 
-    id: str = Field(min_length=1)
-    text: str = Field(min_length=1)
-    gold: tuple[str, ...] = Field(min_length=1)
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    id: str = ""
+    text: str = Field(min_length=1, validation_alias=AliasChoices("text", "question"))
+    gold: tuple[str, ...] = Field(min_length=1, validation_alias=AliasChoices("gold", "evidence"))
 
 
 class Document(BaseModel):
-    """A row of a public retrieval set's `corpus.jsonl`: a text without title or sections."""
+    """A row of a public retrieval set's `corpus.jsonl`: a text without title or sections; more columns are ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str = Field(min_length=1)
     text: str = Field(min_length=1)
@@ -49,6 +55,12 @@ def load_set(folder: Path) -> tuple[list[Article], list[Query]]:
     return load_files(folder / "corpus.jsonl", folder / "queries.jsonl")
 
 
+def ignored_columns(path: Path, model: type[Query | Document]) -> list[str]:
+    """The columns of a JSONL file that `model` does not read, in the order they first occur."""
+    known = {"id", "text", *(("question", "gold", "evidence") if model is Query else ())}
+    return list(dict.fromkeys(name for _, line in read_lines(path) for name in json.loads(line) if name not in known))
+
+
 def load_files(corpus: Path, questions: Path) -> tuple[list[Article], list[Query]]:
     """A set's documents and queries; `InputError` when a query's gold is not in the corpus."""
     rows = list(read_rows(Document, corpus))
@@ -57,9 +69,13 @@ def load_files(corpus: Path, questions: Path) -> tuple[list[Article], list[Query
     articles = [row.article(languages[0][0]) for row in rows]
     queries = list(read_rows(Query, questions))
     known = {article.id for article in articles}
-    for query in queries:
+    for number, query in enumerate(queries, start=1):
         if not known & {gold.split("#")[0] for gold in query.gold}:
-            raise InputError(f"query '{query.id}' has no gold in the corpus", where=str(questions))
+            raise InputError(
+                f"nothing in the corpus answers query '{query.id or number}'",
+                where=f"{questions}, query {number}",
+                hint=f"its gold is {', '.join(query.gold)[:80]}; the corpus has ids such as {next(iter(known))}",
+            )
     return articles, queries
 
 

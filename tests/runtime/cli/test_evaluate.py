@@ -47,7 +47,7 @@ def test_answers_of_two_models_become_figures_a_page_a_sheet_and_marks(
     assert done.returncode == 0, done.stderr
     answers.write_text(done.stdout, encoding="utf-8")
     whole = json.loads(done.stdout)
-    assert sorted(whole) == ["answers", "differences", "heads", "intents", "intervals", "models"]
+    assert sorted(whole) == ["answers", "classifiers", "differences", "intents", "intervals", "models", "times"]
     for row in whole["models"].values():
         assert row["questions"] == 4
         assert row["facts_found"] == 1.0

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from runtime.desk.policy import Policy
 from runtime.evaluation.answer_metrics import (
     FIGURES,
     UNANSWERABLE,
@@ -17,6 +16,7 @@ from runtime.evaluation.answer_metrics import (
     judge,
     rows,
     summary,
+    times,
 )
 from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
 from runtime.text.articles import Section
@@ -42,7 +42,6 @@ NOBODY = Question(id="q3", lang="zh", question="卖自行车吗？", answerable=
 LAWYER = Question(id="q4", lang="en", question="Shall I call my lawyer?", hand_off=True, evidence=("returns#window",))
 WINDOW = Section("returns", "window", "Returns", "Window", "You have 30 days to return it.", "en")
 COST = Section("delivery", "cost", "配送", "价格", "标准配送费4.90欧元。", "zh")
-POLICY = Policy(hand_off={"legal": ("lawyer",)})
 
 
 def test_an_answer_is_judged_by_its_facts_in_both_languages() -> None:
@@ -66,9 +65,12 @@ def test_a_figure_that_no_article_has_makes_an_answer_ungrounded() -> None:
 
 
 def test_a_rule_of_the_policy_or_a_refusal_hands_a_question_off() -> None:
-    assert judge(LAWYER, "You have 30 days.", [WINDOW], SPEC, POLICY).handed_off
+    by_rule = judge(LAWYER, "You have 30 days.", [WINDOW], SPEC, handoff="legal")
+    assert (by_rule.handed_off, by_rule.refused) == (True, False)
     assert not judge(LAWYER, "You have 30 days.", [WINDOW], SPEC).handed_off
-    assert judge(NOBODY, "我在资料里没有找到。", [], SPEC, POLICY).handed_off
+    assert judge(NOBODY, "我在资料里没有找到。", [], SPEC).handed_off
+    withheld = judge(NOBODY, "请转人工。", [], SPEC, handoff="no_article")
+    assert (withheld.handed_off, withheld.refused, withheld.facts) == (True, True, 1.0)
 
 
 def test_the_summary_counts_each_kind_apart() -> None:
@@ -158,3 +160,9 @@ def test_an_evaluation_is_json_and_compares_with_the_first_model() -> None:
     assert whole["answers"]["student"] == rows(scored(9, 6))
     assert {figure.name for figure in FIGURES} < set(whole["models"]["teacher"])
     assert evaluation({})["models"] == {}
+
+
+def test_times_are_percentiles_of_the_answers_that_were_timed() -> None:
+    answers = [Answered(RETURNS, "", False, 0.0, False, first_s=n / 10, took_s=float(n)) for n in range(1, 22)]
+    assert times(answers) == {"first_p50_s": 1.1, "first_p95_s": 2.0, "whole_p50_s": 11.0, "whole_p95_s": 20.0}
+    assert times([Answered(RETURNS, "", False, 0.0, False)]) == {}

@@ -40,7 +40,7 @@ def page(answer: str = "You have 30 days.") -> str:
         {
             **whole,
             "retrieval": {"en": {"queries": 3, "hit@1": 0.5}, "zh": {"queries": 1, "hit@1": 1.0}},
-            "heads": {"intent": {"labels": 27, "tested": 402, "accuracy": 0.754, "macro_f1": 0.758, "ece": 0.044}},
+            "classifiers": {"intent": {"labels": 27, "tested": 402, "accuracy": 0.754, "macro_f1": 0.758}},
         },
     )
 

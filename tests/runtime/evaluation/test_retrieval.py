@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import InputError
-from runtime.evaluation.retrieval import Query, evaluate, from_questions, load_set
+from runtime.evaluation.retrieval import Document, Query, evaluate, from_questions, ignored_columns, load_set
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import load_articles
@@ -76,3 +76,27 @@ def test_documents_without_a_title_are_found(embedder: Embedder, tmp_path: Path)
     articles, queries = load_set(tmp_path)
     with Retriever.build(articles, embedder, tmp_path / "index") as retriever:
         assert evaluate(retriever, queries)["hit@1"] == 1.0
+
+
+def test_retrieval_set_with_further_columns_is_read_and_they_are_named(tmp_path: Path) -> None:
+    """B8: question files of any program, and the held-out questions of `evaluate answers`."""
+    (tmp_path / "corpus.jsonl").write_text(
+        '{"id": "d1", "text": "比特币是货币。", "url": "x", "title": "y"}\n', encoding="utf-8"
+    )
+    (tmp_path / "queries.jsonl").write_text(
+        '{"id": "1", "text": "什么是比特币？", "gold": ["d1"], "difficulty": 3}\n'
+        '{"question": "What is it?", "evidence": ["d1#text"], "lang": "en", "facts": [["money"]]}\n',
+        encoding="utf-8",
+    )
+    _, queries = load_set(tmp_path)
+    assert [(one.text, one.gold) for one in queries] == [("什么是比特币？", ("d1",)), ("What is it?", ("d1#text",))]
+    assert ignored_columns(tmp_path / "corpus.jsonl", Document) == ["url", "title"]
+    assert ignored_columns(tmp_path / "queries.jsonl", Query) == ["difficulty", "lang", "facts"]
+
+
+@pytest.mark.parametrize(("row", "column"), [('{"text": "x"}', "gold"), ('{"gold": ["d1"]}', "text")])
+def test_retrieval_set_without_a_needed_column_names_it(tmp_path: Path, row: str, column: str) -> None:
+    (tmp_path / "corpus.jsonl").write_text('{"id": "d1", "text": "x"}\n')
+    (tmp_path / "queries.jsonl").write_text(row)
+    with pytest.raises(InputError, match=f"'{column}' is missing"):
+        load_set(tmp_path)
