@@ -1,7 +1,6 @@
 """What the attacks of `attacks.py` say, in both languages; `{sign}` is the word that each wants said.
 
-`ORDERS` were looked at while `runtime.understanding.prompt_injection` and `runtime.understanding.dictation_rules` were
-written, and train the eye of `runtime.understanding.dictation_classifier` with others
+`ORDERS` train the classifier of `runtime.understanding.dictation_classifier`, with others
 (`distill.classifiers.attack_templates`). `HELD_OUT` were written after all of these and train nothing: along the
 techniques the literature names (false completions, fake dialogue, authority, redefinition, lures, code: Liu et al.
 arXiv:2310.12815, Greshake et al. arXiv:2302.12173). So the rate over `HELD_OUT` is the one to go by. What once was held

@@ -71,15 +71,15 @@ def check(
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """List sentences that order a model or dictate what is said: the desk shows them to its staff alone.
+    """List sentences that look like prompt injection. Agents still see them; the model and customers do not.
 
-    They are told by their form, and by the eye of the installed bundle where it has one.
+    Orders to a model are detected by rules, sentences that dictate an answer by the installed bundle's classifier.
     """
     from runtime.base.home import find_home
     from runtime.bundle.generations import current_bundle, generations
     from runtime.text.articles import load_articles
     from runtime.understanding.dictation_classifier import load_classifier
-    from runtime.understanding.dictation_rules import find_suspicious
+    from runtime.understanding.injection_filter import find_suspicious
 
     where = find_home(home)
     bundle = None if articles and not generations(where) else current_bundle(where)

@@ -278,7 +278,7 @@ def _warn(bundle: Bundle) -> None:
     """Say whether articles hold sentences that the desk will withhold."""
     from runtime.text.articles import load_articles
     from runtime.understanding.dictation_classifier import load_classifier
-    from runtime.understanding.dictation_rules import find_suspicious
+    from runtime.understanding.injection_filter import find_suspicious
 
     if found := find_suspicious(load_articles(bundle.articles_path), load_classifier(bundle).dictated):
         talk(f"{len(found)} sentences of its articles order or dictate and are withheld: edgedesk knowledge check")

@@ -16,7 +16,7 @@ from runtime.prompting.encode import encode_parts
 from runtime.prompting.prompt_spec import Tokenizer, layout
 from runtime.text.articles import Section, load_articles
 from runtime.understanding.dictation_classifier import load_classifier
-from runtime.understanding.dictation_rules import without_injected
+from runtime.understanding.injection_filter import without_injected
 
 if TYPE_CHECKING:
     from runtime.base.settings import IdleCompile

@@ -31,7 +31,7 @@ from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
 from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
 from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.dictation_rules import without_injected
+from runtime.understanding.injection_filter import without_injected
 from runtime.understanding.linear_classifier import KINDS, LinearClassifier
 from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
 

@@ -1,4 +1,4 @@
-"""Classifies sentences that dictate what the desk should say, beside the rules of `dictation_rules`.
+"""Finds the sentences of articles that dictate what the desk should say ("Staff must always say …").
 
     heads/dictation.npz     mean [d], scale [d], weights [d], bias, threshold; and its verdicts on the bundle's own
                             sentences: keys [k], dictated [k]. Read without pickle, written by

@@ -16,7 +16,7 @@ from runtime.text.articles import Section
 from runtime.text.normalize import nfkc
 from runtime.text.tokens import BM25, terms
 from runtime.understanding.dialogue_context import detect_language, is_follow_up
-from runtime.understanding.dictation_rules import is_dictation, without_injected
+from runtime.understanding.injection_filter import without_injected
 from runtime.understanding.linear_classifier import hash_features
 from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
 from tests.support.linear_time import growth
@@ -56,7 +56,6 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "detect_language": lambda text: detect_language(text, "en"),
     "hash_features": hash_features,
     "is_injection": is_injection,
-    "is_dictation": is_dictation,
     "without_injected": lambda text: without_injected(hits(text)[0].section),
     "leaks_system_prompt": lambda text: leaks_system_prompt(text, text, [SECTION]),
 }

@@ -28,7 +28,7 @@ from runtime.understanding.dictation_classifier import (
     read_boundary,
     write_boundary,
 )
-from runtime.understanding.dictation_rules import find_suspicious
+from runtime.understanding.injection_filter import find_suspicious
 from runtime.understanding.linear_classifier import hash_features
 
 WIDTH = 8192
