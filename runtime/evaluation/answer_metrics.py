@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from runtime.desk.policy import MANIPULATION, NO_ARTICLE, WITHHELD
+from runtime.desk.policy import MANIPULATION, WITHHELD
 from runtime.evaluation.text_overlap import (
     BLEU_COUNTS,
     CHRF_COUNTS,
@@ -34,6 +34,7 @@ from runtime.evaluation.text_overlap import (
 )
 from runtime.grounding.citations import source_text, unsupported_quantities
 from runtime.grounding.fact_matching import facts_found, is_refusal
+from runtime.journal.turn_details import NO_ARTICLE
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Section
 from runtime.text.records import Question
