@@ -107,6 +107,8 @@ class StepCosts:
 
     def __init__(self, batch_tokens: int) -> None:
         self.batch_tokens = batch_tokens
+        self.steps = 0
+        """Steps so far."""
         self.write_s = 0.0
         """Seconds of a step in which nothing is read; 0 before the first."""
         self.guess_s = 0.0
@@ -118,6 +120,7 @@ class StepCosts:
 
     def record_step(self, *, guesses: int, reading: int, seconds: float) -> None:
         """Learn from a step that checked `guesses` guesses and read `reading` tokens."""
+        self.steps += 1
         # The pass over the weights is paid in every step, with or without writers. Half of the step's own time bounds
         # it: `write_s` may be out of date, and no cost may come out negative.
         base = min(self.write_s, seconds / 2)

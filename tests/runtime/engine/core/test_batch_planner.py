@@ -42,7 +42,7 @@ jobs = st.lists(
 
 
 @given(jobs, st.integers(1, 64))
-def test_a_batch_keeps_its_budget_and_holds_every_writer(found: list[Job], read_tokens: int) -> None:
+def test_plan_step_keeps_its_budget_and_holds_every_writer(found: list[Job], read_tokens: int) -> None:
     plan = plan_step(found, read_tokens=read_tokens, batch_tokens=BATCH)
     by_id = {job.id: job for job in found}
     chosen = [by_id[one.id] for one in plan]
@@ -64,7 +64,7 @@ def test_a_batch_keeps_its_budget_and_holds_every_writer(found: list[Job], read_
     st.integers(1, 6),
     st.integers(1, 40),
 )
-def test_nobody_is_starved_by_what_comes_later(requests: list[tuple[int, int]], slots: int, read_tokens: int) -> None:
+def test_plan_step_starves_no_request(requests: list[tuple[int, int]], slots: int, read_tokens: int) -> None:
     """Requests take the slots in turn, as soon as one is free, so that shorter ones come on and on."""
     line = [[Job(number, unread), write] for number, (unread, write) in enumerate(requests)]
     work: list[list] = []
@@ -89,14 +89,14 @@ def test_nobody_is_starved_by_what_comes_later(requests: list[tuple[int, int]], 
     assert steps <= sum(unread + write for unread, write in requests)
 
 
-def test_the_shortest_prompt_is_read_first_and_the_long_one_goes_on_with_what_is_left_over() -> None:
+def test_plan_step_reads_the_shortest_prompt_first() -> None:
     plan = plan_step([Job(0, 500), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(1, 10), (0, 22)]
     plan = plan_step([Job(0, 500, skipped=MAX_SKIPPED_STEPS), Job(1, 10)], read_tokens=BATCH, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, BATCH)]
 
 
-def test_guesses_wait_while_something_is_read_for_somebody() -> None:
+def test_plan_step_checks_no_guesses_while_a_reader_waits() -> None:
     plan = plan_step([Job(0, 0, guesses=5), Job(1, 3)], read_tokens=4, batch_tokens=BATCH)
     assert [(one.id, one.count) for one in plan] == [(0, 1), (1, 3)]
     plan = plan_step([Job(0, 0, guesses=5), Job(1, 3, background=True)], read_tokens=4, batch_tokens=BATCH)
@@ -104,7 +104,7 @@ def test_guesses_wait_while_something_is_read_for_somebody() -> None:
 
 
 @given(st.integers(0, 4), st.integers(1, 300), st.integers(1, 130))
-def test_a_batch_has_whole_sixteens_of_rows_unless_it_ends_a_prompt(writers: int, left: int, read_tokens: int) -> None:
+def test_plan_step_fills_tiles_unless_it_ends_a_prompt(writers: int, left: int, read_tokens: int) -> None:
     found = [*(Job(number, 0) for number in range(writers)), Job(9, left)]
     plan = plan_step(found, read_tokens=read_tokens, batch_tokens=128)
     rows, read = sum(one.count for one in plan), sum(one.count for one in plan if one.id == 9)
@@ -112,7 +112,7 @@ def test_a_batch_has_whole_sixteens_of_rows_unless_it_ends_a_prompt(writers: int
     assert read == min(left, read_tokens, 128 - writers) or (rows % ROW_TILE == 0 and read > read_tokens - ROW_TILE)
 
 
-def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> None:
+def test_step_costs_bound_the_gap_between_a_writers_tokens() -> None:
     costs = StepCosts(128)
     assert costs.read_tokens(writing=True) == MIN_READ_TOKENS
     for _ in range(40):
@@ -129,9 +129,7 @@ def test_the_slice_beside_a_writer_is_what_keeps_the_gap_within_its_bound() -> N
 
 
 @given(st.lists(st.floats(0, 100), max_size=4), st.floats(0.1, 50), st.integers(0, 20))
-def test_predicted_waits_are_those_of_a_line_before_so_many_counters(
-    left_s: list[float], answer_s: float, waiting: int
-) -> None:
+def test_predict_waits_is_a_queue_before_so_many_counters(left_s: list[float], answer_s: float, waiting: int) -> None:
     waits = predict_waits(left_s, 4, answer_s, waiting)
     assert waits == sorted(waits)
     free = 4 - len(left_s)
@@ -140,7 +138,7 @@ def test_predicted_waits_are_those_of_a_line_before_so_many_counters(
         assert waits[free] == min([*left_s, *[answer_s] * free])
 
 
-def test_slices_do_not_shrink_because_each_pays_for_a_pass_over_the_weights() -> None:
+def test_step_costs_do_not_shrink_slices_for_the_pass_over_the_weights() -> None:
     """A pass takes 0.1 s, a token of reading 0.02 s more: a question of forty tokens is read in one step."""
     costs = StepCosts(128)
     for waited_for, least in ((True, MIN_READ_ALONE), (False, MIN_READ_BACKGROUND)):

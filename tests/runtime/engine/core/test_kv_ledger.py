@@ -19,7 +19,7 @@ actions = st.lists(
 
 
 @given(actions)
-def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[str, int, int]]) -> None:
+def test_kv_ledger_frees_a_cell_with_its_last_owner(found: list[tuple[str, int, int]]) -> None:
     ledger = KvLedger(1000, 6)
     for action, which, size in found:
         held = list(ledger.leases.values())
@@ -43,7 +43,7 @@ def test_a_cell_is_free_when_its_last_owner_has_given_it_back(found: list[tuple[
     assert ledger.used_cells == 0
 
 
-def test_the_longest_beginning_of_the_same_key_is_found() -> None:
+def test_kv_ledger_finds_the_longest_prefix_of_a_key() -> None:
     ledger = KvLedger(100, 4)
     one, two, other = ledger.open("k"), ledger.open("k"), ledger.open("another")
     ledger.extend(one, [1, 2, 3])
@@ -53,7 +53,7 @@ def test_the_longest_beginning_of_the_same_key_is_found() -> None:
     assert ledger.longest_prefix("k", [7]) == (None, 0)
 
 
-def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() -> None:
+def test_kv_ledger_evicts_prefetched_then_oldest_never_leased() -> None:
     ledger = KvLedger(100, 4)
     old, ahead, work, new = (ledger.open() for _ in range(4))
     with pytest.raises(UnavailableError):
@@ -70,7 +70,7 @@ def test_what_was_read_ahead_goes_first_then_the_oldest_never_what_is_at_work() 
     assert list(ledger.leases.values()) == [work]
 
 
-def test_the_ledger_and_llama_cpp_agree_on_when_memory_is_full(random_gguf: Path) -> None:
+def test_kv_ledger_and_llama_cpp_agree_on_when_memory_is_full(random_gguf: Path) -> None:
     model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
     ledger = KvLedger(model.cells, 4)
     first, second = ledger.open(), ledger.open()

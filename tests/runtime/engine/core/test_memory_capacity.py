@@ -23,7 +23,7 @@ from runtime.errors import ModelError
     slots=st.integers(1, 32),
     available=st.integers(-(10**9), 10**12),
 )
-def test_what_is_opened_fits_and_one_more_slot_would_not(
+def test_fit_slots_opens_all_that_fit_and_not_one_more(
     needs: MemoryNeeds, context: int, slots: int, available: int
 ) -> None:
     def taken(count: int) -> int:

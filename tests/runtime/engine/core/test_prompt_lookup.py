@@ -13,7 +13,6 @@ from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.prompt_lookup import MAX_GUESSES, NGRAM, PromptLookup, worth_guessing
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
-from runtime.engine.llama.model import LlamaModel
 
 NEVER = threading.Event()
 
@@ -24,7 +23,7 @@ def text_of(engine: LlamaEngine, prompt: str, **params: object) -> str:
 
 
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 10))
-def test_a_guess_is_what_stood_behind_the_same_tokens_before(tokens: list[int], most: int) -> None:
+def test_prompt_lookup_guesses_what_followed_the_same_tokens(tokens: list[int], most: int) -> None:
     guesses = PromptLookup(tokens).guess(most, 0.0)
     assert len(guesses) <= min(most, MAX_GUESSES)
     if guesses:
@@ -35,7 +34,7 @@ def test_a_guess_is_what_stood_behind_the_same_tokens_before(tokens: list[int], 
         )
 
 
-def test_guessing_stops_when_it_does_not_pay_and_goes_on_while_it_does() -> None:
+def test_prompt_lookup_stops_guessing_when_it_does_not_pay() -> None:
     lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3])
     assert lookup.guess(1, 0.5) == [4]
     assert lookup.guess(1, 0.9) == []
@@ -48,7 +47,7 @@ def test_guessing_stops_when_it_does_not_pay_and_goes_on_while_it_does() -> None
 
 
 @given(st.floats(0, 1), st.floats(0, 2), st.integers(0, MAX_GUESSES))
-def test_as_many_guesses_are_checked_as_write_the_most(share: float, cost: float, most: int) -> None:
+def test_worth_guessing_maximises_tokens_a_second(share: float, cost: float, most: int) -> None:
     def rate(guesses: int) -> float:
         return sum(share**right for right in range(guesses + 1)) / (1 + cost * guesses)
 
@@ -58,14 +57,14 @@ def test_as_many_guesses_are_checked_as_write_the_most(share: float, cost: float
     assert worth_guessing(share, cost, 0) == 0
 
 
-def test_sure_guesses_are_many_and_dear_ones_few() -> None:
+def test_worth_guessing_takes_many_sure_and_few_dear_guesses() -> None:
     assert worth_guessing(0.99, 0.4, MAX_GUESSES) == MAX_GUESSES
     assert worth_guessing(0.8, 0.4, MAX_GUESSES) in (1, 2, 3)
     assert worth_guessing(0.3, 0.4, MAX_GUESSES) == 0
 
 
 @pytest.mark.parametrize("params", [{}, {"temperature": 1.2, "seed": 3}])
-def test_the_text_is_the_same_with_and_without(random_gguf: Path, params: dict[str, object]) -> None:
+def test_prompt_lookup_does_not_change_the_text(random_gguf: Path, params: dict[str, object]) -> None:
     article = "You can return most items within 30 days of delivery. 大多数商品可在30天内退货。"
     with LlamaEngine(EngineOptions(random_gguf, context_tokens=1024, threads=1, slots=2, batch_tokens=64)) as engine:
         for prompt in (article * 3, article + article[:20], "aaaa bbbb aaaa bbbb aaaa"):
@@ -73,21 +72,18 @@ def test_the_text_is_the_same_with_and_without(random_gguf: Path, params: dict[s
             assert texts[0] == texts[1]
 
 
-def test_an_answer_that_quotes_takes_fewer_steps(endless_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
-    decode = LlamaModel.decode
-    monkeypatch.setattr(LlamaModel, "decode", lambda self, rows: (steps.append(len(rows)), decode(self, rows))[1])
-    monkeypatch.setattr(
-        "runtime.engine.core.batch_planner.StepCosts.guess_cost", 0.05
-    )  # as on a model that waits for its memory
+def test_prompt_lookup_saves_steps_where_an_answer_quotes(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=2048, threads=1, slots=1)) as engine:
+        costs = engine.backend.costs
         plain = text_of(engine, "?\n", max_tokens=400, lookup=False)
-        without = len(steps)
+        without = costs.steps
+        # A guess costs next to nothing on a model that waits for its memory; what is learned later moves it little.
+        costs.write_s, costs.guess_s = 1.0, 0.0
         assert text_of(engine, "?\n", max_tokens=400) == plain
-        assert len(steps) - without < without / 3  # it says the same again and again
+        assert costs.steps - without < without / 2  # it says the same again and again
 
 
-def test_guesses_end_with_the_answer_wherever_that_is(endless_gguf: Path) -> None:
+def test_prompt_lookup_ends_with_the_answer(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=2048, threads=1, slots=1)) as engine:
         whole = text_of(engine, "?\n", max_tokens=300, lookup=False)
         for most in range(150, 170):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -149,7 +149,9 @@ def test_scheduler_says_how_long_the_step_under_way_takes() -> None:
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_generation_ends_after_a_cancel_though_the_engine_stays_silent(closed: bool) -> None:
+def test_generation_ends_after_a_cancel_though_the_engine_stays_silent(
+    closed: bool, count_trials: Callable[[str, int], None]
+) -> None:
     """F17: a reader's place comes free although the engine never says another word."""
     gone = threading.Event()
     generation = Generation([1, 2], SamplingParams(), gone, cancel_grace_s=0.0)
@@ -159,6 +161,7 @@ def test_generation_ends_after_a_cancel_though_the_engine_stays_silent(closed: b
     generation.close() if closed else gone.set()
     assert list(updates) == []
     assert generation.stats.finish == "cancelled"
+    count_trials("F17", 1)
 
 
 def test_generation_takes_the_engines_own_counts_when_they_come_in_time() -> None:

@@ -9,7 +9,7 @@ texts = st.text(alphabet="ab退货", max_size=30)
 
 
 @given(texts, st.lists(st.text(alphabet="ab退货", min_size=1, max_size=4), max_size=3), st.integers(1, 5))
-def test_text_is_shown_up_to_the_first_stop_however_it_is_cut(text: str, stops: list[str], size: int) -> None:
+def test_stop_strings_show_text_up_to_the_first(text: str, stops: list[str], size: int) -> None:
     places = [place for stop in stops if (place := text.find(stop)) >= 0]
     watch = StopStrings(stops)
     shown = "".join(watch.feed(text[start : start + size]) for start in range(0, len(text), size)) + watch.rest()
@@ -22,7 +22,7 @@ def test_text_is_shown_up_to_the_first_stop_however_it_is_cut(text: str, stops: 
         assert not any(stop in shown for stop in stops)
 
 
-def test_what_might_become_a_stop_is_held_back_and_shown_when_it_does_not() -> None:
+def test_stop_strings_hold_back_what_may_become_one() -> None:
     watch = StopStrings(["\n\nQ:"])
     assert [watch.feed(text) for text in ("Yes.\n", "\n", "It is.\n", "\nQ", ": no", "more")] == [
         "Yes.", "", "\n\nIt is.", "", "", "",

@@ -68,7 +68,7 @@ def logprobs(engine: LlamaEngine, asked: Prompt) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("layout", "kv_type"), [("parallel", "f16"), ("parallel", "q8_0"), ("sequential", "f16")])
-def test_one_article_put_in_gives_the_logits_of_plain_reading(
+def test_composed_article_gives_the_logits_of_plain_reading(
     opened: Callable[..., LlamaEngine], layout: Layout, kv_type: str
 ) -> None:
     """One article sees what it sees in plain reading, so nothing may differ but the last digits."""
@@ -86,7 +86,9 @@ def test_one_article_put_in_gives_the_logits_of_plain_reading(
         assert np.abs(found - wanted).max() < (0.02 if kv_type == "f16" else 0.3)
 
 
-def test_parallel_articles_may_stand_in_any_order_sequential_ones_may_not(opened: Callable[..., LlamaEngine]) -> None:
+def test_article_order_changes_nothing_in_parallel_and_something_in_sequential(
+    opened: Callable[..., LlamaEngine],
+) -> None:
     there, back = ARTICLES, ARTICLES[::-1]
     with opened("parallel") as engine:
         one, two = (logprobs(engine, prompt(engine, articles, "Q?\nA:")) for articles in (there, back))
@@ -97,7 +99,7 @@ def test_parallel_articles_may_stand_in_any_order_sequential_ones_may_not(opened
 
 
 @pytest.mark.parametrize("layout", ["parallel", "sequential"])
-def test_what_is_compiled_once_is_not_read_again_and_answers_stay_the_same(
+def test_compiled_articles_are_not_read_again_and_answers_stay_the_same(
     opened: Callable[..., LlamaEngine], layout: Layout
 ) -> None:
     with opened(layout) as engine:
@@ -115,10 +117,10 @@ def test_what_is_compiled_once_is_not_read_again_and_answers_stay_the_same(
 
 
 @pytest.mark.parametrize("layout", ["parallel", "sequential"])
-def test_agents_who_share_articles_get_what_each_would_get_alone(
-    opened: Callable[..., LlamaEngine], layout: Layout
+def test_shared_articles_give_each_agent_what_it_would_get_alone(
+    opened: Callable[..., LlamaEngine], layout: Layout, count_trials: Callable[[str, int], None]
 ) -> None:
-    """F15 for compiled articles: shared cells, common builds, one batch."""
+    """F15: compiled articles are shared in memory and in builds, and no answer holds another's text."""
     sets = [ARTICLES, ARTICLES[:2], ARTICLES[1:], ARTICLES[2:], ()]
 
     def scored(engine: LlamaEngine, asked: Prompt) -> list[TokenRecord]:
@@ -140,9 +142,10 @@ def test_agents_who_share_articles_get_what_each_would_get_alone(
         assert end == len(other) or other[end].lead < 0.05
         for a, b in zip(mine[:end], other[:end], strict=True):
             assert abs(a.logprobs[a.token] - b.logprobs[b.token]) < 0.1
+    count_trials("F15", len(together))
 
 
-def test_compiling_leaves_packs_that_a_later_start_finds_and_a_changed_article_is_built_alone(
+def test_packs_are_found_at_a_later_start_and_only_a_changed_article_is_built(
     opened: Callable[..., LlamaEngine], tmp_path: Path
 ) -> None:
     def compile_all(engine: LlamaEngine, articles: tuple[str, ...]) -> list[int]:
@@ -160,7 +163,7 @@ def test_compiling_leaves_packs_that_a_later_start_finds_and_a_changed_article_i
         assert compile_all(engine, (*ARTICLES[:2], ARTICLES[2] + "Not on food.\n")) == [True, True, False]
 
 
-def test_a_damaged_pack_is_built_again_and_the_answer_is_right(
+def test_damaged_pack_is_built_again_and_the_answer_is_right(
     opened: Callable[..., LlamaEngine], tmp_path: Path
 ) -> None:
     with opened() as engine:
@@ -178,7 +181,7 @@ def test_a_damaged_pack_is_built_again_and_the_answer_is_right(
         assert ask(engine, asked)[1].reused_tokens == sum(map(len, asked.articles))
 
 
-def test_a_question_comes_before_compiling(opened: Callable[..., LlamaEngine]) -> None:
+def test_question_comes_before_compiling(opened: Callable[..., LlamaEngine]) -> None:
     with opened(batch_tokens=32) as engine:
         long = prompt(engine, ("word " * 150,), "")
         compiling = [engine.compile(Prompt(long.system, (long.articles[0][:-n],), ()), NEVER) for n in range(1, 6)]
@@ -188,7 +191,7 @@ def test_a_question_comes_before_compiling(opened: Callable[..., LlamaEngine]) -
             list(one)
 
 
-def test_composing_with_little_room_reads_plainly_rather_than_waiting_for_ever(
+def test_prompt_without_room_to_compose_is_read_plainly(
     opened: Callable[..., LlamaEngine],
 ) -> None:
     with opened("sequential", slots=1, context_tokens=700) as engine:
@@ -197,7 +200,7 @@ def test_composing_with_little_room_reads_plainly_rather_than_waiting_for_ever(
         assert (stats.layout, stats.layout_reason) == ("exact", "its articles need too much room")
 
 
-def test_a_cancelled_request_leaves_the_articles_of_others_alone(opened: Callable[..., LlamaEngine]) -> None:
+def test_cancel_leaves_the_articles_of_others_alone(opened: Callable[..., LlamaEngine]) -> None:
     with opened(batch_tokens=16) as engine:
         asked = prompt(engine, ARTICLES, "Q?\nA:")
         gone = threading.Event()
@@ -211,7 +214,7 @@ def test_a_cancelled_request_leaves_the_articles_of_others_alone(opened: Callabl
         assert ask(alone, asked)[0] == text
 
 
-def test_a_model_whose_memory_lies_is_caught_by_the_self_test(random_gguf: Path) -> None:
+def test_self_test_rejects_wrong_logits(random_gguf: Path) -> None:
     class Forgetful(LlamaModel):
         def load(self, sequence: int, data: np.ndarray) -> bool:
             return super().load(sequence, np.concatenate([data[:-1000], np.zeros(1000, dtype=np.uint8)]))
@@ -224,7 +227,7 @@ def test_a_model_whose_memory_lies_is_caught_by_the_self_test(random_gguf: Path)
     model.close()
 
 
-def test_models_that_cannot_be_composed_are_recognised(random_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_names_why_it_cannot_be_composed(random_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = LlamaModel(random_gguf, context_tokens=256, slots=1, sequences=4, threads=1, batch_tokens=64)
     assert model.cannot_compose("sequential") == ""
     for kind in ("yarn", "longrope"):
@@ -242,7 +245,7 @@ def test_models_that_cannot_be_composed_are_recognised(random_gguf: Path, monkey
     model.close()
 
 
-def test_eight_bit_keys_are_never_shifted_and_the_answer_says_so(opened: Callable[..., LlamaEngine]) -> None:
+def test_q8_0_keys_are_never_shifted_and_the_answer_says_so(opened: Callable[..., LlamaEngine]) -> None:
     with opened("sequential", kv_type="q8_0") as engine:
         _, stats = ask(engine, prompt(engine, ARTICLES, "Q?\nA:"))
         assert (stats.layout, stats.layout_reason) == ("exact", "shifting keys kept as q8_0 crashes llama.cpp")
@@ -251,7 +254,7 @@ def test_eight_bit_keys_are_never_shifted_and_the_answer_says_so(opened: Callabl
         assert compiling.stats.layout_reason == stats.layout_reason
 
 
-def test_a_layout_that_cannot_be_is_named(opened: Callable[..., LlamaEngine]) -> None:
+def test_unknown_layout_is_named(opened: Callable[..., LlamaEngine]) -> None:
     with pytest.raises(UsageError, match="no layout 'diagonal'"):
         opened("diagonal")
     with pytest.raises(UsageError, match="needs a folder"):

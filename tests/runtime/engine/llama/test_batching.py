@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,8 +44,10 @@ def write(engine: LlamaEngine, text: str, **params: object) -> str:
     return "".join(piece.text for piece in engine.generate(tokens, SamplingParams(**params), NEVER))  # type: ignore[arg-type]
 
 
-def test_agents_at_once_get_what_each_would_get_alone(engine: LlamaEngine, random_gguf: Path) -> None:
-    """F15."""
+def test_batching_gives_each_agent_what_it_would_get_alone(
+    engine: LlamaEngine, random_gguf: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """F15: eight agents at once, four different answers, none cut or mixed."""
     with LlamaEngine(EngineOptions(random_gguf, context_tokens=512, threads=1, batch_tokens=16, slots=1)) as alone:
         wanted = {text: write(alone, text, max_tokens=40) for text in TEXTS}
     assert len(set(wanted.values())) == len(TEXTS)
@@ -53,6 +55,7 @@ def test_agents_at_once_get_what_each_would_get_alone(engine: LlamaEngine, rando
     with ThreadPoolExecutor(8) as agents:
         got = list(agents.map(lambda text: write(engine, text, max_tokens=40), asked))
     assert got == [wanted[text] for text in asked]
+    count_trials("F15", len(asked))
 
 
 @settings(max_examples=25, deadline=None)
@@ -60,9 +63,7 @@ def test_agents_at_once_get_what_each_would_get_alone(engine: LlamaEngine, rando
     st.lists(st.lists(st.integers(0, 255), min_size=2, max_size=24), min_size=2, max_size=4),
     st.integers(0, 2**32),
 )
-def test_logits_of_any_schedule_are_those_of_one_sequence_alone(
-    model: LlamaModel, prompts: list[list[int]], seed: int
-) -> None:
+def test_batching_keeps_the_logits_in_any_schedule(model: LlamaModel, prompts: list[list[int]], seed: int) -> None:
     """Random cuts of several sequences into common batches, against each read alone in one batch."""
     chance = random.Random(seed)
     alone = []
@@ -97,7 +98,7 @@ def model(random_gguf: Path) -> Iterator[LlamaModel]:
     opened.close()
 
 
-def test_a_writer_goes_on_while_another_s_prompt_is_read(endless_gguf: Path) -> None:
+def test_batching_writes_while_another_prompt_is_read(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=2, batch_tokens=32)) as engine:
         encode = engine.vocab.encode
         writer = engine.generate(encode("?\n", control=False), SamplingParams(max_tokens=7000), NEVER)
@@ -116,7 +117,7 @@ def test_a_writer_goes_on_while_another_s_prompt_is_read(endless_gguf: Path) -> 
         writer.close()
 
 
-def test_a_conversation_goes_on_from_what_it_holds_though_others_came_between(engine: LlamaEngine) -> None:
+def test_kv_cache_reuses_a_conversation_though_others_came_between(engine: LlamaEngine) -> None:
     encode = engine.vocab.encode
     first = encode("Talk one. " * 8, control=False)
     generation = engine.generate(first, SamplingParams(max_tokens=8), NEVER)
@@ -128,7 +129,7 @@ def test_a_conversation_goes_on_from_what_it_holds_though_others_came_between(en
     assert again.stats.reused_tokens >= len(first)
 
 
-def test_memory_never_runs_out_under_those_at_work(random_gguf: Path) -> None:
+def test_kv_cache_never_runs_out_under_active_requests(random_gguf: Path) -> None:
     with (
         LlamaEngine(
             EngineOptions(random_gguf, context_tokens=256, threads=1, slots=3, batch_tokens=32, queue_limit=99)
@@ -142,7 +143,7 @@ def test_memory_never_runs_out_under_those_at_work(random_gguf: Path) -> None:
         assert {one.stats.finish for one in asked} <= {"length", "stop"}
 
 
-def test_those_in_line_are_told_how_long_it_will_take(endless_gguf: Path) -> None:
+def test_queue_predicts_the_wait(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=4000, threads=1, slots=1)) as engine:
         tokens = engine.vocab.encode("?\n", control=False)
         list(engine.generate(tokens, SamplingParams(max_tokens=200), NEVER))
@@ -157,14 +158,14 @@ def test_those_in_line_are_told_how_long_it_will_take(endless_gguf: Path) -> Non
         first.close()
 
 
-def test_settings_that_cannot_be_are_named(random_gguf: Path) -> None:
+def test_engine_options_that_cannot_work_are_named(random_gguf: Path) -> None:
     with pytest.raises(UsageError, match="q4_0"):
         LlamaEngine(EngineOptions(random_gguf, context_tokens=256, threads=1, kv_type="q4_0"))
     with pytest.raises(UsageError, match="too small"):
         LlamaEngine(EngineOptions(random_gguf, context_tokens=256, threads=1, slots=9, batch_tokens=16))
 
 
-def test_keys_and_values_in_eight_bits_answer_nearly_the_same(random_gguf: Path) -> None:
+def test_q8_0_keys_and_values_give_nearly_the_same_logits(random_gguf: Path) -> None:
     found = []
     for kv_type in ("f16", "q8_0"):
         model = LlamaModel(

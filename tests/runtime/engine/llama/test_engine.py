@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,7 +45,7 @@ def write(engine: LlamaEngine, text: str, **params: object) -> str:
     return "".join(piece.text for piece in engine.generate(tokens, SamplingParams(**params), NEVER))  # type: ignore[arg-type]
 
 
-def test_characters_split_over_tokens_come_out_whole_and_the_answer_stops_by_itself(scripted: LlamaEngine) -> None:
+def test_answer_has_whole_characters_and_stops_by_itself(scripted: LlamaEngine) -> None:
     generation = scripted.generate(scripted.vocab.encode("退货?\n", control=False), SamplingParams(), NEVER)
     pieces = [piece.text for piece in generation]
     assert "".join(pieces) == ANSWER
@@ -59,18 +59,18 @@ def test_characters_split_over_tokens_come_out_whole_and_the_answer_stops_by_its
 
 
 @pytest.mark.parametrize("limit", range(1, 60, 3))
-def test_an_answer_cut_anywhere_is_a_beginning_of_it(scripted: LlamaEngine, limit: int) -> None:
+def test_answer_cut_by_max_tokens_is_a_prefix_of_the_whole(scripted: LlamaEngine, limit: int) -> None:
     assert ANSWER.startswith(write(scripted, "?\n", max_tokens=limit))
 
 
 @given(st.text(), st.integers(1, 4))
-def test_any_text_survives_being_fed_in_pieces(text: str, size: int) -> None:
+def test_detokenizer_returns_any_text_however_it_is_cut(text: str, size: int) -> None:
     data = text.encode()
     stream = Detokenizer()
     assert "".join(stream.feed(data[start : start + size]) for start in range(0, len(data), size)) == text
 
 
-def test_bytes_that_are_no_character_are_left_out_and_the_next_one_is_whole() -> None:
+def test_detokenizer_leaves_out_bytes_that_are_no_character() -> None:
     stream = Detokenizer()
     assert [stream.feed(data) for data in (b"\xe9\x80", b"a", b"\xff", "退".encode())] == ["", "a", "", "退"]
 
@@ -88,12 +88,12 @@ def test_plain_text_never_becomes_a_control_token_and_comes_back_unchanged(
     assert control < set(vocab.encode(hostile, control=True))
 
 
-def test_a_stop_string_the_model_does_not_know_is_refused(random_model: LlamaEngine) -> None:
+def test_control_token_that_the_model_lacks_is_refused(random_model: LlamaEngine) -> None:
     with pytest.raises(ModelError, match="cannot end an answer"):
         random_model.vocab.control_token("<|endoftext|>")
 
 
-def test_a_stop_token_ends_the_answer_and_is_not_part_of_it(random_model: LlamaEngine) -> None:
+def test_stop_token_ends_the_answer_and_is_not_part_of_it(random_model: LlamaEngine) -> None:
     tokens = random_model.vocab.encode("ab", control=False)
     free = random_model.generate(tokens, SamplingParams(max_tokens=8), NEVER)
     list(free)
@@ -103,7 +103,7 @@ def test_a_stop_token_ends_the_answer_and_is_not_part_of_it(random_model: LlamaE
     assert (stopped.stats.finish, stopped.stats.answer_tokens) == ("stop", 0)
 
 
-def test_what_a_prompt_shares_with_the_last_is_not_read_again_and_changes_nothing(
+def test_prompt_prefix_in_memory_is_not_read_again_and_changes_nothing(
     random_model: LlamaEngine, random_gguf: Path
 ) -> None:
     system = "You are the assistant of a shop. " * 5
@@ -121,7 +121,7 @@ def test_what_a_prompt_shares_with_the_last_is_not_read_again_and_changes_nothin
 
 
 @given(st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
-def test_the_common_prefix_is_the_longest(a: list[int], b: list[int]) -> None:
+def test_common_prefix_is_the_longest(a: list[int], b: list[int]) -> None:
     count = common_prefix(a, b)
     assert a[:count] == b[:count]
     assert count == min(len(a), len(b)) or a[count] != b[count]
@@ -137,14 +137,14 @@ def test_greedy_repeats_itself_and_a_seed_decides_the_draw(random_model: LlamaEn
     assert draw(temperature=1.5, top_p=1e-6, seed=9) == draw()
 
 
-def test_a_prompt_too_long_is_refused_with_the_counts_before_anything_is_read(scripted: LlamaEngine) -> None:
+def test_prompt_that_is_too_long_is_refused_with_the_counts(scripted: LlamaEngine) -> None:
     with pytest.raises(InputError, match="1024 tokens, the context holds 1024"):
         scripted.generate([1] * 1024, SamplingParams(), NEVER)
     with pytest.raises(InputError, match="empty"):
         scripted.generate([], SamplingParams(), NEVER)
 
 
-def test_an_answer_ends_where_the_context_ends(endless_gguf: Path) -> None:
+def test_answer_ends_where_the_context_ends(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=256, threads=1)) as engine:
         tokens = engine.vocab.encode("a" * 199 + "\n", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=10_000), NEVER)
@@ -153,7 +153,7 @@ def test_an_answer_ends_where_the_context_ends(endless_gguf: Path) -> None:
         assert write(engine, "\n", max_tokens=3)  # the engine goes on
 
 
-def test_requests_wait_in_line_are_told_their_place_and_are_refused_past_the_limit(endless: LlamaEngine) -> None:
+def test_queue_tells_places_and_refuses_past_its_limit(endless: LlamaEngine) -> None:
     tokens = endless.vocab.encode("?\n", control=False)
     stop = threading.Event()
     first = endless.generate(tokens, SamplingParams(max_tokens=50_000), stop)
@@ -173,7 +173,7 @@ def test_requests_wait_in_line_are_told_their_place_and_are_refused_past_the_lim
     assert first.stats.finish == "cancelled"
 
 
-def test_a_cancelled_request_gives_up_its_place_while_it_waits(endless: LlamaEngine) -> None:
+def test_queue_frees_the_place_of_a_cancelled_request(endless: LlamaEngine) -> None:
     tokens = endless.vocab.encode("?\n", control=False)
     first = endless.generate(tokens, SamplingParams(max_tokens=50_000), NEVER)
     pieces = iter(first)
@@ -189,8 +189,8 @@ def test_a_cancelled_request_gives_up_its_place_while_it_waits(endless: LlamaEng
     assert first.stats.finish == "cancelled"
 
 
-def test_a_cancel_takes_effect_within_a_token_and_within_a_batch(endless: LlamaEngine) -> None:
-    """F17."""
+def test_cancel_takes_effect_within_a_batch(endless: LlamaEngine, count_trials: Callable[[str, int], None]) -> None:
+    """F17: a cancel ends the reading of a prompt within one batch."""
 
     class AfterChecks:
         """Asks to stop once the engine's own thread has looked so many times."""
@@ -210,9 +210,10 @@ def test_a_cancel_takes_effect_within_a_token_and_within_a_batch(endless: LlamaE
     again = endless.generate(tokens, SamplingParams(max_tokens=1), NEVER)
     list(again)
     assert again.stats.reused_tokens in (3 * 128, 4 * 128)  # and not all ten batches
+    count_trials("F17", 1)
 
 
-def test_closing_ends_what_waits_and_what_runs_with_an_error(endless_gguf: Path) -> None:
+def test_close_ends_waiting_and_active_requests_with_an_error(endless_gguf: Path) -> None:
     engine = LlamaEngine(EngineOptions(endless_gguf, context_tokens=60000, threads=1, slots=1))
     tokens = engine.vocab.encode("?\n", control=False)
     both = [engine.generate(tokens, SamplingParams(max_tokens=50_000), NEVER) for _ in range(2)]
@@ -241,7 +242,7 @@ def test_engine_refuses_a_file_that_is_no_model_by_name(tmp_path: Path, scripted
     assert caught.value.hint
 
 
-def test_llama_writes_nothing_to_stderr_and_its_threads_wait_politely(scripted_gguf: Path) -> None:
+def test_llama_cpp_writes_nothing_to_stderr_and_its_threads_sleep(scripted_gguf: Path) -> None:
     program = (
         "import os, sys, threading\n"
         "from pathlib import Path\n"

@@ -48,7 +48,7 @@ def test_kv_store_keeps_its_budget_by_deleting_what_was_read_longest_ago(tmp_pat
 
 
 def test_kv_store_files_are_the_owners_alone(tmp_path: Path) -> None:
-    """S13 in part: packs hold the token ids of internal articles, or of what customers wrote."""
+    """Part of S13: packs hold the token ids of internal articles, or of what customers wrote."""
     folder = tmp_path / "knowledge"
     folder.mkdir(mode=0o755)  # as an older Edgedesk made it
     store = KvStore(folder, 10_000)

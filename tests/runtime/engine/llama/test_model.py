@@ -21,7 +21,7 @@ def resident_kib(path: Path) -> int:
     return found
 
 
-def test_pages_given_back_are_no_longer_the_processs_and_read_as_before(tmp_path: Path) -> None:
+def test_mapped_pages_leave_the_process_and_read_as_before(tmp_path: Path) -> None:
     path = tmp_path / "weights of a model 模型.bin"
     data = os.urandom(1 << 20)
     path.write_bytes(data)

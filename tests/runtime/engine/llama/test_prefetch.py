@@ -31,7 +31,7 @@ def wait(generation: object) -> None:
 
 
 @pytest.mark.parametrize("layout", ["exact", "parallel", "sequential"])
-def test_on_enter_only_the_last_words_are_left_to_read(random_gguf: Path, tmp_path: Path, layout: Layout) -> None:
+def test_prefetch_leaves_only_the_last_words_to_be_read(random_gguf: Path, tmp_path: Path, layout: Layout) -> None:
     with LlamaEngine(
         EngineOptions(random_gguf, context_tokens=1024, threads=1, slots=2, layout=layout, article_folder=tmp_path)
     ) as engine:
@@ -52,7 +52,7 @@ def test_on_enter_only_the_last_words_are_left_to_read(random_gguf: Path, tmp_pa
         assert "".join(piece.text for piece in plain) == text
 
 
-def test_what_is_typed_next_takes_the_place_of_what_was_typed_before(endless_gguf: Path, tmp_path: Path) -> None:
+def test_prefetch_replaces_the_one_before_of_its_conversation(endless_gguf: Path, tmp_path: Path) -> None:
     with LlamaEngine(
         EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=1, layout="parallel", article_folder=tmp_path)
     ) as engine:
@@ -65,7 +65,7 @@ def test_what_is_typed_next_takes_the_place_of_what_was_typed_before(endless_ggu
         assert len([lease for lease in leases if lease.prefetched]) == 1
 
 
-def test_a_question_does_not_wait_for_what_others_type(endless_gguf: Path) -> None:
+def test_prefetch_of_another_conversation_does_not_delay_a_question(endless_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(endless_gguf, context_tokens=8000, threads=1, slots=1, batch_tokens=32)) as engine:
         typed = engine.prefetch(prompt(engine, "x" * 1500), NEVER, conversation="typing")
         asked = engine.generate(prompt(engine, "Y", "\n"), SamplingParams(max_tokens=2), NEVER, conversation="asking")

@@ -30,7 +30,7 @@ def write(engine: LlamaEngine, text: str, **params: object) -> str:
     return "".join(piece.text for piece in engine.generate(tokens, SamplingParams(**params), NEVER))  # type: ignore[arg-type]
 
 
-def test_a_stop_string_ends_the_answer_wherever_it_lies_in_the_tokens(scripted_gguf: Path) -> None:
+def test_stop_string_ends_the_answer_wherever_tokens_cut_it(scripted_gguf: Path) -> None:
     with LlamaEngine(EngineOptions(scripted_gguf, context_tokens=512, threads=1)) as engine:
         for stops, answer in (
             (("days of",), "You can return most items within 30 "),

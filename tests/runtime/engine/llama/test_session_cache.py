@@ -40,7 +40,7 @@ def opened(
     gguf: Path, folder: Path, layout: Layout, recorder: LogitsRecorder | None = None, **more: object
 ) -> LlamaEngine:
     given = {"context_tokens": 512, "threads": 1, "slots": 1, "layout": layout, "article_folder": folder / "packs"}
-    options = EngineOptions(gguf, **(given | {"session_folder": folder / "talks"} | more))  # type: ignore[arg-type]
+    options = EngineOptions(gguf, **(given | {"session_folder": folder / "turns"} | more))  # type: ignore[arg-type]
     return LlamaEngine(options, make_sampler=recorder or LogitsRecorder())
 
 
@@ -54,11 +54,11 @@ def crowd_out(engine: LlamaEngine, folder: Path) -> None:
     for number in range(6):
         ask(engine, prompt(engine, f"{number} " * 120, OTHER), f"other-{number}")
     engine.backend.sessions.wait_for_write()
-    assert list(folder.glob("talks/*.pack"))
+    assert list(folder.glob("turns/*.pack"))
 
 
 @pytest.mark.parametrize("layout", ["exact", "parallel", "sequential"])
-def test_turns_come_back_from_disk_and_the_answer_is_the_same(
+def test_session_cache_restores_turns_and_the_answer_is_the_same(
     random_gguf: Path, tmp_path: Path, layout: Layout
 ) -> None:
     with opened(random_gguf, tmp_path, layout) as engine:
@@ -75,11 +75,11 @@ def test_turns_come_back_from_disk_and_the_answer_is_the_same(
 
 
 @pytest.mark.parametrize("layout", ["exact", "parallel"])
-def test_other_articles_another_conversation_and_damage_bring_nothing_back(
+def test_session_cache_restores_nothing_for_other_articles_another_conversation_or_a_cut_pack(
     random_gguf: Path, tmp_path: Path, layout: Layout
 ) -> None:
     def cut() -> None:
-        for path in tmp_path.glob("talks/*.pack"):
+        for path in tmp_path.glob("turns/*.pack"):
             path.write_bytes(path.read_bytes()[:-7])
 
     cases: list[tuple[str, str, Callable[[], None]]] = [
@@ -103,28 +103,28 @@ def test_other_articles_another_conversation_and_damage_bring_nothing_back(
 def test_session_packs_are_deleted_at_start_and_at_close_and_keep_their_budget(
     random_gguf: Path, tmp_path: Path
 ) -> None:
-    """S11, S13 in part: what customers wrote is on disk only while the engine runs, and readable by its owner only."""
+    """Part of S11 and S13: what customers wrote is on disk only while the engine runs, for its owner only."""
     with opened(random_gguf, tmp_path, "exact") as engine:
         ask(engine, prompt(engine, FIRST), "talk")
         crowd_out(engine, tmp_path)
-        packs = list(tmp_path.glob("talks/*.pack"))
+        packs = list(tmp_path.glob("turns/*.pack"))
         size = max(path.stat().st_size for path in packs)
         assert {path.stat().st_mode & 0o777 for path in packs} == {0o600}
         # The token ids in them are the customers' words: decoded they are found, so that their absence means something.
         ids = np.frombuffer(b"".join(path.read_bytes() for path in packs), dtype="<i4")
         text = b"".join(engine.vocab.piece(int(token)) for token in ids if 0 <= token < engine.vocab.size)
         assert b"I keep what I bought" in text or b"0 0 0 " in text
-    assert not list(tmp_path.glob("talks/*"))
-    (tmp_path / "talks" / "left-by-a-crash.pack").write_bytes(b"x")
-    (tmp_path / "talks" / ".left-half-written.pack.abc").write_bytes(b"x")
+    assert not list(tmp_path.glob("turns/*"))
+    (tmp_path / "turns" / "left-by-a-crash.pack").write_bytes(b"x")
+    (tmp_path / "turns" / ".left-half-written.pack.abc").write_bytes(b"x")
     with opened(random_gguf, tmp_path, "exact", session_bytes=2 * size + 2000) as engine:
-        assert not list(tmp_path.glob("talks/*.pack"))
+        assert not list(tmp_path.glob("turns/*.pack"))
         crowd_out(engine, tmp_path)
-        assert sum(path.stat().st_size for path in tmp_path.glob("talks/*.pack")) <= 2 * size + 2000
-    assert (tmp_path / "talks").stat().st_mode & 0o777 == 0o700
+        assert sum(path.stat().st_size for path in tmp_path.glob("turns/*.pack")) <= 2 * size + 2000
+    assert (tmp_path / "turns").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_conversation_holds_its_newest_turns_once(random_gguf: Path, tmp_path: Path) -> None:
+def test_kv_cache_holds_the_newest_turns_of_a_conversation_once(random_gguf: Path, tmp_path: Path) -> None:
     with opened(random_gguf, tmp_path, "parallel") as engine:
         tail = FIRST
         for _ in range(3):

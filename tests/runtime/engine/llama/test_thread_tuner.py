@@ -22,17 +22,17 @@ def run(tuner: ThreadTuner, shares: dict[int, float], windows: int) -> list[int]
     return used
 
 
-def test_alone_all_threads_compute() -> None:
+def test_thread_tuner_uses_all_threads_on_a_quiet_machine() -> None:
     assert run(ThreadTuner(2), {1: 1.0, 2: 0.99}, 100) == [2] * 100
 
 
-def test_beside_busy_processes_one_thread_does_and_all_of_them_again_when_they_have_gone() -> None:
+def test_thread_tuner_drops_a_thread_beside_busy_processes_and_takes_it_back_later() -> None:
     tuner = ThreadTuner(2)
     assert run(tuner, BESIDE, 50) == [2] + [1] * 49
     assert run(tuner, {1: 1.0, 2: 0.99}, 50) == [1] + [2] * 49
 
 
-def test_where_a_second_thread_never_has_room_it_is_tried_ever_less_often() -> None:
+def test_thread_tuner_tries_a_thread_that_never_fits_ever_less_often() -> None:
     """One core is free and the other is not: the second thread looks as if it had room, and has none."""
     used = run(ThreadTuner(2, max_quiet_windows=8), {1: 1.0, 2: 0.6}, 200)
     tries = [at for at, threads in enumerate(used) if threads == 2]
@@ -41,7 +41,7 @@ def test_where_a_second_thread_never_has_room_it_is_tried_ever_less_often() -> N
     assert pauses[0] < pauses[-1] == pauses[-2] == 9  # up to the bound, so that a free core is found in the end
 
 
-def test_short_steps_are_judged_together() -> None:
+def test_thread_tuner_judges_short_steps_together() -> None:
     tuner = ThreadTuner(2)
     for _ in range(9):
         tuner.record_step(0.0, WINDOW_S / 10)
@@ -51,7 +51,7 @@ def test_short_steps_are_judged_together() -> None:
 
 
 @given(st.integers(1, 16), st.lists(st.floats(0, 1.2), max_size=200))
-def test_there_is_always_a_thread_and_never_one_more_than_asked_for(most: int, shares: list[float]) -> None:
+def test_thread_tuner_stays_between_one_thread_and_those_asked_for(most: int, shares: list[float]) -> None:
     tuner = ThreadTuner(most)
     for share in shares:
         assert 1 <= tuner.threads <= most

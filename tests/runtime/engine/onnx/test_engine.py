@@ -138,19 +138,19 @@ def write(engine: TextEngine, text: str, **params: object) -> str:
 
 
 @pytest.mark.parametrize("text", ["?", "多长时间内可以退货？" * 20, "x" * (3 * SLICE_TOKENS + 1)])
-def test_the_text_is_what_the_models_own_logits_say(engine: OnnxEngine, student: Path, text: str) -> None:
+def test_onnx_answer_is_what_the_logits_say(engine: OnnxEngine, student: Path, text: str) -> None:
     wanted = greedy(student, engine.vocab.encode(text, control=True), 60)
     assert write(engine, text, max_tokens=60) == wanted
     assert write(engine, text, max_tokens=60) == wanted  # its beginning is in memory now
     assert "\ufffd" not in wanted
 
 
-def test_a_character_split_over_tokens_comes_out_whole(engine: OnnxEngine) -> None:
+def test_onnx_answer_has_whole_characters(engine: OnnxEngine) -> None:
     texts = [write(engine, f"{number}", max_tokens=80) for number in range(20)]
     assert any("退货" in text for text in texts)
 
 
-def test_what_a_prompt_begins_with_alike_is_not_read_again(engine: OnnxEngine) -> None:
+def test_onnx_prompt_prefix_is_not_read_again(engine: OnnxEngine) -> None:
     first = engine.vocab.encode("What was asked before, and is asked again. ", control=False)
     for more, reused in (("One", 0), ("Two", len(first))):
         asked = engine.generate(
@@ -161,7 +161,7 @@ def test_what_a_prompt_begins_with_alike_is_not_read_again(engine: OnnxEngine) -
         assert (asked.stats.layout, asked.stats.layout_reason) == ("exact", "")
 
 
-def test_reading_ahead_leaves_the_last_words_and_is_dropped_when_it_is_not_wanted(engine: OnnxEngine) -> None:
+def test_onnx_prefetch_leaves_the_last_words_and_can_be_forgotten(engine: OnnxEngine) -> None:
     def encode(text: str) -> tuple[int, ...]:
         return tuple(engine.vocab.encode(text, control=False))
 
@@ -200,7 +200,7 @@ def test_onnx_engine_queues_refuses_and_cancels_like_llama_cpp(endless: OnnxEngi
         endless.generate([1] * 60_000, SamplingParams(), NEVER)
 
 
-def test_what_it_cannot_do_is_refused_by_name(engine: OnnxEngine, tmp_path: Path, student: Path) -> None:
+def test_onnx_refuses_what_it_cannot_do_by_name(engine: OnnxEngine, tmp_path: Path, student: Path) -> None:
     compiled = engine.compile(Prompt((1,), ((2,),), ()), NEVER)
     assert list(compiled) == []
     with pytest.raises(ModelError, match="cannot end an answer"):
@@ -221,7 +221,7 @@ rows = st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=30).map(lambd
 
 
 @given(rows, st.floats(0.1, 2), st.floats(0.05, 0.99), st.integers(0, 99))
-def test_only_likely_tokens_are_drawn_and_the_same_seed_draws_the_same(
+def test_numpy_sampler_draws_within_top_p_and_by_its_seed(
     logits: np.ndarray, temperature: float, top_p: float, seed: int
 ) -> None:
     order = np.argsort(-logits.astype(np.float64), kind="stable")

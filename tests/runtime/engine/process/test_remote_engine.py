@@ -129,11 +129,10 @@ def test_engine_that_runs_out_of_memory_fails_answers_and_is_replaced(
     count_trials("F18", trials)
 
 
-def test_cancel_works_while_the_engine_hangs(endless: RemoteEngine) -> None:
+def test_cancel_works_while_the_engine_hangs(endless_gguf: Path, count_trials: CountTrials) -> None:
     """F17: the reader's place comes free although the process is stopped and nothing has noticed yet."""
     patient = ProcessLimits(ping_every_s=3600.0)
-    assert endless.ready
-    with RemoteEngine(EngineOptions(endless._options.model_path, context_tokens=60000, threads=1), patient) as engine:
+    with RemoteEngine(EngineOptions(endless_gguf, context_tokens=60000, threads=1), patient) as engine:
         gone = threading.Event()
         generation = begin(engine, cancel=gone)
         os.kill(engine.pid, signal.SIGSTOP)
@@ -141,6 +140,7 @@ def test_cancel_works_while_the_engine_hangs(endless: RemoteEngine) -> None:
         list(generation)
         assert generation.stats.finish == "cancelled"
         os.kill(engine.pid, signal.SIGCONT)
+    count_trials("F17", 1)
 
 
 def test_crash_report_is_reset_by_a_whole_answer_and_by_nothing_else(random_gguf: Path, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_crash_report_points_at_a_question_that_was_in_work_at_every_crash(endle
     assert not endless.crash_report().repeated_prompt
 
 
-def test_while_it_is_started_again_questions_are_refused_not_lost(endless_gguf: Path) -> None:
+def test_questions_are_refused_while_the_engine_is_started_again(endless_gguf: Path) -> None:
     limits = ProcessLimits(first_pause_s=60.0)
     with RemoteEngine(EngineOptions(endless_gguf, context_tokens=512, threads=1), limits) as engine:
         os.kill(engine.pid, signal.SIGKILL)
@@ -186,9 +186,7 @@ def test_while_it_is_started_again_questions_are_refused_not_lost(endless_gguf: 
         assert engine.vocab.encode("still here", control=False)  # closing does not wait for the pause
 
 
-def test_a_model_that_cannot_be_loaded_again_is_tried_again_and_counted(
-    random_gguf: Path, tmp_path: Path, count_trials: CountTrials
-) -> None:
+def test_failed_load_is_counted_and_tried_again(random_gguf: Path, tmp_path: Path, count_trials: CountTrials) -> None:
     """F18: crashes while loading are crashes; when what kept it from loading is gone, answers come again."""
     path = tmp_path / "model.gguf"
     path.write_bytes(random_gguf.read_bytes())
@@ -208,8 +206,8 @@ def test_a_model_that_cannot_be_loaded_again_is_tried_again_and_counted(
     count_trials("F18", 3)
 
 
-def test_a_cancel_reaches_the_other_process(endless: RemoteEngine) -> None:
-    """F17 for the engine's own process."""
+def test_cancel_reaches_the_other_process(endless: RemoteEngine, count_trials: CountTrials) -> None:
+    """F17: a cancel crosses to the engine's own process, from the flag and from `close`."""
     gone = threading.Event()
     generation = begin(endless, cancel=gone)
     gone.set()
@@ -220,9 +218,10 @@ def test_a_cancel_reaches_the_other_process(endless: RemoteEngine) -> None:
     late.close()
     list(late)
     assert late.stats.finish == "cancelled"
+    count_trials("F17", 2)
 
 
-def test_a_process_that_has_grown_is_replaced_when_it_is_idle_and_questions_wait_for_the_next(
+def test_grown_process_is_replaced_and_questions_wait_for_the_next(
     endless_gguf: Path,
 ) -> None:
     limits = ProcessLimits(growth_bytes=-(1 << 40), ping_every_s=0.05, first_pause_s=0.01)
@@ -234,7 +233,7 @@ def test_a_process_that_has_grown_is_replaced_when_it_is_idle_and_questions_wait
         assert engine.crash_report().total == 0
 
 
-def test_closing_ends_what_is_in_work(endless_gguf: Path) -> None:
+def test_remote_close_ends_active_requests(endless_gguf: Path) -> None:
     engine = RemoteEngine(EngineOptions(endless_gguf, context_tokens=60000, threads=1))
     generation = begin(engine)
     engine.close()
@@ -245,7 +244,7 @@ def test_closing_ends_what_is_in_work(endless_gguf: Path) -> None:
 
 
 def test_session_packs_do_not_outlive_an_engine_that_was_killed(random_gguf: Path, tmp_path: Path) -> None:
-    """S11: the process cannot delete what customers wrote when it is killed, so its parent does."""
+    """Part of S11: the process cannot delete what customers wrote when it is killed, so its parent does."""
     options = EngineOptions(random_gguf, context_tokens=256, threads=1, session_folder=tmp_path / "turns")
     limits = ProcessLimits(first_pause_s=60.0)
     with RemoteEngine(options, limits) as engine:
@@ -255,7 +254,7 @@ def test_session_packs_do_not_outlive_an_engine_that_was_killed(random_gguf: Pat
     assert list((tmp_path / "turns").iterdir()) == []
 
 
-def test_what_keeps_a_model_from_loading_is_raised_here(tmp_path: Path, scripted_gguf: Path) -> None:
+def test_load_error_of_the_child_is_raised_in_the_parent(tmp_path: Path, scripted_gguf: Path) -> None:
     with pytest.raises(MissingError):
         RemoteEngine(EngineOptions(tmp_path / "none.gguf", context_tokens=256, threads=1))
     cut = tmp_path / "cut.gguf"
@@ -264,7 +263,7 @@ def test_what_keeps_a_model_from_loading_is_raised_here(tmp_path: Path, scripted
         RemoteEngine(EngineOptions(cut, context_tokens=256, threads=1))
 
 
-def test_an_engine_that_never_finishes_loading_is_killed(endless_gguf: Path) -> None:
+def test_process_that_never_finishes_loading_is_killed(endless_gguf: Path) -> None:
     limits = ProcessLimits(ping_every_s=0.01, load_s=0.02)
     with pytest.raises(ModelError, match="did not load the model within"):
         RemoteEngine(EngineOptions(endless_gguf, context_tokens=256, threads=1), limits)
