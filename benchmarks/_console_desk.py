@@ -23,7 +23,7 @@ def desk() -> Any:
 
     class Endless(FakeServer):
         async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
-            turn = self.books.ask(conversation or "c", question, "en")
+            turn = self.journal.ask(conversation or "c", question, "en")
             yield events.Stored(conversation="c", turn=turn["turn"], lang="en")
             yield events.SectionsFound(
                 citations=tuple(citation(f"a{n}", "s", "Returns", f"Part {n}", "text") for n in range(3))
@@ -36,7 +36,7 @@ def desk() -> Any:
 
     made = Endless()
     for number in range(CONVERSATIONS):
-        turn = made.books.ask(f"past-{number}", f"Where is parcel {number}? 加急包裹迟到了怎么办", "en")
+        turn = made.journal.ask(f"past-{number}", f"Where is parcel {number}? 加急包裹迟到了怎么办", "en")
         turn |= {"state": "complete", "draft": "On its way."}
     return made
 

@@ -44,13 +44,13 @@ def resident():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS:")).split()[1]) * 1024
 before = resident()
 began = time.perf_counter()
-from tui.app import Console
-from tui.fake import FakeDesk
-from tui.words import Words
+from tui.app.console import Console
+from tui.fake import FakeServer
+from tui.base.i18n import Catalogue
 imported = time.perf_counter()
 
 async def run():
-    app = Console(FakeDesk(), Words("en"))
+    app = Console(FakeServer(), Words("en"))
     async with app.run_test(size=(140, 40)) as pilot:
         while "Customer's message" not in "".join(strip.text for strip in app.screen._compositor.render_strips()):
             await asyncio.sleep(0)

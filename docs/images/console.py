@@ -27,12 +27,12 @@ async def take(home: Path, questions: list[str]) -> str:
         for number, question in enumerate(questions):
             app.dispatch(NewConversation())
             app.dispatch(Typed(question))
-            app.doing.send()
+            app.actions.send()
             while app.state.current is None or app.state.current.busy:
                 await pilot.pause(0.1)
             if number == 0:
-                app.doing.do("accept")
-                app.doing.do("accept")  # where a figure is marked, it is accepted all the same
+                app.do("accept")
+                app.do("accept")  # where a figure is marked, it is accepted all the same
         while len(app.state.inbox) < len(questions) or app.state.unsaved():
             await pilot.pause(0.1)
         await pilot.pause(0.5)

@@ -1,85 +1,94 @@
-"""What an agent does besides asking: the inbox, drafts' fates, hand-offs, canned replies, text being typed.
+"""What an agent does besides asking: the inbox, verdicts on drafts, hand-offs, canned replies, unsent text.
 
-Every method is for an event loop and gives what the server says, as docs/reference/api.md describes it.
+Promises: every method is for an event loop, returns a typed answer (`runtime.client.answers`) and raises the error
+class that the server raised. Every call goes through `call_async`, which is the one method a fake replaces.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from runtime.client.answers import (
+    CannedReply,
+    CardPage,
+    Conversation,
+    ConversationRow,
+    Explanation,
+    HandoffRow,
+    LabelNames,
+    OutgoingRow,
+    PastTurn,
+    UnsentText,
+)
 from runtime.client.transport import Transport
 
 
-class Agents(Transport):
+class AgentClient(Transport):
     """The agents' part of the client."""
 
-    async def conversations_async(
-        self, *, status: str | None = None, tag: str | None = None, limit: int = 50, offset: int = 0
-    ) -> list[dict[str, Any]]:
-        """Conversations, the one last touched first, each with its standing and its newest turn."""
-        got = await self._get_async("/v1/conversations", status=status, tag=tag, limit=limit, offset=offset)
-        return list(got["conversations"])
+    async def list_conversations(self, *, limit: int = 50) -> list[ConversationRow]:
+        """Conversations, the one last touched first, each with its state and its newest turn."""
+        got = await self.call_async("GET", "/v1/conversations", limit=limit)
+        return [ConversationRow.parse(one) for one in got["conversations"]]
 
-    async def conversation_async(self, conversation: str) -> dict[str, Any]:
-        """How a conversation stands, and its `turns`, oldest first; `MissingError` when there is none."""
-        return await self._get_async(f"/v1/conversations/{conversation}")
+    async def read_conversation(self, conversation: str) -> Conversation:
+        """A conversation with its turns; `MissingError` when there is none."""
+        return Conversation.parse(await self.call_async("GET", f"/v1/conversations/{conversation}"))
 
-    async def change_conversation_async(self, conversation: str, **changes: Any) -> dict[str, Any]:
-        """Change status, snooze_until, assignee, tags, notes, summary, satisfaction; gives how it stands then."""
-        return await self._send_async("PATCH", f"/v1/conversations/{conversation}", changes)
+    async def change_conversation(self, conversation: str, changes: dict[str, Any]) -> None:
+        """Change status, snooze_until, assignee, tags, notes, summary, satisfaction; what is left out stays."""
+        await self.call_async("PATCH", f"/v1/conversations/{conversation}", changes)
 
-    async def find_turns_async(self, query: str, *, limit: int = 20) -> list[dict[str, Any]]:
+    async def search_turns(self, query: str, *, limit: int = 20) -> list[PastTurn]:
         """Past turns that hold every word of the query."""
-        return list((await self._get_async("/v1/conversations/search", q=query, limit=limit))["turns"])
+        got = await self.call_async("GET", "/v1/conversations/search", q=query, limit=limit)
+        return [PastTurn.parse(one) for one in got["turns"]]
 
-    async def note_async(self, conversation: str, text: str, lang: str | None = None) -> dict[str, Any]:
-        """Store a customer's message that nobody drafts an answer to; `{conversation, turn, lang}`."""
-        return await self._send_async("POST", f"/v1/conversations/{conversation}/turns", {"text": text, "lang": lang})
-
-    async def feedback_async(self, conversation: str, turn: int, **feedback: Any) -> None:
+    async def send_feedback(self, conversation: str, turn: int, feedback: dict[str, Any]) -> None:
         """What became of a draft: verdict, reply, reason, rating, seconds."""
-        await self._send_async("POST", f"/v1/conversations/{conversation}/turns/{turn}/feedback", feedback)
+        await self.call_async("POST", f"/v1/conversations/{conversation}/turns/{turn}/feedback", feedback)
 
-    async def label_async(
-        self, conversation: str, turn: int, *, intent: str | None = None, emotion: str | None = None
-    ) -> None:
-        """Correct a turn's intent or emotion, with names from `labels_async`."""
-        body = {"intent": intent, "emotion": emotion}
-        await self._send_async("POST", f"/v1/conversations/{conversation}/turns/{turn}/labels", body)
+    async def correct_label(self, conversation: str, turn: int, kind: str, name: str) -> None:
+        """Correct a turn's `intent` or `emotion`, with a name from `list_labels`."""
+        await self.call_async("POST", f"/v1/conversations/{conversation}/turns/{turn}/labels", {kind: name})
 
-    async def labels_async(self) -> dict[str, list[str]]:
-        """`{intents, emotions}`: the names to choose from."""
-        return await self._get_async("/v1/labels")
+    async def list_labels(self) -> LabelNames:
+        """The names to choose from."""
+        return LabelNames.parse(await self.call_async("GET", "/v1/labels"))
 
-    async def why_async(self, conversation: str, turn: int) -> dict[str, Any]:
+    async def explain_turn(self, conversation: str, turn: int) -> Explanation:
         """How a draft came about."""
-        return await self._get_async(f"/v1/conversations/{conversation}/turns/{turn}/why")
+        got = await self.call_async("GET", f"/v1/conversations/{conversation}/turns/{turn}/why")
+        return Explanation.parse(got)
 
-    async def canned_async(self, lang: str = "en") -> list[dict[str, str]]:
-        """Replies to insert: `{id, title, text}`."""
-        return list((await self._get_async("/v1/canned", lang=lang))["canned"])
+    async def list_canned_replies(self, lang: str) -> list[CannedReply]:
+        """Ready-made replies in a language; in the bundle's first one where that has none."""
+        got = await self.call_async("GET", "/v1/canned", lang=lang)
+        return [CannedReply.parse(one) for one in got["canned"]]
 
-    async def composer_async(self, conversation: str) -> dict[str, Any]:
-        """`{text, revision}`: what is typed and not sent."""
-        return await self._get_async(f"/v1/conversations/{conversation}/composer")
+    async def read_unsent_text(self, conversation: str) -> UnsentText:
+        """What is typed in a conversation and not sent."""
+        return UnsentText.parse(await self.call_async("GET", f"/v1/conversations/{conversation}/composer"))
 
-    async def compose_async(self, conversation: str, text: str, revision: int) -> dict[str, Any]:
-        """Keep what is typed; `BusyError` when it has changed since `revision` was read."""
+    async def keep_unsent_text(self, conversation: str, text: str, revision: int) -> UnsentText:
+        """Keep what is typed; `BusyError` when somebody else changed it since `revision` was read."""
         body = {"text": text, "revision": revision}
-        return await self._send_async("PUT", f"/v1/conversations/{conversation}/composer", body)
+        return UnsentText.parse(await self.call_async("PUT", f"/v1/conversations/{conversation}/composer", body))
 
-    async def handoffs_async(self, *, state: str = "open", limit: int = 100) -> list[dict[str, Any]]:
-        """Turns a person should take over, oldest first."""
-        return list((await self._get_async("/v1/handoffs", state=state, limit=limit))["handoffs"])
+    async def list_handoffs(self, state: str = "open", *, limit: int = 100) -> list[HandoffRow]:
+        """Hand-offs in a state (`open`, `taken`, `closed`), oldest first."""
+        got = await self.call_async("GET", "/v1/handoffs", state=state, limit=limit)
+        return [HandoffRow.parse(one) for one in got["handoffs"]]
 
-    async def change_handoff_async(self, conversation: str, turn: int, state: str) -> None:
-        """Take (`taken`), close or reopen a hand-off."""
-        await self._send_async("POST", f"/v1/handoffs/{conversation}/{turn}", {"state": state})
+    async def change_handoff(self, conversation: str, turn: int, state: str, reason: str = "") -> None:
+        """Take, close or reopen a hand-off; with a reason and the state `open`, hand over a turn."""
+        body = {"state": state, **({"reason": reason} if reason else {})}
+        await self.call_async("POST", f"/v1/handoffs/{conversation}/{turn}", body)
 
-    async def card_async(self, conversation: str, turn: int) -> dict[str, Any]:
+    async def read_handoff_card(self, conversation: str, turn: int) -> CardPage:
         """A hand-off's card."""
-        return await self._get_async(f"/v1/handoffs/{conversation}/{turn}/card")
+        return CardPage.parse(await self.call_async("GET", f"/v1/handoffs/{conversation}/{turn}/card"))
 
-    async def outbox_async(self, *, limit: int = 100) -> list[dict[str, Any]]:
-        """What would leave the branch, redacted."""
-        return list((await self._get_async("/v1/outbox", limit=limit))["rows"])
+    async def list_outgoing(self, *, limit: int = 100) -> list[OutgoingRow]:
+        """What would leave the branch, redacted; exactly the fields that would be sent."""
+        return list((await self.call_async("GET", "/v1/outbox", limit=limit))["rows"])

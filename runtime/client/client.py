@@ -12,13 +12,13 @@ from typing import Any
 
 import httpx
 
-from runtime.client.agents import Agents
-from runtime.client.transport import TIMEOUT, Transport, cut, error_of
+from runtime.client.agents import AgentClient
+from runtime.client.transport import TIMEOUT, cut, error_of
 from runtime.errors import UnavailableError
 from runtime.events import Citation, Done, Event, Failed, make_request, parse_event
 
 
-class Client(Agents, Transport):
+class Client(AgentClient):
     """Talks to the server of one home. Cheap to make; nothing is opened before a call."""
 
     def ask(self, question: str, **options: Any) -> Iterator[Event]:

@@ -23,6 +23,10 @@ class OwnServer:
         self.client = client
         self.process = process
 
+    def is_running(self) -> bool:
+        """Whether a child was started here and has not ended."""
+        return self.process is not None and self.process.poll() is None
+
     def check(self) -> None:
         """`UnavailableError` with the end of its log when the child started here has ended.
 

@@ -43,12 +43,12 @@ PATIENCE_S = 10.0
 NOW = datetime(2026, 11, 26, 9, 40, tzinfo=UTC)
 
 
-class Seat:
+class ConsoleDriver:
     """What an agent sees and does."""
 
-    def __init__(self, app: Console, desk: FakeServer, pilot: Pilot[None]) -> None:
+    def __init__(self, app: Console, server: FakeServer, pilot: Pilot[None]) -> None:
         self.app = app
-        self.desk = desk
+        self.server = server
         self.pilot = pilot
 
     async def press(self, *keys: str) -> None:
@@ -77,7 +77,7 @@ class Seat:
         return "\n".join(strip.text.rstrip() for strip in strips)
 
 
-def fill(desk: FakeServer) -> FakeServer:
+def fill(server: FakeServer) -> FakeServer:
     """A morning's inbox, in both languages: waiting, answered, handed over, snoozed, closed, tagged."""
     rows = [
         ("Where is my parcel? I have been waiting since Monday.", "en", {}),
@@ -89,29 +89,29 @@ def fill(desk: FakeServer) -> FakeServer:
         ("Thanks, that was quick!", "en", {"about": {"status": "closed", "satisfaction": 5}}),
     ]
     for number, (question, lang, more) in enumerate(rows):
-        turn = desk.books.ask(f"past-{number}", question, lang)
+        turn = server.journal.ask(f"past-{number}", question, lang)
         turn |= {"state": "complete", "draft": "…", "asked": f"2026-11-26T08:{10 + number}:00.000+00:00"}
         turn["feedback"] = more.get("feedback")
         if more.get("handoff"):
-            desk.books._hand_off(turn, more["handoff"], "open")
-        desk.books.about[f"past-{number}"] = more.get("about", {})
-    return desk
+            server.journal.hand_off(f"past-{number}", turn, more["handoff"])
+        server.journal.states[f"past-{number}"] = more.get("about", {})
+    return server
 
 
-Sit = Callable[..., AbstractAsyncContextManager[Seat]]
+OpenConsole = Callable[..., AbstractAsyncContextManager[ConsoleDriver]]
 
 
 @pytest.fixture
-def desk() -> FakeServer:
+def server() -> FakeServer:
     """Knows an English answer, then a Chinese one."""
     return FakeServer([list(ENGLISH_ANSWER), list(CHINESE_ANSWER)])
 
 
 @pytest.fixture
 def make_console() -> Callable[..., Console]:
-    def make(desk: FakeServer, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
+    def make(server: FakeServer, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
         return Console(
-            desk,
+            server,
             Catalogue(lang),
             settings=ConsoleSettings(**{"read_ahead": False} | settings),
             folder=folder,
@@ -126,19 +126,19 @@ def make_console() -> Callable[..., Console]:
 
 
 @pytest.fixture
-def sit(make_console: Callable[..., Console]) -> Sit:
+def open_console(make_console: Callable[..., Console]) -> OpenConsole:
     """`async with sit(desk) as seat:` a running console, its server ready unless told not to wait."""
 
     @asynccontextmanager
     async def open_seat(
-        desk: FakeServer, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True, **more: Any
-    ) -> AsyncIterator[Seat]:
-        app = make_console(desk, lang, **more)
+        server: FakeServer, *, lang: str = "en", size: tuple[int, int] = (80, 24), wait: bool = True, **more: Any
+    ) -> AsyncIterator[ConsoleDriver]:
+        app = make_console(server, lang, **more)
         async with app.run_test(size=size) as pilot:
-            seat = Seat(app, desk, pilot)
+            console = ConsoleDriver(app, server, pilot)
             if wait:
-                await seat.until(lambda: app.state.link == "ready")
-            yield seat
+                await console.until(lambda: app.state.link == "ready")
+            yield console
 
     return open_seat
 

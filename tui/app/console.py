@@ -1,8 +1,12 @@
-"""The console: it holds the state, hears the server, and lets the screens show what changed.
+"""The console: it holds the state, puts its parts together, and lets the screens show what changed.
 
-Promises: nothing blocks, and however fast events come the screen is painted once a turn of the event loop; what the
-agent typed is never lost; quitting ends the draft under way and a server that was started here. Decides nothing itself:
-`tui.state`. What the acts do is in `tui.app.actions`, what goes on by itself in `tui.app.sync`.
+    tui.state            what the console knows, and how each event changes it
+    tui.app.actions      commands that change something      tui.app.lookups    commands that only look
+    tui.app.sync         the background work                 tui.app.practice   the simulated customer
+
+The parts see the console as `tui.app.view.View` and never import this module. Promises: nothing blocks, and however
+fast events come, the screen is painted at most once in `FRAME_S`; what the agent typed is never lost; quitting ends the
+draft under way and a server that was started here. Decides nothing itself.
 """
 
 from __future__ import annotations
@@ -13,8 +17,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import aclosing, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,24 +28,28 @@ from textual.screen import Screen
 from textual.widgets import TextArea
 
 from runtime.errors import EdgedeskError
-from runtime.events import Failed
 from tui.app.actions import Actions
+from tui.app.boxes import Boxes
+from tui.app.lookups import Lookups
 from tui.app.practice import Practice
 from tui.app.sync import Sync
+from tui.app.view import Result, Work
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import wrap_chinese
-from tui.base.keys import bindings, moved, shown
+from tui.base.keys import bindings, key_label, with_own_keys
 from tui.base.settings import ConsoleSettings
 from tui.base.themes import CONTRAST, THEMES, is_plain, use_plain_bars
 from tui.screens.article import ArticleScreen
 from tui.screens.base import BoxScreen
 from tui.screens.chat import ChatScreen
-from tui.screens.finder import FinderResult, FinderScreen, among
+from tui.screens.finder import FinderResult, FinderScreen, narrow_choices
 from tui.screens.help import HelpScreen
 from tui.screens.page import PageScreen
 from tui.services import clipboard
+from tui.services.private_files import PrivateFiles, find_protection
 from tui.services.server_link import ServerLink
-from tui.state import Event, Heard, Linked, Notice, Remarked, State, Typed, reduce
+from tui.services.session_file import SessionFile
+from tui.state import Event, Linked, Notice, Remarked, State, Typed, reduce
 from tui.widgets.composer import Composer
 from tui.widgets.inbox import InboxPane
 from tui.widgets.transcript import Transcript
@@ -68,7 +76,7 @@ class Console(App[None]):
 
     def __init__(
         self,
-        desk: ServerLink,
+        server: ServerLink,
         words: Catalogue,
         *,
         settings: ConsoleSettings | None = None,
@@ -83,27 +91,66 @@ class Console(App[None]):
         wrap_chinese()
         super().__init__()
         self.settings = settings or ConsoleSettings()
-        self.acts = moved(self.settings.keys)
+        self.commands = with_own_keys(self.settings.keys)
         self.register_theme(CONTRAST)
         self.theme = THEMES[self.settings.theme]
         if is_plain(os.environ):
             self.add_class("plain")
             use_plain_bars()
         self.set_keymap(self.settings.keys)
-        self.desk = desk
+        self.server = server
         self.words = words
-        self.folder = folder
         self.state = State()
-        self.chat = ChatScreen(self.acts, lambda act: self.doing.do(act))
         self.clock = clock
         self.today = today
-        self.doing = Actions(self)
-        self.keeping = Sync(self, poll_s, retry_s)
-        self.practice = Practice(self)
+        protection = find_protection(folder) if folder else None
+        self._files = PrivateFiles(folder, protection) if folder and protection else None
+        session = SessionFile(folder, protection) if folder and protection else None
+        self.boxes = Boxes(self)
+        self.sync = Sync(self, session, poll_s, retry_s)
+        # Each of the two hands over to the other: a verdict moves the practice customer, who then sends a message.
+        self.actions = Actions(self, self.boxes, self.sync, lambda: self.practice.follow())
+        self.practice = Practice(self, self.boxes, self.actions.send)
+        self.lookups = Lookups(self, self.boxes, self.actions.open_conversation)
+        self._by_id = self._command_table()
+        self.chat = ChatScreen(self.commands, self.do)
         self._frame_s = frame_s
         self._paint_due = False
         self._painted = 0.0
         self._hung_up = False
+
+    def _command_table(self) -> dict[str, Callable[[], None]]:
+        """What `do('…')` in `tui.base.keys` calls."""
+        actions, lookups = self.actions, self.lookups
+        return {
+            "accept": actions.accept,
+            "edit": actions.edit,
+            "reject": actions.reject,
+            "cancel": actions.cancel,
+            "again": actions.ask_again,
+            "canned": actions.insert_canned,
+            "copy": actions.copy_reply,
+            "new": actions.begin_conversation,
+            "handoff": actions.hand_off,
+            "labels": actions.correct_labels,
+            "wrap": actions.wrap_up,
+            "snooze": actions.snooze,
+            "export": actions.export,
+            "ahead": actions.toggle_reading_ahead,
+            "practice": self.practice.begin,
+            "knowledge": lookups.search_articles,
+            "past": lookups.search_past,
+            "queue": lookups.show_handoff_queue,
+            "why": lookups.explain_draft,
+            "lens": lookups.show_outgoing,
+            "gaps": lookups.show_gaps,
+            "shift": lookups.show_shift,
+            "supervisor": lookups.show_branch,
+        }
+
+    def do(self, command: str) -> None:
+        """Do what the key table calls this command."""
+        self._by_id[command]()
 
     def watch_theme(self, name: str) -> None:
         """High contrast has firmer lines too (class `contrast` in console.tcss)."""
@@ -118,9 +165,9 @@ class Console(App[None]):
         for number in (signal.SIGHUP, signal.SIGTERM):
             with suppress(ValueError, RuntimeError):  # Only the main thread may set them.
                 asyncio.get_running_loop().add_signal_handler(number, self._hang_up)
-        self.keeping.restore()
+        self.sync.restore()
         self.set_interval(TICK_S, self._tick)
-        self.run_worker(self.keeping.watch(), group="watch")
+        self.run_worker(self.sync.watch(), group="watch")
         self.repaint()
         # What stands now stays; looking it through for garbage every few seconds held up the keys by 60 ms.
         gc.freeze()
@@ -128,8 +175,8 @@ class Console(App[None]):
     async def on_unmount(self) -> None:
         """Remember, and let go of the server."""
         self.workers.cancel_all()
-        await self.keeping.remember()
-        await self.desk.close()
+        await self.sync.remember()
+        await self.server.close()
         if self._hung_up:
             end = threading.Timer(LAST_WRITE_S, os._exit, (1,))
             end.daemon = True
@@ -153,7 +200,7 @@ class Console(App[None]):
                 self.chat.set_focus(composer)  # What came back is at hand to be changed and sent again.
         if after is not self.state:
             self.state = after
-            self.keeping.changed()
+            self.sync.changed()
             self.repaint()
 
     def say(self, name: str, *, number: int = 0, text: str = "") -> None:
@@ -185,27 +232,27 @@ class Console(App[None]):
         """The agent typed."""
         if isinstance(message.text_area, Composer):
             self.dispatch(Typed(message.text_area.text))
-            self.keeping.typed()
+            self.sync.typed()
 
     def on_composer_sent(self) -> None:
         """Send the message or the reply, or say why not."""
-        self.doing.send()
+        self.actions.send()
 
     def on_composer_canned(self) -> None:
         """A slash in the empty field."""
-        self.doing.do("canned")
+        self.do("canned")
 
     def on_inbox_pane_chosen(self, message: InboxPane.Chosen) -> None:
         """Turn to another conversation."""
-        self.doing.open_conversation(message.conversation)
+        self.actions.open_conversation(message.conversation)
 
     def on_chat_screen_open(self, message: ChatScreen.Open) -> None:
         """Open a source by its key."""
-        self.doing.open_source(message.citations, message.number)
+        self.boxes.open_source(message.citations, message.number)
 
     def on_transcript_opened(self, message: Transcript.Opened) -> None:
         """Open a source by a click."""
-        self.doing.open_source(message.citations, message.number)
+        self.boxes.open_source(message.citations, message.number)
 
     def on_page_screen_copy(self, message: PageScreen.Copy) -> None:
         """Copy or save a page."""
@@ -213,18 +260,31 @@ class Console(App[None]):
         if isinstance(self.screen, PageScreen):
             self.screen.note(said)
 
-    def ask(self, thread: int, number: int, question: str, conversation: str | None) -> None:
-        """Stream an answer; a newer message of the same conversation takes its place."""
-        self.run_worker(self._ask(number, question, conversation), group=f"ask-{thread}", exclusive=True)
+    # What the parts may ask for: `tui.app.view.View`.
 
-    async def _ask(self, number: int, question: str, conversation: str | None) -> None:
-        try:
-            async with aclosing(self.desk.ask(question, conversation)) as stream:
-                async for event in stream:
-                    self.dispatch(Heard(number, self.clock(), event))
-        except EdgedeskError as error:
-            self.dispatch(Heard(number, self.clock(), Failed.of(error)))
-        self.keeping.look_now()
+    def show_pane(self, pane: str) -> None:
+        """Bring a pane on screen and put the cursor into it."""
+        self.chat.go(pane)
+
+    def show_draft(self) -> None:
+        """Put the cursor into the conversation."""
+        self.chat.read()
+
+    def open_box(self, box: Screen[Result], done: Callable[[Result | None], None] | None = None) -> None:
+        """Open a screen over the conversation."""
+        self.push_screen(box, done)
+
+    def start_work(self, work: Work, group: str, *, exclusive: bool = False) -> None:
+        """Let work go on in the background."""
+        self.run_worker(work, group=group, exclusive=exclusive)
+
+    def cancel_work(self, group: str) -> None:
+        """End the work of a group."""
+        self.workers.cancel_group(self, group)
+
+    def after(self, seconds: float, call: Callable[[], Awaitable[None]]) -> None:
+        """Do something after so many seconds."""
+        self.set_timer(seconds, call)
 
     def copy_to_clipboard(self, text: str) -> None:
         """What was selected with the mouse goes the same way as a reply."""
@@ -236,28 +296,25 @@ class Console(App[None]):
         if self._driver is not None and (told := clipboard.sequence(text, os.environ)):
             self._driver.write(told)
         try:
-            path = clipboard.keep(text, self.folder) if self.folder else ""
+            path = self._files.keep_clipboard(text) if self._files else ""
         except (OSError, EdgedeskError) as error:
-            return self.words("copy.no_file", why=str(error))
+            return self.words("copy.no_file", count=len(text), why=str(error))
         return self.words("copy.done", count=len(text), path=path)
 
     def save(self, name: str, text: str) -> str:
         """Into a file of the exports; what to say about it."""
-        from runtime.base.files import write_atomic
-
-        if self.folder is None:
+        if self._files is None:
             return self.words("save.nowhere")
-        path = self.folder / "exports" / name
         try:
-            write_atomic(path, [text.encode("utf-8", "replace")], mode=0o600)
+            path = self._files.export(name, text)
         except (OSError, EdgedeskError) as error:
-            return self.words("copy.no_file", why=str(error))
+            return self.words("save.failed", why=str(error))
         return self.words("save.done", path=path)
 
     def action_help(self) -> None:
         """Show the key table."""
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.words, self.acts))
+            self.push_screen(HelpScreen(self.words, self.commands))
 
     def action_help_quit(self) -> None:
         """Ctrl+C is copy in a terminal program; say how to leave."""
@@ -282,12 +339,16 @@ class Console(App[None]):
         if isinstance(under, BoxScreen):
             return
         here = "chat" if under is self.chat else "article" if isinstance(under, ArticleScreen) else ""
-        acts = [act for act in self.acts if act.where in (here, "app") and act.keys != "1" and act.id != "commands"]
-        named = [act for act in acts if act.where != "chat" or act.action.startswith("do(")]
-        rows = [FinderResult(self.words(f"help.{act.id}"), act, shown(act)) for act in named]
+        commands = [
+            command
+            for command in self.commands
+            if command.where in (here, "app") and command.keys != "1" and command.id != "commands"
+        ]
+        named = [one for one in commands if one.where != "chat" or one.action.startswith("do(")]
+        rows = [FinderResult(self.words(f"help.{one.id}"), one, key_label(one)) for one in named]
 
         async def done(one: FinderResult | None) -> None:
             if one is not None:
                 await self.run_action(one.value.action, default_namespace=self if one.value.where == "app" else under)
 
-        self.push_screen(FinderScreen(self.words, "palette.title", among(rows), hint="palette.hint"), done)
+        self.push_screen(FinderScreen(self.words, "palette.title", narrow_choices(rows), hint="palette.hint"), done)

@@ -1,179 +1,130 @@
-"""Looking things up: the acts that open a list or a text over the conversation and change nothing.
+"""Commands that look something up: each opens a list or a text over the conversation and changes nothing.
 
-Promises: what is shown is fetched when it is asked for; without a server that is said. `tui.app.actions` has the other
-acts.
+Promises: what is shown is fetched when it is asked for; without a server that is said in the box. `tui.app.actions` has
+the commands that change something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
-from runtime.errors import EdgedeskError
-from runtime.events import Citation
 from tui.app import reports
+from tui.app.boxes import Boxes
+from tui.app.view import View
 from tui.base.i18n import Catalogue
-from tui.screens.article import ArticleScreen
-from tui.screens.finder import Find, FinderResult, FinderScreen, once
-from tui.screens.page import Block, Load, PageScreen
-from tui.state import ConsoleTurn, InboxRow, Inserted, Opened
-
-if TYPE_CHECKING:
-    from tui.app.console import Console
+from tui.screens.finder import FinderResult, load_once
+from tui.screens.page import Block
+from tui.state import InboxRow, newest_stored_turn
 
 SUPERVISED = 20
-"""Conversations a supervisor's figures are counted from."""
-Work = Coroutine[Any, Any, None]
+"""Conversations a supervisor's figures are counted from: the newest ones, one request each."""
+GAP_ROWS = 1000
+"""Outgoing rows that are searched for knowledge gaps; the most that the server gives at once."""
 
 
 class Lookups:
-    """The acts of one console that only look."""
+    """The lookups of one console."""
 
-    def __init__(self, app: Console) -> None:
-        self._app = app
+    def __init__(self, view: View, boxes: Boxes, open_conversation: Callable[[str], None]) -> None:
+        self._view = view
+        self._boxes = boxes
+        self._open_conversation = open_conversation
 
-    def open_source(self, citations: tuple[Citation, ...], number: int) -> None:
-        """A source by its number."""
-        app = self._app
-        if number > len(citations):
-            app.say("no_source", number=number)
-            return
-
-        def done(text: str | None) -> None:
-            if text:
-                app.chat.go("talk")
-                app.dispatch(Inserted(text))
-
-        app.push_screen(ArticleScreen(citations, number, app.words, app.desk.article), done)
-
-    def do_knowledge(self) -> None:
+    def search_articles(self) -> None:
         """Search the articles."""
-        app = self._app
 
         async def find(text: str) -> Sequence[FinderResult]:
-            hits = await app.desk.search(text, None) if text else []
+            hits = tuple(await self._view.server.search(text, None)) if text else ()
             return [
                 FinderResult(
                     " > ".join(dict.fromkeys(part for part in (hit.title, hit.heading) if part)),
-                    (tuple(hits), number),
-                    app.words("turn.internal") if hit.audience == "internal" else "",
+                    (hits, number),
+                    self._view.words("turn.internal") if hit.audience == "internal" else "",
                     hit.text,
                 )
                 for number, hit in enumerate(hits, start=1)
             ]
 
-        self._find("knowledge.title", find, lambda one: self.open_source(*one.value))
+        self._boxes.open_finder("knowledge.title", find, lambda one: self._boxes.open_source(*one.value))
 
-    def do_past(self) -> None:
-        """Search what was said in past conversations."""
+    def search_past(self) -> None:
+        """Search past conversations."""
 
         async def find(text: str) -> Sequence[FinderResult]:
-            if not text:
-                return []
-            said = await self._app.desk.get("conversations/search", q=text)
+            turns = await self._view.server.agents.search_turns(text) if text else []
             return [
-                FinderResult(str(one["question"]), str(one["conversation"]), str(one["asked"])[:16].replace("T", " "),
-                      str(one.get("reply") or one.get("draft") or ""))
-                for one in said["turns"]
-            ]  # fmt: skip
+                FinderResult(turn.question, turn.conversation, _minute(turn.asked), turn.reply or turn.draft)
+                for turn in turns
+            ]
 
-        self._find("past.title", find, lambda one: self.open_conversation(str(one.value)))
+        self._boxes.open_finder("past.title", find, lambda one: self._open_conversation(str(one.value)))
 
-    def do_queue(self) -> None:
+    def show_handoff_queue(self) -> None:
         """Hand-offs that nobody has taken."""
 
         async def load() -> Sequence[FinderResult]:
-            said, words = await self._app.desk.get("handoffs", state="open"), self._app.words
+            words = self._view.words
             return [
-                FinderResult(words.get(f"handoff.{one['reason']}") or str(one["reason"]), str(one["conversation"]),
-                      str(one["opened"])[:16].replace("T", " "))
-                for one in said["handoffs"]
-            ]  # fmt: skip
+                FinderResult(words.get(f"handoff.{one.reason}") or one.reason, one.conversation, _minute(one.opened))
+                for one in await self._view.server.agents.list_handoffs("open")
+            ]
 
-        self._find("queue.title", once(load), lambda one: self.open_conversation(str(one.value)))
+        self._boxes.open_finder("queue.title", load_once(load), lambda one: self._open_conversation(str(one.value)))
 
-    def do_why(self) -> None:
+    def explain_draft(self) -> None:
         """Why the draft is as it is."""
-        turn, name = self._stored()
-        if turn is None:
-            self._app.say("no_message")
+        stored = newest_stored_turn(self._view.state)
+        if stored is None:
+            self._view.say("no_message")
             return
+        name, turn = stored
 
         async def load(words: Catalogue) -> Sequence[Block]:
-            return reports.why_page(await self._app.desk.get(f"conversations/{name}/turns/{turn.stored}/why"), words)
+            return reports.why_page(await self._view.server.agents.explain_turn(name, turn.stored), words)
 
-        self._page("why.title", load, f"why-{name}-{turn.stored}")
+        self._boxes.open_page("why.title", load, f"why-{name}-{turn.stored}")
 
-    def do_lens(self) -> None:
+    def show_outgoing(self) -> None:
         """Exactly what would leave the branch."""
 
         async def load(words: Catalogue) -> Sequence[Block]:
-            return reports.lens_page(await self._app.desk.get("outbox"), words)
+            return reports.lens_page(await self._view.server.agents.list_outgoing(), words)
 
-        self._page("lens.title", load, "would-leave")
+        self._boxes.open_page("lens.title", load, "would-leave")
 
-    def do_gaps(self) -> None:
+    def show_gaps(self) -> None:
         """Questions that no article answers, as tickets for head office."""
 
         async def load(words: Catalogue) -> Sequence[Block]:
-            return reports.gaps_page((await self._app.desk.get("outbox", limit=1000))["rows"], words)
+            return reports.gaps_page(await self._view.server.agents.list_outgoing(limit=GAP_ROWS), words)
 
-        self._page("gaps.title", load, "knowledge-gaps")
+        self._boxes.open_page("gaps.title", load, "knowledge-gaps")
 
-    def do_shift(self) -> None:
+    def show_shift(self) -> None:
         """What the next shift must know."""
 
         async def load(words: Catalogue) -> Sequence[Block]:
-            said = await self._app.desk.get("handoffs", state="open")
-            return reports.shift_page(self._served(), said["handoffs"], words)
+            handoffs = await self._view.server.agents.list_handoffs("open")
+            return reports.shift_page(self._customers(), handoffs, words)
 
-        self._page("shift.title", load, "shift")
+        self._boxes.open_page("shift.title", load, "shift")
 
-    def do_supervisor(self) -> None:
-        """The branch at a glance."""
+    def show_branch(self) -> None:
+        """The branch at a glance, for a supervisor."""
 
         async def load(words: Catalogue) -> Sequence[Block]:
-            desk, rows = self._app.desk, self._served()
-            handoffs = {
-                state: (await desk.get("handoffs", state=state))["handoffs"] for state in ("open", "taken", "closed")
-            }
-            turns = [
-                turn
-                for row in rows[:SUPERVISED]
-                for turn in (await desk.get(f"conversations/{row.conversation}"))["turns"]
-            ]
-            return reports.supervisor_page(rows, handoffs, turns, words)
+            agents, rows = self._view.server.agents, self._customers()
+            handoffs = {state: await agents.list_handoffs(state) for state in ("open", "taken", "closed")}
+            read = [await agents.read_conversation(row.conversation) for row in rows[:SUPERVISED]]
+            return reports.supervisor_page(rows, handoffs, [turn for one in read for turn in one.turns], words)
 
-        self._page("supervisor.title", load, "supervisor")
+        self._boxes.open_page("supervisor.title", load, "supervisor")
 
-    def open_conversation(self, name: str) -> None:
-        """Bring a conversation on screen."""
-        self._app.dispatch(Opened(name))
-        self._app.chat.go("talk")
-        self._app.keeping.look_now()
-
-    def _served(self) -> list[InboxRow]:
+    def _customers(self) -> list[InboxRow]:
         """The conversations with real customers."""
-        return [row for row in self._app.state.inbox if not row.practice]
+        return [row for row in self._view.state.inbox if not row.practice]
 
-    def _stored(self) -> tuple[ConsoleTurn | None, str]:
-        """The newest message that the server has, and its conversation."""
-        state = self._app.state
-        turn = next((one for one in reversed(state.turns) if one.stored), None)
-        return (turn, state.conversation) if turn and state.conversation else (None, "")
 
-    def _page(self, title: str, load: Load, name: str) -> None:
-        self._app.push_screen(PageScreen(self._app.words, title, load, name))
-
-    def _find(self, title: str, find: Find, chosen: Callable[[FinderResult], Work | None]) -> None:
-        def done(one: FinderResult | None) -> None:
-            if one is not None and (work := chosen(one)) is not None:
-                self._app.run_worker(self._guarded(work), group="act")
-
-        self._app.push_screen(FinderScreen(self._app.words, title, find), done)
-
-    async def _guarded(self, work: Work) -> None:
-        try:
-            await work
-        except EdgedeskError as error:
-            self._app.say("cannot", text=str(error))
+def _minute(moment: str) -> str:
+    """`2026-11-26T09:30:00.000+00:00` as `2026-11-26 09:30`."""
+    return moment[:16].replace("T", " ")

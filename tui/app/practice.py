@@ -9,9 +9,8 @@ it never leaves the branch.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from runtime.events import Citation
@@ -19,10 +18,11 @@ from runtime.grounding.citations import cite, source_text
 from runtime.grounding.claim_check import unsupported_claims
 from runtime.text.articles import Section
 from runtime.text.quantities import quantities
+from tui.app.boxes import Boxes
+from tui.app.view import View
+from tui.base.i18n import LANGUAGES, Catalogue
+from tui.screens.page import Block
 from tui.state import NewConversation, Typed
-
-if TYPE_CHECKING:
-    from tui.app.console import Console
 
 MOODS = ("calm", "angry", "confused", "hurried")
 PATIENCE = 2
@@ -78,30 +78,37 @@ def hear_reply(customer: Customer, reply: str) -> Customer:
 
 
 class Practice:
-    """Lets a customer sit in front of the console, one at a time."""
+    """Plays a customer in front of the console, one at a time."""
 
-    def __init__(self, app: Console) -> None:
-        self._app = app
+    def __init__(self, view: View, boxes: Boxes, send: Callable[[], None]) -> None:
+        """`send` sends what is typed, as the agent's send key does."""
+        self._view = view
+        self._boxes = boxes
+        self._send = send
         self._customer: Customer | None = None
         self._name = ""
         self._heard = 0
+        """Replies that the customer has reacted to."""
 
-    async def begin(self, seed: int) -> None:
+    def begin(self) -> None:
         """The next customer comes in."""
-        app = self._app
-        lang = app.words.lang
-        sections = await app.desk.search(TOPICS[lang], lang)
+        self._boxes.run(self._begin(self._view.state.asked))
+
+    async def _begin(self, seed: int) -> None:
+        view = self._view
+        lang = view.words.lang
+        sections = await view.server.search(TOPICS[lang], lang)
         if not sections:
-            app.say("practice_empty")
+            view.say("practice_empty")
             return
         self._customer = make_customer(seed, sections, lang)
         self._name, self._heard = f"practice-{uuid4().hex[:12]}", 0
-        app.dispatch(NewConversation(practice=self._name))
-        self._speak()
+        view.dispatch(NewConversation(practice=self._name))
+        self._speak(self._customer)
 
     def follow(self) -> None:
-        """After every change: answer a reply that is new."""
-        state, customer = self._app.state, self._customer
+        """After a verdict: react to the reply, if it went to a practice customer."""
+        state, customer = self._view.state, self._customer
         if customer is None or state.conversation != self._name or state.busy:
             return
         replies = [turn for turn in state.turns if turn.verdict]
@@ -111,22 +118,29 @@ class Practice:
         self._customer = customer = hear_reply(customer, replies[-1].reply)
         if customer.over:
             self._customer = None
-            self._app.doing.show_score(customer)
+            self._show_score(customer)
         else:
-            self._speak()
+            self._speak(customer)
 
-    def _speak(self) -> None:
-        customer = self._customer
-        assert customer is not None
-        self._app.dispatch(Typed(line(customer, self._app)))
-        self._app.doing.send()
+    def _speak(self, customer: Customer) -> None:
+        self._view.dispatch(Typed(next_message(customer)))
+        self._send()
+
+    def _show_score(self, customer: Customer) -> None:
+        async def load(words: Catalogue) -> Sequence[Block]:
+            rows = [
+                words("practice.helped", helped=customer.helped, asked=len(customer.sections)),
+                words("practice.claimed", count=customer.claimed),
+                words("practice.stars", stars=customer.stars),
+            ]
+            return [(words(f"practice.mood_{customer.mood}"), rows)]
+
+        self._boxes.open_page("practice.title", load, "practice")
 
 
-def line(customer: Customer, app: Console) -> str:
-    """What the customer says next, in their language and mood."""
-    from tui.base.i18n import Catalogue
-
-    words = Catalogue(customer.lang) if customer.lang in ("en", "zh") else app.words
+def next_message(customer: Customer) -> str:
+    """What the customer says next, in their language and mood; they must have a question left."""
+    words = Catalogue(customer.lang if customer.lang in LANGUAGES else LANGUAGES[0])
     wanted = customer.sections[customer.asked]
     about = wanted.heading if wanted.heading not in ("", wanted.title) else wanted.title
     kind = "again" if customer.tries else "first" if not customer.asked else "next"

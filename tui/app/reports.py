@@ -8,101 +8,103 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
+from runtime.client.answers import (
+    CardPage,
+    ConversationTurn,
+    ExplainedSection,
+    Explanation,
+    HandoffRow,
+    OutgoingRow,
+)
 from tui.base.i18n import Catalogue
 from tui.state import InboxRow
 
-Said = Mapping[str, Any]
 Blocks = list[tuple[str, list[str]]]
 
 
-def why_page(said: Said, words: Catalogue) -> Blocks:
-    """How a draft came about: `GET …/turns/{n}/why`."""
-    cited = [
-        line
-        for one in said.get("cited") or ()
-        for line in [str(one.get("ref")), *(f"  “{sentence}”" for sentence in one.get("sentences") or ())]
-    ]
-    return _full(
+def why_page(said: Explanation, words: Catalogue) -> Blocks:
+    """How a draft came about."""
+    cited = [line for one in said.cited for line in [one.ref, *(f"  “{sentence}”" for sentence in one.sentences)]]
+    return _without_empty(
         [
-            (words("why.decided"), [_decided(str(said.get("decided") or ""), words)]),
-            (words("why.understood"), _understood(said, words)),
-            (words("why.query"), [str(said.get("query") or "")]),
-            (words("why.sections"), [_section(one, words) for one in said.get("sections") or ()]),
+            (words("why.decided"), [_decision(said.decided, words)]),
+            (words("why.understood"), _understanding(said, words)),
+            (words("why.query"), [said.query]),
+            (words("why.sections"), [_section(one, words) for one in said.sections]),
             (words("why.cited"), cited),
-            (words("why.unsupported"), [str(item) for item in said.get("unsupported") or ()]),
-            (words("why.read"), _took(said, words)),
-            (words("why.model"), [str(said.get("model") or "")]),
+            (words("why.unsupported"), list(said.unsupported)),
+            (words("why.read"), _effort(said, words)),
+            (words("why.model"), [said.model]),
         ]
     )
 
 
-def _decided(decided: str, words: Catalogue) -> str:
+def _decision(decided: str, words: Catalogue) -> str:
     """`rule:legal` in words."""
     kind, _, name = decided.partition(":")
     known = words.get(f"decided.{kind}")
     return f"{known} {words.get(f'handoff.{name}') or name}".strip() if known else decided
 
 
-def _understood(said: Said, words: Catalogue) -> list[str]:
+def _understanding(said: Explanation, words: Catalogue) -> list[str]:
     out = []
-    for kind in ("intent", "emotion"):
-        one = said.get(kind)
-        if isinstance(one, Mapping) and one.get("name"):
-            sure = "said" if one.get("corrected") else one.get("confidence")
-            out.append(f"{words('label.' + kind)} {one['name']} {words.get(f'confidence.{sure}')}".strip())
-    told = ("hand_off.", "intent ", "emotion ")  # said above, and in words
-    return out + [str(reason) for reason in said.get("reasons") or () if not str(reason).startswith(told)]
+    for kind, one in (("intent", said.intent), ("emotion", said.emotion)):
+        if one.name:
+            confidence = words.get(f"confidence.{'said' if one.corrected else one.confidence}")
+            out.append(f"{words('label.' + kind)} {one.name} {confidence}".strip())
+    # The rule and the labels are in the lines above already, in words.
+    known = ("hand_off.", "intent ", "emotion ")
+    return out + [reason for reason in said.reasons if not reason.startswith(known)]
 
 
-def _took(said: Said, words: Catalogue) -> list[str]:
+def _effort(said: Explanation, words: Catalogue) -> list[str]:
     """How the prompt was read, and where the time went."""
-    times = said.get("times") or {}
-    counts = {name: int(said.get(f"{name}_tokens") or 0) for name in ("prompt", "reused", "computed", "answer")}
-    spent = [name for name in ("queued_s", "ttft_s", "took_s") if times.get(name)]
+    tokens = words(
+        "why.tokens",
+        prompt=said.prompt_tokens,
+        reused=said.reused_tokens,
+        computed=said.computed_tokens,
+        answer=said.answer_tokens,
+    )
+    times = {"queued_s": said.times.queued_s, "ttft_s": said.times.ttft_s, "took_s": said.times.took_s}
     return [
-        " · ".join(str(said[key]) for key in ("layout", "layout_reason") if said.get(key)),
-        words("why.tokens", **counts) if counts["prompt"] else "",
-        *(words(f"why.{name}", seconds=float(times[name])) for name in spent),
-        words("figure.speed", speed=float(times["tokens_per_s"])) if times.get("tokens_per_s") else "",
+        " · ".join(part for part in (said.layout, said.layout_reason) if part),
+        tokens if said.prompt_tokens else "",
+        *(words(f"why.{name}", seconds=seconds) for name, seconds in times.items() if seconds),
+        words("figure.speed", speed=said.times.tokens_per_s) if said.times.tokens_per_s else "",
     ]
 
 
-def _section(one: Said, words: Catalogue) -> str:
-    marks = [words("turn.internal")] if one.get("audience") == "internal" else []
-    marks += [words("why.mark_cited")] if one.get("cited") else []
-    name = " > ".join(dict.fromkeys(str(one[key]) for key in ("title", "heading") if one.get(key)))
-    score = f"{float(one.get('score') or 0):.2f}"
-    return f"{score}  {name or one.get('ref')}" + (f" ({', '.join(marks)})" if marks else "")
+def _section(one: ExplainedSection, words: Catalogue) -> str:
+    marks = [words("turn.internal")] if one.audience == "internal" else []
+    marks += [words("why.mark_cited")] if one.cited else []
+    name = " > ".join(dict.fromkeys(part for part in (one.title, one.heading) if part))
+    return f"{one.score:.2f}  {name or one.ref}" + (f" ({', '.join(marks)})" if marks else "")
 
 
-def card_page(said: Said, words: Catalogue) -> Blocks:
-    """A hand-off's card: what the next person must know."""
-    reason = str(said.get("reason") or "")
-    tried = []
-    for one in said.get("tried") or ():
-        tried += [f"{one.get('question', '')}", f"  → {one.get('answer', '')}"]
-    entities = said.get("entities") or {}
-    lang = str(said.get("language") or "")
+def card_page(card: CardPage, words: Catalogue) -> Blocks:
+    """A hand-off's card: what the next agent must know."""
+    tried = [line for one in card.tried for line in (one.question, f"  → {one.answer}")]
+    lang = card.language
     about = [words("assist.language", lang=words.get(f"lang.{lang}") or lang)] if lang else []
-    about += [f"{name}: {value}" for name, value in sorted(entities.items())]
-    about += [f"{words('label.' + kind)} {said[kind]}" for kind in ("intent", "emotion") if said.get(kind)]
-    state = words.get(f"handoff_state.{said.get('state')}")
-    return _full(
+    about += [f"{name}: {value}" for name, value in sorted(card.entities.items())]
+    labels = {"intent": card.intent, "emotion": card.emotion}
+    about += [f"{words('label.' + kind)} {name}" for kind, name in labels.items() if name]
+    state = words.get(f"handoff_state.{card.state}")
+    return _without_empty(
         [
-            (words("card.reason"), [words.get(f"handoff.{reason}") or reason, *([state] if state else [])]),
-            (words("card.summary"), [str(said.get("summary") or "")]),
-            (words("card.open"), [str(one) for one in said.get("open_questions") or ()]),
+            (words("card.reason"), [words.get(f"handoff.{card.reason}") or card.reason, *([state] if state else [])]),
+            (words("card.summary"), [card.summary]),
+            (words("card.open"), list(card.open_questions)),
             (words("card.tried"), tried),
             (words("card.about"), about),
         ]
     )
 
 
-def lens_page(said: Said, words: Catalogue) -> Blocks:
+def lens_page(rows: Sequence[OutgoingRow], words: Catalogue) -> Blocks:
     """Exactly what would leave the branch: every field of every row, as it would be sent."""
-    rows = said.get("rows") or ()
     blocks = [(words("lens.head", count=len(rows)), [words("lens.about")])]
     for row in rows:
         lines = [f"{name}: {_plain(value)}" for name, value in row.items() if value not in (None, "", [], ())]
@@ -110,7 +112,7 @@ def lens_page(said: Said, words: Catalogue) -> Blocks:
     return blocks
 
 
-def gaps_page(rows: Sequence[Said], words: Catalogue) -> Blocks:
+def gaps_page(rows: Sequence[OutgoingRow], words: Catalogue) -> Blocks:
     """Questions no article answers: each is a ticket for head office, and leaves redacted with the outbox."""
     tickets = [row for row in rows if row.get("handoff") == "no_article"]
     blocks = [(words("gaps.head", count=len(tickets)), [words("gaps.about")])]
@@ -120,33 +122,36 @@ def gaps_page(rows: Sequence[Said], words: Catalogue) -> Blocks:
     return blocks
 
 
-def shift_page(rows: Sequence[InboxRow], handoffs: Sequence[Said], words: Catalogue) -> Blocks:
+def shift_page(rows: Sequence[InboxRow], handoffs: Sequence[HandoffRow], words: Catalogue) -> Blocks:
     """What the next shift must know: who waits, who is snoozed, what was handed over."""
     waiting = [row for row in rows if row.status == "open" and row.waiting]
     snoozed = [row for row in rows if row.status == "snoozed"]
     closed = sum(row.status == "closed" for row in rows)
+    handed = [
+        f"{one.opened[:16]}  {words.get('handoff.' + one.reason) or one.reason} · {one.conversation}"
+        for one in handoffs
+    ]
     return [
         (words("shift.waiting", count=len(waiting)), [_line(row) for row in waiting]),
         (words("shift.snoozed", count=len(snoozed)), [f"{row.snooze_until[:16]}  {_line(row)}" for row in snoozed]),
-        (
-            words("shift.handoffs", count=len(handoffs)),
-            [f"{one.get('opened', '')[:16]}  {words.get('handoff.' + str(one.get('reason'))) or one.get('reason')}"
-             f" · {one.get('conversation')}" for one in handoffs],
-        ),
+        (words("shift.handoffs", count=len(handoffs)), handed),
         (words("shift.closed", count=closed), []),
-    ]  # fmt: skip
+    ]
 
 
 def supervisor_page(
-    rows: Sequence[InboxRow], handoffs: Mapping[str, Sequence[Said]], turns: Sequence[Said], words: Catalogue
+    rows: Sequence[InboxRow],
+    handoffs: Mapping[str, Sequence[HandoffRow]],
+    turns: Sequence[ConversationTurn],
+    words: Catalogue,
 ) -> Blocks:
-    """The branch at a glance. `turns` are recent ones as `GET /v1/conversations/{id}` has them."""
+    """The branch at a glance, from the inbox, the hand-offs by state, and recent turns."""
     queue = Counter(row.waits for row in rows)
-    said = [turn.get("feedback") or {} for turn in turns]
-    verdicts = Counter(str(one.get("verdict")) for one in said if one.get("verdict"))
-    seconds = [float(one["seconds"]) for one in said if one.get("seconds")]
-    first = [float(turn["details"]["ttft_s"]) for turn in turns if (turn.get("details") or {}).get("ttft_s")]
-    reasons = Counter(str(one.get("reason")) for kind in handoffs.values() for one in kind)
+    feedback = [turn.feedback for turn in turns if turn.feedback is not None]
+    verdicts = Counter(one.verdict for one in feedback if one.verdict)
+    seconds = [one.seconds for one in feedback if one.seconds]
+    first = [turn.details.ttft_s for turn in turns if turn.details.ttft_s]
+    reasons = Counter(one.reason for kind in handoffs.values() for one in kind)
     shares = [
         f"{words('verdict.' + name)}: {count} ({100 * count / verdicts.total():.0f} %)"
         for name, count in verdicts.most_common()
@@ -155,7 +160,7 @@ def supervisor_page(
     times += [words("supervisor.first", seconds=median(first))] if first else []
     handed = [f"{words('handoff_state.' + state)}: {len(kind)}" for state, kind in handoffs.items()]
     handed += [f"{words.get('handoff.' + name) or name}: {count}" for name, count in reasons.most_common()]
-    return _full(
+    return _without_empty(
         [
             (words("supervisor.queue"), [f"{words('waits.' + name)}: {count}" for name, count in queue.most_common()]),
             (words("supervisor.drafts", count=len(turns)), shares),
@@ -174,6 +179,6 @@ def _plain(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _full(blocks: Blocks) -> Blocks:
+def _without_empty(blocks: Blocks) -> Blocks:
     """Without headings that have nothing below them."""
     return [(heading, kept) for heading, lines in blocks if (kept := [line for line in lines if line.strip()])]

@@ -1,7 +1,7 @@
 """Every key of the console, in one table: what it does and where it counts.
 
 The bindings, the key bar, the help screen, the command palette and docs/reference/keys.md are made from it; an agent
-moves a key by its `id` in `console.toml` (`tui.base.settings`). Knows nothing of what the acts do.
+moves a key by its `id` in `console.toml` (`tui.base.settings`). Knows nothing of what the commands do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Command(NamedTuple):
 
 DIGITS: Final = "123456789"
 
-ACTS: Final = (
+COMMANDS: Final = (
     Command("send", "enter", "send", "composer"),
     Command("newline", "ctrl+j,shift+enter", "newline", "composer"),
     Command("canned", "slash", "do('canned')", "chat"),
@@ -80,16 +80,16 @@ _NAMES: Final = {
 }  # fmt: skip
 
 
-def moved(keys: Mapping[str, str]) -> tuple[Command, ...]:
+def with_own_keys(keys: Mapping[str, str]) -> tuple[Command, ...]:
     """The table with an agent's own keys in it."""
-    return tuple(act._replace(keys=keys.get(act.id, act.keys)) for act in ACTS)
+    return tuple(command._replace(keys=keys.get(command.id, command.keys)) for command in COMMANDS)
 
 
-def shown(act: Command) -> str:
-    """The act's first key as a person reads it; empty where it has none."""
-    if act.keys == "1":
+def key_label(command: Command) -> str:
+    """The command's first key as a person reads it; empty where it has none."""
+    if command.keys == "1":
         return "1-9"
-    return key_name(act.keys.split(",")[0]) if act.keys else ""
+    return key_name(command.keys.split(",")[0]) if command.keys else ""
 
 
 def key_name(key: str) -> str:
@@ -99,18 +99,18 @@ def key_name(key: str) -> str:
     return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
 
 
-def clashes(acts: Iterable[Command]) -> list[tuple[str, str, str]]:
-    """(key, id, id) where two acts that count at the same time have the same key."""
+def clashes(commands: Iterable[Command]) -> list[tuple[str, str, str]]:
+    """(key, id, id) where two commands that count at the same time have the same key."""
     out = []
     seen: dict[tuple[str, str], str] = {}
-    for act in acts:
-        for key in (one.strip() for one in act.keys.split(",") if one.strip()):
-            here = "chat" if act.where == "composer" else act.where
+    for command in commands:
+        for key in (one.strip() for one in command.keys.split(",") if one.strip()):
+            here = "chat" if command.where == "composer" else command.where
             places = ("app", "chat", "article", "page", "finder", "form") if here == "app" else (here, "app")
             taken = next((seen[place, key] for place in places if (place, key) in seen), None)
             if taken:
-                out.append((key, taken, act.id))
-            seen[here, key] = act.id
+                out.append((key, taken, command.id))
+            seen[here, key] = command.id
     return out
 
 
@@ -120,11 +120,11 @@ def bindings(where: str) -> list[BindingType]:
     Not Alt with a digit: without the kitty protocol Textual reads it as the letter a Mac would type, `£` for Alt+3.
     """
     out: list[BindingType] = []
-    for act in ACTS:
-        if act.where != where or not act.keys:
+    for command in COMMANDS:
+        if command.where != where or not command.keys:
             continue
-        if act.keys == "1":
-            out += [Binding(digit, f"cite({digit})", show=False, id=f"{act.id}_{digit}") for digit in DIGITS]
+        if command.keys == "1":
+            out += [Binding(digit, f"cite({digit})", show=False, id=f"{command.id}_{digit}") for digit in DIGITS]
         else:
-            out.append(Binding(act.keys, act.action, show=False, id=act.id, priority=act.priority))
+            out.append(Binding(command.keys, command.action, show=False, id=command.id, priority=command.priority))
     return out

@@ -1,12 +1,12 @@
 """An agent's own settings of the console: `console.toml`, found by flag, environment, or in the user's own folder.
 
     lang = "zh"             theme = "light"          read_ahead = false
-    [keys]                  the act's id and its keys, as docs/reference/keys.md lists them
+    [keys]                  a command's id and its keys, as docs/reference/keys.md lists them
     send = "ctrl+s"         then Enter begins a new line
     accept = "f9"
 
-Promises: a key nobody knows, an act that is none, and two acts on one key are errors that name the file. Knows nothing
-of widgets.
+Promises: an unknown setting, an unknown command, and two commands on one key are errors that name the file. Knows
+nothing of widgets.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import UsageError
-from tui.base.keys import ACTS, clashes, moved
+from tui.base.keys import COMMANDS, clashes, with_own_keys
 
 VARIABLE = "EDGEDESK_CONSOLE"
 
@@ -64,12 +64,16 @@ def default_path() -> Path:
 
 
 def _check(settings: ConsoleSettings, where: str) -> None:
-    ids = {act.id: act for act in ACTS}
+    ids = {command.id: command for command in COMMANDS}
     for name, keys in settings.keys.items():
         if name not in ids:
-            raise UsageError(f"no act is called '{name}'", where=where, hint=f"known are {', '.join(ids)}")
+            raise UsageError(f"unknown command '{name}'", where=where, hint=f"known commands: {', '.join(ids)}")
         if ids[name].keys == "1" or not keys.strip(" ,"):
             raise UsageError(f"the keys of '{name}' cannot be '{keys}'", where=where, hint='such as: accept = "f9"')
-    if found := clashes(moved(settings.keys)):
+    if found := clashes(with_own_keys(settings.keys)):
         key, first, second = found[0]
-        raise UsageError(f"'{key}' is both {first} and {second}", where=where, hint="give one of them another key")
+        raise UsageError(
+            f"the key '{key}' belongs to both '{first}' and '{second}'",
+            where=where,
+            hint="give one of them another key",
+        )

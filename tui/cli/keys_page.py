@@ -8,35 +8,39 @@ from __future__ import annotations
 import sys
 
 from tui.base.i18n import Catalogue
-from tui.base.keys import ACTS, shown
+from tui.base.keys import COMMANDS, key_label
 from tui.screens.help import BY_NAME, WHERES
 
 HEAD = """# Keys of the console
 
-Made from `tui/base/keys.py` by `python -m tui.cli.keys_page`; F1 shows the same in the console. What has no key of its
-own is found by name (Ctrl+P); give it one in your `console.toml`. The mouse opens conversations and sources, and the
-key bar's names are buttons.
+This page is printed from `tui/base/keys.py` by `python -m tui.cli.keys_page`. F1 shows the same table in the console.
+A command without a key of its own is found by name (Ctrl+P), or gets a key in your `console.toml`. The mouse opens
+conversations and sources, and the names in the key bar are buttons.
 
 """
 FOOT = """
 ## Your own keys and settings
 
-`console.toml` lies in your own settings folder (`~/.config/edgedesk/console.toml`); `EDGEDESK_CONSOLE` or `--settings`
-name another.
+Your settings are in `~/.config/edgedesk/console.toml`. `EDGEDESK_CONSOLE` or `--settings` name another file.
 
     lang = "zh"              # en, zh; empty = the system's
     theme = "contrast"       # dark, light, contrast
-    read_ahead = false       # messages are read by the model only when they are sent
+    read_ahead = false       # the model reads a message only when it is sent
 
-    [keys]                   # act = its keys, with commas between
-    send = "ctrl+s"          # then Enter begins a new line
+    [keys]                   # command = its keys, separated by commas
+    send = "ctrl+s"          # Enter then begins a new line
     accept = "f9"
     labels = "f5"
     practice = "ctrl+o"
 
-An act nobody knows and two acts on one key are refused with the file's name. Some keys never reach a program: F10 and
-F11 belong to many terminal windows, Ctrl+B to tmux, Alt with a digit to some keyboards; Shift+Enter is told from Enter
-only by newer terminals (Ctrl+J always is).
+An unknown command, or one key for two commands, is refused with the name of the file. Some keys never reach a program:
+
+| key | why |
+|---|---|
+| F10, F11 | many terminal windows use them themselves |
+| Ctrl+B | tmux uses it |
+| Alt with a digit | some keyboards type a letter with it |
+| Shift+Enter | only newer terminals tell it from Enter; Ctrl+J works in all of them |
 """
 
 
@@ -45,13 +49,15 @@ def keys_page() -> str:
     english, chinese = Catalogue("en"), Catalogue("zh")
     parts = [HEAD]
     for where in WHERES:
-        acts = [act for act in ACTS if act.where in where]
+        commands = [command for command in COMMANDS if command.where in where]
         rows = [
-            f"| {shown(act) or BY_NAME} | `{act.id}` | {english('help.' + act.id)} | {chinese('help.' + act.id)} |"
-            for act in acts
+            f"| {key_label(one) or BY_NAME} | `{one.id}` | {english('help.' + one.id)} | {chinese('help.' + one.id)} |"
+            for one in commands
         ]
         parts.append(
-            f"## {english('where.' + where[0])}\n\n| key | act | | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n\n"
+            f"## {english('where.' + where[0])}\n\n| key | command | English | Chinese |\n|---|---|---|---|\n"
+            + "\n".join(rows)
+            + "\n\n"
         )
     return "".join(parts).rstrip() + "\n" + FOOT
 

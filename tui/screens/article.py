@@ -8,22 +8,22 @@ warning, and is quoted only when asked for twice. Knows nothing of sockets: it i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import Screen
 
+from runtime.client.answers import ArticlePage
 from runtime.errors import EdgedeskError
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
-from tui.base.keys import ACTS, bindings
+from tui.base.keys import COMMANDS, bindings
 from tui.widgets.keybar import KeyBar
 from tui.widgets.label import Label
 
-Load = Callable[[str, str], Awaitable[dict[str, Any]]]
+Load = Callable[[str, str], Awaitable[ArticlePage]]
 
 
 class ArticleScreen(Screen[str | None]):
@@ -37,7 +37,7 @@ class ArticleScreen(Screen[str | None]):
         self.number = number
         self.words = words
         self._load = load
-        self._whole: dict[str, Any] | None = None
+        self._whole: ArticlePage | None = None
         self._note = ""
         self._warned = False
 
@@ -72,14 +72,13 @@ class ArticleScreen(Screen[str | None]):
         self._put("#article-body", self._body())
         self._put("#article-note", self._note)
         self.query_one(KeyBar).show(
-            [act for act in ACTS if act.where == "article" or act.id in ("help", "quit")], words
+            [command for command in COMMANDS if command.where == "article" or command.id in ("help", "quit")], words
         )
 
     def _body(self) -> Content:
         if self._whole is None:
             return _section(self.citation)
-        sections = [Citation.model_validate(item) for item in self._whole["sections"]]
-        return Content("\n\n").join(_section(section) for section in sections)
+        return Content("\n\n").join(_section(section) for section in self._whole.sections)
 
     def action_back(self) -> None:
         """Back to the conversation."""
@@ -128,7 +127,7 @@ class ArticleScreen(Screen[str | None]):
 
     def _take(self, cited: Citation) -> None:
         """A source of which only the name was known gets its words."""
-        sections = [Citation.model_validate(item) for item in (self._whole or {}).get("sections", ())]
+        sections = self._whole.sections if self._whole is not None else ()
         found = next((one for one in sections if one.section == cited.section), None)
         if found is not None:
             self.citations = tuple(found if one is cited else one for one in self.citations)

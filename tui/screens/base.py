@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from tui.base.i18n import Catalogue
-from tui.base.keys import Command, moved
+from tui.base.keys import Command, with_own_keys
 from tui.widgets.keybar import KeyBar
 
 Result = TypeVar("Result")
@@ -29,11 +29,11 @@ class BoxScreen(ModalScreen[Result]):
         """Paint in this language."""
         self.words = words
         self.query_one("#box").border_title = Content(words(self.title_key))
-        self.query_one(KeyBar).show(self.acts(), words)
+        self.query_one(KeyBar).show(self.commands(), words)
 
-    def acts(self) -> list[Command]:
+    def commands(self) -> list[Command]:
         """The keys that count here."""
-        return [act for act in moved(self._own_keys()) if act.where == self.WHERE]
+        return [command for command in with_own_keys(self._own_keys()) if command.where == self.WHERE]
 
     def _own_keys(self) -> dict[str, str]:
         app: Any = self.app

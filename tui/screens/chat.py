@@ -45,11 +45,11 @@ class ChatScreen(Screen[None]):
             self.citations = citations
             self.number = number
 
-    def __init__(self, acts: tuple[Command, ...], want: Callable[[str], None]) -> None:
-        """`want` is told the id of the act the agent wants done, before their next key is looked at."""
+    def __init__(self, commands: tuple[Command, ...], want: Callable[[str], None]) -> None:
+        """`want` is told the id of the command the agent wants done, before their next key is looked at."""
         super().__init__()
         self.state = State()
-        self.acts = acts
+        self.commands = commands
         self._want = want
         self.pane = "talk"
 
@@ -70,7 +70,7 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         """Begin with the field."""
         composer = self.query_one(Composer)
-        send = next(act for act in self.acts if act.id == "send")
+        send = next(command for command in self.commands if command.id == "send")
         composer.enter_sends = "enter" in send.keys.split(",")
         self._arrange()
         self.set_focus(composer)
@@ -104,8 +104,8 @@ class ChatScreen(Screen[None]):
         self.query_one(KeyBar).show(self._wanted(), words)
 
     def _wanted(self) -> list[Command]:
-        """The acts that count now, the most wanted first."""
-        turn, by_id = self.state.current, {act.id: act for act in self.acts}
+        """The commands that count now, the most wanted first."""
+        turn, by_id = self.state.current, {command.id: command for command in self.commands}
         writing = isinstance(self.focused, Composer)
         offered = turn is not None and turn.offered
         sources = turn is not None and bool(turn.citations)
@@ -131,9 +131,9 @@ class ChatScreen(Screen[None]):
             ("language", True),
             ("quit", True),
         ]
-        acts = [by_id[name] for name, wanted in order if wanted]
+        commands = [by_id[name] for name, wanted in order if wanted]
         # From the field the same key leads back to the draft and its sources.
-        return [act._replace(id="read") if act.id == "write" and writing else act for act in acts]
+        return [command._replace(id="read") if command.id == "write" and writing else command for command in commands]
 
     def on_key(self, event: events.Key) -> None:
         """Carry a letter typed outside the field into it; digits and the slash have their own meaning."""
@@ -173,14 +173,14 @@ class ChatScreen(Screen[None]):
         """The next pane."""
         self.go(next_pane(self.pane))
 
-    def action_do(self, act: str) -> None:
+    def action_do(self, command: str) -> None:
         """Tell the app; Esc first leads back from the other panes."""
-        if act == "cancel" and self.pane != "talk":
+        if command == "cancel" and self.pane != "talk":
             self.go("talk")
             return
-        if act == "cancel":
+        if command == "cancel":
             self.set_focus(self.query_one(Composer))
-        self._want(act)
+        self._want(command)
 
     def action_write(self) -> None:
         """Go to the field, or from there to the conversation."""

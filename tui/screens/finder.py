@@ -159,7 +159,7 @@ def _row(one: FinderResult) -> Content:
     return Content.assemble(title, Content.styled(f"  {one_line(one.detail)}", "dim")) if one.detail else title
 
 
-def among(choices: Sequence[FinderResult]) -> Find:
+def narrow_choices(choices: Sequence[FinderResult]) -> Find:
     """A fixed list, narrowed to what holds every word that is typed."""
 
     async def find(text: str) -> list[FinderResult]:
@@ -169,13 +169,13 @@ def among(choices: Sequence[FinderResult]) -> Find:
     return find
 
 
-def once(load: Callable[[], Awaitable[Sequence[FinderResult]]]) -> Find:
+def load_once(load: Callable[[], Awaitable[Sequence[FinderResult]]]) -> Find:
     """A list that is fetched when it is first looked at, and narrowed after that."""
     known: list[Sequence[FinderResult]] = []
 
     async def find(text: str) -> Sequence[FinderResult]:
         if not known:
             known.append(await load())
-        return await among(known[0])(text)
+        return await narrow_choices(known[0])(text)
 
     return find

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 
 from tui.base.i18n import Catalogue
-from tui.base.keys import Command, shown
+from tui.base.keys import Command, key_label
 from tui.widgets.label import Label
 
 BY_NAME: Final = "Ctrl+P"
@@ -25,10 +25,10 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", show=False)]
 
-    def __init__(self, words: Catalogue, acts: Sequence[Command]) -> None:
+    def __init__(self, words: Catalogue, commands: Sequence[Command]) -> None:
         super().__init__()
         self.words = words
-        self.acts = acts
+        self.commands = commands
 
     def compose(self) -> ComposeResult:
         """One scrolling text."""
@@ -46,14 +46,20 @@ class HelpScreen(ModalScreen[None]):
         box = self.query_one("#help")
         box.border_title = Content(words("help.title"))
         box.border_subtitle = Content(words("help.esc"))
-        lines = [Content.styled(line, "" if line.startswith(" ") else "bold") for line in key_table(self.acts, words)]
+        lines = [
+            Content.styled(line, "" if line.startswith(" ") else "bold") for line in key_table(self.commands, words)
+        ]
         self.query_one("#help-text", Label).put(Content("\n").join(lines))
 
 
-def key_table(acts: Sequence[Command], words: Catalogue) -> list[str]:
-    """Lines of the table: the key in eight columns, then what it does; acts of one place together."""
+def key_table(commands: Sequence[Command], words: Catalogue) -> list[str]:
+    """Lines of the table: the key in eight columns, then what it does; commands of one place together."""
     lines: list[str] = []
     for where in WHERES:
-        rows = [f"  {shown(act) or BY_NAME:<8}{words('help.' + act.id)}" for act in acts if act.where in where]
+        rows = [
+            f"  {key_label(command) or BY_NAME:<8}{words('help.' + command.id)}"
+            for command in commands
+            if command.where in where
+        ]
         lines += [*([""] if lines else []), words(f"where.{where[0]}"), *rows]
     return [*lines, "", f" {words('help.typing')}"]

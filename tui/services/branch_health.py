@@ -10,22 +10,22 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from runtime.client.answers import ServerStatus
 from tui.state import Health
 
 DISK_LOW_MB = 500
 """Below this much free space the agent is told: an answer is kept in kilobytes, a new bundle needs its own size."""
 
 
-def branch_health(home: Path, status: dict[str, Any], *, locks: Path = Path("/proc/locks")) -> Health:
+def branch_health(home: Path, status: ServerStatus, *, locks: Path = Path("/proc/locks")) -> Health:
     """How the branch is, beside the server's own word in `status`."""
     return Health(
-        engine=status.get("engine", "ready") in ("ready", None),
+        engine=status.engine in ("ready", None),
         updating=is_locked(home / "install.lock", locks),
         newer=_newer(home, status),
         disk_low_mb=_disk_low(home),
-        waiting=status.get("waiting"),
+        waiting=status.waiting,
     )
 
 
@@ -41,13 +41,13 @@ def is_locked(path: Path, locks: Path = Path("/proc/locks")) -> bool:
     return any("FLOCK" in line and name in line.split() for line in listed.splitlines() if "->" not in line)
 
 
-def _newer(home: Path, status: dict[str, Any]) -> str:
+def _newer(home: Path, status: ServerStatus) -> str:
     """The bundle that `current` leads to, where the server still runs another."""
-    if not status.get("bundle"):
+    if not status.bundle:
         return ""
     with suppress(OSError, ValueError, KeyError):
         info = json.loads((home / "current" / "bundle.json").read_text(encoding="utf-8"))
-        if (info["name"], info["version"]) != (status["bundle"], status.get("version")):
+        if (info["name"], info["version"]) != (status.bundle, status.version):
             return f"{info['name']} {info['version']}"
     return ""
 

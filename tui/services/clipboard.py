@@ -1,20 +1,17 @@
-"""Copying that works over SSH and in tmux: OSC 52 to the terminal, and always a file, since no terminal says no.
+"""Copying that works over SSH and in tmux: an OSC 52 sequence to the terminal.
 
-Promises: the bytes written hold nothing of the text but base64, so a hostile text cannot act on the terminal; the file
-is owner-only and replaced whole. Knows nothing of widgets.
+A terminal that does not take it says nothing, so what is copied also goes into a file (`tui.services.private_files`).
+Promises: the sequence holds nothing of the text but base64, so a hostile text cannot control the terminal. Knows
+nothing of widgets.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from pathlib import Path
-
-from runtime.base.files import write_atomic
 
 MAX_BYTES = 74_994
 """Of a text: terminals drop longer sequences (xterm's limit is 100,000 characters of base64)."""
-FILE_NAME = "clipboard.txt"
 
 
 def sequence(text: str, environment: Mapping[str, str]) -> str:
@@ -32,11 +29,3 @@ def sequence(text: str, environment: Mapping[str, str]) -> str:
     if environment.get("STY"):
         return f"\x1bP{plain}\x1b\\"
     return plain
-
-
-def keep(text: str, folder: Path) -> Path:
-    """Write the text to its file and return where that is."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
-    write_atomic(path, [text.encode("utf-8", "replace")], mode=0o600)
-    return path

@@ -6,44 +6,49 @@ both say which draft became which reply. Knows nothing of where files go.
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 
+from runtime.client.answers import Conversation, ConversationTurn, TurnFeedback
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
 
 
-def as_json(said: dict[str, Any]) -> str:
+def as_json(conversation: Conversation) -> str:
     """The answer of `GET /v1/conversations/{id}`, indented."""
-    return json.dumps(said, ensure_ascii=False, indent=2) + "\n"
+    return conversation.model_dump_json(indent=2) + "\n"
 
 
-def as_markdown(said: dict[str, Any], words: Catalogue) -> str:
+def as_markdown(conversation: Conversation, words: Catalogue) -> str:
     """The conversation for a person to read, in the interface's language."""
-    lines = [f"# {words('export.title', conversation=one_line(str(said['conversation'])))}", ""]
-    tags = ", ".join(one_line(str(tag)) for tag in said.get("tags") or ())
-    for name, value in (("tags", tags), ("notes", said.get("notes")), ("satisfaction", said.get("satisfaction"))):
-        if value:
-            lines += [f"- {words('export.' + name)}: {inert(str(value))}"]
-    for turn in said["turns"]:
-        lines += ["", f"## {turn['turn']} · {one_line(str(turn.get('asked') or ''))}", ""]
-        lines += [f"**{words('turn.customer')}**", "", _quoted(str(turn["question"])), ""]
-        feedback = turn.get("feedback") or {}
-        verdict = str(feedback.get("verdict") or "")
-        reply = str(feedback.get("reply") or (turn["draft"] if verdict == "accepted" else ""))
-        if turn.get("draft") and verdict != "accepted":
-            lines += [f"**{words('turn.draft')}**", "", _quoted(str(turn["draft"])), ""]
-        if verdict:
-            why = f": {inert(str(feedback['reason']))}" if feedback.get("reason") else ""
-            lines += [f"*{words('verdict.' + verdict)}*{why}", ""]
-        if reply:
-            lines += [f"**{words('turn.right' if verdict == 'rejected' else 'turn.reply')}**", "", _quoted(reply), ""]
-        if turn.get("handoff"):
-            lines += [f"*{words('turn.handoff', why=one_line(str(turn['handoff'])))}*", ""]
-        for source in (turn.get("details") or {}).get("citations") or ():
-            lines.append(f"- {one_line(str(source))}")
+    lines = [f"# {words('export.title', conversation=one_line(conversation.conversation))}", ""]
+    facts = {
+        "tags": ", ".join(one_line(tag) for tag in conversation.tags),
+        "notes": conversation.notes,
+        "satisfaction": conversation.satisfaction,
+    }
+    lines += [f"- {words('export.' + name)}: {inert(str(value))}" for name, value in facts.items() if value]
+    for turn in conversation.turns:
+        lines += _turn_lines(turn, words)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _turn_lines(turn: ConversationTurn, words: Catalogue) -> list[str]:
+    feedback = turn.feedback or TurnFeedback()
+    # What was sent is the server's word; the right answer to a rejected draft was sent to nobody.
+    rejected = feedback.verdict == "rejected"
+    reply = (feedback.reply if rejected else turn.reply) or ""
+    lines = ["", f"## {turn.turn} · {one_line(turn.asked)}", ""]
+    lines += [f"**{words('turn.customer')}**", "", _quoted(turn.question), ""]
+    if turn.draft and feedback.verdict != "accepted":
+        lines += [f"**{words('turn.draft')}**", "", _quoted(turn.draft), ""]
+    if feedback.verdict:
+        why = f": {inert(feedback.reason)}" if feedback.reason else ""
+        lines += [f"*{words('verdict.' + feedback.verdict)}*{why}", ""]
+    if reply:
+        lines += [f"**{words('turn.right' if rejected else 'turn.reply')}**", "", _quoted(reply), ""]
+    if turn.handoff:
+        lines += [f"*{words('turn.handoff', why=one_line(turn.handoff))}*", ""]
+    return lines + [f"- {one_line(source)}" for source in turn.details.citations]
 
 
 def file_name(conversation: str, ending: str) -> str:

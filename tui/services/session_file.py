@@ -1,82 +1,110 @@
-"""What a console remembers across its own death: open conversations, unsent text, verdicts the server has not got yet.
+"""The file in which a session survives a kill: `console.json`, or `console.sqlite` where the journal is encrypted.
 
-Promises: the file (`console.json` in the branch's folder) is owner-only and replaced whole, so that a kill leaves the
-old one or the new one; a damaged file is put aside and the console starts without it. Turns themselves are the
-server's to keep. Knows nothing of widgets.
+It holds what `tui.state.session` remembers, customers' words among it, so it follows the journal's rules: owner-only,
+encrypted with the journal's key where the journal is, and removed with the old conversations by the journal's retention
+rule. Promises: the file is replaced whole, so that a kill leaves the old one or the new one; a damaged file is set
+aside as `console.damaged` and the console starts without it. Knows nothing of widgets.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from runtime.base.files import write_atomic
-from tui.state import ConsoleTurn, Mode, Restored, State, Thread
+from runtime.journal.encryption import connect, database_errors
+from tui.services.private_files import Protection
+from tui.state import Restored, Session, State, remember
 
 FILE_NAME = "console.json"
+SEALED_NAME = "console.sqlite"
 FORMAT = 1
 
 
-def snapshot(state: State) -> dict[str, Any]:
-    """What is worth remembering of a state."""
-    return {
-        "format": FORMAT,
-        "open": state.open,
-        "threads": [_thread(thread) for thread in state.threads if _worth(thread, state.open)],
-    }
+class SessionFile:
+    """The session file of a home."""
+
+    def __init__(self, home: Path, protection: Protection) -> None:
+        self._plain = home / FILE_NAME
+        self._sealed = home / SEALED_NAME
+        self._protection = protection
+
+    def write(self, state: State) -> None:
+        """Replace the file with what is worth keeping of a state."""
+        if self._protection.encrypted and self._protection.key is None:
+            return  # Without the key nothing may be written; the server still has what it was sent.
+        text = encode(remember(state.threads, state.open))
+        if self._protection.key is None:
+            write_atomic(self._plain, [text.encode("utf-8", "replace")], mode=0o600)
+        else:
+            _write_sealed(self._sealed, self._protection.key, text)
+
+    def read(self) -> Restored | None:
+        """What was remembered; None where there is nothing, or nothing that can be read."""
+        try:
+            text = self._read_text()
+            return Restored(decode(text)) if text is not None else None
+        except (OSError, ValueError):
+            pass
+        except database_errors():
+            pass
+        self._set_aside()
+        return None
+
+    def _read_text(self) -> str | None:
+        text = None
+        if self._plain.exists():
+            text = self._plain.read_text(encoding="utf-8")
+        if self._protection.encrypted:
+            if self._protection.key is not None and self._sealed.exists():
+                text = _read_sealed(self._sealed, self._protection.key)
+            # From before the journal was encrypted. It is taken up once; in clear it must not stay.
+            for old in (self._plain, self._plain.with_suffix(".damaged")):
+                old.unlink(missing_ok=True)
+        return text
+
+    def _set_aside(self) -> None:
+        for path in (self._plain, self._sealed):
+            if path.exists():
+                with suppress(OSError):
+                    path.replace(self._plain.with_suffix(".damaged"))
 
 
-def _worth(thread: Thread, opened: int) -> bool:
-    return (
-        thread.key == opened or bool(thread.composer.strip() or thread.stash.strip()) or any(map(_kept, thread.turns))
-    )
+def encode(session: Session) -> str:
+    """The stored form."""
+    return json.dumps({"format": FORMAT, **session.model_dump(mode="json")}, ensure_ascii=False)
 
 
-def _thread(thread: Thread) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "key": thread.key,
-        "conversation": thread.conversation,
-        "composer": thread.composer,
-        "mode": thread.mode.value,
-        "stash": thread.stash,
-        "turns": [_turn(turn) for turn in thread.turns if _kept(turn)],
-    }
-    if thread.busy and (turn := thread.current) is not None and not turn.stored:
-        # The server may never have heard of it: the message is typed again.
-        place = "composer" if thread.mode is Mode.CUSTOMER else "stash"
-        row[place] = "\n".join(part for part in (turn.question, row[place]) if part.strip())
-    return row
-
-
-def _kept(turn: ConsoleTurn) -> bool:
-    return bool(turn.stored and (turn.edited.strip() or not turn.saved))
-
-
-def _turn(turn: ConsoleTurn) -> dict[str, Any]:
-    kept = {name: getattr(turn, name) for name in ("question", "stored", "lang", "draft", "edited", "handoff")}
-    if not turn.saved:
-        names = ("verdict", "reply", "reason", "retired", "decided_s", "saved")
-        kept |= {name: getattr(turn, name) for name in names}
-    return kept
-
-
-def write(path: Path, remembered: dict[str, Any]) -> None:
-    """Replace the file."""
-    write_atomic(path, [json.dumps(remembered, ensure_ascii=False).encode("utf-8", "replace")], mode=0o600)
-
-
-def read(path: Path) -> Restored | None:
-    """What was remembered; None where there is nothing, or nothing that can be read."""
+def decode(text: str) -> Session:
+    """The session out of its stored form; `ValueError` where it is none."""
+    said = json.loads(text)
+    if not isinstance(said, dict) or said.get("format") != FORMAT:
+        raise ValueError("not a session of this console")
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        said = {}
-    if not isinstance(said, dict) or said.get("format") != FORMAT or not isinstance(said.get("threads"), list):
-        with suppress(OSError):
-            path.replace(path.with_suffix(".damaged"))
-        return None
-    return Restored(tuple(said["threads"]), int(said.get("open") or 0))
+        return Session.model_validate(said)
+    except ValidationError as error:
+        raise ValueError("not a session of this console") from error
+
+
+def _write_sealed(path: Path, key: str, text: str) -> None:
+    path.touch(mode=0o600)
+    with closing(connect(path, key)) as db:
+        # One transaction: a kill leaves the old row or the new one.
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("CREATE TABLE IF NOT EXISTS session (text TEXT NOT NULL)")
+        db.execute("DELETE FROM session")
+        db.execute("INSERT INTO session VALUES (?)", (text.encode("utf-8", "replace").decode("utf-8"),))
+        db.execute("COMMIT")
+
+
+def _read_sealed(path: Path, key: str) -> str | None:
+    with closing(connect(path, key, read_only=True)) as db:
+        try:
+            row = db.execute("SELECT text FROM session").fetchone()
+        except sqlite3.OperationalError:
+            return None  # Made, and never written.
+        return str(row[0]) if row else None

@@ -4,6 +4,7 @@
     thread.py   one conversation: turns, what is typed, whether a message or a reply
     inbox.py    the list of conversations
     link.py     the server, and what else the branch is up to
+    session.py  what survives the console's end
     events.py   everything that can happen
     state.py    the whole, and `reduce`
 
@@ -45,7 +46,8 @@ from tui.state.events import (
 )
 from tui.state.inbox import InboxRow
 from tui.state.link import Health, Link
-from tui.state.state import State, reduce
+from tui.state.session import KeptThread, KeptTurn, Session, recall, remember
+from tui.state.state import State, newest_stored_turn, reduce
 from tui.state.thread import MAX_TURNS, Meta, Mode, Thread
 from tui.state.turn import ConsoleTurn, Labels, Phase
 
@@ -65,6 +67,8 @@ __all__ = [
     "InboxRow",
     "Inserted",
     "Kept",
+    "KeptThread",
+    "KeptTurn",
     "Labelled",
     "Labels",
     "LeftReply",
@@ -84,10 +88,14 @@ __all__ = [
     "Replied",
     "Restored",
     "Saved",
+    "Session",
     "Sourced",
     "State",
     "Synced",
     "Thread",
     "Typed",
+    "newest_stored_turn",
+    "recall",
     "reduce",
+    "remember",
 ]

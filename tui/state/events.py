@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from runtime import events
+from runtime.client.answers import Conversation
 from tui.state.inbox import InboxRow
 from tui.state.link import WELL, Health, Link
+from tui.state.session import Session
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,7 @@ class Opened:
 class Loaded:
     """A conversation as the server has it, whoever wrote to it."""
 
-    conversation: str
-    rows: tuple[dict[str, Any], ...]
-    about: dict[str, Any] = field(default_factory=dict)
+    conversation: Conversation
 
 
 @dataclass(frozen=True)
@@ -172,10 +171,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class Restored:
-    """What the console remembers of its last life."""
+    """What the console remembers of its last session."""
 
-    threads: tuple[dict[str, Any], ...]
-    open: int
+    session: Session
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+
+from runtime.client.answers import ConversationRow
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,21 @@ class InboxRow:
         return {"open": "writing", "complete": "draft", "failed": "failed"}.get(self.state, "cut")
 
 
-def read_row(said: dict[str, Any]) -> InboxRow:
-    """A row of `GET /v1/conversations`; what an older server does not say stays empty."""
+def read_row(row: ConversationRow) -> InboxRow:
+    """A row of `GET /v1/conversations`."""
     return InboxRow(
-        conversation=str(said["conversation"]),
-        asked=str(said.get("asked") or ""),
-        question=str(said.get("question") or ""),
-        lang=str(said.get("lang") or ""),
-        turns=int(said.get("turns") or 0),
-        state=str(said.get("state") or ""),
-        status=str(said.get("status") or "open"),
-        snooze_until=str(said.get("snooze_until") or ""),
-        tags=tuple(str(tag) for tag in said.get("tags") or ()),
-        notes=bool(said.get("notes")),
-        handoff=str(said.get("handoff") or ""),
-        waiting=bool(said.get("waiting", True)),
+        conversation=row.conversation,
+        asked=row.asked,
+        question=row.question,
+        lang=row.lang,
+        turns=row.turns,
+        state=row.state,
+        status=row.status,
+        snooze_until=row.snooze_until or "",
+        tags=row.tags,
+        notes=bool(row.notes),
+        handoff=row.handoff or "",
+        waiting=row.waiting,
     )
 
 

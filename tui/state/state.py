@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tui.state import events as e
 from tui.state import thread as t
 from tui.state.events import Event, Linked, Notice
 from tui.state.inbox import InboxRow
 from tui.state.link import WELL, Health, Link
+from tui.state.session import Session, recall
 from tui.state.thread import Mode, Thread
 from tui.state.turn import ConsoleTurn, Labels, Phase
 
@@ -99,6 +99,12 @@ class State:
         ]
 
 
+def newest_stored_turn(state: State) -> tuple[str, ConsoleTurn] | None:
+    """The conversation on screen and its newest message that the server has; None where it has none."""
+    turn = next((one for one in reversed(state.turns) if one.stored), None)
+    return (state.conversation, turn) if turn is not None and state.conversation else None
+
+
 def reduce(state: State, event: Event) -> State:
     """The state after the event."""
     match event:
@@ -159,11 +165,11 @@ def _move(state: State, event: Event) -> State:
             known = next((one for one in state.threads if one.conversation == name), None)
             rehearsed = name.startswith("practice-")
             return _open(state, known or Thread(_next(state), name, loading=True, practice=rehearsed))
-        case e.Loaded(name, rows, about):
-            found = next((one for one in state.threads if one.conversation == name), None)
+        case e.Loaded(said):
+            found = next((one for one in state.threads if one.conversation == said.conversation), None)
             if found is None:
                 return state
-            changed = t.load(found, rows, about, state.asked + 1)
+            changed = t.load(found, said, state.asked + 1)
             newest = max([state.asked, *(turn.number for turn in changed.turns)])
             return state if changed is found else replace(_put(state, changed), asked=newest)
         case e.Synced(name, text, mode, revision, over):
@@ -174,8 +180,8 @@ def _move(state: State, event: Event) -> State:
         case e.Kept(name, revision):
             found = _older(state, name, revision)
             return _put(state, replace(found, revision=revision)) if found else state
-        case e.Restored(threads, open_):
-            return _restore(state, threads, open_)
+        case e.Restored(session):
+            return _restore(state, session)
     return state
 
 
@@ -232,33 +238,14 @@ def _older(state: State, name: str, revision: int) -> Thread | None:
     return next((one for one in state.threads if one.conversation == name and one.revision < revision), None)
 
 
-def _restore(state: State, threads: tuple[dict[str, Any], ...], open_: int) -> State:
-    """The threads of the console's last life, as its session file kept them; the server's turns come by `Loaded`."""
-    made = []
-    number = state.asked
-    for row in threads[:MAX_THREADS]:
-        turns = []
-        for kept in row.get("turns", ()):
-            number += 1
-            labels = Labels(**kept.pop("labels", {}))
-            turns.append(ConsoleTurn(number=number, asked_at=0.0, phase=Phase.DONE, labels=labels, **kept))
-        name = row.get("conversation")
-        made.append(
-            Thread(
-                key=int(row["key"]),
-                conversation=name,
-                turns=tuple(turns),
-                composer=str(row.get("composer") or ""),
-                mode=Mode(row.get("mode") or "customer"),
-                stash=str(row.get("stash") or ""),
-                loading=bool(name) and not turns,
-                practice=bool(name and str(name).startswith("practice-")),
-            )
-        )
-    if not made:
+def _restore(state: State, session: Session) -> State:
+    """The threads of the console's last session; what the server has of them comes by `Loaded`."""
+    threads = recall(session, state.asked + 1)[:MAX_THREADS]
+    if not threads:
         return state
-    keys = {thread.key for thread in made}
-    return replace(state, threads=tuple(made), open=open_ if open_ in keys else made[-1].key, asked=number)
+    opened = session.open if session.open in {thread.key for thread in threads} else threads[-1].key
+    asked = max([state.asked, *(turn.number for thread in threads for turn in thread.turns)])
+    return replace(state, threads=threads, open=opened, asked=asked)
 
 
 def _link(state: State, event: Linked) -> State:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
 
 from runtime import events
+from runtime.client.answers import Conversation, ConversationState
 from tui.base.inert_text import inert
 from tui.state.turn import ConsoleTurn, Phase, decide, hear, retire, stored_turn
 
@@ -153,14 +153,14 @@ def settle(thread: Thread, verdict: str, text: str, at: float, reason: str = "")
     return replace(ended, doubted="")
 
 
-def load(thread: Thread, rows: tuple[dict[str, Any], ...], about: dict[str, Any], first: int) -> Thread:
+def load(thread: Thread, said: Conversation, first: int) -> Thread:
     """The conversation as the server has it, put together with what this console is doing in it.
 
     Turns it did not know get numbers from `first` on. A verdict given elsewhere retires the draft here.
     """
     known = {turn.stored: turn for turn in thread.turns if turn.stored}
     merged: list[ConsoleTurn] = []
-    for row in rows:
+    for row in said.turns:
         theirs = stored_turn(first, row)
         if (mine := known.pop(theirs.stored, None)) is None:
             merged.append(theirs)
@@ -170,7 +170,7 @@ def load(thread: Thread, rows: tuple[dict[str, Any], ...], about: dict[str, Any]
     unsent = [turn for turn in thread.turns if not turn.stored or turn.stored in known]
     newest = [*merged, *unsent][-MAX_TURNS:]
     turns = tuple(retire(turn, "newer") if not _streams(turn) else turn for turn in newest[:-1]) + tuple(newest[-1:])
-    changed = replace(thread, turns=turns, loading=False, meta=read_meta(about, thread.meta))
+    changed = replace(thread, turns=turns, loading=False, meta=read_meta(said))
     return thread if changed == thread else changed
 
 
@@ -201,15 +201,6 @@ def _names(turn: ConsoleTurn) -> list[tuple[str, str]]:
     return [(one.article, one.section) for one in turn.citations]
 
 
-def read_meta(about: dict[str, Any], before: Meta) -> Meta:
-    """Notes, tags and status out of the server's answer; what it does not say stays."""
-    if not about:
-        return before
-    said = about.get("satisfaction")
-    return Meta(
-        status=str(about.get("status") or "open"),
-        snooze_until=str(about.get("snooze_until") or ""),
-        tags=tuple(str(tag) for tag in about.get("tags") or ()),
-        notes=str(about.get("notes") or ""),
-        satisfaction=int(said) if isinstance(said, int) else None,
-    )
+def read_meta(said: ConversationState) -> Meta:
+    """Notes, tags and status out of the server's answer."""
+    return Meta(said.status, said.snooze_until or "", said.tags, said.notes, said.satisfaction)

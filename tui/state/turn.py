@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from runtime import events
+from runtime.client.answers import ConversationTurn, TurnFeedback, TurnLabel
 from runtime.events import Citation
 
 
@@ -88,7 +88,7 @@ class ConsoleTurn:
     """Why the draft is offered no longer: `newer`, `sent`, `elsewhere`; empty = it is, or never was whole."""
     decided_s: float | None = None
     """Seconds from the draft to the verdict."""
-    entities: dict[str, Any] = field(default_factory=dict)
+    entities: dict[str, str] = field(default_factory=dict)
 
     @property
     def busy(self) -> bool:
@@ -185,50 +185,49 @@ def retire(turn: ConsoleTurn, why: str) -> ConsoleTurn:
     return replace(turn, retired=why) if turn.offered else turn
 
 
-def stored_turn(number: int, row: dict[str, Any]) -> ConsoleTurn:
+def stored_turn(number: int, row: ConversationTurn) -> ConsoleTurn:
     """A turn as `GET /v1/conversations/{id}` has it."""
-    details, feedback = row.get("details") or {}, row.get("feedback") or {}
-    verdict = str(feedback.get("verdict") or ("replied" if feedback.get("reply") else ""))
-    phase = {"complete": Phase.DONE, "failed": Phase.FAILED, "open": Phase.WRITING}.get(
-        str(row["state"]), Phase.CANCELLED
-    )
-    entities = details.get("entities")
+    details, feedback = row.details, row.feedback or TurnFeedback()
+    verdict = feedback.verdict or ("replied" if feedback.reply else "")
+    # A rejected draft's reply is the right answer, which no customer got: it is shown, and is not what was sent.
+    reply = (feedback.reply or "") if verdict == "rejected" else (row.reply or "")
+    phase = {"complete": Phase.DONE, "failed": Phase.FAILED, "open": Phase.WRITING}.get(row.state, Phase.CANCELLED)
     return ConsoleTurn(
         number=number,
-        question=str(row["question"]),
+        question=row.question,
         asked_at=0.0,
         phase=phase,
-        stored=int(row["turn"]),
-        lang=str(row.get("lang") or ""),
-        asked=str(row.get("asked") or ""),
-        draft=str(row.get("draft") or ""),
-        citations=tuple(_reference(str(one), str(row.get("lang") or "")) for one in details.get("citations") or ()),
+        stored=row.turn,
+        lang=row.lang,
+        asked=row.asked,
+        draft=row.draft,
+        citations=tuple(_reference(one, row.lang) for one in details.citations),
         labels=read_labels(row),
-        ttft_s=details.get("ttft_s"),
-        tokens_per_s=details.get("tokens_per_s"),
-        model=str(row.get("model") or ""),
-        decided=str(details.get("decided") or ""),
-        layout=str(details.get("layout") or ""),
-        handoff=str(row.get("handoff") or ""),
-        handoff_state="open" if row.get("handoff") else "",
-        unsupported=tuple(details.get("unsupported") or ()),
+        ttft_s=details.ttft_s,
+        tokens_per_s=details.tokens_per_s,
+        model=row.model,
+        decided=details.decided,
+        layout=details.layout,
+        handoff=row.handoff or "",
+        handoff_state="open" if row.handoff else "",
+        unsupported=details.unsupported,
         verdict=verdict,
-        reply=str(feedback.get("reply") or (row.get("draft") if verdict == "accepted" else "") or ""),
-        reason=str(feedback.get("reason") or ""),
+        reply=reply,
+        reason=feedback.reason or "",
         retired="sent" if verdict else "",
-        entities=entities if isinstance(entities, dict) else {},
+        entities=details.entities,
     )
 
 
-def read_labels(row: dict[str, Any]) -> Labels:
-    """Intent and emotion of a turn as the server has it: a person's word, where one was said."""
-    details, said = row.get("details") or {}, row.get("label") or {}
+def read_labels(row: ConversationTurn) -> Labels:
+    """Intent and emotion of a turn as the server has it; what an agent corrected has no confidence."""
+    details, corrected = row.details, row.label or TurnLabel()
     return Labels(
-        intent=str(row.get("intent") or details.get("intent") or ""),
-        intent_confidence="" if said.get("intent") else str(details.get("intent_confidence") or ""),
-        emotion=str(row.get("emotion") or details.get("emotion") or ""),
-        emotion_confidence="" if said.get("emotion") else str(details.get("emotion_confidence") or ""),
-        corrected=bool(said.get("intent") or said.get("emotion")),
+        intent=row.intent or details.intent or "",
+        intent_confidence="" if corrected.intent else details.intent_confidence or "",
+        emotion=row.emotion or details.emotion or "",
+        emotion_confidence="" if corrected.emotion else details.emotion_confidence or "",
+        corrected=bool(corrected.intent or corrected.emotion),
     )
 
 

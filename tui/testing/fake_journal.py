@@ -1,6 +1,8 @@
-"""The fake desk's journal: conversations in memory, read and written under the server's own paths and shapes.
+"""The fake server's journal: conversations in memory, read and written under the real server's paths and shapes.
 
-Promises: what is written is what is read; time stands still at `NOW`. Knows nothing of sockets and models.
+Promises: what is written is what is read; time stands still at `NOW`; a call that the real API refuses is refused here
+with the same error class. `tests/tui/testing/test_fake_contract.py` makes the same calls on both and compares.
+Knows nothing of sockets and models.
 """
 
 from __future__ import annotations
@@ -8,63 +10,96 @@ from __future__ import annotations
 from typing import Any
 
 from runtime import events
-from runtime.errors import BusyError, MissingError
+from runtime.errors import BusyError, InputError, MissingError
+from runtime.journal.turn_details import TurnDetails
+from tui.base.limits import MAX_SEARCH_CHARS, MAX_TEXT_CHARS
 
 NOW = "2026-11-26T09:30:00.000+00:00"
+Json = dict[str, Any]
+"""A JSON object as the API sends it."""
+_STATE: Json = {
+    "status": "open", "snooze_until": None, "assignee": None, "tags": [], "notes": "", "summary": "",
+    "satisfaction": None,
+}  # fmt: skip
+_OUTCOME: Json = {"verdict": None, "reply": None, "reason": None, "rating": None, "seconds": None, "agent": "tester"}
 
 
 class FakeJournal:
     """Conversations by name, each a list of turns as `GET /v1/conversations/{id}` has them."""
 
     def __init__(self) -> None:
-        self.turns: dict[str, list[dict[str, Any]]] = {}
-        self.about: dict[str, dict[str, Any]] = {}
-        self.composers: dict[str, dict[str, Any]] = {}
-        self.handoffs: dict[tuple[str, int], dict[str, Any]] = {}
-        self.pages: dict[str, dict[str, Any]] = {
+        self.turns: dict[str, list[Json]] = {}
+        self.states: dict[str, Json] = {}
+        """What was changed of a conversation's state."""
+        self.unsent: dict[str, Json] = {}
+        self.handoffs: dict[tuple[str, int], Json] = {}
+        self.pages: dict[str, Json] = {
             "labels": {"intents": [], "emotions": []},
             "canned": {"canned": []},
             "outbox": {"rows": []},
         }
         """Answers of every other path."""
-        self.wrote: list[tuple[str, str, dict[str, Any]]] = []
-        """(method, path, body) of everything that was written."""
+        self.written: list[tuple[str, str, Json]] = []
+        """(method, path, body) of every write that was tried."""
+        self.refusal: Exception | None = None
+        """Raised by every write while it is set, as by a server whose disk is full."""
 
-    def ask(self, conversation: str, question: str, lang: str) -> dict[str, Any]:
+    def ask(self, conversation: str, question: str, lang: str) -> Json:
         """A customer's message."""
         turns = self.turns.setdefault(conversation, [])
         turn = {
-            "conversation": conversation, "turn": len(turns) + 1, "asked": NOW, "lang": lang, "question": question,
-            "draft": "", "state": "open", "handoff": None, "model": "", "details": {}, "feedback": None,
+            "turn": len(turns) + 1, "asked": NOW, "ended": None, "lang": lang, "question": question, "draft": "",
+            "reply": None, "retired": False, "state": "open", "handoff": None, "model": "", "intent": None,
+            "emotion": None, "label": None, "details": {}, "feedback": None,
         }  # fmt: skip
         turns.append(turn)
         return turn
 
-    def hear(self, turn: dict[str, Any], event: events.Event) -> None:
-        """Keep what is said of a turn."""
+    def hear(self, conversation: str, turn: Json, event: events.Event) -> None:
+        """Keep what an event says of a turn."""
         if isinstance(event, events.Token):
             turn["draft"] += event.text
         if isinstance(event, events.Done):
-            cited = [f"{one.article}#{one.section}" for one in event.citations]
-            details = {"citations": cited, "ttft_s": event.ttft_s, "tokens_per_s": event.tokens_per_s}
-            turn |= {"draft": event.answer, "state": "complete", "handoff": event.handoff, "details": details}
+            cited = tuple(f"{one.article}#{one.section}" for one in event.citations)
+            details = TurnDetails(citations=cited, ttft_s=event.ttft_s, tokens_per_s=event.tokens_per_s)
+            turn |= {"draft": event.answer, "state": "complete", "details": details.model_dump(mode="json")}
             if event.handoff:
-                self._hand_off(turn, event.handoff, "open")
+                self.hand_off(conversation, turn, event.handoff)
         if isinstance(event, events.Failed):
             turn["state"] = "failed"
 
-    def get(self, path: str, params: dict[str, Any]) -> dict[str, Any]:
-        """What the server would say."""
+    def call(self, method: str, path: str, body: Json | None, params: Json) -> Json:
+        """What the server answers; the errors of `runtime.errors` that it raises."""
+        if method == "GET":
+            return self._get(path, params)
+        body = body or {}
+        self.written.append((method, path, body))
+        if self.refusal is not None:
+            raise self.refusal
+        return self._write(path, body)
+
+    def _get(self, path: str, params: Json) -> Json:
         match path.split("/"):
             case ["conversations"]:
                 return {"conversations": [self._row(name) for name in self.turns]}
             case ["conversations", "search"]:
-                hits = [turn | {"reply": None} for turns in self.turns.values() for turn in turns]
-                return {"turns": [turn for turn in hits if params["q"] in turn["question"] + turn["draft"]]}
+                _need_short(params["q"], MAX_SEARCH_CHARS)
+                return {
+                    "turns": [
+                        {"conversation": name, **turn}
+                        for name, turns in self.turns.items()
+                        for turn in turns
+                        if params["q"] in turn["question"] + turn["draft"]
+                    ]
+                }
             case ["conversations", name, "composer"]:
-                return self.composers.get(name, {"text": "", "revision": 0})
-            case ["conversations", name] if name in self.turns:
-                return {"conversation": name, **self.about.get(name, {}), "turns": self.turns[name]}
+                return self.unsent.get(name, {"text": "", "revision": 0})
+            case ["conversations", name]:
+                turns = self._turns(name)
+                for turn in turns:
+                    turn["reply"] = _sent(turn)
+                    turn["retired"] = turn["reply"] is not None or turn is not turns[-1]
+                return {"conversation": name, **self._state(name), "turns": turns}
             case ["handoffs"]:
                 wanted = params.get("state", "open")
                 return {"handoffs": [one for one in self.handoffs.values() if one["state"] == wanted]}
@@ -72,51 +107,80 @@ class FakeJournal:
             return self.pages[path]
         raise MissingError("no such page")
 
-    def put(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Take something down."""
-        self.wrote.append((method, path, body))
+    def _write(self, path: str, body: Json) -> Json:
         match path.split("/"):
             case ["conversations", name, "turns", number, "feedback"]:
-                self._turn(name, number)["feedback"] = body
+                turn = self._turn(name, number)
+                _need_short(body.get("reply") or "", MAX_TEXT_CHARS)
+                given = {key: value for key, value in body.items() if value is not None}
+                turn["feedback"] = (turn["feedback"] or _OUTCOME) | given
             case ["conversations", name, "turns", number, "labels"]:
                 turn = self._turn(name, number)
-                turn["label"] = (turn.get("label") or {}) | body
+                turn["label"] = (turn["label"] or {"intent": None, "emotion": None, "agent": "tester"}) | body
                 turn |= {key: value for key, value in body.items() if value}
             case ["conversations", name, "composer"]:
-                known = self.composers.get(name, {"text": "", "revision": 0})
+                _need_short(body["text"], MAX_TEXT_CHARS)
+                known = self.unsent.get(name, {"text": "", "revision": 0})
                 if body["revision"] != known["revision"]:
                     raise BusyError("the text has changed")
-                self.composers[name] = {"text": body["text"], "revision": known["revision"] + 1}
-                return self.composers[name]
+                self.unsent[name] = {"text": body["text"], "revision": known["revision"] + 1}
+                return self.unsent[name]
             case ["conversations", name]:
-                self.about[name] = self.about.get(name, {}) | body
-                return {"conversation": name, **self.about[name]}
+                self._turns(name)
+                _need_short(body.get("notes") or "", MAX_TEXT_CHARS)
+                self.states[name] = self.states.get(name, {}) | body
+                return {"conversation": name, **self._state(name)}
             case ["handoffs", name, number]:
                 turn = self._turn(name, number)
-                self._hand_off(turn, body.get("reason") or turn["handoff"] or "", body["state"])
+                self.hand_off(name, turn, body.get("reason") or turn["handoff"] or "", body["state"])
         return {"ok": True}
 
-    def _hand_off(self, turn: dict[str, Any], reason: str, state: str) -> None:
+    def hand_off(self, conversation: str, turn: Json, reason: str, state: str = "open") -> None:
+        """Open, take or close the hand-off of a turn."""
         turn["handoff"] = reason
-        key = (turn["conversation"], turn["turn"])
-        self.handoffs[key] = {
-            "conversation": key[0], "turn": key[1], "reason": reason, "opened": NOW, "state": state, "agent": None,
+        self.handoffs[conversation, turn["turn"]] = {
+            "conversation": conversation, "turn": turn["turn"], "reason": reason, "opened": NOW, "state": state,
+            "agent": None,
         }  # fmt: skip
-        self.pages[f"handoffs/{key[0]}/{key[1]}/card"] = {
+        self.pages[f"handoffs/{conversation}/{turn['turn']}/card"] = {
+            "conversation": conversation, "turn": turn["turn"], "state": state, "agent": None, "opened": NOW,
             "reason": reason, "summary": turn["question"], "open_questions": [turn["question"]], "tried": [],
-            "entities": {}, "language": turn["lang"],
+            "entities": {}, "language": turn["lang"], "intent": None, "emotion": None,
         }  # fmt: skip
 
-    def _turn(self, name: str, number: str) -> dict[str, Any]:
+    def _turns(self, name: str) -> list[Json]:
+        if name not in self.turns:
+            raise MissingError(f"no conversation '{name}'")
+        return self.turns[name]
+
+    def _turn(self, name: str, number: str) -> Json:
         found = next((turn for turn in self.turns.get(name, []) if turn["turn"] == int(number)), None)
         if found is None:
             raise MissingError(f"no turn {number} in conversation {name}")
         return found
 
-    def _row(self, name: str) -> dict[str, Any]:
-        last = self.turns[name][-1]
-        kept = {key: last[key] for key in ("asked", "lang", "question", "state", "handoff")}
+    def _state(self, name: str) -> Json:
+        return _STATE | self.states.get(name, {})
+
+    def _row(self, name: str) -> Json:
+        last, state = self.turns[name][-1], self._state(name)
+        kept = {key: last[key] for key in ("asked", "lang", "question", "state", "intent", "emotion", "handoff")}
+        waiting = _sent(last) is None and state["status"] != "closed"
         return {
-            "conversation": name, **kept, "turns": len(self.turns[name]), "waiting": not last["feedback"],
-            **self.about.get(name, {}),
+            "conversation": name, "started": self.turns[name][0]["asked"], **kept, "turns": len(self.turns[name]),
+            "waiting": waiting, **state,
         }  # fmt: skip
+
+
+def _sent(turn: Json) -> str | None:
+    """What went to the customer: the reply, or the draft that was accepted as it is."""
+    feedback = turn["feedback"] or _OUTCOME
+    if feedback["verdict"] == "rejected":
+        return None
+    reply: str | None = feedback["reply"] or (turn["draft"] if feedback["verdict"] == "accepted" else None)
+    return reply
+
+
+def _need_short(text: str, most: int) -> None:
+    if len(text) > most:
+        raise InputError(f"the text has {len(text):,} characters, {most:,} are allowed")

@@ -1,7 +1,7 @@
-"""A desk that says what it is told, for tests and for looking at screens without a model.
+"""A server that answers from a script, for tests and for looking at screens without a model.
 
-It enters by the same door as the real client (`tui.services.server_link.Desk`), sends the same events and keeps the
-same kind of books (`tui.testing.fake_journal`). Promises: no clock, no socket, no thread; after `hold` an answer goes
+It enters by the same door as the real one (`tui.services.server_link.ServerLink`), sends the same events and keeps the
+same kind of journal (`tui.testing.fake_journal`). Promises: no clock, no socket, no thread; after `hold` an answer goes
 on only as `release` lets it, so that a test can look at the screen in the middle of a draft.
 """
 
@@ -12,10 +12,24 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Any
 
 from runtime import events
+from runtime.client.agents import AgentClient
+from runtime.client.answers import ArticlePage, ServerStatus, TypingState
 from runtime.errors import MissingError, UnavailableError
 from runtime.events import Citation
 from tui.state import Health
 from tui.testing.fake_journal import FakeJournal
+
+
+class FakeAgentClient(AgentClient):
+    """The agents' part of the client, answered by a `FakeJournal` instead of a socket."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._server = server
+
+    async def call_async(self, method: str, path: str, body: Any = None, **params: Any) -> dict[str, Any]:
+        """As the server, out of the journal or into it."""
+        self._server.need()
+        return self._server.journal.call(method, path.removeprefix("/v1/"), body, params)
 
 
 class FakeServer:
@@ -23,13 +37,14 @@ class FakeServer:
 
     def __init__(self, scripts: Iterable[Sequence[events.Event]] = (), article: dict[str, Any] | None = None) -> None:
         self.scripts = list(scripts)
-        self.page = article
+        self.article_page = article
         self.state = "ready"
         self.down = False
         self.may_start = False
-        self.troubles = Health()
-        self.books = FakeJournal()
-        self.found: list[Citation] = []
+        self.branch_health = Health()
+        self.journal = FakeJournal()
+        self.agents = FakeAgentClient(self)
+        self.search_hits: list[Citation] = []
         """What a knowledge search finds."""
         self.asked: list[tuple[str, str | None]] = []
         self.typed: list[str] = []
@@ -57,20 +72,20 @@ class FakeServer:
             self.state = "starting"
         return self.may_start
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> ServerStatus:
         """As `GET /v1/status`."""
-        self._need()
-        return {"state": self.state, "bundle": "shop", "version": "1", "model": "tiny", "languages": ["en", "zh"]}
+        self.need()
+        return ServerStatus(state=self.state, bundle="shop", version="1", model="tiny")
 
-    async def health(self, status: dict[str, Any]) -> Health:  # noqa: ARG002 - the door's signature
+    async def health(self, status: ServerStatus) -> Health:  # noqa: ARG002 - the door's signature
         """As told."""
-        return self.troubles
+        return self.branch_health
 
     async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
         """As `POST /v1/ask`: the next script, event by event."""
         self.asked.append((question, conversation))
-        self._need()
-        turn = None
+        self.need()
+        turn, name = None, ""
         try:
             for event in self.scripts.pop(0):
                 if self._held:
@@ -78,10 +93,11 @@ class FakeServer:
                 if self.down:
                     raise UnavailableError("the server went away in the middle")
                 if isinstance(event, events.Stored):
-                    turn = self.books.ask(conversation or event.conversation, question, event.lang)
-                    event = events.Stored(conversation=turn["conversation"], turn=turn["turn"], lang=turn["lang"])
+                    name = conversation or event.conversation
+                    turn = self.journal.ask(name, question, event.lang)
+                    event = events.Stored(conversation=name, turn=turn["turn"], lang=turn["lang"])
                 if turn is not None:
-                    self.books.hear(turn, event)
+                    self.journal.hear(name, turn, event)
                 yield event
         except (asyncio.CancelledError, GeneratorExit):
             self.cancelled += 1
@@ -89,40 +105,31 @@ class FakeServer:
                 turn["state"] = "cancelled"
             raise
 
-    async def typing(self, text: str, conversation: str | None) -> dict[str, Any]:
+    async def typing(self, text: str, conversation: str | None) -> TypingState:
         """As `POST /v1/typing`: a token a word."""
-        self._need()
+        self.need()
         self.typed.append(text)
         state = "ready" if text else "nothing"
-        return {"conversation": conversation or "c1", "state": state, "tokens": len(text.split())}
+        return TypingState(conversation=conversation or "c1", state=state, tokens=len(text.split()))
 
-    async def article(self, article: str, lang: str) -> dict[str, Any]:
+    async def article(self, article: str, lang: str) -> ArticlePage:
         """As `GET /v1/articles/{id}`."""
-        self._need()
-        if self.page is None or lang not in ("", self.page["lang"]):
+        self.need()
+        if self.article_page is None or lang not in ("", self.article_page["lang"]):
             raise MissingError(f"no article '{article}'")
-        return self.page
+        return ArticlePage.parse(self.article_page)
 
     async def search(self, text: str, lang: str | None) -> list[Citation]:  # noqa: ARG002 - the door's signature
         """As `GET /v1/search`, in which any shared letter is near enough."""
-        self._need()
-        return self.found if text else []
-
-    async def get(self, path: str, **params: Any) -> dict[str, Any]:
-        """As the server, out of the books."""
-        self._need()
-        return self.books.get(path, params)
-
-    async def put(self, method: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """As the server, into the books."""
-        self._need()
-        return self.books.put(method, path, body)
+        self.need()
+        return self.search_hits if text else []
 
     async def close(self) -> None:
         """Remember it."""
         self.closed = True
 
-    def _need(self) -> None:
+    def need(self) -> None:
+        """`UnavailableError` while the server is away."""
         if self.down:
             raise UnavailableError("no server is running for this home")
 

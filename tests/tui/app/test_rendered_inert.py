@@ -1,4 +1,4 @@
-"""Hostile text on every path to the screen: what is rendered holds no character that acts on a terminal."""
+"""Hostile text on every path to the screen: what is rendered holds no character that commands on a terminal."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ HOSTILE = st.text(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(texts=st.lists(HOSTILE, min_size=8, max_size=8))
-def test_no_escape_byte_reaches_the_rendered_output(sit: Any, texts: list[str]) -> None:
+def test_no_escape_byte_reaches_the_rendered_output(open_console: Any, texts: list[str]) -> None:
     """S10: drafts, sources, model names, labels, what the inbox and the boxes show."""
     title, heading, body, draft, model, handoff, unsupported, question = texts
     cited = citation("a", "s", title, heading, body)
     said = answer([draft, "\x1b]0;x\x07"], [cited], model=model, handoff=handoff or "x", unsupported=(unsupported,))
     said.insert(1, events.Understood(intent=title or "x", emotion=body or "x", intent_confidence="low"))
-    desk = FakeServer([said])
-    old = desk.books.ask("old", heading, "en")
+    server = FakeServer([said])
+    old = server.journal.ask("old", heading, "en")
     old |= {"state": "complete", "draft": draft, "handoff": handoff}
-    desk.books.about["old"] = {"tags": [title, body], "notes": draft}
-    desk.books.pages["canned"] = {"canned": [{"id": "x", "title": title, "text": body}]}
-    desk.books.pages["outbox"] = {"rows": [{"key": title, "question": body, "draft": draft}]}
+    server.journal.states["old"] = {"tags": [title, body], "notes": draft}
+    server.journal.pages["canned"] = {"canned": [{"id": "x", "title": title, "text": body}]}
+    server.journal.pages["outbox"] = {"rows": [{"key": title, "question": body, "draft": draft}]}
 
     async def run() -> None:
-        async with sit(desk, size=(140, 40)) as seat:
-            seat.app.chat.query_one("Composer").load_text("q" + question)
-            await seat.press("enter")
-            await seat.phase("done")
-            await seat.until(lambda: len(seat.app.state.inbox) == 2)
-            await seat.pilot.pause()
-            check(seat.app)
+        async with open_console(server, size=(140, 40)) as console:
+            console.app.chat.query_one("Composer").load_text("q" + question)
+            await console.press("enter")
+            await console.phase("done")
+            await console.until(lambda: len(console.app.state.inbox) == 2)
+            await console.pilot.pause()
+            check(console.app)
             for keys in (["1"], ["ctrl+l"], ["f8"], ["f12"], ["f6"]):
-                await seat.press(*keys)
-                await seat.pilot.pause()
-                check(seat.app)
-                await seat.press("escape")
-            seat.app.doing.do("canned")
-            await seat.until(lambda: getattr(seat.app.screen, "found", []) != [])
-            check(seat.app)
+                await console.press(*keys)
+                await console.pilot.pause()
+                check(console.app)
+                await console.press("escape")
+            console.app.do("canned")
+            await console.until(lambda: getattr(console.app.screen, "found", []) != [])
+            check(console.app)
 
     def check(app: Any) -> None:
         for strip in app.screen._compositor.render_strips():

@@ -27,14 +27,14 @@ UNDERSTOOD = events.Understood(
 )
 
 
-def shown(*keys: str, phase: str = "", releases: int | None = None) -> Callable[[Pilot[None]], Any]:
+def run_keys(*keys: str, phase: str = "", releases: int | None = None) -> Callable[[Pilot[None]], Any]:
     """Press keys once the server is ready, and wait until the draft is where it is wanted."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, Console)
-        assert isinstance(app.desk, FakeServer)
-        while app.state.link != "ready" or (app.desk.books.turns and not app.state.inbox):
+        assert isinstance(app.server, FakeServer)
+        while app.state.link != "ready" or (app.server.journal.turns and not app.state.inbox):
             await pilot.pause(0.01)
         for key in keys:
             if key == "settled":
@@ -46,10 +46,10 @@ def shown(*keys: str, phase: str = "", releases: int | None = None) -> Callable[
             else:
                 await pilot.press(key)
         if releases is not None:
-            app.desk.release(releases)
+            app.server.release(releases)
         while phase and (app.state.current is None or app.state.current.phase != phase):
             await pilot.pause(0.01)
-        known = len(app.desk.books.turns)
+        known = len(app.server.journal.turns)
         while len(app.state.inbox) < known:
             await pilot.pause(0.01)
         await pilot.pause()
@@ -61,91 +61,93 @@ def question(lang: str) -> list[str]:
     return [*("加急包裹迟到了怎么办" if lang == "zh" else "How long have I got?"), "enter"]
 
 
-def script(desk: FakeServer, lang: str) -> FakeServer:
-    desk.scripts = [desk.scripts[lang == "zh"]]
-    desk.scripts[0].insert(1, UNDERSTOOD)
-    return fill(desk)
+def script(server: FakeServer, lang: str) -> FakeServer:
+    server.scripts = [server.scripts[lang == "zh"]]
+    server.scripts[0].insert(1, UNDERSTOOD)
+    return fill(server)
 
 
 @each_size
-def test_first_sight(snap_compare: Any, make_console: Any, desk: FakeServer, size: tuple[int, int], lang: str) -> None:
-    assert snap_compare(make_console(fill(desk), lang), terminal_size=size, run_before=shown())
+def test_first_sight(
+    snap_compare: Any, make_console: Any, server: FakeServer, size: tuple[int, int], lang: str
+) -> None:
+    assert snap_compare(make_console(fill(server), lang), terminal_size=size, run_before=run_keys())
 
 
 @each_size
 def test_draft_under_way(
-    snap_compare: Any, make_console: Any, desk: FakeServer, size: tuple[int, int], lang: str
+    snap_compare: Any, make_console: Any, server: FakeServer, size: tuple[int, int], lang: str
 ) -> None:
-    script(desk, lang).hold()
-    run = shown(*question(lang), phase="writing", releases=6)
-    assert snap_compare(make_console(desk, lang), terminal_size=size, run_before=run)
+    script(server, lang).hold()
+    run = run_keys(*question(lang), phase="writing", releases=6)
+    assert snap_compare(make_console(server, lang), terminal_size=size, run_before=run)
 
 
 @each_size
-def test_answer(snap_compare: Any, make_console: Any, desk: FakeServer, size: tuple[int, int], lang: str) -> None:
-    run = shown(*question(lang), "settled")
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=size, run_before=run)
+def test_answer(snap_compare: Any, make_console: Any, server: FakeServer, size: tuple[int, int], lang: str) -> None:
+    run = run_keys(*question(lang), "settled")
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=size, run_before=run)
 
 
 @each_lang
-def test_edit_with_doubts(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str) -> None:
-    run = shown(*question(lang), "settled", "f6", *" 45 €", "enter")
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(140, 40), run_before=run)
+def test_edit_with_doubts(snap_compare: Any, make_console: Any, server: FakeServer, lang: str) -> None:
+    run = run_keys(*question(lang), "settled", "f6", *" 45 €", "enter")
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=(140, 40), run_before=run)
 
 
 @each_lang
-def test_answer_on_a_wide_terminal(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str) -> None:
-    run = shown(*question(lang), "settled", "f5", "f5", "settled")
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(200, 60), run_before=run)
+def test_answer_on_a_wide_terminal(snap_compare: Any, make_console: Any, server: FakeServer, lang: str) -> None:
+    run = run_keys(*question(lang), "settled", "f5", "f5", "settled")
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=(200, 60), run_before=run)
 
 
 @each_lang
 @pytest.mark.parametrize("pane", ["inbox", "assist"])
-def test_one_pane(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str, pane: str) -> None:
-    run = shown(*question(lang), "settled", *(["f4"] if pane == "assist" else ["f4", "f4"]))
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+def test_one_pane(snap_compare: Any, make_console: Any, server: FakeServer, lang: str, pane: str) -> None:
+    run = run_keys(*question(lang), "settled", *(["f4"] if pane == "assist" else ["f4", "f4"]))
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=(80, 24), run_before=run)
 
 
 @each_lang
-def test_internal_source(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str) -> None:
-    run = shown(*question(lang), "settled", "2", "c")
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+def test_internal_source(snap_compare: Any, make_console: Any, server: FakeServer, lang: str) -> None:
+    run = run_keys(*question(lang), "settled", "2", "c")
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=(80, 24), run_before=run)
 
 
 @each_lang
 @pytest.mark.parametrize("box", ["reject", "wrap", "handoff", "help", "commands"])
-def test_box(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str, box: str) -> None:
+def test_box(snap_compare: Any, make_console: Any, server: FakeServer, lang: str, box: str) -> None:
     key = {"reject": "f7", "wrap": "f12", "handoff": "f8", "help": "f1", "commands": "ctrl+p"}[box]
-    run = shown(*question(lang), "settled", key, "shown")
-    assert snap_compare(make_console(script(desk, lang), lang), terminal_size=(80, 24), run_before=run)
+    run = run_keys(*question(lang), "settled", key, "shown")
+    assert snap_compare(make_console(script(server, lang), lang), terminal_size=(80, 24), run_before=run)
 
 
 async def test_the_linux_console_gets_no_sign_its_font_lacks(
-    sit: Any, desk: FakeServer, monkeypatch: pytest.MonkeyPatch
+    open_console: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its fonts have the signs of the IBM PC, and the quotation marks and dots that Debian's add."""
     monkeypatch.setenv("TERM", "linux")
     monkeypatch.setattr(ScrollBar, "renderer", ScrollBar.renderer)  # put back afterwards
-    desk.scripts = [answer([f"line {n}\n" for n in range(60)], [RETURNS, INTERNAL])]
+    server.scripts = [answer([f"line {n}\n" for n in range(60)], [RETURNS, INTERNAL])]
     for size in ((80, 25), (140, 40)):
-        async with sit(desk, size=size) as seat:
-            assert seat.app.words.lang == system_language() == "en"
+        async with open_console(server, size=size) as console:
+            assert console.app.words.lang == system_language() == "en"
             for keys in ([*"How long?", "enter"], ["f6"], ["escape", "f8"], ["escape", "f1"], ["escape", "f7"]):
-                await seat.press(*keys)
-                await seat.pilot.pause(0.05)
-                signs = set(seat.text()) - set("…“”‘’→\n")
-                assert not {sign for sign in signs if not sign.encode("cp437", "ignore")}, seat.text()
-            desk.scripts = [answer(["more"], [RETURNS])]
+                await console.press(*keys)
+                await console.pilot.pause(0.05)
+                signs = set(console.text()) - set("…“”‘’→\n")
+                assert not {sign for sign in signs if not sign.encode("cp437", "ignore")}, console.text()
+            server.scripts = [answer(["more"], [RETURNS])]
 
 
 @each_lang
-def test_disk_nearly_full(snap_compare: Any, make_console: Any, desk: FakeServer, lang: str) -> None:
-    desk.troubles = Health(engine=False, disk_low_mb=120)
-    assert snap_compare(make_console(desk, lang), terminal_size=(80, 24), run_before=shown())
+def test_disk_nearly_full(snap_compare: Any, make_console: Any, server: FakeServer, lang: str) -> None:
+    server.branch_health = Health(engine=False, disk_low_mb=120)
+    assert snap_compare(make_console(server, lang), terminal_size=(80, 24), run_before=run_keys())
 
 
 @pytest.mark.parametrize("theme", ["light", "contrast"])
-def test_theme(snap_compare: Any, make_console: Any, desk: FakeServer, theme: str) -> None:
-    run = shown(*question("en"), "settled")
-    app = make_console(script(desk, "en"), "en", theme=theme)
+def test_theme(snap_compare: Any, make_console: Any, server: FakeServer, theme: str) -> None:
+    run = run_keys(*question("en"), "settled")
+    app = make_console(script(server, "en"), "en", theme=theme)
     assert snap_compare(app, terminal_size=(140, 40), run_before=run)

@@ -28,8 +28,8 @@ def resident() -> int:
 @pytest.mark.slow
 async def test_five_hundred_turns_do_not_grow_the_console(make_console: Any) -> None:
     tokens = ["您可以", "在30天内", "退货。", " You may return it within 30 days."]
-    desk = FakeServer()
-    app = make_console(desk)
+    server = FakeServer()
+    app = make_console(server)
     async with app.run_test(size=(140, 40)) as pilot:
         while app.state.link != "ready":
             await pilot.pause(0.01)
@@ -37,14 +37,14 @@ async def test_five_hundred_turns_do_not_grow_the_console(make_console: Any) -> 
         for number in range(TURNS):
             if number % A_CUSTOMER == 0:
                 app.dispatch(NewConversation(practice=f"practice-{number}"))
-            desk.scripts.append(answer(tokens, [RETURNS]))
+            server.scripts.append(answer(tokens, [RETURNS]))
             app.dispatch(Typed(f"问题 {number}"))
-            app.doing.send()
+            app.actions.send()
             while app.state.current.busy:
                 await pilot.pause(0)
-            app.doing.do("accept")
-            app.doing.do("accept")
-            desk.books.turns.pop(f"practice-{number - 50}", None)
+            app.actions.do("accept")
+            app.actions.do("accept")
+            server.journal.turns.pop(f"practice-{number - 50}", None)
             if number % 50 == 49:
                 await pilot.pause()
                 gc.collect()

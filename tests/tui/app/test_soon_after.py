@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,8 @@ from tui.app.practice import hear_reply, make_customer
 from tui.base.i18n import Catalogue
 from tui.screens.page import PageScreen
 from tui.screens.wrap import WrapScreen
-from tui.services import export, session_file
-from tui.services.branch_health import branch_health, is_locked
+from tui.services import export
 from tui.services.reply_check import unsupported_parts
-from tui.state import Restored, State
 from tui.testing.fake_server import FakeServer, answer
 
 WHY = {
@@ -65,7 +61,7 @@ def test_why_says_intent_rule_sources_reuse_bundle_and_times(lang: str) -> None:
 
 
 async def test_the_privacy_lens_shows_every_field_that_would_leave_and_can_be_saved(
-    sit: Any, plain: FakeServer, tmp_path: Path
+    open_console: Any, plain: FakeServer, tmp_path: Path
 ) -> None:
     row = {
         "key": "abc/1/2",
@@ -75,15 +71,15 @@ async def test_the_privacy_lens_shows_every_field_that_would_leave_and_can_be_sa
         "verdict": "edited",
         "rating": None,
     }
-    plain.books.pages["outbox"] = {"rows": [row]}
-    async with sit(plain, folder=tmp_path, size=(100, 40)) as seat:
-        await seat.press("ctrl+l")
-        await seat.sees("1 rows wait")
+    plain.journal.pages["outbox"] = {"rows": [row]}
+    async with open_console(plain, folder=tmp_path, size=(100, 40)) as console:
+        await console.press("ctrl+l")
+        await console.sees("1 rows wait")
         for name, value in row.items():
             if value is not None:
-                assert str(value) in seat.text(), name
-        await seat.press("s")
-        await seat.sees("Saved as")
+                assert str(value) in console.text(), name
+        await console.press("s")
+        await console.sees("Saved as")
     assert "I am <NAME_1>" in (tmp_path / "exports" / "would-leave.txt").read_text(encoding="utf-8")
 
 
@@ -98,43 +94,43 @@ def test_a_hand_off_for_missing_knowledge_is_a_ticket_with_its_right_answer() ->
     assert "Right answer: Yes." in blocks[1][1]
 
 
-async def test_wrapping_up_sends_what_changed_and_closes(sit: Any, plain: FakeServer) -> None:
-    async with sit(plain, size=(100, 30)) as seat:
-        await seat.ask("How long?")
-        await seat.phase("done")
-        await seat.press("f12")
-        await seat.until(lambda: isinstance(seat.app.screen, WrapScreen))
-        await seat.press("4", "tab", *"vip,退货", "tab", *"call back", "ctrl+s")
-        await seat.sees("Kept.")
-        assert seat.app.state.thread.meta.tags == ("vip", "退货")
-    body = next(body for method, _, body in plain.books.wrote if method == "PATCH")
+async def test_wrapping_up_sends_what_changed_and_closes(open_console: Any, plain: FakeServer) -> None:
+    async with open_console(plain, size=(100, 30)) as console:
+        await console.ask("How long?")
+        await console.phase("done")
+        await console.press("f12")
+        await console.until(lambda: isinstance(console.app.screen, WrapScreen))
+        await console.press("4", "tab", *"vip,退货", "tab", *"call back", "ctrl+s")
+        await console.sees("Kept.")
+        assert console.app.state.thread.meta.tags == ("vip", "退货")
+    body = next(body for method, _, body in plain.journal.written if method == "PATCH")
     assert (body["satisfaction"], body["tags"], body["notes"]) == (4, ["vip", "退货"], "call back")
     assert (body["status"], body["summary"]) == ("closed", "How long?")
 
 
-async def test_a_snoozed_conversation_goes_to_the_end_and_comes_back(sit: Any, plain: FakeServer) -> None:
+async def test_a_snoozed_conversation_goes_to_the_end_and_comes_back(open_console: Any, plain: FakeServer) -> None:
     fill(plain)
-    async with sit(plain, size=(140, 40)) as seat:
-        await seat.ask("How long?")
-        await seat.phase("done")
-        await seat.press("ctrl+p", *"snooze", "enter")
-        await seat.sees("in 30 minutes")
-        await seat.press("enter")
-        await seat.sees("Snoozed; it comes back by itself.")
-        await seat.sees("snoozed until 10:10")
-        plain.books.about["c1"]["snooze_until"] = "2026-11-26T09:39:00.000+00:00"
-        await seat.until(lambda: seat.app.state.inbox[0].conversation == "c1")
-        assert seat.app.state.inbox[0].status == "open"
+    async with open_console(plain, size=(140, 40)) as console:
+        await console.ask("How long?")
+        await console.phase("done")
+        await console.press("ctrl+p", *"snooze", "enter")
+        await console.sees("in 30 minutes")
+        await console.press("enter")
+        await console.sees("Snoozed; it comes back by itself.")
+        await console.sees("snoozed until 10:10")
+        plain.journal.states["c1"]["snooze_until"] = "2026-11-26T09:39:00.000+00:00"
+        await console.until(lambda: console.app.state.inbox[0].conversation == "c1")
+        assert console.app.state.inbox[0].status == "open"
 
 
-async def test_export_writes_markdown_and_json(sit: Any, plain: FakeServer, tmp_path: Path) -> None:
-    async with sit(plain, folder=tmp_path) as seat:
-        await seat.ask("# How long?\x1b[2J")
-        await seat.phase("done")
-        await seat.press("f5")
-        await seat.until(lambda: seat.app.state.unsaved() == [])
-        await seat.press("ctrl+p", *"export", "enter")
-        await seat.sees("Saved as")
+async def test_export_writes_markdown_and_json(open_console: Any, plain: FakeServer, tmp_path: Path) -> None:
+    async with open_console(plain, folder=tmp_path) as console:
+        await console.ask("# How long?\x1b[2J")
+        await console.phase("done")
+        await console.press("f5")
+        await console.until(lambda: console.app.state.unsaved() == [])
+        await console.press("ctrl+p", *"export", "enter")
+        await console.sees("Saved as")
     told = json.loads((tmp_path / "exports" / "c1.json").read_text(encoding="utf-8"))
     assert told["turns"][0]["feedback"]["verdict"] == "accepted"
     page = (tmp_path / "exports" / "c1.md").read_text(encoding="utf-8")
@@ -184,82 +180,49 @@ def test_the_same_seed_is_the_same_customer_and_only_an_answer_helps() -> None:
     assert annoyed.claimed
 
 
-async def test_practice_brings_a_customer_and_ends_with_a_score(sit: Any, plain: FakeServer) -> None:
-    plain.found = [RETURNS]
-    async with sit(plain, size=(140, 30)) as seat:
-        await seat.press("ctrl+p", *"practise", "enter")
-        await seat.sees("PRACTICE, nothing is kept or sent")
-        await seat.phase("done")
-        await seat.sees("How long you have?")
-        await seat.press("f5")
-        await seat.until(lambda: isinstance(seat.app.screen, PageScreen))
-        await seat.sees("1 of 1 questions helped")
-        await seat.sees("Satisfaction: 5 of 5")
-        await seat.until(lambda: seat.app.state.unsaved() == [])
-        assert "practice" in seat.text()
-        await seat.press("escape", "ctrl+p", *"glance", "enter")
-        await seat.sees("nobody has it yet: 0")
-        assert "Drafts of the newest" not in seat.text(), "practice is counted"
+async def test_practice_brings_a_customer_and_ends_with_a_score(open_console: Any, plain: FakeServer) -> None:
+    plain.search_hits = [RETURNS]
+    async with open_console(plain, size=(140, 30)) as console:
+        await console.press("ctrl+p", *"practise", "enter")
+        await console.sees("PRACTICE, nothing is kept or sent")
+        await console.phase("done")
+        await console.sees("How long you have?")
+        await console.press("f5")
+        await console.until(lambda: isinstance(console.app.screen, PageScreen))
+        await console.sees("1 of 1 questions helped")
+        await console.sees("Satisfaction: 5 of 5")
+        await console.until(lambda: console.app.state.unsaved() == [])
+        assert "practice" in console.text()
+        await console.press("escape", "ctrl+p", *"glance", "enter")
+        await console.sees("nobody has it yet: 0")
+        assert "Drafts of the newest" not in console.text(), "practice is counted"
     assert plain.asked[0][1].startswith("practice-")
-    assert not [path for _, path, _ in plain.books.wrote if path.endswith("feedback")]
+    assert not [path for _, path, _ in plain.journal.written if path.endswith("feedback")]
 
 
-async def test_the_branch_at_a_glance_and_the_shift(sit: Any, plain: FakeServer) -> None:
+async def test_the_branch_at_a_glance_and_the_shift(open_console: Any, plain: FakeServer) -> None:
     fill(plain)
-    async with sit(plain, size=(100, 40)) as seat:
-        await seat.until(lambda: len(seat.app.state.inbox) == 7)
-        await seat.press("ctrl+p", *"glance", "enter")
-        await seat.sees("sent as drafted: 1 (100 %)")
-        assert "nobody has it yet: 2" in seat.text()
-        await seat.press("escape", "ctrl+p", *"shift", "enter")
-        await seat.sees("4 wait for an answer")
-        await seat.sees("1 snoozed")
-        await seat.press("escape", "ctrl+t")
-        await seat.sees("the customer asks for a person")
+    async with open_console(plain, size=(100, 40)) as console:
+        await console.until(lambda: len(console.app.state.inbox) == 7)
+        await console.press("ctrl+p", *"glance", "enter")
+        await console.sees("sent as drafted: 1 (100 %)")
+        assert "nobody has it yet: 2" in console.text()
+        await console.press("escape", "ctrl+p", *"shift", "enter")
+        await console.sees("4 wait for an answer")
+        await console.sees("1 snoozed")
+        await console.press("escape", "ctrl+t")
+        await console.sees("the customer asks for a person")
 
 
-async def test_asking_again_after_a_broken_draft(sit: Any, plain: FakeServer) -> None:
+async def test_asking_again_after_a_broken_draft(open_console: Any, plain: FakeServer) -> None:
     plain.hold()
-    async with sit(plain) as seat:
-        await seat.ask("How long?")
+    async with open_console(plain) as console:
+        await console.ask("How long?")
         plain.release(5)
-        await seat.sees("You may return it")
-        await seat.press("escape", "ctrl+u")
-        await seat.until(lambda: seat.app.state.composer == "")
+        await console.sees("You may return it")
+        await console.press("escape", "ctrl+u")
+        await console.until(lambda: console.app.state.composer == "")
         plain.release(20)
-        await seat.press("ctrl+r")
-        await seat.phase("done")
+        await console.press("ctrl+r")
+        await console.phase("done")
     assert [question for question, _ in plain.asked] == ["How long?", "How long?"]
-
-
-def test_an_update_under_way_and_a_newer_bundle_are_seen_without_taking_a_lock(tmp_path: Path) -> None:
-    status = {"bundle": "shop", "version": "1", "engine": "restarting", "waiting": 3}
-    lock = tmp_path / "install.lock"
-    code = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, 2); print(flush=True); sys.stdin.read()"
-    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout
-    assert holder.stdin
-    holder.stdout.readline()
-    try:
-        assert is_locked(lock)
-        health = branch_health(tmp_path, status)
-        assert (health.updating, health.engine, health.waiting, health.newer) == (True, False, 3, "")
-    finally:
-        holder.stdin.close()
-        holder.wait()
-        holder.stdout.close()
-    assert not is_locked(lock)
-    (tmp_path / "current").mkdir()
-    (tmp_path / "current" / "bundle.json").write_text('{"name": "shop", "version": "2"}')
-    assert branch_health(tmp_path, status | {"engine": "ready"}).troubles() == ["newer"]
-
-
-def test_a_damaged_memory_is_put_aside(tmp_path: Path) -> None:
-    path = tmp_path / session_file.FILE_NAME
-    assert session_file.read(path) is None
-    session_file.write(path, session_file.snapshot(State()))
-    assert isinstance(session_file.read(path), Restored)
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.write_text('{"format": 1, "threads"')
-    assert session_file.read(path) is None
-    assert path.with_suffix(".damaged").exists()

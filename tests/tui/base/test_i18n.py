@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import UsageError
 from tui.base.i18n import LANGUAGES, Catalogue, load_catalogue, system_language
-from tui.base.keys import ACTS
+from tui.base.keys import COMMANDS
 from tui.state import Link, Phase
 
 
@@ -28,9 +28,9 @@ def test_the_catalogues_have_the_same_strings_with_the_same_values() -> None:
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_key_and_every_state_has_a_name(lang: str) -> None:
     words = Catalogue(lang)
-    for act in ACTS:
-        assert words(f"key.{act.id}")
-        assert words(f"help.{act.id}")
+    for command in COMMANDS:
+        assert words(f"key.{command.id}")
+        assert words(f"help.{command.id}")
     for link in Link:
         assert words(f"link.{link.value}", why="", retry=1)
     for phase in Phase:

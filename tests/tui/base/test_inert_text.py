@@ -1,4 +1,4 @@
-"""Strangers' text is inert: nothing in it can act on the terminal or hide."""
+"""Strangers' text is inert: nothing in it can command on the terminal or hide."""
 
 from __future__ import annotations
 

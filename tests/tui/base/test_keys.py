@@ -11,11 +11,11 @@ from runtime.errors import MissingError, UsageError
 from tests.support.paths import ROOT
 from tests.tui.conftest import RETURNS
 from tui.base.i18n import Catalogue
-from tui.base.keys import ACTS, clashes, key_name, moved, shown
+from tui.base.keys import COMMANDS, clashes, key_label, key_name, with_own_keys
 from tui.base.settings import ConsoleSettings, read_settings
 from tui.cli.keys_page import keys_page
 from tui.testing.fake_server import FakeServer, answer
-from tui.widgets.keybar import fitting
+from tui.widgets.keybar import fit_commands
 
 
 def test_the_docs_key_table_is_the_one_in_use() -> None:
@@ -24,9 +24,9 @@ def test_the_docs_key_table_is_the_one_in_use() -> None:
 
 
 def test_no_two_acts_have_one_key_where_both_count() -> None:
-    assert clashes(ACTS) == []
-    assert clashes(moved({"accept": "f1"})) == [("f1", "accept", "help")]
-    assert len({act.id for act in ACTS}) == len(ACTS)
+    assert clashes(COMMANDS) == []
+    assert clashes(with_own_keys({"accept": "f1"})) == [("f1", "accept", "help")]
+    assert len({command.id for command in COMMANDS}) == len(COMMANDS)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_help_and_quit_keep_their_place_however_narrow(lang: str, width: int) ->
     from rich.cells import cell_len
 
     words = Catalogue(lang)
-    acts = [act for act in ACTS if act.where in ("chat", "app") and act.keys]
-    kept = fitting(acts, words, width)
-    assert {"help", "quit"} <= {act.id for act in kept}
-    assert sum(cell_len(f"{shown(act)} {words('key.' + act.id)}") + 2 for act in kept) - 2 <= width
+    commands = [command for command in COMMANDS if command.where in ("chat", "app") and command.keys]
+    kept = fit_commands(commands, words, width)
+    assert {"help", "quit"} <= {command.id for command in kept}
+    assert sum(cell_len(f"{key_label(command)} {words('key.' + command.id)}") + 2 for command in kept) - 2 <= width
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_help_and_quit_keep_their_place_however_narrow(lang: str, width: int) ->
     [
         ('theme = "pink"', "theme"),
         ('colour = "pink"', "colour"),
-        ('[keys]\nfly = "f9"', "no act is called 'fly'"),
+        ('[keys]\nfly = "f9"', "no command is called 'fly'"),
         ('[keys]\naccept = "f1"', "'f1' is both accept and help"),
         ('[keys]\nsend = ""', "the keys of 'send'"),
         ('[keys]\ncite = "x"', "the keys of 'cite'"),
@@ -82,13 +82,13 @@ def test_settings_come_from_flag_then_environment_then_default(tmp_path: Path, m
         read_settings(tmp_path / "three.toml")
 
 
-async def test_a_moved_key_works_and_is_shown_under_its_new_name(sit: Any) -> None:
-    desk = FakeServer([answer(["30 days."], [RETURNS])])
-    async with sit(desk, keys={"accept": "ctrl+o", "practice": "f5"}) as seat:
-        await seat.ask("How long?")
-        await seat.phase("done")
-        await seat.sees("Ctrl+O Accept")
-        await seat.press("ctrl+o")
-        await seat.sees("sent as drafted")
-        await seat.press("f1")
-        await seat.sees("Ctrl+O  Accept the draft")
+async def test_a_moved_key_works_and_is_shown_under_its_new_name(open_console: Any) -> None:
+    server = FakeServer([answer(["30 days."], [RETURNS])])
+    async with open_console(server, keys={"accept": "ctrl+o", "practice": "f5"}) as console:
+        await console.ask("How long?")
+        await console.phase("done")
+        await console.sees("Ctrl+O Accept")
+        await console.press("ctrl+o")
+        await console.sees("sent as drafted")
+        await console.press("f1")
+        await console.sees("Ctrl+O  Accept the draft")

@@ -1,0 +1,73 @@
+"""Text that comes in at once: cleaning it, and knowing a burst of keys for a paste.
+
+A terminal hands over a paste in one of two ways. With bracketed paste it is one event whose line breaks are carriage
+returns. Without it (a serial line, an old multiplexer, `tmux paste-buffer`) it is a burst of keys, each line break an
+Enter like the agent's own. Promises: pure; `clean_pasted(clean_pasted(text)) == clean_pasted(text)`; time linear in the
+text. Knows nothing of widgets and clocks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from tui.base.inert_text import inert
+
+_LINE_BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+_SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
+"""Word processors and web pages put them between words, where a search looks for a space. Not U+3000, which is the
+space of Chinese text."""
+_INVISIBLE = re.compile(
+    "[\u00ad"  # soft hyphen
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of the reading direction
+    "\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"  # zero-width and annotation signs
+    "\U000e0001\U000e0020-\U000e007f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+)
+"""Characters without a look of their own. Left in, they would split the words that are searched for and embedded. Not
+U+200C and U+200D: Persian, Hindi and emoji are spelt with them."""
+
+BURST_GAP_S: Final = 0.015
+"""Keys that arrive closer together than this come from a paste: nobody types so fast, and a terminal that writes a
+paste in pieces is faster. Measured between the moments the keys were read, not handled, so a busy console does not
+take typing for a paste."""
+BURST_KEYS: Final = 3
+"""So many in a row are a paste. Two can be a roll of the fingers."""
+
+
+def clean_pasted(text: str) -> str:
+    """Pasted text as it may be typed: line feeds, plain spaces, nothing invisible; controls as visible signs."""
+    lines = _LINE_BREAKS.sub("\n", text)
+    return inert(_INVISIBLE.sub("", _SPACES.sub(" ", lines)))
+
+
+def clean_pasted_line(text: str) -> str:
+    """The same on one line, for a field of one line."""
+    return " ".join(clean_pasted(text).split())
+
+
+def is_invisible(char: str) -> bool:
+    """Whether a typed character would leave no trace on the screen and is left out."""
+    return bool(_INVISIBLE.fullmatch(char))
+
+
+class KeyBurst:
+    """The keys of a terminal, as far as a burst can be told from typing."""
+
+    def __init__(self) -> None:
+        self._last_at = float("-inf")
+        self._run = 0
+
+    def note(self, at: float) -> None:
+        """A key was read at this time, in seconds of a monotonic clock."""
+        self._run = self._run + 1 if at - self._last_at <= BURST_GAP_S else 1
+        self._last_at = at
+
+    @property
+    def is_paste(self) -> bool:
+        """Whether the newest key is one of a burst that must be a paste."""
+        return self._run >= BURST_KEYS
+
+    @property
+    def may_be_paste(self) -> bool:
+        """Whether the newest key followed the one before it faster than anybody types."""
+        return self._run > 1
