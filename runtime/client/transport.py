@@ -81,8 +81,11 @@ def _reach(path: Path, home: Path) -> Iterator[str]:
                 probe.connect(name)
             yield name
     except PermissionError:
+        owner = _owner(home)
         raise UsageError(
-            "may not be opened by this user", where=str(home), hint="run the command as the user the server runs as"
+            f"the server of this branch belongs to {owner} and may not be opened by this user",
+            where=str(path),
+            hint=f"run the command as that user (sudo -u {owner} edgedesk …), or name a branch of your own with --home",
         ) from None
     except (OSError, httpx.ConnectError, httpx.ConnectTimeout):
         raise UnavailableError(
@@ -90,6 +93,14 @@ def _reach(path: Path, home: Path) -> Iterator[str]:
         ) from None
     except httpx.TransportError as error:
         raise cut() from error
+
+
+def _owner(home: Path) -> str:
+    """The name of the user that a home belongs to."""
+    try:
+        return home.owner()
+    except (OSError, KeyError):
+        return "another user"
 
 
 def cut() -> UnavailableError:

@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from textual import events
 from textual.app import App
 from textual.screen import Screen
 from textual.widgets import TextArea
@@ -37,6 +38,7 @@ from tui.app.view import Result, Work
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import wrap_chinese
 from tui.base.keys import bindings, key_label, with_own_keys
+from tui.base.pasted_text import KeyBurst
 from tui.base.settings import ConsoleSettings
 from tui.base.themes import CONTRAST, THEMES, is_plain, use_plain_bars
 from tui.screens.article import ArticleScreen
@@ -51,6 +53,7 @@ from tui.services.server_link import ServerLink
 from tui.services.session_file import SessionFile
 from tui.state import Event, Linked, Notice, Remarked, State, Typed, reduce
 from tui.widgets.composer import Composer
+from tui.widgets.field import TooLong
 from tui.widgets.inbox import InboxPane
 from tui.widgets.transcript import Transcript
 
@@ -118,6 +121,7 @@ class Console(App[None]):
         self._paint_due = False
         self._painted = 0.0
         self._hung_up = False
+        self.key_burst = KeyBurst()
 
     def _command_table(self) -> dict[str, Callable[[], None]]:
         """What `do('…')` in `tui.base.keys` calls."""
@@ -233,6 +237,16 @@ class Console(App[None]):
         if isinstance(message.text_area, Composer):
             self.dispatch(Typed(message.text_area.text))
             self.sync.typed()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when each key was read, before any screen sees it, so that a burst of keys is known for a paste."""
+        if isinstance(event, events.Key) and not event.is_forwarded:
+            self.key_burst.note(event.time)
+        await super().on_event(event)
+
+    def on_too_long(self, message: TooLong) -> None:
+        """A paste was refused."""
+        self.say("too_long", number=message.limit)
 
     def on_composer_sent(self) -> None:
         """Send the message or the reply, or say why not."""

@@ -9,6 +9,7 @@ from textual.screen import ModalScreen
 
 from tui.base.i18n import Catalogue
 from tui.base.keys import Command, with_own_keys
+from tui.widgets.field import TooLong
 from tui.widgets.keybar import KeyBar
 
 Result = TypeVar("Result")
@@ -30,6 +31,15 @@ class BoxScreen(ModalScreen[Result]):
         self.words = words
         self.query_one("#box").border_title = Content(words(self.title_key))
         self.query_one(KeyBar).show(self.commands(), words)
+
+    def on_too_long(self, message: TooLong) -> None:
+        """Say in the box's frame that a text was refused: the status line is covered by the box."""
+        message.stop()
+        self.refuse_length(message.limit)
+
+    def refuse_length(self, limit: int) -> None:
+        """Say how long a text may be."""
+        self.query_one("#box").border_subtitle = Content(self.words("notice.too_long", number=limit))
 
     def commands(self) -> list[Command]:
         """The keys that count here."""

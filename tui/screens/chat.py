@@ -138,21 +138,25 @@ class ChatScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """Carry a letter typed outside the field into it; digits and the slash have their own meaning."""
         composer = self.query_one(Composer)
-        if not event.is_printable or event.character is None:
+        # In a burst (a paste, fast typing, an input method's phrase) the rest arrives by the way the first letter took,
+        # although the field has the focus by now; then digits are text too, and Enter is the field's.
+        late = self.focused is composer
+        if late and composer.take_control_key(event.key):
+            event.stop()
+            event.prevent_default()
             return
-        # In a burst (fast typing, an input method's phrase) the rest arrives by the way the first letter took, although
-        # the field has the focus by now; then digits are text too.
-        if event.character in "123456789/" and self.focused is not composer:
+        if not event.is_printable or event.character is None or (event.character in "123456789/" and not late):
             return
         event.stop()
         event.prevent_default()
         self.go("talk")
-        composer.insert(event.character)
+        composer.type_character(event.character)
 
-    async def on_paste(self, event: events.Paste) -> None:
+    def on_paste(self, event: events.Paste) -> None:
         """What is pasted outside the field belongs into it too."""
+        event.stop()
         self.go("talk")
-        await self.query_one(Composer)._on_paste(event)
+        self.query_one(Composer).take_pasted(event.text)
 
     def go(self, pane: str) -> None:
         """Bring a pane on screen and put the cursor into it."""

@@ -23,6 +23,7 @@ from runtime.errors import EdgedeskError
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
 from tui.base.keys import bindings
+from tui.base.limits import MAX_SEARCH_CHARS
 from tui.screens.base import BoxScreen
 from tui.widgets.field import Field
 from tui.widgets.keybar import KeyBar
@@ -69,7 +70,7 @@ class FinderScreen(BoxScreen[FinderResult | None]):
     def compose(self) -> ComposeResult:
         """From top to bottom; the field is not the last."""
         with Vertical(id="box"):
-            yield Field(id="finder-field")
+            yield Field(id="finder-field", max_length=MAX_SEARCH_CHARS)
             yield Label(id="finder-note")
             yield OptionList(id="finder-list", markup=False)
             yield Label(id="finder-preview")

@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert
 from tui.base.keys import bindings
+from tui.base.limits import MAX_TEXT_CHARS
 from tui.screens.base import BoxScreen
 from tui.widgets.field import Area
 from tui.widgets.keybar import KeyBar
@@ -80,7 +81,7 @@ class RejectScreen(BoxScreen[Rejection | None]):
         if event.character in "1234567" and isinstance(self.focused, OptionList):
             self.query_one(OptionList).highlighted = int(event.character) - 1
         else:  # In a burst the rest arrives by the way the digit took.
-            answer.insert(event.character)
+            answer.type_text(event.character)
         self.set_focus(answer)
 
     def on_option_list_option_selected(self, _: OptionList.OptionSelected) -> None:
@@ -89,6 +90,9 @@ class RejectScreen(BoxScreen[Rejection | None]):
 
     def action_submit(self) -> None:
         """Done."""
+        if self.query_one(Area).is_too_long:
+            self.refuse_length(MAX_TEXT_CHARS)
+            return
         place = self.query_one(OptionList).highlighted or 0
         self.dismiss(Rejection(REASONS[place], self.query_one(Area).text.strip()))
 

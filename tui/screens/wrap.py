@@ -15,6 +15,7 @@ from textual.widgets import Input
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert
 from tui.base.keys import bindings
+from tui.base.limits import MAX_TAG_CHARS, MAX_TAGS, MAX_TEXT_CHARS
 from tui.screens.base import BoxScreen
 from tui.state import Meta
 from tui.widgets.field import Area, Field
@@ -61,13 +62,19 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
             self.query_one(f"#wrap-{name}-label", Label).put(words(f"wrap.{name}"))
 
     def action_submit(self) -> None:
-        """Send what changed."""
+        """Send what changed; what the server would refuse is refused here, where it can be mended."""
+        if self.query_one(Area).is_too_long:
+            self.refuse_length(MAX_TEXT_CHARS)
+            return
         out: dict[str, Any] = {}
         stars = self.query_one("#wrap-satisfaction", Input).value
         if stars and int(stars) != self.meta.satisfaction:
             out["satisfaction"] = int(stars)
         tags = [tag.strip() for tag in self.query_one("#wrap-tags", Input).value.replace("，", ",").split(",")]
         if (kept := list(dict.fromkeys(tag for tag in tags if tag))) != list(self.meta.tags):
+            if len(kept) > MAX_TAGS or any(len(tag) > MAX_TAG_CHARS for tag in kept):
+                self.refuse_length(MAX_TAG_CHARS)
+                return
             out["tags"] = kept
         if (notes := self.query_one(Area).text.strip()) != self.meta.notes:
             out["notes"] = notes

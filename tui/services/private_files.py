@@ -34,7 +34,7 @@ class Protection:
 
 def find_protection(home: Path) -> Protection:
     """The protection of a home's journal. The settings are read only where something says that there is a key."""
-    marked = (home / _JOURNAL_MARK).exists()
+    marked = os.path.exists(home / _JOURNAL_MARK)  # noqa: PTH110 - Path.exists raises where the home is another user's
     if not marked and not os.environ.get(_VARIABLE) and not _names_key(home / "settings.toml"):
         return Protection()
     # Here, since the settings cost a console's start 60 ms and few branches have a key.

@@ -8,7 +8,7 @@ nothing of widgets. `tui.testing.fake_server` plays a server from a script.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -66,8 +66,17 @@ class ServerLink(Protocol):
 class HttpServerLink:
     """The server of a home, over its Unix socket."""
 
-    def __init__(self, home: Path, *, socket: Path | None = None, may_start: bool = True) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        socket: Path | None = None,
+        may_start: bool = True,
+        start_child: Callable[[Path], OwnServer] = start_server,
+    ) -> None:
+        """`socket` names a server elsewhere, which is never started; `start_child` finds or starts one for the home."""
         self.home = home
+        self._start_child = start_child
         self.client = Client(home)
         self.may_start = may_start and socket is None
         if socket is not None:
@@ -87,7 +96,7 @@ class HttpServerLink:
             # Ours lives. Starting another would find the home taken, and forget the child that `close` must stop.
             return True
         try:
-            self._own = await asyncio.to_thread(start_server, self.home)
+            self._own = await asyncio.to_thread(self._start_child, self.home)
         except OSError as error:
             raise UnavailableError(
                 f"no server can be started: {error.strerror or error}",

@@ -69,9 +69,8 @@ class SessionFile:
 
     def _set_aside(self) -> None:
         for path in (self._plain, self._sealed):
-            if path.exists():
-                with suppress(OSError):
-                    path.replace(self._plain.with_suffix(".damaged"))
+            with suppress(OSError):  # Not there, or not this user's.
+                path.replace(self._plain.with_suffix(".damaged"))
 
 
 def encode(session: Session) -> str:

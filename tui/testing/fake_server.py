@@ -8,7 +8,7 @@ on only as `release` lets it, so that a test can look at the screen in the middl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any
 
 from runtime import events
@@ -29,7 +29,9 @@ class FakeAgentClient(AgentClient):
     async def call_async(self, method: str, path: str, body: Any = None, **params: Any) -> dict[str, Any]:
         """As the server, out of the journal or into it."""
         self._server.need()
-        return self._server.journal.call(method, path.removeprefix("/v1/"), body, params)
+        answer = self._server.journal.call(method, path.removeprefix("/v1/"), body, params)
+        self._server.after_call(method, path, answer)
+        return answer
 
 
 class FakeServer:
@@ -50,8 +52,12 @@ class FakeServer:
         self.typed: list[str] = []
         """What was sent to be read ahead."""
         self.cancelled = 0
+        self.looks = 0
+        """How often somebody asked how the server is."""
         self.starts = 0
         self.closed = False
+        self.after_call: Callable[[str, str, dict[str, Any]], None] = lambda *_: None
+        """Gets method, path and answer of each call before its caller does: what happens meanwhile in a test."""
         self._held = False
         self._steps = asyncio.Semaphore(0)
 
@@ -74,6 +80,7 @@ class FakeServer:
 
     async def status(self) -> ServerStatus:
         """As `GET /v1/status`."""
+        self.looks += 1
         self.need()
         return ServerStatus(state=self.state, bundle="shop", version="1", model="tiny")
 

@@ -294,34 +294,28 @@ async def test_the_question_field_is_never_on_the_last_two_rows(
 
 
 async def test_what_is_typed_while_the_server_speaks_of_unsent_text_stays(
-    open_console: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    open_console: Any, server: FakeServer
 ) -> None:
     async with open_console(server) as console:
         await console.ask("Return?")
         await console.phase("done")
         name, field = console.app.state.conversation, console.app.chat.query_one(Composer)
-        path = f"conversations/{name}/composer"
-        put, get = server.put, server.get
+        path = f"/v1/conversations/{name}/composer"
 
-        async def type_after_put(method: str, where: str, body: dict[str, Any]) -> dict[str, Any]:
-            said = await put(method, where, body)
-            if where == path and not field.text:
-                field.insert("在圣诞节呢？")  # The field has it; nobody has been told.
-            return said
-
-        async def type_after_get(where: str, **params: Any) -> dict[str, Any]:
-            said = await get(where, **params)
-            if where == path and said["text"] == "from another console" and field.text == "在圣诞节呢？":
+        def type_meanwhile(method: str, where: str, answer: dict[str, Any]) -> None:
+            if where != path:
+                return
+            if method == "PUT" and not field.text:
+                field.insert("在圣诞节呢？")  # The field has it; the console has not heard of it yet.
+            if method == "GET" and answer["text"] == "from another console" and field.text == "在圣诞节呢？":
                 field.insert("元旦呢？")
-            return said
 
-        monkeypatch.setattr(server, "put", type_after_put)
+        server.after_call = type_meanwhile
         await console.press("a")
         await console.until(lambda: server.journal.unsent.get(name, {}).get("text") == "a")
         await console.press("backspace")
         await console.until(lambda: server.journal.unsent[name]["text"] == "在圣诞节呢？")
 
-        monkeypatch.setattr(server, "get", type_after_get)
         server.journal.unsent[name] = {"text": "from another console", "revision": 9}
         await console.until(lambda: server.journal.unsent[name]["text"] == "在圣诞节呢？元旦呢？")
         assert field.text == "在圣诞节呢？元旦呢？"

@@ -190,7 +190,7 @@ async def test_4_a_reply_from_another_console_retires_the_draft_here(open_consol
     async with open_console(plain) as console:
         await console.ask("How long?")
         await console.phase("done")
-        plain.journal.put("POST", "conversations/c1/turns/1/feedback", {"verdict": "edited", "reply": "30 天"})
+        plain.journal.call("POST", "conversations/c1/turns/1/feedback", {"verdict": "edited", "reply": "30 天"}, {})
         await console.sees("30 天")
         await console.press("f5")
         await console.sees("A reply was sent already.")
