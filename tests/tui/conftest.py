@@ -150,3 +150,9 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     # Closing the window hangs up on the console, which stops the server it started.
     subprocess.run(["tmux", "-S", window.socket, "kill-server"], capture_output=True, check=False)
     os.close(window.painted)
+
+
+@pytest.fixture
+def plain() -> FakeServer:
+    """A draft with one public source, and a second one."""
+    return FakeServer([answer(["You may return it ", "within 30 days."], [RETURNS]) for _ in range(4)])

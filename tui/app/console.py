@@ -310,7 +310,9 @@ class Console(App[None]):
         if self._driver is not None and (told := clipboard.sequence(text, os.environ)):
             self._driver.write(told)
         try:
-            path = self._files.keep_clipboard(text) if self._files else ""
+            if self._files is None:
+                return self.words("copy.done_no_folder", count=len(text))
+            path = self._files.keep_clipboard(text)
         except (OSError, EdgedeskError) as error:
             return self.words("copy.no_file", count=len(text), why=str(error))
         return self.words("copy.done", count=len(text), path=path)

@@ -162,7 +162,7 @@ class Sync:
                     raise
                 except (MissingError, InputError) as error:
                     # The server will never take it: the turn is gone, or the request is wrong. Trying again is no use.
-                    self._view.say("not_saved", text=str(error))
+                    self._view.say("not_taken", text=str(error))
                 except EdgedeskError as error:
                     # A full disk, a busy journal, a fault inside the server: later it may be taken. The verdict stays
                     # unsaved, here and in the session file, until it is.

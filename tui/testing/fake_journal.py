@@ -7,6 +7,7 @@ Knows nothing of sockets and models.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from runtime import events
@@ -21,7 +22,16 @@ _STATE: Json = {
     "status": "open", "snooze_until": None, "assignee": None, "tags": [], "notes": "", "summary": "",
     "satisfaction": None,
 }  # fmt: skip
-_OUTCOME: Json = {"verdict": None, "reply": None, "reason": None, "rating": None, "seconds": None, "agent": "tester"}
+_FOUND = ("turn", "asked", "lang", "question", "draft", "reply", "handoff")
+_OUTCOME: Json = {
+    "verdict": None,
+    "reply": None,
+    "reason": None,
+    "rating": None,
+    "seconds": None,
+    "at": NOW,
+    "agent": "tester",
+}
 
 
 class FakeJournal:
@@ -79,14 +89,18 @@ class FakeJournal:
         return self._write(path, body)
 
     def _get(self, path: str, params: Json) -> Json:
+        if path in self.pages:
+            return self.pages[path]
         match path.split("/"):
             case ["conversations"]:
-                return {"conversations": [self._row(name) for name in self.turns]}
+                # The one last touched first, as the server lists them.
+                rows = [self._row(name) for name in reversed(self.turns)]
+                return {"conversations": sorted(rows, key=lambda row: str(row["asked"]), reverse=True)}
             case ["conversations", "search"]:
                 _need_short(params["q"], MAX_SEARCH_CHARS)
                 return {
                     "turns": [
-                        {"conversation": name, **turn}
+                        {"conversation": name, **{key: turn[key] for key in _FOUND}}
                         for name, turns in self.turns.items()
                         for turn in turns
                         if params["q"] in turn["question"] + turn["draft"]
@@ -99,12 +113,13 @@ class FakeJournal:
                 for turn in turns:
                     turn["reply"] = _sent(turn)
                     turn["retired"] = turn["reply"] is not None or turn is not turns[-1]
-                return {"conversation": name, **self._state(name), "turns": turns}
+                # A copy, as over a socket: what is answered once does not change with a later write.
+                return {"conversation": name, **self._state(name), "turns": deepcopy(turns)}
             case ["handoffs"]:
                 wanted = params.get("state", "open")
                 return {"handoffs": [one for one in self.handoffs.values() if one["state"] == wanted]}
-        if path in self.pages:
-            return self.pages[path]
+            case ["handoffs", name, number, "card"]:
+                return self._card(name, number)
         raise MissingError("no such page")
 
     def _write(self, path: str, body: Json) -> Json:
@@ -142,10 +157,21 @@ class FakeJournal:
             "conversation": conversation, "turn": turn["turn"], "reason": reason, "opened": NOW, "state": state,
             "agent": None,
         }  # fmt: skip
-        self.pages[f"handoffs/{conversation}/{turn['turn']}/card"] = {
-            "conversation": conversation, "turn": turn["turn"], "state": state, "agent": None, "opened": NOW,
-            "reason": reason, "summary": turn["question"], "open_questions": [turn["question"]], "tried": [],
-            "entities": {}, "language": turn["lang"], "intent": None, "emotion": None,
+
+    def _card(self, name: str, number: str) -> Json:
+        turn = self._turn(name, number)
+        handoff = self.handoffs.get((name, turn["turn"]))
+        if handoff is None:
+            raise MissingError(f"turn {number} was not handed over")
+        sent = _sent(turn)
+        tried = {
+            "turn": turn["turn"], "question": turn["question"], "answer": sent, "citations": [],
+            "verdict": (turn["feedback"] or _OUTCOME)["verdict"],
+        }  # fmt: skip
+        return handoff | {
+            "summary": turn["question"], "open_questions": [] if sent else [turn["question"]],
+            "tried": [tried] if sent else [], "entities": {}, "language": turn["lang"], "intent": turn["intent"],
+            "emotion": turn["emotion"],
         }  # fmt: skip
 
     def _turns(self, name: str) -> list[Json]:

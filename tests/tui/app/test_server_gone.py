@@ -26,7 +26,7 @@ async def test_a_server_that_dies_in_the_middle_is_said_and_the_question_comes_b
         assert "You may" in console.text()
         assert console.app.chat.query_one(Composer).text == "How long?"
         await console.press("enter")
-        await console.sees("Not sent: the server does not answer yet. Your text stays here.")
+        await console.sees("Not sent: the server is not answering yet. Your text is still here.")
         server.down = False
         server.release(20)
         await console.sees("ready")
@@ -38,7 +38,7 @@ async def test_a_server_that_dies_in_the_middle_is_said_and_the_question_comes_b
 async def test_a_console_without_a_server_starts_one_and_says_so(open_console: Any, server: FakeServer) -> None:
     server.down = server.may_start = True
     async with open_console(server, wait=False) as console:
-        await console.sees("the server is starting")
+        await console.sees("Starting: loading the model")
         await console.press(*"typed early")
         server.state = "ready"
         await console.until(lambda: console.app.state.link is Link.READY)

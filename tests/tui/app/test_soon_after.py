@@ -17,7 +17,7 @@ from tui.screens.page import PageScreen
 from tui.screens.wrap import WrapScreen
 from tui.services import export
 from tui.services.reply_check import unsupported_parts
-from tui.testing.fake_server import FakeServer, answer
+from tui.testing.fake_server import FakeServer
 
 WHY = {
     "decided": "rule:legal",
@@ -36,11 +36,6 @@ WHY = {
     "model": "shop-2/q4_k_m",
     "times": {"queued_s": 0.5, "ttft_s": 0.61, "took_s": 2.5, "tokens_per_s": 40.0},
 }  # fmt: skip
-
-
-@pytest.fixture
-def plain() -> FakeServer:
-    return FakeServer([answer(["You may return it ", "within 30 days."], [RETURNS]) for _ in range(4)])
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -74,7 +69,7 @@ async def test_the_privacy_lens_shows_every_field_that_would_leave_and_can_be_sa
     plain.journal.pages["outbox"] = {"rows": [row]}
     async with open_console(plain, folder=tmp_path, size=(100, 40)) as console:
         await console.press("ctrl+l")
-        await console.sees("1 rows wait")
+        await console.sees("1 rows waiting")
         for name, value in row.items():
             if value is not None:
                 assert str(value) in console.text(), name
@@ -101,7 +96,7 @@ async def test_wrapping_up_sends_what_changed_and_closes(open_console: Any, plai
         await console.press("f12")
         await console.until(lambda: isinstance(console.app.screen, WrapScreen))
         await console.press("4", "tab", *"vip,退货", "tab", *"call back", "ctrl+s")
-        await console.sees("Kept.")
+        await console.sees("Saved.")
         assert console.app.state.thread.meta.tags == ("vip", "退货")
     body = next(body for method, _, body in plain.journal.written if method == "PATCH")
     assert (body["satisfaction"], body["tags"], body["notes"]) == (4, ["vip", "退货"], "call back")
@@ -116,7 +111,7 @@ async def test_a_snoozed_conversation_goes_to_the_end_and_comes_back(open_consol
         await console.press("ctrl+p", *"snooze", "enter")
         await console.sees("in 30 minutes")
         await console.press("enter")
-        await console.sees("Snoozed; it comes back by itself.")
+        await console.sees("Snoozed. It will come back by itself.")
         await console.sees("snoozed until 10:10")
         plain.journal.states["c1"]["snooze_until"] = "2026-11-26T09:39:00.000+00:00"
         await console.until(lambda: console.app.state.inbox[0].conversation == "c1")
@@ -184,18 +179,18 @@ async def test_practice_brings_a_customer_and_ends_with_a_score(open_console: An
     plain.search_hits = [RETURNS]
     async with open_console(plain, size=(140, 30)) as console:
         await console.press("ctrl+p", *"practise", "enter")
-        await console.sees("PRACTICE, nothing is kept or sent")
+        await console.sees("PRACTICE: nothing is kept or sent")
         await console.phase("done")
         await console.sees("How long you have?")
         await console.press("f5")
         await console.until(lambda: isinstance(console.app.screen, PageScreen))
-        await console.sees("1 of 1 questions helped")
+        await console.sees("1 of 1 questions answered")
         await console.sees("Satisfaction: 5 of 5")
         await console.until(lambda: console.app.state.unsaved() == [])
         assert "practice" in console.text()
-        await console.press("escape", "ctrl+p", *"glance", "enter")
-        await console.sees("nobody has it yet: 0")
-        assert "Drafts of the newest" not in console.text(), "practice is counted"
+        await console.press("escape", "ctrl+p", *"overview", "enter")
+        await console.sees("not taken yet: 0")
+        assert "Drafts of the latest" not in console.text(), "practice is counted"
     assert plain.asked[0][1].startswith("practice-")
     assert not [path for _, path, _ in plain.journal.written if path.endswith("feedback")]
 
@@ -204,11 +199,11 @@ async def test_the_branch_at_a_glance_and_the_shift(open_console: Any, plain: Fa
     fill(plain)
     async with open_console(plain, size=(100, 40)) as console:
         await console.until(lambda: len(console.app.state.inbox) == 7)
-        await console.press("ctrl+p", *"glance", "enter")
+        await console.press("ctrl+p", *"overview", "enter")
         await console.sees("sent as drafted: 1 (100 %)")
-        assert "nobody has it yet: 2" in console.text()
+        assert "not taken yet: 2" in console.text()
         await console.press("escape", "ctrl+p", *"shift", "enter")
-        await console.sees("4 wait for an answer")
+        await console.sees("4 waiting for an answer")
         await console.sees("1 snoozed")
         await console.press("escape", "ctrl+t")
         await console.sees("the customer asks for a person")

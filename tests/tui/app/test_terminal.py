@@ -28,7 +28,7 @@ def test_ask_open_a_citation_survive_a_killed_server_and_quit(
 ) -> None:
     home = make_home(scripted_gguf)
     terminal.open(home, "--lang", "en")
-    terminal.sees("the server is starting")
+    terminal.sees("Starting: loading the model")
     terminal.sees("· ready ·")
     terminal.type("How long can I return most items?")
     terminal.press("Enter")
@@ -82,16 +82,16 @@ def test_an_agents_day_in_a_terminal(
         terminal.sees("Your reply ─")
         terminal.type(" You get 75 days.")
         terminal.press("Enter")
-        terminal.sees("No source has it: 75 days")
+        terminal.sees("Not in any source: 75 days")
         terminal.keep("tour-guard")
         terminal.press("Enter")
-        terminal.sees("Draft · changed and sent")
+        terminal.sees("Draft · edited and sent")
 
         terminal.type("多长时间内可以退货？")
         terminal.press("Enter")
         terminal.sees("F7 Reject")
         terminal.press("F7")
-        terminal.sees("What would have been right")
+        terminal.sees("The right answer")
         terminal.type("5")
         terminal.type("三十天内。")
         terminal.sees("三十天内。")
@@ -106,16 +106,16 @@ def test_an_agents_day_in_a_terminal(
         terminal.sees("What was tried")
         terminal.keep("tour-card")
         terminal.leave("Hand-off card")
-        terminal.sees("complaint (nobody has it yet)")
+        terminal.sees("complaint (not taken yet)")
 
         terminal.press("C-g")
-        terminal.sees("Sections found, with their scores")
+        terminal.sees("Sections found, with scores")
         terminal.keep("tour-why")
         terminal.leave("Why this draft")
         terminal.press("C-l")
-        terminal.sees("3 rows wait")
+        terminal.sees("3 rows waiting")
         terminal.keep("tour-leaves")
-        terminal.leave("What would leave")
+        terminal.leave("Outgoing data")
 
         terminal.press("C-n")
         terminal.sees("Type what the customer says")
@@ -153,7 +153,9 @@ def test_a_console_killed_in_mid_draft_shows_the_draft_again(
     os.kill(terminal.console(), signal.SIGKILL)
     terminal.sees("back at the shell")
     terminal.tmux("respawn-pane", "-k", terminal.command(home, "--lang", "en"))
-    terminal.sees("cancelled; the message is back below")  # The draft may be too long for its heading to be in sight.
+    terminal.sees(
+        "cancelled; your text is back in the field below"
+    )  # The draft may be too long for its heading to be in sight.
     terminal.sees("You can return most items within 30 days")
     terminal.sees("typed meanwhile")
     assert server_process(home) == server
@@ -172,7 +174,7 @@ def test_cancel_gives_the_text_back_and_a_hang_up_stops_the_server(
     terminal.press("Enter")
     terminal.sees("正在撰写")
     terminal.press("Escape")
-    terminal.sees("已取消，消息已放回下方")
+    terminal.sees("已取消，文字已放回下方输入框")
     client = Client(home)
     terminal.until(lambda: client.status()["active"] == 0)
     server, console = os.pidfd_open(server_process(home)), os.pidfd_open(terminal.console())

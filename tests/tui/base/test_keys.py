@@ -53,8 +53,8 @@ def test_help_and_quit_keep_their_place_however_narrow(lang: str, width: int) ->
     [
         ('theme = "pink"', "theme"),
         ('colour = "pink"', "colour"),
-        ('[keys]\nfly = "f9"', "no command is called 'fly'"),
-        ('[keys]\naccept = "f1"', "'f1' is both accept and help"),
+        ('[keys]\nfly = "f9"', "unknown command 'fly'"),
+        ('[keys]\naccept = "f1"', "the key 'f1' belongs to both 'accept' and 'help'"),
         ('[keys]\nsend = ""', "the keys of 'send'"),
         ('[keys]\ncite = "x"', "the keys of 'cite'"),
         ("theme =", "not TOML"),
@@ -66,6 +66,12 @@ def test_a_slip_in_the_settings_is_named_with_its_file(tmp_path: Path, text: str
     with pytest.raises(UsageError, match=complaint) as raised:
         read_settings(path)
     assert str(path) in raised.value.where
+
+
+def test_settings_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "console.toml"
+    path.write_bytes(b'\xef\xbb\xbftheme = "light"\r\nlang = "zh"\r\n')
+    assert (read_settings(path).theme, read_settings(path).lang) == ("light", "zh")
 
 
 def test_settings_come_from_flag_then_environment_then_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def test_session_file_is_owner_only_and_a_damaged_one_is_set_aside(tmp_path: Pat
         assert (tmp_path / "console.damaged").exists()
 
 
-def test_session_beside_an_encrypted_journal_is_read_with_its_key_alone(tmp_path: Path) -> None:
+def test_session_beside_an_encrypted_journal_is_read_with_its_key_alone(
+    tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """S11: 0 of the planted words in clear in any file that the console writes beside an encrypted journal."""
     SessionFile(tmp_path, Protection()).write(_state())  # From before the journal was encrypted.
     sealed = SessionFile(tmp_path, Protection(encrypted=True, key=KEY))
@@ -61,7 +64,7 @@ def test_session_beside_an_encrypted_journal_is_read_with_its_key_alone(tmp_path
         assert path.stat().st_mode & 0o077 == 0
         for encoding in ("utf-8", "utf-16-le", "unicode_escape"):
             assert not any(word.encode(encoding) in data for word in (*PLANTED.split(), "退货", "运费"))
-    print(f"S11: {len(written)} file, {3 * 5} searches, 0 in clear")  # noqa: T201 - the trials of this id
+    count_trials("S11", 15)
 
 
 def test_session_beside_an_encrypted_journal_without_its_key_is_not_written(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ async def test_what_is_selected_is_copied_as_the_text_not_as_its_lines(open_cons
         written: list[str] = []
         console.app._driver.write = written.append
         await console.press("ctrl+c")
-        await console.sees("Copied,")
+        await console.sees("Copied ")
         assert any("\x1b]52;c;" in one for one in written)
 
 
@@ -61,7 +61,7 @@ async def test_an_edited_draft_is_cut_short_and_says_so(open_console: Any) -> No
         await console.ask("Long?")
         await console.phase("done")
         await console.press("f6", *" more", "enter", "enter")
-        await console.sees("Draft · changed and sent")
+        await console.sees("Draft · edited and sent")
         draft = console.text().split("Draft ·")[1].split("Your reply")[0]
         assert "line 2…" in draft
         assert "line 3" not in draft
