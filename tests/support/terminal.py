@@ -65,6 +65,14 @@ class Terminal:
     def type(self, text: str) -> None:
         self.tmux("send-keys", "-l", text)
 
+    def paste(self, text: str, *, bracketed: bool) -> None:
+        """Paste as a terminal does: in brackets, if the program asked for them, or as keys."""
+        # Through a file: a command line of tmux is too short for what people paste.
+        buffer = self.socket.with_name("buffer")
+        buffer.write_text(text, encoding="utf-8")
+        self.tmux("load-buffer", str(buffer))
+        self.tmux("paste-buffer", *(["-p"] if bracketed else []))
+
     def press(self, *keys: str) -> None:
         self.tmux("send-keys", *keys)
 

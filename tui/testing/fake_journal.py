@@ -166,7 +166,7 @@ class FakeJournal:
         sent = _sent(turn)
         tried = {
             "turn": turn["turn"], "question": turn["question"], "answer": sent, "citations": [],
-            "verdict": (turn["feedback"] or _OUTCOME)["verdict"],
+            "verdict": (_OUTCOME | (turn["feedback"] or {}))["verdict"],
         }  # fmt: skip
         return handoff | {
             "summary": turn["question"], "open_questions": [] if sent else [turn["question"]],
@@ -200,7 +200,7 @@ class FakeJournal:
 
 def _sent(turn: Json) -> str | None:
     """What went to the customer: the reply, or the draft that was accepted as it is."""
-    feedback = turn["feedback"] or _OUTCOME
+    feedback = _OUTCOME | (turn["feedback"] or {})
     if feedback["verdict"] == "rejected":
         return None
     reply: str | None = feedback["reply"] or (turn["draft"] if feedback["verdict"] == "accepted" else None)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runtime.client.answers import Conversation, Explanation
 from runtime.events import Citation
 from tests.tui.conftest import CHINESE, INTERNAL, RETURNS, fill
 from tui.app import reports
@@ -40,7 +41,9 @@ WHY = {
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_why_says_intent_rule_sources_reuse_bundle_and_times(lang: str) -> None:
-    text = "\n".join("\n".join([head, *lines]) for head, lines in reports.why_page(WHY, Catalogue(lang)))
+    text = "\n".join(
+        "\n".join([head, *lines]) for head, lines in reports.why_page(Explanation.parse(WHY), Catalogue(lang))
+    )
     parts = [
         Catalogue(lang)("handoff.legal"),
         "refund_request",
@@ -137,8 +140,8 @@ async def test_export_writes_markdown_and_json(open_console: Any, plain: FakeSer
 def test_export_names_are_safe_and_chinese_is_kept() -> None:
     assert export.file_name("../../退", "md") == "_______.md"
     feedback = {"verdict": "rejected", "reason": "过时", "reply": "14天"}
-    said = {"conversation": "c", "turns": [{"turn": 1, "question": "多久", "draft": "30天", "feedback": feedback}]}
-    page = export.as_markdown(said, Catalogue("zh"))
+    turn = {"turn": 1, "state": "complete", "question": "多久", "draft": "30天", "feedback": feedback}
+    page = export.as_markdown(Conversation.parse({"conversation": "c", "turns": [turn]}), Catalogue("zh"))
     assert "**正确答案**\n\n> 14天" in page
     assert "*已拒绝*: 过时" in page
 

@@ -221,3 +221,37 @@ def test_a_pipe_is_told_to_use_ask() -> None:
     assert "the console needs a terminal" in done.stderr
     assert "edgedesk ask" in done.stderr
     assert done.stdout == ""
+
+
+def asked(home: Path) -> list[str]:
+    """What customers asked, as the journal has it."""
+    with Journal(home / "journal.sqlite") as journal:
+        names = {key.conversation for key, _ in journal.waiting(-1)}
+        return [turn.question for name in names for turn in journal.turns(name)]
+
+
+@pytest.mark.parametrize("bracketed", [True, False], ids=["bracketed", "as keys"])
+def test_paste_of_several_lines_is_one_message(
+    terminal: Terminal, make_home: Callable[..., Path], scripted_gguf: Path, bracketed: bool
+) -> None:
+    """A multiplexer pastes with and without brackets; the console is quit while the text is too long to keep."""
+    home = make_home(scripted_gguf)
+    terminal.open(home, "--lang", "en")
+    terminal.sees("· ready ·")
+    terminal.paste("How long can I\nreturn most\u00ad items?\n退货期限\u200b是多久", bracketed=bracketed)
+    terminal.sees("退货期限是多久")
+    session = home / "console.json"
+    wanted = "How long can I\\nreturn most items?\\n退货期限是多久"
+    terminal.until(lambda: wanted in session.read_text(encoding="utf-8"))
+    assert "Draft" not in terminal.text()
+    terminal.press("Enter")
+    terminal.sees("Draft · not sent")
+    if bracketed:
+        terminal.paste("x" * 25_000, bracketed=True)
+        terminal.sees("Too long: at most 20,000 characters.")
+        terminal.press("1")
+        terminal.sees("[1] ")
+        terminal.press("Escape")
+    terminal.quit()
+    assert gone(home)
+    assert asked(home) == ["How long can I\nreturn most items?\n退货期限是多久"]
