@@ -126,7 +126,8 @@ def forget_files(home: Path, now: datetime, *, keep_days: int, redact_after_days
 
 def copies_of_words(home: Path) -> list[Path]:
     """Files of a home, besides the journal, that may hold customers' words."""
-    found = [home / "clipboard.txt", home / "console.json", home / "console.damaged"]
+    names = ("clipboard.txt", "console.json", "console.sqlite", "console.damaged")
+    found = [home / name for name in names]
     found += [path for path in (home / "exports").rglob("*") if not path.is_dir()]
     found += home.glob("journal.sqlite.damaged-*")
     return sorted(path for path in found if path.is_file() and not path.is_symlink())
@@ -134,6 +135,8 @@ def copies_of_words(home: Path) -> list[Path]:
 
 def _unsaved(path: Path) -> bool:
     """Whether a console's memory holds verdicts that the server has not got yet."""
+    if path.name == "console.sqlite":  # Encrypted: the console leaves a mark beside it.
+        return path.with_name("console.unsaved").exists()
     return path.name == "console.json" and b'"saved": false' in path.read_bytes()
 
 

@@ -156,7 +156,8 @@ class ChatScreen(Screen[None]):
         """What is pasted outside the field belongs into it too."""
         event.stop()
         self.go("talk")
-        self.query_one(Composer).take_pasted(event.text)
+        # As the field's own message: one that it posted in this screen's turn would not bubble past this screen.
+        self.query_one(Composer).post_message(events.Paste(event.text))
 
     def go(self, pane: str) -> None:
         """Bring a pane on screen and put the cursor into it."""

@@ -16,12 +16,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from runtime.base.files import write_atomic
-from runtime.journal.encryption import connect, database_errors
+from runtime.journal.encryption import connect
+from runtime.journal.sqlite_errors import database_errors
 from tui.services.private_files import Protection
 from tui.state import Restored, Session, State, remember
 
 FILE_NAME = "console.json"
 SEALED_NAME = "console.sqlite"
+UNSAVED_NAME = "console.unsaved"
+"""Beside an encrypted session that holds verdicts the server has not got: `runtime.journal.retention` looks for it."""
 FORMAT = 1
 
 
@@ -41,7 +44,13 @@ class SessionFile:
         if self._protection.key is None:
             write_atomic(self._plain, [text.encode("utf-8", "replace")], mode=0o600)
         else:
+            # Retention cannot read an encrypted session: the mark keeps it from removing verdicts on their way.
+            mark = self._sealed.with_name(UNSAVED_NAME)
+            if state.unsaved():
+                mark.touch(mode=0o600)
             _write_sealed(self._sealed, self._protection.key, text)
+            if not state.unsaved():
+                mark.unlink(missing_ok=True)
 
     def read(self) -> Restored | None:
         """What was remembered; None where there is nothing, or nothing that can be read."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from runtime.journal.retention import forget_files
 from tui.services.private_files import PrivateFiles, Protection, find_protection
-from tui.services.session_file import FILE_NAME, SEALED_NAME, SessionFile
+from tui.services.session_file import FILE_NAME, SEALED_NAME, UNSAVED_NAME, SessionFile
 from tui.state import ConsoleTurn, Mode, Restored, Session, State, Thread, recall, remember
 
 KEY = "5a" * 32
@@ -58,7 +60,7 @@ def test_session_beside_an_encrypted_journal_is_read_with_its_key_alone(
         with pytest.raises(Exception, match="encrypted"):
             write()
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path.name for path in written] == [SEALED_NAME]
+    assert sorted(path.name for path in written) == [SEALED_NAME, UNSAVED_NAME]
     for path in written:
         data = path.read_bytes()
         assert path.stat().st_mode & 0o077 == 0
@@ -72,6 +74,16 @@ def test_session_beside_an_encrypted_journal_without_its_key_is_not_written(tmp_
     session.write(_state())
     assert list(tmp_path.iterdir()) == []
     assert session.read() is None
+
+
+def test_session_with_verdicts_on_their_way_is_kept_however_old(tmp_path: Path) -> None:
+    later = datetime.now(UTC) + timedelta(days=40)
+    for protection in (Protection(), Protection(encrypted=True, key=KEY)):
+        session = SessionFile(tmp_path, protection)
+        session.write(_state())
+        assert forget_files(tmp_path, later, keep_days=30, redact_after_days=0) == 0
+        session.write(replace(State(), threads=(Thread(1, "c1", composer=PLANTED),)))
+        assert forget_files(tmp_path, later, keep_days=30, redact_after_days=0) == 1
 
 
 def test_session_sealed_with_another_key_is_set_aside(tmp_path: Path) -> None:

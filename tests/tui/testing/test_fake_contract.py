@@ -67,7 +67,7 @@ def service(make_home: Callable[..., Path], scripted_gguf: Path) -> Iterator[Ser
         desk.journal.note("c2", "我的包裹呢？", "zh")
         yield made
         made.stop()
-        made.drain()
+        made.wait_for_answers()
 
 
 async def answers(client: AgentClient) -> list[tuple[str, Any]]:

@@ -106,6 +106,17 @@ async def test_enter_after_typing_sends(open_console: Any, server: FakeServer) -
         await console.until(lambda: [question for question, _ in server.asked] == ["hi"])
 
 
+async def test_paste_beside_the_field_is_text_or_refused(open_console: Any, server: FakeServer) -> None:
+    async with open_console(server) as console:
+        await console.ask("?")
+        await console.phase("done")
+        console.app.post_message(events.Paste("长" * (MAX_TEXT_CHARS + 1)))
+        await console.sees(f"Too long: at most {MAX_TEXT_CHARS:,} characters.")
+        await console.press("f4", "f4")
+        console.app.post_message(events.Paste("one\rtwo"))
+        await console.until(lambda: console.app.state.composer == "one\ntwo")
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 async def test_paste_beyond_the_limit_is_refused_and_everything_else_works(
     open_console: Any, server: FakeServer, lang: str
