@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Edgedesk's two commands on a fresh machine, and the few that developers need.
 #   ./build.sh demo            set up .venv, build the demo, install it, ask it
-#   ./build.sh test [--slow]   set up .venv, run all checks and tests
+#   ./build.sh test [--slow]   set up .venv, run all checks and tests; further words go to pytest
 #   ./build.sh setup           only set up .venv
 #   ./build.sh wheels          llama-cpp-python for any x86-64 processor, into dist/wheels (about 20 minutes)
 #   ./build.sh lock            write requirements.lock: what is installed, with the hashes of its files
@@ -138,7 +138,10 @@ demo() {
 run_tests() {
     setup
     local slow=(-m "not slow")
-    [ "${1:-}" = "--slow" ] && slow=()
+    if [ "${1:-}" = "--slow" ]; then
+        slow=()
+        shift
+    fi
     say "checking style, types and imports"
     .venv/bin/ruff check .
     .venv/bin/ruff format --check .
@@ -146,8 +149,9 @@ run_tests() {
     .venv/bin/lint-imports
     .venv/bin/python edgedesk.py models fetch smollm2-135m-instruct >/dev/null ||
         say "  going on without the base model; tests that need it say so"
+    command -v strace >/dev/null 2>&1 || say "  strace is missing (apt-get install strace): faults of the disk are not tried"
     # A file of tests stays with one process, so that what its fixtures make is made once; each computes with one core.
-    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n "$(nproc)" --dist loadfile "${slow[@]}"
+    OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n "$(nproc)" --dist loadfile --durations=25 "${slow[@]}" "$@"
 }
 
 wheels() {

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import subprocess
@@ -159,44 +158,6 @@ def test_space_is_checked_before_anything_is_copied(
     assert not (home / "generations").exists()
 
 
-def test_a_disk_full_at_any_write_leaves_the_old_generation_serving(
-    make_bundle: Make, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """F3: ENOSPC at the fsync, rename and link of the switch, one after the other; run again, it converges."""
-    install(make_bundle("a", "1"), home)
-    second = make_bundle("b", "2")
-    trials = 0
-    for name in ("fsync", "replace", "symlink"):
-        for nth in range(1, 200):
-            real = getattr(os, name)
-            count = 0
-
-            def full(*args: object, _real: Callable[..., None] = real, _nth: int = nth, **more: object) -> None:
-                nonlocal count
-                count += 1
-                if count == _nth:
-                    raise OSError(errno.ENOSPC, "No space left on device")
-                _real(*args, **more)
-
-            monkeypatch.setattr(os, name, full)
-            try:
-                install(second, home)
-            except SpaceError:
-                trials += 1
-                monkeypatch.undo()
-                assert current_bundle(home).info.version in {"1", "2"}
-                assert not [name for name in leftovers(home) if "partial" in name]
-                rollback(home) if current_bundle(home).info.version == "2" else None
-                shutil.rmtree(home / "generations" / "2", ignore_errors=True)
-                continue
-            monkeypatch.undo()
-            assert current_bundle(home).info.version == "2"
-            rollback(home)
-            shutil.rmtree(home / "generations" / "2")
-            break
-    assert trials >= 10
-
-
 CUT = """
 import resource, signal, sys
 from pathlib import Path
@@ -222,43 +183,6 @@ def test_a_write_that_finds_no_room_leaves_the_old_generation_serving(make_bundl
     assert home.joinpath("current").readlink() == before
     assert leftovers(home) == []
     assert install(second, home) == 2
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-name, nth, bundle, home = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
-from runtime.bundle.generations import install
-real = getattr(os, name)
-count = 0
-def deadly(*args, **more):
-    global count
-    count += 1
-    if count == nth:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(*args, **more)
-setattr(os, name, deadly)
-install(bundle, home)
-"""
-
-
-def test_an_installer_killed_at_any_point_leaves_old_or_new_whole_and_converges(make_bundle: Make, home: Path) -> None:
-    """Part of F1: SIGKILL before fsyncs, renames and the link of an install."""
-    install(make_bundle("a", "1"), home)
-    second = make_bundle("b", "2")
-    killed = 0
-    for name, points in {"fsync": (1, 5, 12, 18), "replace": (1, 2), "symlink": (1,)}.items():
-        for nth in points:
-            command = [sys.executable, "-c", KILLED, name, str(nth), str(second), str(home)]
-            killed += subprocess.run(command, check=False).returncode == -9
-            bundle = current_bundle(home)
-            verify(bundle.root, read_manifest(bundle.root))
-            install(second, home)
-            assert current_bundle(home).info.version == "2"
-            assert leftovers(home) == []
-            rollback(home)
-            shutil.rmtree(home / "generations" / "2")
-    assert killed >= 5
 
 
 HOLDER = """

@@ -251,7 +251,9 @@ def test_gguf_check_reads_no_weights(tmp_path: Path) -> None:
 TRIALS = 10_000
 
 
-def test_gguf_files_that_pass_the_check_never_end_llama_cpp(tmp_path: Path) -> None:
+def test_gguf_files_that_pass_the_check_never_end_llama_cpp(
+    tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """S5: mutated headers are refused before C code sees them, or load in a child without its end."""
     chance = random.Random(20261130)
     models = [tiny_gguf("gpt2"), tiny_gguf("llama")]
@@ -275,3 +277,4 @@ def test_gguf_files_that_pass_the_check_never_end_llama_cpp(tmp_path: Path) -> N
     # The trials are worth something only where both sides are well filled, and files that were accepted are used.
     assert len(accepted) >= TRIALS // 20
     assert count["decoded"] >= len(accepted) // 2
+    count_trials("S5", TRIALS)
