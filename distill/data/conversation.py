@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -14,10 +15,24 @@ ROLES = {
     **dict.fromkeys(("assistant", "agent", "staff", "support", "advisor", "客服", "坐席", "店员", "助手"), "assistant"),
 }
 """What other systems call the two sides."""
+LANGUAGES = {
+    **dict.fromkeys(("chinese", "mandarin", "simplified chinese", "中文", "汉语", "汉文", "普通话", "简体中文"), "zh"),
+    **dict.fromkeys(("english", "英文", "英语"), "en"),
+}
+"""What other systems call a language; codes with a region (`zh-CN`, `en_GB`) are cut to the language."""
 
 
 def _role(value: object) -> object:
     return ROLES.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
+def _language(value: object) -> object:
+    """The two-letter code of a language; what is not understood stays, to be refused by the field's pattern."""
+    if not isinstance(value, str):
+        return value
+    name = value.strip().lower()
+    code = re.match(r"[a-z]{2}(?=$|[-_])", name)
+    return LANGUAGES.get(name) or (code[0] if code else name)
 
 
 class RawTurn(BaseModel):
@@ -42,7 +57,7 @@ class RawConversation(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversation: str = Field(min_length=1)
-    lang: str = Field(default="", pattern=r"^([a-z]{2})?$")
+    lang: Annotated[str, BeforeValidator(_language)] = Field(default="", pattern=r"^([a-z]{2})?$")
     """Empty = decided by the script of its text."""
     turns: tuple[RawTurn, ...] = Field(min_length=1)
     source: Source = "transcript"

@@ -117,9 +117,13 @@ def _group(
             yield InputError(f"{why.what}; conversation '{name}' is left out", where=why.where, hint=why.hint)
         else:
             number, lang = first[name]
-            yield RawConversation(
-                conversation=name, lang=lang[:2].lower(), turns=tuple(found), where=f"{path}:{number}"
-            )
+            where = f"{path}:{number}"
+            try:
+                yield RawConversation(conversation=name, lang=lang, turns=tuple(found), where=where)
+            except ValidationError as error:
+                problem = first_problem(error, "column")
+                hint = problem.hint or "a two-letter code such as en or zh, or an empty cell to go by the script"
+                yield InputError(f"{problem.sentence}; conversation '{name}' is left out", where=where, hint=hint)
 
 
 def _csv_turn(cells: dict[str, str], where: str) -> RawTurn:

@@ -20,7 +20,7 @@ def check_gate(gate: Gate, figures: Mapping[str, float | None], *, where: str = 
         raise GateError(
             "the release misses its gate: " + "; ".join(reasons),
             where=where,
-            hint="see quantized/answers/report.html in the work folder; train on more packs, or lower the bound",
+            hint="see quantized/answers/answers.html in the work folder; train on more packs, or lower the bound",
         )
 
 

@@ -164,3 +164,37 @@ def test_the_retail_chats_of_tau_bench_become_records_without_personal_data(tmp_
 def test_a_chat_without_a_message_is_refused(display: str) -> None:
     with pytest.raises(EdgedeskError, match="no message"):
         parse_chat(display, "c")
+
+
+@pytest.mark.parametrize(
+    ("cell", "lang"),
+    [("zh", "zh"), ("ZH", "zh"), ("zh-CN", "zh"), ("zh_Hans", "zh"), ("Chinese", "zh"), ("中文", "zh"),
+     ("English", "en"), ("en-GB", "en"), ("fr", "fr"), ("", "en")],
+)  # fmt: skip
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_language_of_a_transcript_is_understood_as_other_systems_write_it(
+    cell: str, lang: str, form: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"chats.{form}"
+    turns = [{"role": "user", "content": "Is it open?"}, {"role": "assistant", "content": "Yes."}]
+    rows = "".join(f"c,{turn['role']},{turn['content']},{cell}\n" for turn in turns)
+    line = json.dumps({"conversation": "c", "lang": cell, "turns": turns}, ensure_ascii=False)
+    path.write_text("conversation,role,content,lang\n" + rows if form == "csv" else line + "\n", encoding="utf-8")
+    (conversation,) = read_transcripts(path)
+    assert isinstance(conversation, RawConversation), conversation
+    assert conversation.lang == lang
+
+
+@pytest.mark.parametrize("cell", ["1", "Klingon", "e", "???"])
+def test_language_that_is_not_understood_costs_its_conversation_alone(cell: str, tmp_path: Path) -> None:
+    path = tmp_path / "chats.csv"
+    path.write_text(
+        "conversation,role,content,lang\n"
+        f"a,user,Is it open?,{cell}\na,assistant,Yes.,{cell}\nb,user,And now?,en\nb,assistant,No.,en\n"
+    )
+    refused, read = read_transcripts(path)
+    assert isinstance(refused, InputError)
+    assert "'lang'" in refused.what
+    assert "'a' is left out" in refused.what
+    assert refused.where == f"{path}:2"
+    assert isinstance(read, RawConversation)
