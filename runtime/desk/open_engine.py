@@ -43,7 +43,7 @@ def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layou
     """llama.cpp's options for a bundle, with the home's compiled articles and the branch's settings."""
     entries = read_manifest(bundle.root).files
     weights = next((entry.sha256 for entry in entries if bundle.root / entry.path == bundle.model_path), "")
-    # Packs are not encrypted: where the journal is, customers' words must not be on disk beside it as token ids.
+    # Packs are not encrypted: where the journal is, customers' words must not be on disk in clear as token ids.
     keeps_sessions = settings.conversations_mib > 0 and settings.journal_key is None
     return EngineOptions(
         bundle.model_path,

@@ -33,7 +33,7 @@ class KvKey:
     system: str
     """SHA-256 of the system text's tokens."""
     content: str
-    """SHA-256 of the article's tokens, or of what a conversation's turns depend on besides."""
+    """SHA-256 of the article's tokens, or of everything else that a conversation's turns depend on."""
 
     @property
     def file_name(self) -> str:
@@ -51,7 +51,7 @@ class ModelIdentity:
     layout: str
 
     def key(self, system: str, content: str) -> KvKey:
-        """The key of what was computed behind a system text (its hash)."""
+        """The key of what was computed after a system text (`system`: its hash)."""
         return KvKey(self.weights, self.build, self.kv_type, self.layout, system, content)
 
 
@@ -78,7 +78,7 @@ class ArticleBuild:
     lease: SequenceLease | None = None
     """None until the first of its tokens is read."""
     users: int = 0
-    """Requests that wait for it; one that nobody waits for any more is dropped."""
+    """Requests that wait for it; at 0 it is dropped."""
     done: bool = False
     """Whether its keys and values are in memory: one batch later than `unread` is empty."""
 

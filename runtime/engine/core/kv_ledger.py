@@ -25,7 +25,7 @@ class SequenceLease:
 
     id: int
     key: Hashable = None
-    """What the keys and values depend on besides the tokens: the articles composed before them; None: nothing."""
+    """What the keys and values depend on in addition to the tokens: articles composed before them; None: nothing."""
     start: int = 0
     """Position of the first of `tokens`; those of the base come before it."""
     tokens: list[int] = field(default_factory=list)

@@ -73,7 +73,7 @@ def _cgroup_room(own: Path, cgroups: Path) -> list[int]:
         else:
             continue
         folder = top / name.lstrip("/")
-        # Inside a container the path is the host's, and the container's own group lies at the top.
+        # Inside a container the path is the host's, and the container's own group is at the top.
         for group in [folder, *folder.parents]:
             if (room := _room(group / limit, group / used, group / "memory.stat", cache)) is not None:
                 rooms.append(room)

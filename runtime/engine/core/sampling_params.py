@@ -21,5 +21,5 @@ class SamplingParams:
     lookup: bool = True
     """Guess tokens from the prompt and check several at once, where that saves time; the text is the same.
 
-    Up to near ties of a quantized model, as beside other requests (docs/reference/engine.md).
+    Up to near ties of a quantized model, as with other requests in the batch (docs/reference/engine.md).
     """

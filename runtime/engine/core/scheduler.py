@@ -250,7 +250,7 @@ class Scheduler(ABC):
                 finally:
                     self._step_began = None
         finally:
-            # The regular end, or `fail` itself has raised: nobody may wait for a thread that is gone.
+            # The regular end, or `fail` itself has raised: no request may wait for a thread that is gone.
             self._end_all(UnavailableError("the engine is closing"))
 
     def _wait_for_work(self) -> bool:

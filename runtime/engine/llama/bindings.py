@@ -16,8 +16,8 @@ from typing import Any
 
 KEPT_LOG_LINES = 20
 SPINS = "20000"
-"""How often a waiting thread looks before it sleeps. SmolLM2-135M, two threads, tokens a second alone and beside two
-busy processes, in one run: asleep at once 54 and 62, 1,000 spins 101 and 46, 20,000 spins 116 and 53, never asleep
+"""How often a waiting thread looks before it sleeps. SmolLM2-135M, two threads, tokens a second alone and with two busy
+processes, in one run: asleep at once 54 and 62, 1,000 spins 101 and 46, 20,000 spins 116 and 53, never asleep
 113 and 29. A token has some thousand barriers, and waking takes longer than most of them.
 """
 
@@ -35,6 +35,7 @@ def library() -> Any:
     """
     if os.environ.setdefault("OMP_WAIT_POLICY", "passive").casefold() == "passive":
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    # Here, because the environment above must be set first, and a branch with runtime = "onnx" may lack it.
     from llama_cpp import llama_cpp
 
     llama_cpp.llama_log_set(_callback(llama_cpp), ctypes.c_void_p(0))
@@ -45,7 +46,7 @@ def library() -> Any:
 
 def build_of_llama() -> str:
     """Names the build whose state format and arithmetic this is."""
-    import llama_cpp
+    import llama_cpp  # as in `library`
 
     return f"{llama_cpp.__version__} {library().llama_print_system_info().decode(errors='replace').strip()}"
 
@@ -59,7 +60,7 @@ def load_variant(llama_cpp: Any) -> bool:
     folder = Path(llama_cpp._base_path)
     if not any(folder.glob("libggml-cpu-*.so")):
         return False
-    # Looked up through libllama's own handle: opening libggml.so by its name would load a second copy beside it.
+    # Looked up through libllama's own handle: opening libggml.so by its name would load a second copy.
     load = llama_cpp._lib.ggml_backend_load_all_from_path
     load.argtypes, load.restype = [ctypes.c_char_p], None
     load(os.fsencode(folder))

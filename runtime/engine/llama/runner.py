@@ -406,7 +406,7 @@ class LlamaRunner:
             active.guesses = []
 
     def _choose(self, active: ActiveSequence, row: int) -> bool:
-        """Choose the token after a row and show it; whether the answer goes on."""
+        """Choose the token after a row and show it; whether the answer continues."""
         if active.sampler is None:
             return False
         token = active.sampler.next(self.model.context, row)

@@ -23,7 +23,7 @@ class OnnxModel:
     """`model.onnx` of a folder, as `quantize.formats.onnx_decoder` writes it: inputs `past_key_values.N.key|value`."""
 
     def __init__(self, folder: Path, *, threads: int) -> None:
-        import onnxruntime
+        import onnxruntime  # here: it takes a second to load, and branches with llama.cpp need none of it
 
         self.path = folder / MODEL
         if not self.path.is_file():

@@ -55,7 +55,7 @@ class JsonVocabulary(JsonTokenizer):
 
 
 def byte_alphabet() -> dict[str, int]:
-    """GPT-2's: the character that stands for each byte in a byte-level vocabulary."""
+    """GPT-2's alphabet: the character that represents each byte in a byte-level vocabulary."""
     shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = [byte for byte in range(256) if byte not in shown]
     return {chr(byte): byte for byte in shown} | {chr(256 + place): byte for place, byte in enumerate(hidden)}

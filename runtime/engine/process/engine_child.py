@@ -10,6 +10,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +145,9 @@ class EngineChild:
             self._process.wait(self._limits.close_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            # One that the kernel cannot end yet (it waits for a dead disk) must not keep its parent waiting too.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(self._limits.close_s)
         self._ended.set()
         self._outgoing.close()
         self._connection.close()
@@ -161,8 +164,10 @@ class EngineChild:
             fault = self._find_fault(loading_s)
             if fault:
                 self.fault = fault
-                # A process that SIGSTOP holds takes SIGKILL only. Its end closes the socket, which ends `messages`.
+                # SIGKILL ends also a process that is stopped. Its end closes the socket, and `messages` with it; shut
+                # it here as well, for one that the kernel cannot end yet.
                 self._process.kill()
+                self._connection.shut()
                 return
             if self._unanswered is not None:
                 self._unanswered += 1

@@ -195,7 +195,7 @@ class Connection:
         return False
 
     def messages(self) -> Generator[ToEngine | FromEngine, None, None]:
-        """Messages until the other side is gone."""
+        """Messages until the other side is gone. A line that is no message ends them too: the two cannot go on."""
         with suppress(OSError, ValueError), self._end.makefile("rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):

@@ -1,7 +1,7 @@
 """How many threads the model writes fastest with on this machine: measured once, when a bundle is installed.
 
-`machine.json` in the home keeps the choice and what it rests on; the setting `threads` goes before it. It counts as
-long as there are as many processors as there were. Measured in a process of its own: a broken model may bring it down.
+`machine.json` in the home keeps the choice and the rates; the setting `threads` overrides it. It is valid while the
+machine has as many processors as were measured. Measured in a process of its own: a broken model may abort it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from pathlib import Path
 from runtime.base.child_process import child_environment, module_command
 from runtime.base.files import write_atomic
 from runtime.base.hardware import FILE_NAME, ThreadMeasurement, processors
+from runtime.engine.llama.scorer import LlamaScorer
 from runtime.engine.llama.thread_tuner import CROWDED_SHARE
 from runtime.errors import ModelError
 
 ENOUGH = 0.97
-"""The fewest threads are chosen that reach this share of the fastest: the others are the tills'."""
+"""The fewest threads that reach this share of the fastest rate are chosen; other programs get the rest."""
 STEPS = 24
 """Tokens written for each number of threads."""
 PROMPT = tuple(range(100, 108))
 MEASURE_S = 120.0
-"""A child that takes longer is ended."""
+"""A child that takes longer is killed."""
 
 
 def candidates(count: int) -> list[int]:
-    """Numbers of threads worth trying on so many processors: all up to four, then halves of what there is."""
+    """Numbers of threads worth trying on so many processors: all up to four, then halves."""
     tried = {number for number in range(1, count + 1) if number <= 4} | {count}
     while count > 4:
         count //= 2
@@ -42,8 +43,7 @@ def candidates(count: int) -> list[int]:
 def choose_threads(rates: Mapping[int, float], *, busy: bool = False) -> int:
     """The fewest threads that are nearly as fast as the fastest; `busy`: on a machine that did other things, all.
 
-    While neighbours are busy the engine uses fewer by itself
-    (`runtime.engine.llama.thread_tuner`).
+    While other programs are busy the engine uses fewer by itself (`runtime.engine.llama.thread_tuner`).
     """
     if busy:
         return max(rates)
@@ -100,8 +100,6 @@ def main() -> None:
 
     It holds the number, tokens a second, and the share of the time in which the threads had a processor.
     """
-    from runtime.engine.llama.scorer import LlamaScorer
-
     counts = candidates(processors())
     with LlamaScorer(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
