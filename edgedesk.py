@@ -7,6 +7,7 @@ is imported.
 from __future__ import annotations
 
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -51,6 +52,9 @@ COMMANDS = {
 }
 
 
+_COMPLETION = ("install_completion", "show_completion")
+
+
 class FrontDoor(TyperGroup):
     """Knows the commands by name and loads the one that runs."""
 
@@ -69,7 +73,19 @@ class FrontDoor(TyperGroup):
         if not entry.whole and hasattr(command, "commands"):
             return command.commands[cmd_name]
         command.name = cmd_name
+        # The front door completes for all; a group mounted below it would offer to install itself.
+        command.params = [param for param in command.params if param.name not in _COMPLETION]
         return command
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Complete a command's name from the table: loading all of them takes seconds."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            SimpleNamespace(type="plain", value=name, help=entry.about)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """List them without loading any."""

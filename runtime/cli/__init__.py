@@ -1,1 +1,11 @@
-"""The commands of a branch."""
+"""The commands of a branch.
+
+main               install, rollback, generations, serve, ask, doctor
+output             what every command writes through, and how errors end one
+agents             who may use the server over TCP
+knowledge          compile and check articles
+journal            copy, search, encrypt and prune the journal
+experiment         A/B tests
+evaluate           retrieval and answers, measured
+doctor             what `doctor` looks at
+"""

@@ -14,7 +14,7 @@ from runtime.cli.output import out, out_json
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Add, list and remove agents.",
+    help="Manage who may use the server over TCP.",
     epilog="Example: edgedesk agents add counter-2 --role agent",
 )
 
@@ -36,11 +36,13 @@ def _group() -> None:
 def add(
     name: Annotated[str, typer.Argument(help="Letters, digits, '.', '-' and '_'.")],
     role: Annotated[RoleName, typer.Option(help="What the agent may do.")] = RoleName.AGENT,
-    internal: Annotated[bool, typer.Option("--internal", help="Let the agent read articles for staff.")] = False,
+    internal: Annotated[
+        bool, typer.Option("--internal", help="Also answer from articles for staff; by default only public ones.")
+    ] = False,
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a token; it is shown once. An agent that is there already gets a new one."""
+    """Create an agent's token, which is shown once. A known agent gets a new one."""
     from runtime.base.home import find_home
     from runtime.server.access import AccessList, Role
 
@@ -53,7 +55,7 @@ def add(
 
 @app.command("list", epilog="Example: edgedesk agents list --json")
 def list_(home: Home = None, as_json: AsJson = False) -> None:
-    """Names and roles."""
+    """List names and roles."""
     from runtime.base.home import find_home
     from runtime.server.access import AccessList
 
@@ -69,7 +71,7 @@ def list_(home: Home = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: edgedesk agents remove counter-2")
 def remove(name: str, home: Home = None) -> None:
-    """The agent's token is no longer accepted, at once."""
+    """Revoke an agent's token at once."""
     from runtime.base.home import find_home
     from runtime.server.access import AccessList
 

@@ -64,7 +64,7 @@ def _python(_: Path) -> str:
 
 def _compiler(_: Path) -> str:
     found = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
-    return found or "none; only needed to install llama-cpp-python from its source (apt install build-essential)"
+    return found or "none (needed only to install llama-cpp-python from source: apt install build-essential)"
 
 
 def _disk(home: Path) -> str:
@@ -86,7 +86,7 @@ def _memory(home: Path) -> str:
     free = available_bytes()
     if free < need:
         raise EdgedeskError(
-            f"{free / 1e9:.1f} GB are free, the model needs about {need / 1e9:.1f}", hint="close other programs"
+            f"{free / 1e9:.1f} GB of memory free, about {need / 1e9:.1f} GB needed", hint="close other programs"
         )
     return f"{free / 1e9:.1f} GB free, about {need / 1e9:.1f} needed"
 
@@ -97,8 +97,8 @@ def _threads(home: Path) -> str:
 
     found, threads = read_measurement(home), load_settings(home).threads
     if found is None:
-        return f"{threads}, not measured on this machine (edgedesk install does)"
-    return str(found) if threads == found.threads else f"{threads} by setting; measured: {found}"
+        return f"{threads} (not measured; edgedesk install measures)"
+    return str(found) if threads == found.threads else f"{threads} (from settings; measured: {found})"
 
 
 def _bundle(home: Path) -> str:
@@ -106,7 +106,7 @@ def _bundle(home: Path) -> str:
     from runtime.bundle.generations import current_bundle
 
     bundle = open_bundle(current_bundle(home).root, verify=True)
-    return f"{bundle.info.name} {bundle.info.version}, every file as it was built"
+    return f"{bundle.info.name} {bundle.info.version}, every file verified"
 
 
 def _server(home: Path) -> str:
@@ -146,4 +146,4 @@ def _model(home: Path) -> str:
         tokens = engine.vocab.encode("Hello", control=False)
         generation = engine.generate(tokens, SamplingParams(max_tokens=2), threading.Event())
         list(generation)
-    return f"{path.name} loads and writes, first token after {generation.stats.ttft_s:.2f} s"
+    return f"{path.name} loads and answers, first token after {generation.stats.ttft_s:.2f} s"

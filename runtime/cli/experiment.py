@@ -15,7 +15,7 @@ from runtime.cli.output import out
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Try a policy, or a model, beside the one in use.",
+    help="A/B-test a policy or a model against the one in use.",
     epilog="Example: edgedesk experiment start softer --policy policy.toml --share 0.5",
 )
 _RESTART = "from the server's next start"
@@ -30,9 +30,7 @@ def start(
         str | None, typer.Option(help="The language it is for.", show_default="en; all for a model")
     ] = None,
     share: Annotated[float, typer.Option(help="Share of conversations that get it, above 0 to 1.")] = 0.5,
-    by: Annotated[
-        str, typer.Option(help="Whether the share is of conversations or of agents: agent.")
-    ] = "conversation",
+    by: Annotated[str, typer.Option(help="Randomize by `conversation` (default) or by `agent`.")] = "conversation",
     home: Home = None,
 ) -> None:
     """Give a share of the conversations another policy or model; each keeps its own to the end."""

@@ -28,11 +28,11 @@ def _group() -> None:
 
 @app.command(epilog="Example: edgedesk journal backup /mnt/stick/journal.sqlite")
 def backup(
-    target: Annotated[Path, typer.Argument(help="The file to write; replaced when it is there.")],
+    target: Annotated[Path, typer.Argument(help="File to write; an existing one is replaced.")],
     home: Home = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the journal to one file, whole and checked, while the server works."""
+    """Copy the journal to one verified file; also while a server runs."""
     from runtime.base.home import find_home
     from runtime.journal.journal import FILE_NAME
     from runtime.journal.maintenance import backup as copy
@@ -48,12 +48,12 @@ def backup(
 
 @app.command(epilog="Example: edgedesk journal search 退货期限 --json")
 def search(
-    query: Annotated[str, typer.Argument(help="Words that must all be there; Chinese needs no spaces.")],
+    query: Annotated[str, typer.Argument(help="Words that must all occur; Chinese needs no spaces.")],
     home: Home = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many turns.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Maximum number of turns.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Find past turns by the words in them."""
+    """Find past turns by their words."""
     from runtime.base.home import find_home
     from runtime.journal.journal import FILE_NAME
     from runtime.journal.maintenance import open_reading
@@ -127,7 +127,7 @@ def prune(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget what is old now. A running server does so itself every six hours."""
+    """Delete and redact old conversations now. A running server does so every six hours."""
     from dataclasses import replace
 
     from runtime.base.home import find_home, lock_home

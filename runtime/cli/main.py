@@ -44,7 +44,7 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Processor thread
 def install(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], home: Home = None, as_json: AsJson = False
 ) -> None:
-    """Check a bundle and make it the one this branch runs."""
+    """Verify a bundle and make it the one this branch runs."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
 
@@ -60,12 +60,12 @@ def install(
         out_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
         out(f"{info.name} {info.version} is generation {number}")
-        talk("a running server goes on with the old one until it is restarted")
+        talk("A running server keeps the previous generation until it is restarted.")
 
 
 @app.command(epilog="Example: edgedesk rollback")
 def rollback(home: Home = None, as_json: AsJson = False) -> None:
-    """Go back to the generation before."""
+    """Return to the previous generation."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
 
@@ -82,7 +82,7 @@ def rollback(home: Home = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: edgedesk generations --json")
 def generations(home: Home = None, as_json: AsJson = False) -> None:
-    """List what is installed."""
+    """List the installed bundles."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
 
@@ -95,7 +95,7 @@ def generations(home: Home = None, as_json: AsJson = False) -> None:
         out_json({"generations": rows})
         return
     if not rows:
-        talk("nothing is installed: edgedesk install BUNDLE")
+        talk("No bundle is installed: edgedesk install BUNDLE")
     for row in rows:
         mark = "*" if row["current"] else " "
         out(f"{mark} {row['generation']}  {row['bundle']} {row['version']}")
@@ -104,13 +104,15 @@ def generations(home: Home = None, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: edgedesk serve --home /srv/edgedesk")
 def serve(
     home: Home = None,
-    port: Annotated[int | None, typer.Option(help="Also listen on TCP, with a token; 0 for any port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Also listen on this TCP port, token required; 0 takes any free port.")
+    ] = None,
     host: Annotated[
-        str | None, typer.Option(help="The address of that port; any but this machine's own needs TLS.")
+        str | None, typer.Option(help="Address of the TCP port; addresses other machines can reach need TLS.")
     ] = None,
     threads: Threads = None,
 ) -> None:
-    """Answer questions on this branch's socket until stopped."""
+    """Answer the console and other programs over this branch's socket until stopped."""
     from runtime.base.home import find_home
     from runtime.base.settings import load_settings
     from runtime.server.main import serve as run
@@ -125,11 +127,9 @@ def ask(
     home: Home = None,
     as_json: AsJson = False,
     threads: Threads = None,
-    lang: Annotated[
-        str | None, typer.Option(help="The question's language, such as zh; told from it if absent.")
-    ] = None,
+    lang: Annotated[str | None, typer.Option(help="Language of the question, such as zh; detected by default.")] = None,
 ) -> None:
-    """Answer one question, with its sources; through the running server, or without one."""
+    """Answer one question with its sources, through the running server or without one."""
     from runtime.base.home import find_home
     from runtime.events import Done, Failed, Queued, Token
 
@@ -172,16 +172,16 @@ def ask(
     for number, one in enumerate(done.citations, start=1):
         out(f"[{number}] {one.article}#{one.section}  {one.title}: {one.heading}")
     if done.unsupported:
-        talk(f"not in the articles: {', '.join(done.unsupported)}")
+        talk(f"Not in the articles: {', '.join(done.unsupported)}")
     if done.handoff:
-        talk(f"hand over to a person: {done.handoff}")
+        talk(f"Hand over to a person: {done.handoff}")
     speed = f", {done.tokens_per_s:.0f} tokens a second" if done.tokens_per_s else ""
     talk(f"first word after {done.ttft_s:.2f} s{speed} ({done.model})")
 
 
 @app.command(epilog="Example: edgedesk doctor")
 def doctor(home: Home = None, as_json: AsJson = False) -> None:
-    """Check this machine and this branch; exit code 1 when something is wrong."""
+    """Check this machine, its bundle and its server; exit code 1 if a check fails."""
     from runtime.base.home import find_home
     from runtime.cli.doctor import examine
 

@@ -205,11 +205,15 @@ def watch_branch(home: Path, folder: Path, seconds: float) -> None:
     "seconds", [UPLOAD_S, pytest.param(LONG_S, marks=[pytest.mark.slow, pytest.mark.timeout(4 * LONG_S)])]
 )
 def test_a_branch_that_serves_asks_and_compiles_opens_no_internet_socket(
-    make_home: Callable[..., Path], random_gguf: Path, tmp_path: Path, seconds: float
+    make_home: Callable[..., Path],
+    random_gguf: Path,
+    tmp_path: Path,
+    seconds: float,
+    count_trials: Callable[[str, int], None],
 ) -> None:
     """S12: server, engine and client over the Unix socket, longer than any library waits before it reports home."""
     watch_branch(make_home(random_gguf, layout="parallel", answer_tokens=8), tmp_path / "user", seconds)
-    sys.stderr.write(f"S12: a branch and five libraries for {seconds} s: no socket\n")
+    count_trials("S12", 6)  # the branch and five libraries
 
 
 def test_the_filter_catches_onnxruntime_where_its_telemetry_is_not_switched_off(

@@ -1,1 +1,9 @@
-"""The HTTP endpoints, one module a subject."""
+"""The HTTP endpoints, one module a subject; each has `routes(service)`.
+
+conversations      ask, turns, feedback, outbox
+inbox              status, composer, labels, hand-offs
+knowledge          articles and search
+openai             chat completions, models, embeddings
+typing             what is typed, read ahead
+health             alive, ready, status, metrics
+"""

@@ -42,7 +42,7 @@ async def serve(app: Any, path: Path) -> asyncio.Server:
 
 
 def test_half_open_connections_never_keep_the_owner_out(
-    make_home: Callable[..., Path], scripted_gguf: Path, socket_enabled: None
+    make_home: Callable[..., Path], scripted_gguf: Path, socket_enabled: None, count_trials: Callable[[str, int], None]
 ) -> None:
     """S13: connections without a token that send half a head, more of them than the server may open files."""
     home = make_home(scripted_gguf)
@@ -60,7 +60,7 @@ def test_half_open_connections_never_keep_the_owner_out(
                 stranger.sendall(b"GET /livez HTTP/1.1\r\nHost: x")
             for _ in range(3):
                 assert Client(home).status()["state"] == "ready"
-            sys.stderr.write(f"S13: {HALF_OPEN} half-open connections, {FILES} descriptors: the owner is answered\n")
+            count_trials("S13", HALF_OPEN)
             token = (home / "run" / "token").read_text().strip()
 
             def answers_over_tcp() -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from runtime.base.home import reachable, socket_path
-from runtime.engine.process.remote_engine import anonymous_bytes
+from runtime.engine.process.engine_child import anonymous_bytes
 from tests.support.server import engine_pid, serving
 
 QUESTION = json.dumps({"question": "How long can I return an item after delivery?"})
@@ -66,10 +66,11 @@ class Tally:
             self.wrong.append(said.splitlines()[-1])
 
 
-def overload(home: Path, seconds: float, share: float) -> None:
-    """Ask four times as often as is answered, for so long; then look at what came of it.
+def overload(home: Path, seconds: float, *, refused_s: float | None = None) -> int:
+    """Ask four times as often as is answered, for so long; then look at what came of it; returns how many asked.
 
-    `share` of the refusals must come in time: beside other tests on the same cores not all can.
+    A refusal takes a small part of what an answer takes. With `refused_s`, 99 % of them come in that time as well: a
+    machine that does nothing else can be held to that.
     """
     with serving(home) as server, reachable(socket_path(home)) as name:
         alone = Tally()
@@ -104,8 +105,10 @@ def overload(home: Path, seconds: float, share: float) -> None:
         assert asked == count
         assert len(tally.answered_s) >= 0.5 * rate * seconds
         assert len(late) > asked // 3
-        assert late[int(share * len(late))] <= REFUSED_S
+        assert late[len(late) // 2] < sorted(tally.answered_s)[len(tally.answered_s) // 2] / 2
+        assert refused_s is None or late[int(0.99 * len(late))] <= refused_s
         assert last <= early * (1 + GROWTH)
+    return asked
 
 
 @pytest.fixture
@@ -114,13 +117,13 @@ def home(make_home: Callable[..., Path], scripted_gguf: Path, monkeypatch: pytes
     return make_home(scripted_gguf)
 
 
-def test_four_times_the_load_is_refused_at_once_or_answered_whole(home: Path) -> None:
-    """Part of F16: ten seconds of it."""
-    overload(home, 10, 0.5)
+def test_overload_is_refused_or_answered(home: Path, count_trials: Callable[[str, int], None]) -> None:
+    """F16, ten seconds of it; `--slow` runs half an hour."""
+    count_trials("F16", overload(home, 10))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(40 * 60)
 def test_four_times_the_load_for_half_an_hour(home: Path) -> None:
     """F16."""
-    overload(home, 30 * 60, 0.99)
+    overload(home, 30 * 60, refused_s=REFUSED_S)

@@ -158,23 +158,29 @@ def test_a_client_gone_in_mid_stream_frees_its_slot_and_leaves_its_draft(endless
         assert turn_states(endless_home)[EN][0].startswith("Yo")
 
 
-def test_several_agents_at_once_get_their_own_whole_answers(home: Path) -> None:
-    """F15."""
+def test_agents_at_once_get_their_own_answers(
+    make_home: Callable[..., Path], random_gguf: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """F15: every question has an answer of its own, the same as when it is asked alone."""
+    home, agents = make_home(random_gguf, answer_tokens=12), 8
 
-    def ask(number: int) -> tuple[str, str, int]:
-        events = list(Client(home).ask(f"{EN} ({number})", conversation=f"agent-{number}"))
-        done = events[-1]
+    def ask(number: int, name: str = "alone") -> tuple[str, str]:
+        events = list(Client(home).ask(f"{EN} ({number})", conversation=f"{name}-{number}"))
         assert isinstance(events[0], Stored)
-        assert isinstance(done, Done)
+        assert isinstance(events[-1], Done)
         text = "".join(event.text for event in events if isinstance(event, Token))
-        return events[0].conversation, text, len(done.answer)
+        assert text.strip() == events[-1].answer
+        return events[0].conversation, events[-1].answer
 
-    with serving(home), ThreadPoolExecutor(8) as agents:
-        got = list(agents.map(ask, range(8)))
-    assert got == [(f"agent-{number}", ANSWER, len(ANSWER)) for number in range(8)]
+    with serving(home), ThreadPoolExecutor(agents) as pool:
+        alone = [ask(number)[1] for number in range(agents)]
+        got = list(pool.map(ask, range(agents), ["together"] * agents))
+    assert len(set(alone)) > agents // 2, "the model answers everything alike: mixed-up answers would pass"
+    assert got == [(f"together-{number}", alone[number]) for number in range(agents)]
     assert all(state == "complete" for _, state in turn_states(home).values())
     with Journal(home / "journal.sqlite") as journal:
         assert journal._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    count_trials("F15", agents)
 
 
 def test_past_its_limit_the_server_refuses_at_once_and_finishes_what_it_accepted(
