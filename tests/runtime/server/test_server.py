@@ -165,7 +165,8 @@ def test_agents_at_once_get_their_own_answers(
     home, agents = make_home(random_gguf, answer_tokens=12), 8
 
     def ask(number: int, name: str = "alone") -> tuple[str, str]:
-        events = list(Client(home).ask(f"{EN} ({number})", conversation=f"{name}-{number}"))
+        drawn = {"temperature": 1.0, "seed": number}
+        events = list(Client(home).ask(f"{EN} ({number})", conversation=f"{name}-{number}", **drawn))
         assert isinstance(events[0], Stored)
         assert isinstance(events[-1], Done)
         text = "".join(event.text for event in events if isinstance(event, Token))
