@@ -22,7 +22,7 @@ app = typer.Typer(
 
 @app.command("compile", epilog="Example: edgedesk knowledge compile --threads 2")
 def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False) -> None:
-    """Read every article once and keep what the model makes of it; Ctrl-C stops, the next run goes on."""
+    """Compile every article for the model, so that answers begin sooner. Ctrl-C stops; the next run continues."""
     from runtime.base.home import find_home, lock_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
@@ -46,7 +46,7 @@ def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False
 
 @app.command(epilog="Example: edgedesk knowledge status --json")
 def status(home: Home = None, as_json: AsJson = False) -> None:
-    """Say how much is compiled; works beside a running server."""
+    """Show how much is compiled; also while a server runs."""
     from runtime.base.home import find_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
