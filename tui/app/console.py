@@ -196,6 +196,8 @@ class Console(App[None]):
         if not self.is_running:
             return  # Quitting: the screens are being taken down.
         composer = self.chat.query_one(Composer)
+        # The field's own change message may still be in its queue. Without this an event that replaces the text, such
+        # as a newer text of another console, would overwrite what was typed in the meantime.
         before = reduce(self.state, Typed(composer.text))
         after = reduce(before, event)
         if after.composer != composer.text:

@@ -54,6 +54,8 @@ def wrap_text(text: str, width: int, before: WrappedText | None = None) -> Wrapp
 
 
 def _grown(text: str, width: int, before: WrappedText) -> WrappedText:
+    # Only the last paragraph can have grown. Its last pieces are broken again, back to a place that no later text can
+    # move (`is_seam`): there a break before is a break now, so everything up to it may be kept.
     last = len(before.paragraphs) - 1
     first, *more = (before.paragraphs[last] + text[len(before.text) :]).split("\n")
     kept = list(before.pieces)

@@ -1,1 +1,6 @@
-"""The commands of the console."""
+"""The commands of the console.
+
+main        `edgedesk console`
+browser     the console in a browser on this machine
+keys_page   prints docs/reference/keys.md
+"""

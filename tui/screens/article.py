@@ -21,7 +21,7 @@ from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
 from tui.base.keys import COMMANDS, bindings
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 Load = Callable[[str, str], Awaitable[ArticlePage]]
 
@@ -43,11 +43,11 @@ class ArticleScreen(Screen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Title, warning, text, keys."""
-        yield Label(id="article-title")
-        yield Label(id="article-warning")
+        yield InertLabel(id="article-title")
+        yield InertLabel(id="article-warning")
         with VerticalScroll(id="article-text"):
-            yield Label(id="article-body")
-        yield Label(id="article-note")
+            yield InertLabel(id="article-body")
+        yield InertLabel(id="article-note")
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -134,7 +134,7 @@ class ArticleScreen(Screen[str | None]):
             self._whole = None
 
     def _put(self, selector: str, text: str | Content) -> None:
-        self.query_one(selector, Label).put(text)
+        self.query_one(selector, InertLabel).put(text)
 
 
 def _section(section: Citation) -> Content:

@@ -24,7 +24,7 @@ from tui.widgets.assist import AssistPane, doubt_lines
 from tui.widgets.composer import Composer
 from tui.widgets.inbox import InboxPane
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 from tui.widgets.status import LinkLine, StatusLine
 from tui.widgets.transcript import Transcript
 
@@ -59,9 +59,9 @@ class ChatScreen(Screen[None]):
         with Horizontal(id="panes"):
             yield InboxPane()
             with Vertical(id="talk"):
-                yield Label(id="empty")
+                yield InertLabel(id="empty")
                 yield Transcript()
-                yield Label(id="doubts")
+                yield InertLabel(id="doubts")
                 yield Composer()
             yield AssistPane()
         yield StatusLine()
@@ -94,11 +94,11 @@ class ChatScreen(Screen[None]):
         self.query_one(LinkLine).show(state, words)
         self.query_one(StatusLine).show(state, words, now)
         self.query_one(Composer).label(words, state.mode)
-        self.query_one("#empty", Label).put(_welcome(state, words))
+        self.query_one("#empty", InertLabel).put(_welcome(state, words))
         transcript = self.query_one(Transcript)
         transcript.display = bool(state.turns)
         transcript.show(state, words, assisted=self.query_one("#panes").has_class("assisted"))
-        self.query_one("#doubts", Label).put("\n".join(doubt_lines(state.doubts, words)))
+        self.query_one("#doubts", InertLabel).put("\n".join(doubt_lines(state.doubts, words)))
         self.query_one(InboxPane).show(state, words, today)
         self.query_one(AssistPane).show(state, words, now)
         self.query_one(KeyBar).show(self._wanted(), words)

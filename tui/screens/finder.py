@@ -27,7 +27,7 @@ from tui.base.limits import MAX_SEARCH_CHARS
 from tui.screens.base import BoxScreen
 from tui.widgets.field import Field
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 PAUSE_S = 0.12
 """After a key before the list is asked for."""
@@ -40,9 +40,9 @@ class FinderResult(NamedTuple):
     title: str
     value: Any
     detail: str = ""
-    """Beside the title, dim."""
+    """Shown dim after the title."""
     preview: str = ""
-    """Below the list while it is marked."""
+    """Shown below the list while the result is highlighted."""
 
 
 Find = Callable[[str], Awaitable[Sequence[FinderResult]]]
@@ -71,13 +71,13 @@ class FinderScreen(BoxScreen[FinderResult | None]):
         """From top to bottom; the field is not the last."""
         with Vertical(id="box"):
             yield Field(id="finder-field", max_length=MAX_SEARCH_CHARS)
-            yield Label(id="finder-note")
+            yield InertLabel(id="finder-note")
             yield OptionList(id="finder-list", markup=False)
-            yield Label(id="finder-preview")
+            yield InertLabel(id="finder-preview")
             yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin with everything."""
+        """Show the whole list first."""
         self.query_one(Input).focus()
         self.relabel(self.words)
         self._begin("", 0.0)
@@ -98,7 +98,7 @@ class FinderScreen(BoxScreen[FinderResult | None]):
     async def _look(self, text: str, pause_s: float) -> None:
         await asyncio.sleep(pause_s)
         self._looked = text
-        note = self.query_one("#finder-note", Label)
+        note = self.query_one("#finder-note", InertLabel)
         note.put(self.words("finder.looking"))
         try:
             self.found = list(await self._find(text.strip()))
@@ -116,17 +116,17 @@ class FinderScreen(BoxScreen[FinderResult | None]):
         self._preview()
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """By the mouse."""
+        """Choose what was clicked."""
         self.dismiss(self.found[message.option_index])
 
     async def on_input_submitted(self, _: Input.Submitted) -> None:
-        """Enter."""
+        """Choose what is highlighted."""
         await self.action_choose()
 
     def _preview(self) -> None:
         place = self.query_one(OptionList).highlighted
         text = self.found[place].preview if place is not None and place < len(self.found) else ""
-        self.query_one("#finder-preview", Label).put(inert(text[:PREVIEW_CHARS]))
+        self.query_one("#finder-preview", InertLabel).put(inert(text[:PREVIEW_CHARS]))
 
     def action_mark(self, step: int) -> None:
         """Move the mark while the cursor stays in the field."""
@@ -134,7 +134,8 @@ class FinderScreen(BoxScreen[FinderResult | None]):
         (options.action_cursor_down if step > 0 else options.action_cursor_up)()
 
     async def action_choose(self) -> None:
-        """Take what is marked; whoever types faster than the list follows gets what they typed."""
+        """Choose what is highlighted."""
+        # Typing may be ahead of the list: it is looked up first, so that Enter never chooses a row of an older search.
         if (text := self.query_one(Input).value) != self._looked:
             self.workers.cancel_node(self)
             await self._look(text, 0.0)
@@ -143,7 +144,7 @@ class FinderScreen(BoxScreen[FinderResult | None]):
             self.dismiss(self.found[place])
 
     def action_leave(self) -> None:
-        """Take nothing."""
+        """Close without choosing."""
         self.dismiss(None)
 
     def on_key(self, event: events.Key) -> None:

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 
 from tui.base.i18n import Catalogue
 from tui.base.keys import Command, key_label
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 BY_NAME: Final = "Ctrl+P"
 """The key of what has none of its own."""
@@ -33,10 +33,10 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """One scrolling text."""
         with VerticalScroll(id="help"):
-            yield Label(id="help-text")
+            yield InertLabel(id="help-text")
 
     def on_mount(self) -> None:
-        """Show it."""
+        """Show the table."""
         self.query_one("#help").focus()
         self.relabel(self.words)
 
@@ -49,7 +49,7 @@ class HelpScreen(ModalScreen[None]):
         lines = [
             Content.styled(line, "" if line.startswith(" ") else "bold") for line in key_table(self.commands, words)
         ]
-        self.query_one("#help-text", Label).put(Content("\n").join(lines))
+        self.query_one("#help-text", InertLabel).put(Content("\n").join(lines))
 
 
 def key_table(commands: Sequence[Command], words: Catalogue) -> list[str]:

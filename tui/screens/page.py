@@ -19,7 +19,7 @@ from tui.base.inert_text import inert, one_line
 from tui.base.keys import bindings
 from tui.screens.base import BoxScreen
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 Block = tuple[str, Sequence[str]]
 """A heading and its lines."""
@@ -50,12 +50,12 @@ class PageScreen(BoxScreen[None]):
         """The text and the keys."""
         with Vertical(id="box"):
             with VerticalScroll(id="page-text"):
-                yield Label(id="page-body")
-            yield Label(id="page-note")
+                yield InertLabel(id="page-body")
+            yield InertLabel(id="page-note")
             yield KeyBar()
 
     def on_mount(self) -> None:
-        """Fetch it."""
+        """Fetch the text."""
         self.query_one("#page-text").focus()
         self.relabel(self.words)
 
@@ -71,11 +71,11 @@ class PageScreen(BoxScreen[None]):
             self.note("" if self._text else self.words("page.empty"))
         except EdgedeskError as error:
             self.note(self.words("page.failed", why=one_line(str(error))))
-        self.query_one("#page-body", Label).put(self._text)
+        self.query_one("#page-body", InertLabel).put(self._text)
 
     def note(self, text: str) -> None:
         """Say something below the text."""
-        self.query_one("#page-note", Label).put(text)
+        self.query_one("#page-note", InertLabel).put(text)
 
     def action_close(self) -> None:
         """Back to the conversation."""

@@ -22,7 +22,7 @@ from tui.base.limits import MAX_TEXT_CHARS
 from tui.screens.base import BoxScreen
 from tui.widgets.field import Area
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 REASONS: Final = ("wrong_fact", "other_question", "incomplete", "tone", "outdated", "language", "other")
 """Names in the catalogue (`reason.<name>`), and what is stored."""
@@ -48,10 +48,10 @@ class RejectScreen(BoxScreen[Rejection | None]):
     def compose(self) -> ComposeResult:
         """Draft, reasons, right answer, keys."""
         with Vertical(id="box"):
-            yield Label(id="form-draft")
-            yield Label(classes="label", id="reject-why")
+            yield InertLabel(id="form-draft")
+            yield InertLabel(classes="label", id="reject-why")
             yield OptionList(id="reject-reasons", markup=False)
-            yield Label(classes="label", id="reject-right")
+            yield InertLabel(classes="label", id="reject-right")
             yield Area(id="reject-answer")
             yield KeyBar()
 
@@ -63,9 +63,9 @@ class RejectScreen(BoxScreen[Rejection | None]):
     def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         super().relabel(words)
-        self.query_one("#form-draft", Label).put(Content.styled(inert(self.draft), "dim"))
-        self.query_one("#reject-why", Label).put(words("reject.why"))
-        self.query_one("#reject-right", Label).put(words("reject.right"))
+        self.query_one("#form-draft", InertLabel).put(Content.styled(inert(self.draft), "dim"))
+        self.query_one("#reject-why", InertLabel).put(words("reject.why"))
+        self.query_one("#reject-right", InertLabel).put(words("reject.right"))
         options = self.query_one(OptionList)
         marked = options.highlighted or 0
         rows = [Option(Content(f"{n}  {words('reason.' + name)}")) for n, name in enumerate(REASONS, start=1)]
@@ -89,7 +89,7 @@ class RejectScreen(BoxScreen[Rejection | None]):
         self.query_one(Area).focus()
 
     def action_submit(self) -> None:
-        """Done."""
+        """Close with the reason and the right answer."""
         if self.query_one(Area).is_too_long:
             self.refuse_length(MAX_TEXT_CHARS)
             return

@@ -20,7 +20,7 @@ from tui.screens.base import BoxScreen
 from tui.state import Meta
 from tui.widgets.field import Area, Field
 from tui.widgets.keybar import KeyBar
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 
 class WrapScreen(BoxScreen[dict[str, Any] | None]):
@@ -37,15 +37,15 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
     def compose(self) -> ComposeResult:
         """Summary, satisfaction, tags, note, keys."""
         with Vertical(id="box"):
-            yield Label(id="form-draft")
-            yield Label(classes="label", id="wrap-satisfaction-label")
+            yield InertLabel(id="form-draft")
+            yield InertLabel(classes="label", id="wrap-satisfaction-label")
             known = "" if self.meta.satisfaction is None else str(self.meta.satisfaction)
             yield Field(known, restrict="[1-5]?", id="wrap-satisfaction")
-            yield Label(classes="label", id="wrap-tags-label")
+            yield InertLabel(classes="label", id="wrap-tags-label")
             yield Field(", ".join(self.meta.tags), id="wrap-tags")
-            yield Label(classes="label", id="wrap-notes-label")
+            yield InertLabel(classes="label", id="wrap-notes-label")
             yield Area(self.meta.notes, id="wrap-notes")
-            yield Label(classes="label", id="wrap-close-label")
+            yield InertLabel(classes="label", id="wrap-close-label")
             yield Field("1", restrict="[01]?", id="wrap-close")
             yield KeyBar()
 
@@ -57,9 +57,9 @@ class WrapScreen(BoxScreen[dict[str, Any] | None]):
     def relabel(self, words: Catalogue) -> None:
         """Paint in this language."""
         super().relabel(words)
-        self.query_one("#form-draft", Label).put(Content.styled(inert(self.summary), "dim"))
+        self.query_one("#form-draft", InertLabel).put(Content.styled(inert(self.summary), "dim"))
         for name in ("satisfaction", "tags", "notes", "close"):
-            self.query_one(f"#wrap-{name}-label", Label).put(words(f"wrap.{name}"))
+            self.query_one(f"#wrap-{name}-label", InertLabel).put(words(f"wrap.{name}"))
 
     def action_submit(self) -> None:
         """Send what changed; what the server would refuse is refused here, where it can be mended."""

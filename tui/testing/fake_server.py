@@ -85,7 +85,7 @@ class FakeServer:
         return ServerStatus(state=self.state, bundle="shop", version="1", model="tiny")
 
     async def health(self, status: ServerStatus) -> Health:  # noqa: ARG002 - the door's signature
-        """As told."""
+        """What the test set."""
         return self.branch_health
 
     async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
@@ -132,7 +132,7 @@ class FakeServer:
         return self.search_hits if text else []
 
     async def close(self) -> None:
-        """Remember it."""
+        """Remember that it was closed."""
         self.closed = True
 
     def need(self) -> None:

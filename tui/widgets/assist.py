@@ -14,8 +14,8 @@ from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
 from tui.state import ConsoleTurn, Labels, Meta, State
-from tui.widgets.label import Label
-from tui.widgets.status import progress
+from tui.widgets.label import InertLabel
+from tui.widgets.status import progress_words
 
 
 class AssistPane(Vertical):
@@ -28,32 +28,32 @@ class AssistPane(Vertical):
 
     def compose(self) -> ComposeResult:
         """A heading and a line for each block."""
-        yield Label(classes="pane-title", id="assist-title")
-        yield Label(id="assist-empty")
+        yield InertLabel(classes="pane-title", id="assist-title")
+        yield InertLabel(id="assist-empty")
         with VerticalScroll(id="assist-blocks"):
             for name in self.BLOCKS:
-                yield Label(classes="label", id=f"assist-{name}-label")
-                yield Label(classes="block", id=f"assist-{name}")
+                yield InertLabel(classes="label", id=f"assist-{name}-label")
+                yield InertLabel(classes="block", id=f"assist-{name}")
 
     def show(self, state: State, words: Catalogue, now: float) -> None:
         """Show what is known."""
         turn = state.current
-        self.query_one("#assist-title", Label).put(words("assist.title"))
-        self._put("labels", words, chips(turn.labels, words) if turn else Content(""))
-        self._put("warnings", words, "\n".join(warnings(turn, words)) if turn else "")
-        self._put("time", words, "\n".join(progress(turn, words, now)) if turn else "")
+        self.query_one("#assist-title", InertLabel).put(words("assist.title"))
+        self._put("labels", words, label_chips(turn.labels, words) if turn else Content(""))
+        self._put("warnings", words, "\n".join(turn_warnings(turn, words)) if turn else "")
+        self._put("time", words, "\n".join(progress_words(turn, words, now)) if turn else "")
         self._put("customer", words, _customer(state, words))
         self._put("notes", words, _notes(state.thread.meta, words))
-        self._put("sources", words, sources(turn.citations, words) if turn else "")
-        self.query_one("#assist-empty", Label).put("" if turn else words("assist.empty"))
+        self._put("sources", words, source_lines(turn.citations, words) if turn else "")
+        self.query_one("#assist-empty", InertLabel).put("" if turn else words("assist.empty"))
 
     def _put(self, name: str, words: Catalogue, text: str | Content) -> None:
         content = Content(text) if isinstance(text, str) else text
-        self.query_one(f"#assist-{name}", Label).put(content)
-        self.query_one(f"#assist-{name}-label", Label).put(words(f"assist.{name}") if content else "")
+        self.query_one(f"#assist-{name}", InertLabel).put(content)
+        self.query_one(f"#assist-{name}-label", InertLabel).put(words(f"assist.{name}") if content else "")
 
 
-def chips(labels: Labels, words: Catalogue) -> Content:
+def label_chips(labels: Labels, words: Catalogue) -> Content:
     """`intent delivery inquiry (high) · emotion angry (low)`; empty where nothing is known."""
     parts = []
     for kind in ("intent", "emotion"):
@@ -74,7 +74,7 @@ def label_name(kind: str, name: str, words: Catalogue) -> str:
     return words.get(f"{kind}.{name}") or one_line(name).replace("_", " ")
 
 
-def sources(citations: tuple[Citation, ...], words: Catalogue) -> Content:
+def source_lines(citations: tuple[Citation, ...], words: Catalogue) -> Content:
     """One line a source of the newest draft; a click opens it, as its number's key does."""
     return Content("\n").join(
         citation_label(one, number, words).stylize(Style.from_meta({"@click": f"screen.cite({number})"}))
@@ -90,7 +90,7 @@ def citation_label(citation: Citation, number: int, words: Catalogue) -> Content
     return Content.assemble(Content.styled(f"[{number}]", "bold"), f" {name}", Content.styled(mark, "bold"))
 
 
-def warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
+def turn_warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
     """What the agent must know before using the draft."""
     out = []
     if turn.handoff:

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import one_line
 from tui.state import InboxRow, State
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 MAX_TAGS = 3
 QUESTION_CHARS = 200
@@ -40,8 +40,8 @@ class InboxPane(Vertical):
         self._rows: tuple[InboxRow, ...] = ()
 
     def compose(self) -> ComposeResult:
-        """Both."""
-        yield Label(classes="pane-title", id="inbox-title")
+        """Heading above, list below."""
+        yield InertLabel(classes="pane-title", id="inbox-title")
         yield OptionList(id="inbox-list", markup=False)
 
     def show(self, state: State, words: Catalogue, today: datetime) -> None:
@@ -49,12 +49,14 @@ class InboxPane(Vertical):
         shown = (state.inbox, state.conversation, words.lang, today.date())
         if self._shown and all(one is other or one == other for one, other in zip(shown, self._shown, strict=True)):
             return
+        # By identity first: the state keeps the same tuple while nothing changed, and comparing 200 rows at every token
+        # of a draft would be most of what a token costs.
         rebuilt = not self._shown or self._shown[0] is not state.inbox or self._shown[2:] != shown[2:]
         moved = not self._shown or self._shown[1] != state.conversation
         before = self._shown[1] if self._shown else None
         self._shown = shown
         waiting = sum(row.waiting and row.status == "open" and not row.practice for row in state.inbox)
-        self.query_one("#inbox-title", Label).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
+        self.query_one("#inbox-title", InertLabel).put(words("inbox.title", count=len(state.inbox), waiting=waiting))
         options = self.query_one(OptionList)
         marked = options.highlighted_option.id if options.highlighted_option is not None else None
         if rebuilt:
@@ -77,14 +79,14 @@ class InboxPane(Vertical):
             options.highlighted = place
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
-        """Open it."""
+        """Report the conversation that was chosen."""
         message.stop()
         self.post_message(self.Chosen(message.option.id or ""))
 
 
 def row_text(row: InboxRow, words: Catalogue, today: datetime, opened: bool) -> Content:
     """Two lines: the newest message; below it when, what it waits for, and tags. The open one has a mark."""
-    head = [clock(row.asked, today), words(f"inbox.{row.waits}", until=clock(row.snooze_until, today))]
+    head = [format_moment(row.asked, today), words(f"inbox.{row.waits}", until=format_moment(row.snooze_until, today))]
     if row.notes:
         head.append(words("inbox.noted"))
     head += [f"#{one_line(tag)}" for tag in row.tags[:MAX_TAGS]]
@@ -93,7 +95,7 @@ def row_text(row: InboxRow, words: Catalogue, today: datetime, opened: bool) -> 
     return Content("\n").join([Content.styled(one_line(row.question[:QUESTION_CHARS]) or " ", style), below])
 
 
-def clock(moment: str, today: datetime) -> str:
+def format_moment(moment: str, today: datetime) -> str:
     """A time of the journal as people of this time zone read it: the hour today, the day before that."""
     try:
         then = datetime.fromisoformat(moment).astimezone(today.tzinfo)

@@ -15,12 +15,12 @@ from textual.style import Style
 
 from tui.base.i18n import Catalogue
 from tui.base.keys import Command, key_label
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 GAP = 2
 
 
-class KeyBar(Label):
+class KeyBar(InertLabel):
     """Keys and their names."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class KeyBar(Label):
         self.put(Content(" " * GAP).join(_button(command, words) for command in fit_commands(self._acts, words, width)))
 
     def on_resize(self, _: events.Resize) -> None:
-        """Fit again."""
+        """Choose again how many commands fit."""
         if self._words is not None:
             self._width = 0
             self.show(self._acts, self._words)

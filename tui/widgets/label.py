@@ -13,7 +13,7 @@ from textual.css.styles import RulesMap
 from textual.widgets import Static
 
 
-class Label(Static):
+class InertLabel(Static):
     """Inert text; never parsed as markup. An empty one has the class `-empty` and takes no room."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name

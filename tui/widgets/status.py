@@ -1,4 +1,4 @@
-"""Two lines of words: how the server is, above; where the time goes, or why a wish was not granted, below.
+"""Two lines of words: how the server is, above; the progress of the newest turn, or a remark, below.
 
 Promises: each state is said in words, never by colour alone. Knows nothing of events and sockets.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import one_line
 from tui.state import ConsoleTurn, Health, Link, Mode, Phase, State
-from tui.widgets.label import Label
+from tui.widgets.label import InertLabel
 
 
-class LinkLine(Label):
+class LinkLine(InertLabel):
     """The server, the bundle, the model, and what is out of order in the branch."""
 
     def show(self, state: State, words: Catalogue) -> None:
@@ -35,7 +35,7 @@ def health_words(health: Health, words: Catalogue) -> list[str]:
     return [words(f"health.{name}", **values) for name in health.troubles()]
 
 
-class StatusLine(Label):
+class StatusLine(InertLabel):
     """The newest turn's progress: queue, reading, writing, first word, speed; or what is read ahead."""
 
     def show(self, state: State, words: Catalogue, now: float) -> None:
@@ -49,7 +49,7 @@ class StatusLine(Label):
         elif _is_read_ahead(state):
             text = words(f"ahead.{state.ahead[0] if state.ahead[1] else 'begun'}", tokens=state.ahead[1])
         else:
-            text = words("phase.idle") if turn is None else " · ".join(progress(turn, words, now))
+            text = words("phase.idle") if turn is None else " · ".join(progress_words(turn, words, now))
         self.set_class(state.notice is not None, "notice")
         self.put(text)
 
@@ -59,7 +59,7 @@ def _is_read_ahead(state: State) -> bool:
     return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
 
 
-def progress(turn: ConsoleTurn, words: Catalogue, now: float) -> list[str]:
+def progress_words(turn: ConsoleTurn, words: Catalogue, now: float) -> list[str]:
     """What is known about a turn, in words, in the order it happens."""
     out = [_phase(turn, words)]
     if turn.phase is Phase.QUEUED and turn.predicted_s:

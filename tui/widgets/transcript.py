@@ -25,7 +25,7 @@ from textual.widget import Widget
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.state import State
-from tui.widgets.transcript_rows import MARGIN, LaidTurn, TranscriptRow, indent, lay
+from tui.widgets.transcript_rows import MARGIN, LaidTurn, TranscriptRow, indent_cells, lay_out_turn
 from tui.widgets.turn_blocks import KINDS
 
 NEAR_LINES: Final = 2
@@ -68,12 +68,13 @@ class Transcript(ScrollView, can_focus=True):
         self._shown = (state, words, assisted)
         width = self.scrollable_content_region.width
         if not width:
-            return
+            return  # Not laid out yet, or another pane has the screen; `on_resize` shows the turns then.
         known = {one.turn.number: one for one in self._laid}
         if any(turn.number not in known for turn in state.turns):
+            # A new message, or another conversation: whoever had scrolled up wants to see its end.
             self._follow = True
         self._laid = tuple(
-            lay(turn, words, width, assisted=assisted, before=known.get(turn.number)) for turn in state.turns
+            lay_out_turn(turn, words, width, assisted=assisted, before=known.get(turn.number)) for turn in state.turns
         )
         before, self._rows = self._rows, [row for one in self._laid for row in one.rows]
         self._starts = [0, *accumulate(len(one.rows) for one in self._laid)]
@@ -84,6 +85,8 @@ class Transcript(ScrollView, can_focus=True):
 
     def _repaint(self, before: list[TranscriptRow]) -> None:
         rows = self._rows
+        # By identity: a row that is the same object looks the same (`transcript_rows`), so the first other one is
+        # where painting begins. Comparing contents would cost more than painting.
         first = next((n for n, (one, two) in enumerate(zip(rows, before, strict=False)) if one is not two), None)
         if first is None:
             first = min(len(rows), len(before))
@@ -123,6 +126,8 @@ class Transcript(ScrollView, can_focus=True):
         turn = bisect_right(self._starts, place) - 1
         line = self._bases[turn] + row.y
         selection = self.text_selection
+        # A strip is kept only while nothing outside the row changes its look, and only for the line it was painted at:
+        # its offsets, by which the mouse finds the text, name that line.
         plain = selection is None and row is not self._hovered
         if plain and row.painted is not None and row.painted[0] == line:
             return row.painted[1]
@@ -147,7 +152,7 @@ class Transcript(ScrollView, can_focus=True):
     def _bar(self, kind: str, base: Style) -> Segment:
         """The margin, and the bar that a part may have on its left."""
         edge, colour = self.get_component_styles(f"turn--{kind}").border_left
-        room = indent(kind)
+        room = indent_cells(kind)
         if not edge or not room:
             return Segment(" " * (MARGIN + room), base.rich_style)
         sign = BORDER_CHARS[edge][1][0]

@@ -15,7 +15,7 @@ from textual.strip import Strip
 from tui.base.i18n import Catalogue
 from tui.base.wrapping import WrappedText, wrap_text
 from tui.state import ConsoleTurn
-from tui.widgets.turn_blocks import OLD_LINES, Part, parts
+from tui.widgets.turn_blocks import OLD_LINES, Part, turn_parts
 
 INDENT: Final = {"label": 0}
 """Cells before the text, after the margin; two where nothing else is said."""
@@ -64,12 +64,14 @@ class LaidTurn:
     """The turn's text: what is copied when it is selected."""
 
 
-def indent(kind: str) -> int:
+def indent_cells(kind: str) -> int:
     """Cells before the text of a part, after the margin."""
     return INDENT.get(kind, 2)
 
 
-def lay(turn: ConsoleTurn, words: Catalogue, width: int, *, assisted: bool, before: LaidTurn | None = None) -> LaidTurn:
+def lay_out_turn(
+    turn: ConsoleTurn, words: Catalogue, width: int, *, assisted: bool, before: LaidTurn | None = None
+) -> LaidTurn:
     """The turn in rows of a screen `width` cells wide; `before` is the same turn as it was laid out last."""
     if before is not None:
         same = (before.lang, before.width, before.assisted) == (words.lang, width, assisted)
@@ -80,7 +82,7 @@ def lay(turn: ConsoleTurn, words: Catalogue, width: int, *, assisted: bool, befo
     laid: list[LaidPart] = []
     rows: list[TranscriptRow] = []
     lines: list[str] = []
-    for place, part in enumerate(parts(turn, words, assisted=assisted)):
+    for place, part in enumerate(turn_parts(turn, words, assisted=assisted)):
         old = before.parts[place] if before is not None and place < len(before.parts) else None
         one = _lay_part(part, len(lines), width, old)
         laid.append(one)
@@ -97,7 +99,7 @@ def _lay_part(part: Part, line: int, width: int, old: LaidPart | None) -> LaidPa
         old = None
     if old is not None and old.part.text.is_same(part.text) and old.part == part:
         return old
-    room = min(width - MARGIN - indent(part.kind), WIDEST)
+    room = min(width - MARGIN - indent_cells(part.kind), WIDEST)
     made = wrap_text(part.text.plain, room, old.broken if old is not None else None)
     rows: list[TranscriptRow] = []
     if old is not None and not part.text.spans and not old.part.text.spans and part.kind != "old":

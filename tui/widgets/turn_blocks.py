@@ -14,7 +14,7 @@ from textual.content import Content
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
 from tui.state import ConsoleTurn, Phase
-from tui.widgets.assist import chips, citation_label, warnings
+from tui.widgets.assist import citation_label, label_chips, turn_warnings
 
 KINDS: Final = ("label", "question", "chips", "draft", "old", "warning", "source", "reply")
 OLD_LINES: Final = 3
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     """Whether an empty line follows."""
 
 
-def parts(turn: ConsoleTurn, words: Catalogue, *, assisted: bool) -> tuple[Part, ...]:
+def turn_parts(turn: ConsoleTurn, words: Catalogue, *, assisted: bool) -> tuple[Part, ...]:
     """The turn from top to bottom. `assisted` = the assist pane shows labels, warnings and sources."""
     return tuple(part for part in _parts(turn, words, assisted) if part.text)
 
@@ -42,7 +42,7 @@ def _parts(turn: ConsoleTurn, words: Catalogue, assisted: bool) -> Iterator[Part
     yield Part("label", Content(words("turn.customer")), gap=False)
     yield Part("question", Content(inert(turn.question)))
     if not assisted:
-        yield Part("chips", chips(turn.labels, words))
+        yield Part("chips", label_chips(turn.labels, words))
     settled = bool(turn.verdict or turn.retired)
     if turn.verdict != "accepted":
         empty = words("turn.nothing") if turn.phase is Phase.DONE else ""
@@ -50,7 +50,7 @@ def _parts(turn: ConsoleTurn, words: Catalogue, assisted: bool) -> Iterator[Part
         yield Part("label", Content(draft_label(turn, words)), gap=not draft)
         yield Part("old" if settled else "draft", draft)
     if not assisted:
-        yield Part("warning", Content("\n".join(warnings(turn, words))))
+        yield Part("warning", Content("\n".join(turn_warnings(turn, words))))
         if turn.citations and not settled:
             yield Part("label", Content(words("turn.sources")), gap=False)
             for number, one in enumerate(turn.citations, start=1):

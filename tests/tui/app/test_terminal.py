@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from runtime.client.client import Client
+from runtime.journal.encryption import make_key
 from runtime.journal.journal import Journal
 from tests.support.branch import ANSWER
 from tests.support.paths import ROOT
@@ -255,3 +256,41 @@ def test_paste_of_several_lines_is_one_message(
     terminal.quit()
     assert gone(home)
     assert asked(home) == ["How long can I\nreturn most items?\n退货期限是多久"]
+
+
+def test_console_of_an_encrypted_branch_leaves_nothing_in_clear(
+    terminal: Terminal,
+    make_home: Callable[..., Path],
+    scripted_gguf: Path,
+    tmp_path: Path,
+    count_trials: Callable[[str, int], None],
+) -> None:
+    """S11: 0 of the planted values in any file of the home, with a console that asked, wrote, copied and quit."""
+    pytest.importorskip("sqlcipher3")
+    home, key = make_home(scripted_gguf), tmp_path / "branch.key"
+    make_key(key)
+    (home / "settings.toml").write_text(f'threads = 1\njournal_key = "{key}"\n')
+    planted = ["Wetherby", "0612345678", "退货单号甲乙丙"]
+    terminal.open(home, "--lang", "en")
+    terminal.sees("· ready ·")
+    terminal.type(f"I am Ms {planted[0]}, call {planted[1]}")
+    terminal.press("Enter")
+    terminal.sees("Draft · not sent")
+    terminal.press("F6")
+    terminal.sees("Your reply ─")
+    terminal.type(planted[2])
+    terminal.sees(planted[2])
+    terminal.press("C-y")
+    terminal.press("C-y")  # The second time it is copied even where a figure is marked.
+    terminal.sees("not to a file")
+    terminal.until(lambda: (home / "console.sqlite").exists())
+    terminal.quit()
+    assert gone(home)
+    tried = 0
+    for path in (path for path in home.rglob("*") if path.is_file() and not path.is_symlink()):
+        data = path.read_bytes()
+        for value in planted:
+            for encoding in ("utf-8", "utf-16-le", "unicode_escape"):
+                tried += 1
+                assert value.encode(encoding) not in data, f"{value} in {path.relative_to(home)}"
+    count_trials("S11", tried)

@@ -19,7 +19,7 @@ from tui.base.wrapping import wrap_text
 from tui.state import ConsoleTurn, Phase
 from tui.testing.fake_server import FakeServer, answer
 from tui.widgets.composer import Composer
-from tui.widgets.transcript_rows import MARGIN, indent, lay
+from tui.widgets.transcript_rows import MARGIN, indent_cells, lay_out_turn
 
 COLUMNS = 40
 TEXT = st.text(
@@ -56,8 +56,8 @@ def test_transcript_rows_fit_and_hold_the_whole_text(text: str, width: int) -> N
 def test_turn_of_any_text_fits_the_screen(text: str) -> None:
     wrap_chinese()
     turn = ConsoleTurn(number=1, question=text or "?", asked_at=0.0, phase=Phase.DONE, draft=text)
-    for row in lay(turn, Catalogue("en"), COLUMNS, assisted=False).rows:
-        assert MARGIN + indent(row.kind) + row.content.cell_length <= COLUMNS, row.content.plain
+    for row in lay_out_turn(turn, Catalogue("en"), COLUMNS, assisted=False).rows:
+        assert MARGIN + indent_cells(row.kind) + row.content.cell_length <= COLUMNS, row.content.plain
 
 
 @given(TEXT)
