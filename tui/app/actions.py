@@ -1,4 +1,4 @@
-"""Commands that change something: what is sent, what becomes of a draft, how a conversation stands.
+"""Commands that change something: what is sent, what becomes of a draft, the state of a conversation.
 
 Promises: a command that cannot be done now says why; one that needs the server says so when there is none, and loses
 nothing; a reply with a figure that no source has, or with the words of an internal one, goes out only when it is sent
@@ -111,7 +111,7 @@ class Actions:
         self._sync.look_now()
 
     def accept(self) -> None:
-        """Send the draft as it stands."""
+        """Send the draft unchanged."""
         turn = self._view.state.current
         if turn is None or not turn.offered or not self._needs_second_look(turn.draft.strip()):
             self._view.dispatch(Accepted(self._view.clock()))
@@ -204,7 +204,7 @@ class Actions:
         self._sync.look_now()
 
     def begin_conversation(self) -> None:
-        """Begin with the next customer; a draft under way goes on in its own conversation."""
+        """Begin with the next customer; a draft under way continues in its own conversation."""
         self._view.dispatch(NewConversation())
         self._view.show_pane("talk")
 

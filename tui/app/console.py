@@ -173,7 +173,8 @@ class Console(App[None]):
         self.set_interval(TICK_S, self._tick)
         self.run_worker(self.sync.watch(), group="watch")
         self.repaint()
-        # What stands now stays; looking it through for garbage every few seconds held up the keys by 60 ms.
+        # Everything allocated so far lives as long as the console. Looking through it for garbage every few seconds
+        # delayed keys by 60 ms.
         gc.freeze()
 
     async def on_unmount(self) -> None:
@@ -192,7 +193,7 @@ class Console(App[None]):
         self.exit()
 
     def dispatch(self, event: Event) -> None:
-        """Take an event into the state and have it painted. What stands in the field is taken in first."""
+        """Take an event into the state and have it painted. The text of the field is taken in first."""
         if not self.is_running:
             return  # Quitting: the screens are being taken down.
         composer = self.chat.query_one(Composer)
@@ -309,8 +310,8 @@ class Console(App[None]):
 
     def copy(self, text: str) -> str:
         """Into the terminal's clipboard, and into a file; what to say about it."""
-        if self._driver is not None and (told := clipboard.sequence(text, os.environ)):
-            self._driver.write(told)
+        if self._driver is not None and (sequence := clipboard.sequence(text, os.environ)):
+            self._driver.write(sequence)
         try:
             if self._files is None:
                 return self.words("copy.done_no_folder", count=len(text))

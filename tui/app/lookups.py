@@ -1,6 +1,6 @@
 """Commands that look something up: each opens a list or a text over the conversation and changes nothing.
 
-Promises: what is shown is fetched when it is asked for; without a server that is said in the box. `tui.app.actions` has
+Promises: what is shown is fetched when it is asked for; without a server the box says so. `tui.app.actions` has
 the commands that change something.
 """
 

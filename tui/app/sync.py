@@ -1,4 +1,4 @@
-"""What goes on in the background: watching the server, the inbox, verdicts, unsent text, reading ahead.
+"""The background work: watching the server, the inbox, verdicts, unsent text, reading ahead.
 
 Promises: a server that is absent, starting, stopping or gone is looked for again and again, and nothing else counts as
 a server that is gone; a verdict is sent until the server has it or says that it never will; what is typed is on this

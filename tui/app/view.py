@@ -19,7 +19,7 @@ from tui.state import Event, State
 
 Result = TypeVar("Result")
 Work = Coroutine[Any, Any, None]
-"""What goes on while the agent does something else."""
+"""A coroutine that runs while the agent does something else."""
 
 
 class View(Protocol):

@@ -51,7 +51,7 @@ def is_invisible(char: str) -> bool:
 
 
 class KeyBurst:
-    """The keys of a terminal, as far as a burst can be told from typing."""
+    """The keys of a terminal, by which a burst is distinguished from typing."""
 
     def __init__(self) -> None:
         self._last_at = float("-inf")

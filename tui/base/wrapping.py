@@ -1,6 +1,6 @@
 """Text broken into lines of a width, anew only where it grew.
 
-A draft grows at its end, and lines are filled one after the other: what stands some lines before the end is never
+A draft grows at its end, and lines are filled one after the other: text some lines before the end is never
 broken differently again. So a new token costs the last lines of a draft, however long it is.
 
 Promises: pure; `wrap_text(text, width, before)` is `wrap_text(text, width)` for every `before`; a piece is a slice of

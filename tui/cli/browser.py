@@ -1,9 +1,9 @@
 """The console in a browser on this machine, through textual-serve (`pip install 'edgedesk[browser]'`).
 
-Promises: it listens on loopback only. A page of another origin, a name that is not this machine's and whoever does not
-know the address that was printed get 403: other users of the machine reach loopback too, and any web page can ask a
-browser to. Nothing is loaded from anywhere else, which the page's own policy forbids besides. Knows nothing of what
-the console shows: each page runs a console of its own.
+Promises: it listens on loopback only. A page of another origin, a host name that is not this machine's, and a request
+without the printed address's token get 403: other users of the machine reach loopback too, and any web page can ask a
+browser to. Nothing is loaded from anywhere else, which the page's own policy forbids besides. Knows nothing of what the
+console shows: each page runs a console of its own.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def serve(command: Sequence[str], port: int) -> None:
         return answer
 
     class Pages(Server):
-        """textual-serve behind the guard, with a page of our own."""
+        """textual-serve with the guard in front of it and a page of our own."""
 
         async def _make_app(self) -> web.Application:
             app = await super()._make_app()

@@ -1,8 +1,8 @@
 """A cited section, or its whole article.
 
 Promises: the section is shown at once from what came with the draft; the whole article is fetched only when asked for
-(or when its words did not come with the draft), and its absence is said in words. An internal article carries a
-warning, and is quoted only when asked for twice. Knows nothing of sockets: it is given a function.
+(or when its words did not come with the draft), and an article that cannot be had is named in words. An internal
+article carries a warning, and is quoted only when asked for twice. Knows nothing of sockets: it is given a function.
 """
 
 from __future__ import annotations

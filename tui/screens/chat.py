@@ -35,7 +35,7 @@ class ChatScreen(Screen[None]):
     BINDINGS = bindings("chat")
 
     class Ready(Message):
-        """The screen stands; before this nothing can be shown on it."""
+        """The screen is mounted; nothing can be shown on it before."""
 
     class Open(Message):
         """The agent pressed the key of a source of the newest draft."""
@@ -46,7 +46,7 @@ class ChatScreen(Screen[None]):
             self.number = number
 
     def __init__(self, commands: tuple[Command, ...], want: Callable[[str], None]) -> None:
-        """`want` is told the id of the command the agent wants done, before their next key is looked at."""
+        """`want` gets the id of each command the agent wants done, before their next key is handled."""
         super().__init__()
         self.state = State()
         self.commands = commands

@@ -1,7 +1,7 @@
 """A list to choose from, narrowed by typing: canned replies, articles, past conversations, labels, hand-offs.
 
-Promises: the list is asked for again while one types, the newest word wins, and an error is said in words; whatever is
-listed is inert. Knows nothing of sockets: it is given a function.
+Promises: the list is fetched again while the agent types, the newest text wins, an error is shown in words, and every
+row is inert. Knows nothing of sockets: it is given a function.
 """
 
 from __future__ import annotations

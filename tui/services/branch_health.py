@@ -15,7 +15,7 @@ from runtime.client.answers import ServerStatus
 from tui.state import Health
 
 DISK_LOW_MB = 500
-"""Below this much free space the agent is told: an answer is kept in kilobytes, a new bundle needs its own size."""
+"""The agent is warned below this much free space. An answer takes kilobytes; a new bundle takes its own size."""
 
 
 def branch_health(home: Path, status: ServerStatus, *, locks: Path = Path("/proc/locks")) -> Health:

@@ -39,7 +39,7 @@ class ServerLink(Protocol):
         ...
 
     async def health(self, status: ServerStatus) -> Health:
-        """What else goes on in the branch: updates, disk, the engine."""
+        """The state of the branch besides the server: updates, disk, the engine."""
         ...
 
     def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:

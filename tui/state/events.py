@@ -41,7 +41,7 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The agent sends the draft as it stands."""
+    """The agent sends the draft unchanged."""
 
     at: float
 
@@ -129,7 +129,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A conversation as the server has it, whoever wrote to it."""
+    """A conversation as the server has it, from any console."""
 
     conversation: Conversation
 
@@ -158,7 +158,7 @@ class Synced:
     mode: str
     revision: int
     over: str
-    """What stood here when the server was asked; whoever typed on meanwhile keeps their own."""
+    """The text here when the server was asked. Text typed since then is newer and stays."""
 
 
 @dataclass(frozen=True)

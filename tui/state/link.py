@@ -1,4 +1,4 @@
-"""The server as the console knows it, and what else goes on in the branch that the agent must know of.
+"""The server as the console knows it, and the state of the branch that the agent must know of.
 
 Knows nothing of sockets; `tui.services.server_link` finds these things out.
 """
@@ -22,16 +22,16 @@ class Link(StrEnum):
 
 @dataclass(frozen=True)
 class Health:
-    """Beside the link: each is said in words, with what still works."""
+    """The state of the branch besides the link; each problem is shown in words, with what still works."""
 
     engine: bool = True
     """False while the model's process is being started again: articles, search and hand-offs still work."""
     updating: bool = False
-    """A new bundle is being installed; the server goes on with its own."""
+    """A new bundle is being installed; the server keeps serving its own."""
     newer: str = ""
     """A bundle that is installed and not yet served: the next start of the server takes it."""
     disk_low_mb: int | None = None
-    """Free megabytes where the journal lies, once they are few."""
+    """Free megabytes on the journal's disk, once they are few; None = enough."""
     waiting: int | None = None
     """Turns that wait to leave the branch; None where nobody said."""
 

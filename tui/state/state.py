@@ -204,7 +204,7 @@ def _edit(state: State) -> State:
 
 
 def _sent(state: State, thread: Thread, otherwise: str) -> State:
-    """The reply is out, or it is said why there was none to send."""
+    """The state after a reply was sent, or with a notice why there was none to send."""
     if thread is state.thread:
         turn = state.current
         name = "retired" if turn and turn.retired and not turn.verdict else otherwise

@@ -106,7 +106,7 @@ def give_back(thread: Thread, phase: Phase, problem: str = "", hint: str = "") -
 
 
 def begin_reply(thread: Thread, text: str | None = None) -> Thread:
-    """Write the reply: what was written of it before, else the draft; `text` is put behind what is there."""
+    """Write the reply: what was written of it before, else the draft; `text` is appended to it."""
     turn = thread.current
     if thread.mode is Mode.CUSTOMER:
         begun = "" if turn is None or turn.verdict else turn.edited or (turn.draft.strip() if not turn.retired else "")

@@ -142,7 +142,7 @@ class FakeServer:
 
 
 def citation(article: str, section: str, title: str, heading: str, text: str, **more: Any) -> Citation:
-    """A citation, in English and public unless told otherwise."""
+    """A citation, in English and public by default."""
     rest = {"lang": "en"} | more
     return Citation(article=article, section=section, title=title, heading=heading, text=text, **rest)
 

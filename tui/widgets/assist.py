@@ -1,6 +1,7 @@
-"""Beside the conversation: what the customer wants and feels, what to watch out for, the sources, where the time went.
+"""The assist pane: intent and emotion, warnings, sources, and the time taken.
 
-Promises: nothing is said by colour alone; what is internal says so. Knows nothing of sockets; it is given the state.
+Promises: nothing is shown by colour alone; an internal source is marked in words. Knows nothing of sockets; it is given
+the state.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The list of conversations. Enter or a click opens one.
 
-Promises: a list that has not changed is not built again; what a row waits for is said in words. Knows nothing of where
+Promises: a list that has not changed is not built again; what a row waits for is shown in words. Knows nothing of where
 the rows come from.
 """
 

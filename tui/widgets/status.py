@@ -1,6 +1,6 @@
 """Two lines of words: how the server is, above; the progress of the newest turn, or a remark, below.
 
-Promises: each state is said in words, never by colour alone. Knows nothing of events and sockets.
+Promises: each state is shown in words, never by colour alone. Knows nothing of events and sockets.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class StatusLine(InertLabel):
 
 
 def _is_read_ahead(state: State) -> bool:
-    over = state.current is None or state.current.phase is Phase.DONE  # else it is said how the draft ended
+    over = state.current is None or state.current.phase is Phase.DONE  # else the line shows how the draft ended
     return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
 
 

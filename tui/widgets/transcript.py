@@ -49,7 +49,7 @@ class Transcript(ScrollView, can_focus=True):
         self._follow = True
         self._laid: tuple[LaidTurn, ...] = ()
         self._starts: list[int] = []
-        """The row at which each turn begins, and the one behind the last."""
+        """The row at which each turn begins, and the one after the last."""
         self._bases: list[int] = []
         """The line of the whole text at which each turn begins."""
         self._rows: list[TranscriptRow] = []
@@ -71,7 +71,7 @@ class Transcript(ScrollView, can_focus=True):
             return  # Not laid out yet, or another pane has the screen; `on_resize` shows the turns then.
         known = {one.turn.number: one for one in self._laid}
         if any(turn.number not in known for turn in state.turns):
-            # A new message, or another conversation: whoever had scrolled up wants to see its end.
+            # A new message, or another conversation: an agent who had scrolled up wants to see its end.
             self._follow = True
         self._laid = tuple(
             lay_out_turn(turn, words, width, assisted=assisted, before=known.get(turn.number)) for turn in state.turns

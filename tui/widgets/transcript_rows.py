@@ -18,7 +18,7 @@ from tui.state import ConsoleTurn
 from tui.widgets.turn_blocks import OLD_LINES, Part, turn_parts
 
 INDENT: Final = {"label": 0}
-"""Cells before the text, after the margin; two where nothing else is said."""
+"""Cells between the margin and the text of a part; two for a kind that is not listed."""
 MARGIN: Final = 1
 """Empty cells on the left; on the right there is the scroll bar's place."""
 WIDEST: Final = 100

@@ -1,7 +1,7 @@
 """What is shown of a turn: the message, the draft as it grows, its sources, what to watch out for, the reply.
 
-Promises: pure; all text of strangers goes through `inert` and is never read as markup. What stands in the assist pane
-already is left out. Knows nothing of lines, colours and the other turns.
+Promises: pure; all text of strangers goes through `inert` and is never read as markup. What the assist pane
+shows already is left out. Knows nothing of lines, colours and the other turns.
 """
 
 from __future__ import annotations
