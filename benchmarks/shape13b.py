@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.models.catalogue import cache_folder
-from quantize.formats.whole_file import whole_file
-from runtime.base.files import need_space
+from runtime.base.files import need_space, new_file
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, HEAD, VOCAB = 40, 5120, 13824, 40, 128, 32_000
 """Llama-2-13b's config.json; every head has keys and values of its own."""
@@ -44,7 +43,7 @@ def shape13b() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     need_space(path.parent, FILE_BYTES, "the 13B-shaped model")
     sys.stderr.write(f"writing random weights into {path}\n")
-    with whole_file(path) as partial:
+    with new_file(path) as partial:
         _write(partial)
     return path
 

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from distill.models.catalogue import cache_folder, open_base
 from quantize.formats.gguf_quantize import quantize_gguf
 from quantize.formats.gguf_vocab import read_vocabulary
-from quantize.formats.whole_file import whole_file
-from runtime.base.files import need_space, read_text
+from runtime.base.files import need_space, new_file, read_text
 from runtime.errors import MissingError
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD, VOCAB = 28, 3072, 8192, 24, 8, 128, 128_256
@@ -46,7 +45,7 @@ def shape3b(threads: int = 2) -> Path:
     try:
         if not f16.is_file():
             sys.stderr.write(f"writing random weights into {f16}\n")
-            with whole_file(f16) as partial:
+            with new_file(f16) as partial:
                 _write(partial)
         sys.stderr.write(f"quantizing into {path}\n")
         quantize_gguf(f16, path, "q4_k_m", threads=threads)

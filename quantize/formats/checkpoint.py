@@ -7,7 +7,7 @@ read one tensor at a time, so memory stays at the largest tensor. Knows nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ MAX_TOKENIZER_BYTES = 64 * 1024 * 1024
 """A tokenizer.json of 150,000 pieces has about 7 MB, one of 250,000 about 17 MB."""
 
 
+_HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 FAMILIES = ("llama", "qwen2", "qwen3")
 
 
@@ -105,12 +106,29 @@ class Checkpoint:
             raise MissingError(
                 "no such checkpoint folder", where=str(folder), hint="give the folder that distill wrote"
             )
+        if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+            raise ModelError(
+                "a LoRA adapter, not a model",
+                where=str(folder),
+                hint="merge it into its base model first (peft: merge_and_unload), and give the merged folder",
+            )
         self.config = read_json(folder / "config.json")
         self.shape = read_shape(self.config, str(folder / "config.json"))
         self.tokenizer = read_json(folder / "tokenizer.json", max_bytes=MAX_TOKENIZER_BYTES)
         named = folder / "tokenizer_config.json"
         self.tokenizer_config = read_json(named) if named.is_file() else {}
         self._files = _weight_files(folder)
+        if self.shape.tied and _HEAD in self._files and not self._head_is_embedding():
+            raise ModelError(
+                "tie_word_embeddings is true, but the checkpoint has an output layer of its own",
+                where=str(folder / "config.json"),
+                hint="set it to false where the model was trained so, else delete lm_head.weight",
+            )
+
+    def _head_is_embedding(self) -> bool:
+        """Whether the output layer that is stored is the embedding once more; some programs save both."""
+        found = dict(self._read((_HEAD, _EMBEDDING)))
+        return _EMBEDDING in found and found[_HEAD].equal(found[_EMBEDDING])
 
     @property
     def chat_template(self) -> str | None:
@@ -130,11 +148,16 @@ class Checkpoint:
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor by its Hugging Face name, in a stable order, loaded when it is reached."""
+        return self._read(sorted(self._files))
+
+    def _read(self, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """Tensors that are there, one after the other."""
         from safetensors import safe_open
 
-        for name, file in sorted(self._files.items()):
-            with safe_open(file, framework="pt") as weights:
-                yield name, weights.get_tensor(name)
+        for name in names:
+            if name in self._files:
+                with safe_open(self._files[name], framework="pt") as weights:
+                    yield name, weights.get_tensor(name)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor's shape, read from the headers alone."""

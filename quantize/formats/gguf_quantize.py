@@ -12,9 +12,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from quantize.formats.child import run_child
-from quantize.formats.whole_file import whole_file
-from runtime.base.files import need_space
+from runtime.base.child_process import run_child
+from runtime.base.files import need_space, new_file
 from runtime.errors import MissingError, UsageError
 
 KINDS: Mapping[str, str] = {
@@ -39,7 +38,7 @@ def quantize_gguf(source: Path, out: Path, kind: str, *, threads: int = 2) -> st
         raise MissingError("no such GGUF file", where=str(source), hint="write the f16 file first")
     # Rows that do not fill a block of 256 fall back to wider types: leave room for two thirds of f16.
     need_space(out.parent, source.stat().st_size * 2 // 3, f"the {kind} GGUF")
-    with whole_file(out) as partial:
+    with new_file(out) as partial:
         arguments = [str(source), str(partial), kind, str(threads)]
         return run_child(
             "quantize.formats.gguf_quantize", arguments, what=f"making {kind}", where=source, out=out, threads=threads

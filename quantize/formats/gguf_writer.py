@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from quantize.formats.gguf_sentencepiece import UNKNOWN
 from quantize.formats.gguf_vocab import GgufVocabulary, read_vocabulary
-from quantize.formats.whole_file import whole_file
-from runtime.base.files import need_space
+from runtime.base.files import need_space, new_file
 from runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def write_gguf(
     plan = [(hf, shape, names[hf]) for hf, shape in sorted(source.shapes().items())]
     weight_bytes = 2 if precision == "f16" else 4
     need_space(out.parent, sum(math.prod(shape) for _, shape, _ in plan) * weight_bytes, f"the {precision} GGUF")
-    with whole_file(out) as partial:
+    with new_file(out) as partial:
         _write(source, vocabulary, partial, plan, precision, name, licence)
 
 

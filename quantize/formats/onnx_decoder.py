@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantize.formats.checkpoint import Checkpoint, ModelShape
-from quantize.formats.child import run_child
+from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder
 from runtime.errors import MissingError
 

@@ -199,6 +199,22 @@ def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
         fsync_folder(path.parent)
 
 
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """A temporary neighbour for a library that wants a path; becomes `path` when the block ends well, else vanishes."""
+    with full_disk_is_an_error(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.parent / f".{path.name}.{os.getpid()}.partial"
+        try:
+            yield partial
+            _fsync_file(partial)
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        fsync_folder(path.parent)
+
+
 def _fsync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())

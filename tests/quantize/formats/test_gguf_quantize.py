@@ -7,7 +7,7 @@ import pytest
 
 from quantize.formats.gguf_quantize import KINDS, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
-from quantize.formats.whole_file import whole_file
+from runtime.base.files import new_file
 from runtime.engine.llama.scorer import LlamaScorer
 from runtime.errors import MissingError, ModelError, SpaceError, UsageError
 
@@ -65,7 +65,7 @@ def test_a_full_disk_is_said_before_the_work(f16: Path, tmp_path: Path, monkeypa
 
 def test_an_interrupted_file_leaves_neither_itself_nor_a_part(tmp_path: Path) -> None:
     def interrupted() -> None:
-        with whole_file(tmp_path / "model.gguf") as partial:
+        with new_file(tmp_path / "model.gguf") as partial:
             partial.write_bytes(b"half")
             raise KeyboardInterrupt
 

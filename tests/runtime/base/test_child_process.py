@@ -27,7 +27,7 @@ import subprocess
 from runtime.base.child_process import child_environment, module_command
 # As a launcher does: it starts Python by itself, without -P.
 subprocess.run([sys.executable, "-m", "distill.pipeline.launch"], env=child_environment(), stderr=subprocess.DEVNULL)
-subprocess.run(module_command("quantize.formats.child"), env=child_environment(), stderr=subprocess.DEVNULL)
+subprocess.run(module_command("quantize.formats.gguf_vocab"), env=child_environment(), stderr=subprocess.DEVNULL)
 subprocess.run(module_command("tui.cli.main", "--help"), env=child_environment(), stdout=subprocess.DEVNULL)
 print("done")
 """
