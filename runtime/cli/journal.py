@@ -82,7 +82,7 @@ def encrypt(
     """Encrypt the journal; from then on `journal_key` in settings.toml must name the key's file."""
     from runtime.base.home import find_home, lock_home
     from runtime.errors import InputError
-    from runtime.journal.encrypt import encrypt_journal
+    from runtime.journal.encrypt import delete_plain_copies, encrypt_journal
     from runtime.journal.encryption import make_key, read_key
     from runtime.journal.journal import FILE_NAME
 
@@ -96,6 +96,8 @@ def encrypt(
         key = read_key(path, where)
         assert key is not None
         turns = encrypt_journal(where / FILE_NAME, key)
+        for name in delete_plain_copies(where):
+            say(f"deleted, it was in clear: {printable(name)}")
     say(f'add to {where / "settings.toml"}: journal_key = "{path}"; without that file nobody reads the journal again')
     if as_json:
         out_json({"turns": turns})

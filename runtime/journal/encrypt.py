@@ -10,6 +10,7 @@ from runtime.base.files import fsync_folder
 from runtime.journal.encryption import mark_encrypted, require_key
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import open_reading
+from runtime.journal.retention import copies_of_words
 from runtime.journal.schema import TABLES, rebuild_derived
 
 
@@ -36,3 +37,18 @@ def encrypt_journal(path: Path, key: str) -> int:
     os.replace(partial, path)
     fsync_folder(path.parent)
     return int(turns)
+
+
+def delete_plain_copies(home: Path) -> list[str]:
+    """Delete what holds customers' words in clear beside a journal that is encrypted now; returns the names.
+
+    Exports, the clipboard, and damaged journals of which all that can be read was recovered. What a console remembers
+    stays: it may hold verdicts that the server has not got yet.
+    """
+    gone = []
+    for path in copies_of_words(home):
+        # A damaged journal whose header is gone does not look plain, and is: before this nothing was encrypted here.
+        if path.name != "console.json":
+            path.unlink()
+            gone.append(str(path.relative_to(home)))
+    return gone

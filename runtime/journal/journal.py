@@ -40,14 +40,10 @@ from runtime.journal.queries import count_citations, stored_turns
 from runtime.journal.schema import MIGRATIONS, migrate
 from runtime.journal.search import FoundTurn, index_turn, search
 from runtime.journal.sqlite_errors import database_errors, translated_errors
-from runtime.journal.stored_turn import Feedback, State, StoredTurn, TurnKey
+from runtime.journal.stored_turn import Feedback, State, StoredTurn, TurnKey, is_practice
 from runtime.journal.turn_details import TurnDetails
 
 FILE_NAME = "journal.sqlite"
-
-PRACTICE = "practice-"
-"""How the name of a conversation begins that an agent practises in: it never leaves the branch."""
-
 
 MARK_EVERY = timedelta(hours=1)
 """How often the time that was last trusted is written down while questions come."""
@@ -302,7 +298,7 @@ class Journal:
 
     def enqueue(self, key: TurnKey) -> None:
         """A turn has changed and will leave (again), unless it is practice; inside a transaction."""
-        if key.conversation.startswith(PRACTICE):
+        if is_practice(key.conversation):
             return
         self._db.execute(
             "INSERT INTO outbox VALUES (?, ?, 1, 'waiting', ?) ON CONFLICT DO UPDATE SET"

@@ -13,6 +13,15 @@ Verdict = Literal["accepted", "edited", "rejected"]
 """What the agent did with a draft."""
 
 
+PRACTICE = "practice-"
+"""How the name of a conversation begins that an agent practises in; the server keeps it for the company's staff."""
+
+
+def is_practice(conversation: str) -> bool:
+    """Whether a conversation is practice, which never leaves the branch."""
+    return conversation.startswith(PRACTICE)
+
+
 @dataclass(frozen=True)
 class TurnKey:
     """Names a turn."""

@@ -11,6 +11,7 @@ from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.errors import UnavailableError
 from runtime.events import AskRequest, Audience
+from runtime.journal.stored_turn import PRACTICE, is_practice
 from runtime.server.access import AccessList, Caller
 from runtime.server.http_errors import ForbiddenError
 from runtime.server.log import Log
@@ -86,7 +87,17 @@ class Service:
 
     def for_caller(self, request: AskRequest, caller: Caller) -> AskRequest:
         """The request with the articles it may rest on; `ForbiddenError` when it asks for more than the caller's."""
+        if request.conversation:
+            self.check_name(caller, request.conversation)
         return request.model_copy(update={"audience": self.audience_for(caller, request.audience)})
+
+    @staticmethod
+    def check_name(caller: Caller, conversation: str) -> None:
+        """`ForbiddenError` for a name that would keep an outside program's conversation from leaving the branch."""
+        if is_practice(conversation) and not caller.internal:
+            raise ForbiddenError(
+                f"a conversation whose name begins with '{PRACTICE}' is an agent's practice", hint="choose another name"
+            )
 
     @staticmethod
     def audience_for(caller: Caller, wanted: Audience | None) -> Audience | None:

@@ -111,6 +111,7 @@ def routes(service: Service) -> APIRouter:
     async def note(conversation: Name, request: Request) -> dict[str, Any]:
         """Store a customer's message without a draft."""
         desk = service.ready_desk()
+        service.check_name(request.scope["caller"], conversation)
         body = await read_body(request, MessageBody, 'send {"text": "…"}')
         lang = body.lang or guess_language(body.text)
         key = await asyncio.to_thread(desk.journal.note, conversation, body.text, lang)

@@ -136,6 +136,9 @@ def test_the_branch_reads_its_key_from_elsewhere(
     key.parent.mkdir()
     with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
         list(desk.ask(AskRequest(question=SAID, conversation="before"), threading.Event()))
+    for name in ("clipboard.txt", "exports/talk.md", "journal.sqlite.damaged-1", "journal.sqlite.damaged-1-wal"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(SAID, encoding="utf-8")
     done = CliRunner().invoke(app, ["encrypt", "--key-file", str(key), "--home", str(home), "--json"])
     assert json.loads(done.stdout) == {"turns": 1}, done.output
     monkeypatch.setenv("EDGEDESK_JOURNAL_KEY", str(key))

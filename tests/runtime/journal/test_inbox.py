@@ -20,7 +20,9 @@ from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox, Statu
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import Feedback, TurnKey
 from runtime.journal.turn_details import TurnDetails
+from runtime.server.access import Caller, Role
 from runtime.server.app import create_app
+from runtime.server.http_errors import ForbiddenError
 from runtime.server.service import Service
 
 EN = "How long can I return an item after delivery?"
@@ -268,6 +270,15 @@ async def test_practice_never_leaves_the_branch(http: httpx.AsyncClient) -> None
     assert (await got(http, "GET", "status"))["waiting"] == 0
     await http.post("/v1/ask", json={"question": ZH, "conversation": "talk"})
     assert (await got(http, "GET", "status"))["waiting"] == 1
+
+
+@pytest.mark.parametrize("name", ["practice-1", "practice-", "practice-王小明"])
+def test_practice_cannot_be_chosen_by_an_outside_program(name: str) -> None:
+    outside, staff = Caller("shop", Role.ADMIN), Caller("ann", Role.AGENT, internal=True)
+    Service.check_name(staff, name)
+    Service.check_name(outside, "talk-practice-1")
+    with pytest.raises(ForbiddenError, match="practice"):
+        Service.check_name(outside, name)
 
 
 async def test_messages_go_on_without_a_draft_and_a_reply_retires_one(http: httpx.AsyncClient) -> None:
