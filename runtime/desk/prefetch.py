@@ -9,7 +9,6 @@ never waits for the typing of another. Knows nothing of rules and prompts: `lay_
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import EdgedeskError
 from runtime.events import AskRequest, Audience
+from runtime.text.articles import is_han
 
 if TYPE_CHECKING:
     from runtime.engine.core.generation import Generation
@@ -31,8 +31,6 @@ MAX_TEXT_CHARS = 100_000
 """Of one message of the interface; the setting `question_chars` is the bound that counts."""
 KEPT_S = 120.0
 """What nobody went on typing for so long is dropped, when somebody types the next time."""
-_UNSETTLED = re.compile(r"(?:[\u3400-\u9fff\uf900-\ufaff]|[^\s\u3400-\u9fff\uf900-\ufaff]+)$")
-"""The last word; a Chinese character counts as one."""
 _NEVER = threading.Event()
 
 
@@ -156,8 +154,14 @@ class Prefetcher:
 
 
 def stable_prefix(text: str) -> str:
-    """The text up to its last finished word: what is typed next does not change it."""
-    return _UNSETTLED.sub("", text).strip()
+    """The text up to its last finished word, a Chinese character being a word: typing on does not change it."""
+    # From the end, character by character: a pattern for the last word would begin anew at every word of the text.
+    end = len(text)
+    if end and is_han(text[-1]):
+        return text[:-1].strip()
+    while end and not (text[end - 1].isspace() or is_han(text[end - 1])):
+        end -= 1
+    return text[:end].strip()
 
 
 def _progress_of(conversation: str, begun: _Begun | None) -> PrefetchStatus:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -234,3 +235,20 @@ def test_a_word_is_settled_when_the_next_has_begun(text: str, words: str) -> Non
 @given(st.text(), st.text())
 def test_typing_on_changes_nothing_that_was_settled(text: str, more: str) -> None:
     assert (text + more).strip().startswith(stable_prefix(text))
+
+
+@pytest.mark.parametrize("piece", ["a", "a-", "word ", "货", "a货", "\n", " ", "é́"])
+def test_stable_prefix_takes_time_in_proportion_to_the_text(piece: str) -> None:
+    """Twice the text takes at most three times as long, in one run."""
+
+    def seconds(size: int) -> float:
+        text = piece * (size // len(piece)) + " "
+        took = []
+        for _ in range(3):
+            begun = time.process_time()
+            for _ in range(10):
+                stable_prefix(text), stable_prefix(text[:-1])
+            took.append(time.process_time() - begun)
+        return min(took)
+
+    assert seconds(200_000) < 3 * seconds(100_000) + 0.005

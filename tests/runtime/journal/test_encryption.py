@@ -25,6 +25,7 @@ from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
 from runtime.journal.stored_turn import Feedback
 from runtime.journal.turn_details import TurnDetails
+from tests.support.planted import find_planted
 
 pytest.importorskip("sqlcipher3", reason="./build.sh setup")
 KEY = "0123456789abcdef" * 4
@@ -45,13 +46,7 @@ def fill(journal: Journal, count: int = 1) -> None:
 
 def in_clear(folder: Path) -> list[str]:
     """Planted values in any file, of any name."""
-    return [
-        f"{value} in {path.name}"
-        for path in folder.rglob("*")
-        if path.is_file()
-        for value in PLANTED
-        if value.encode() in path.read_bytes()
-    ]
+    return find_planted(folder, PLANTED)
 
 
 def test_no_file_of_an_encrypted_journal_holds_a_word_in_clear_and_everything_works(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from runtime.journal.retention import RetentionReport, apply_retention, forget_f
 from runtime.journal.stored_turn import Feedback, TurnKey
 from runtime.journal.turn_details import TurnDetails
 from runtime.text.redaction import Redactor
+from tests.support.planted import find_planted, spellings
 
 CARD = "4111 1111 1111 1111"
 
@@ -293,3 +294,55 @@ def test_files_with_customers_words_follow_the_rules_of_the_journal(tmp_path: Pa
     assert not [name for name in copies if (tmp_path / name).exists()]
     assert unsent.is_file(), "verdicts that the server has not got are kept"
     assert kept.is_file()
+
+
+PLANTED = ("Wetherby", "wetherby@example.com", "030 5551 2345", "4111 1111 1111 1111", "王小明", "13912345678")
+WORDS = (
+    "I am Ms Wetherby, wetherby@example.com, call 030 5551 2345, card 4111 1111 1111 1111, 我叫王小明，电话13912345678"
+)
+
+
+def test_personal_data_in_any_encoding_is_found_by_the_search_that_looks_for_it(tmp_path: Path) -> None:
+    for number, (encoding, written) in enumerate(spellings("王小明 wetherby@example.com")):
+        (tmp_path / str(number)).write_bytes(b"before " * number + written + b" after")
+        assert any(f"({encoding})" in one for one in find_planted(tmp_path, ["王小明 wetherby@example.com"])), encoding
+
+
+@pytest.mark.parametrize("end", ["redacted", "deleted"])
+def test_personal_data_past_its_time_is_in_no_file_of_the_home(
+    tmp_path: Path, end: str, count_trials: Callable[[str, int], None]
+) -> None:
+    """S11: texts, drafts, replies, notes, tags, typed text, hand-offs, details, the search index, copies in files.
+
+    Searched for in UTF-8, -16, -32, GB18030, JSON escapes, hexadecimal and base64, while the journal is open and after.
+    """
+    clock, path = Clock(), tmp_path / "journal.sqlite"
+    with Journal(path, now=clock) as journal:
+        inbox = Inbox(journal)
+        for number in range(3):
+            key = journal.ask(f"talk-{number}", WORDS, "en")
+            journal.draft(key, WORDS)
+            details = TurnDetails(query=WORDS, entities={"name": "Wetherby"}, unsupported=(WORDS,), error=WORDS)
+            journal.end(key, "complete", WORDS, details=details)
+            journal.feed_back(key, Feedback("edited", WORDS, WORDS, 5, 1.0, "ann"))
+            inbox.change(key.conversation, {"notes": WORDS, "summary": WORDS, "tags": (WORDS[:60], "王小明")}, "ann")
+            inbox.compose(key.conversation, WORDS, 0)
+            inbox.hand_off(key, "王小明13912345678", "ann")
+            if end == "deleted":
+                for waiting in journal.waiting(-1):
+                    journal.mark_sent(*waiting)
+        inbox.compose("never", WORDS, 0)
+        for name in ("clipboard.txt", "exports/talk.md", "journal.sqlite.damaged-1", "console.damaged"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(WORDS, encoding="utf-8")
+            os.utime(tmp_path / name, (clock.now.timestamp(),) * 2)
+        assert len(find_planted(tmp_path, PLANTED)) >= len(PLANTED)
+        left = [row for _, row in outbox_rows(journal, public="", limit=10)]
+        (tmp_path / "outbox.jsonl").write_text("\n".join(row.model_dump_json() for row in left), encoding="utf-8")
+        clock.pass_days(40 if end == "redacted" else 100)
+        done = sweep(journal)
+        assert (done.deleted, done.overwritten) == (3 if end == "deleted" else 0, True)
+        forget_files(tmp_path, clock.now, keep_days=90, redact_after_days=30)
+        assert find_planted(tmp_path, PLANTED) == []
+    assert find_planted(tmp_path, PLANTED) == []
+    count_trials("S11", len(PLANTED))
