@@ -26,10 +26,10 @@ from runtime.retrieval.retriever import Retriever
 PAGE = Path(__file__).parent / "tutorial" / "two-conversations.md"
 HEAD = """# Two conversations
 
-Twelve turns in each language with the demo's bundle, written down by `docs/conversations.py`: what the desk made of
-each message, what it answered, what made the answer (`decided`, see [the policy](../reference/policy.md#the-order)),
-and the sections it cites. The model has 135 million parameters, so most answers are the articles' own sentences; it
-writes English only, so Chinese is answered with the section itself. Mistakes are left in.
+`docs/conversations.py` ran twelve turns in each language with the demo's bundle. Below each answer are the intent and
+emotion of the message, what made the answer (`decided`, see [the policy](../reference/policy.md#the-order)), and the
+sections it cites. The model has 135 million parameters, so most answers are sentences of the articles. It writes
+English only, so Chinese questions are answered with a section of an article. Mistakes are left in.
 """
 CUSTOMERS = {
     "English": (

@@ -65,13 +65,15 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
     from runtime.journal.journal import FILE_NAME
     from runtime.journal.maintenance import open_reading
     from runtime.journal.queries import experiment_outcomes
+    from runtime.journal.sqlite_errors import translated_errors
 
     where = find_home(home)
     trial = read_trial(where)
     if trial is None:
         raise MissingError("no experiment is there", where=str(where), hint="edgedesk experiment start NAME")
     key = read_key(load_settings(where).journal_key, where)
-    with closing(open_reading(where / FILE_NAME, key)) as db:
+    path = where / FILE_NAME
+    with translated_errors(path), closing(open_reading(path, key)) as db:
         compared = compare(experiment_outcomes(db, trial.experiment.name))
     shown = {**trial.experiment.model_dump(), **compared}
     out(json.dumps(shown) if as_json else f"{trial.experiment}\n{as_text(compared)}")

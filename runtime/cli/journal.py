@@ -58,9 +58,11 @@ def search(
     from runtime.journal.journal import FILE_NAME
     from runtime.journal.maintenance import open_reading
     from runtime.journal.search import search as find
+    from runtime.journal.sqlite_errors import translated_errors
 
     where = find_home(home)
-    with closing(open_reading(where / FILE_NAME, _key(where))) as db:
+    path = where / FILE_NAME
+    with translated_errors(path), closing(open_reading(path, _key(where))) as db:
         found = find(db, query, limit)
     if as_json:
         out_json({"turns": [asdict(one) for one in found]})

@@ -223,8 +223,8 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
             return
         step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
-        if desk.journal.salvaged:
-            talk(str(desk.journal.salvaged))
+        if desk.journal.recovery:
+            talk(str(desk.journal.recovery))
         yield desk.ask(request, threading.Event())
 
 

@@ -107,7 +107,7 @@ class Desk:
         """The policy of a language, or of the bundle's first where that has none."""
         return self._policies.policy_for(lang).policy
 
-    def admit(self, request: AskRequest) -> None:
+    def check_question(self, request: AskRequest) -> None:
         """Refuse a question that cannot be answered: `InputError`, with the counts where it is too long."""
         question = request.question
         if len(question) > self.settings.question_chars:
@@ -139,7 +139,7 @@ class Desk:
         Ends with `Done` or `Failed`, or without either when `cancel` was set; closing the iterator cancels as well.
         """
         try:
-            self.admit(request)
+            self.check_question(request)
             # The arm of an A/B test hangs on the conversation's name, so a new one needs its name before its policy.
             name = request.conversation or uuid4().hex
             request = bound_texts(request, self.settings.question_chars).model_copy(update={"conversation": name})

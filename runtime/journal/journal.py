@@ -2,7 +2,7 @@
 
 Promises: when `ask` returns, the customer's message is on disk; a draft that was being written when the process was
 killed is kept and marked `partial` the next time; a turn and its place in the outbox are stored together or not at
-all; a damaged file is put aside whole and what can be read of it goes on (`salvaged`); after a disk error nothing more
+all; a damaged file is put aside whole and what can be read of it goes on (`recovery`); after a disk error nothing more
 is taken until the journal is opened again; the file is owner-only. One connection writes (two may corrupt a WAL in
 SQLite before 3.51.3), so whoever opens a journal must hold the home's lock; to read in another process, use
 `runtime.journal.maintenance.open_reading`. Knows nothing of models and sockets.
@@ -78,7 +78,7 @@ class Journal:
         self._lock = threading.RLock()
         self._failed: IntegrityError | None = None
         self._log_holds_forgotten = False
-        self.salvaged: Recovery | None = None
+        self.recovery: Recovery | None = None
         with translated_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             require_key(path, key)
@@ -100,7 +100,7 @@ class Journal:
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._migrate()
                 if pending:
-                    self.salvaged = recover(pending, self._db, key)
+                    self.recovery = recover(pending, self._db, key)
                     end_quarantine(path)
                 self._mark = self._read_mark()
                 self._alias_key = self._read_secret()

@@ -1,9 +1,11 @@
 """Reads the rows of a damaged SQLite file, page by page, without SQLite.
 
-SQLite gives up at the first page it does not understand. Here every page is looked at by itself: rows lie whole in leaf
+SQLite gives up at the first page it does not understand. Here every page is read by itself: rows are whole in leaf
 pages (in a table WITHOUT ROWID in inner pages as well), so a damaged page costs its own rows and no others, even where
 the header and the whole upper tree are gone. Pages that were committed to the write-ahead log count in place of those
-in the file. Promises: reads only; no content whatever raises. Knows nothing of what rows mean.
+in the file. Copying rows by SQL, from one good rowid to the next, would be shorter and is not enough: the journal's
+tables have no rowids, and a damaged first page takes SQLite's whole schema with it. Promises: reads only; no content
+raises. Knows nothing of what rows mean.
 
 Source: https://www.sqlite.org/fileformat2.html
 """

@@ -94,8 +94,8 @@ def apply_retention(
         if stop.is_set():
             break
         redacted += _redact(journal, conversation, redactor())
-    _forget_drafts(journal, now, keep_days, redact_after_days, redactor)
-    overwritten = journal.empty_log() if deleted or redacted else True
+    drafts = _forget_drafts(journal, now, keep_days, redact_after_days, redactor)
+    overwritten = journal.empty_log() if deleted or redacted or drafts else True
     return RetentionReport(deleted, redacted, waiting, lost, overwritten=overwritten)
 
 
@@ -248,13 +248,14 @@ def _clean_json(value: Any, redact: Redact) -> Any:
 
 def _forget_drafts(
     journal: Journal, now: datetime, keep_days: int, redact_after_days: int, redactor: Callable[[], Redact]
-) -> None:
-    """Forget what was typed for conversations that never began: no other rule reaches it."""
+) -> int:
+    """Forget what was typed for conversations that never began, which no other rule reaches; returns how many."""
+    changed = 0
     never_began = "conversation NOT IN (SELECT id FROM conversation) AND changed < ?"
     if keep_days:
         before = (now - timedelta(days=keep_days)).isoformat(timespec="milliseconds")
         with journal.transaction() as db:
-            db.execute(f"DELETE FROM composer WHERE {never_began}", (before,))  # noqa: S608 - ours
+            changed += db.execute(f"DELETE FROM composer WHERE {never_began}", (before,)).rowcount  # noqa: S608 - ours
     if redact_after_days:
         before = (now - timedelta(days=redact_after_days)).isoformat(timespec="milliseconds")
         with journal.reading() as db:
@@ -262,7 +263,9 @@ def _forget_drafts(
             old = rows.fetchall()
         for conversation, text in old:
             clean = redactor()(text)
+            if clean == text:
+                continue
             with journal.transaction() as db:
-                db.execute(
-                    "UPDATE composer SET text = ? WHERE conversation = ? AND text = ?", (clean, conversation, text)
-                )
+                update = "UPDATE composer SET text = ? WHERE conversation = ? AND text = ?"
+                changed += db.execute(update, (clean, conversation, text)).rowcount
+    return changed

@@ -61,9 +61,7 @@ def translated_errors(path: Path) -> Iterator[None]:
 def _translated(error: Exception, path: Path) -> EdgedeskError | None:
     code = _code(error)
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _disk_is_full(path)):
-        return SpaceError(
-            "the disk is full; the message was not stored", where=str(path), hint="free space, then ask again"
-        )
+        return SpaceError("the disk is full; nothing was stored", where=str(path), hint="free space, then try again")
     if is_damage(error):
         return IntegrityError(
             "the journal is damaged", where=str(path), hint="restart the server: it saves what can be read"

@@ -107,9 +107,9 @@ class DeskSupervisor(threading.Thread):
         self._service.reload()
 
     def _announce(self, desk: Desk) -> None:
-        if desk.journal.salvaged:
-            self._service.log.info("salvaged", **desk.journal.salvaged.rows)
-            self._say(str(desk.journal.salvaged))
+        if desk.journal.recovery:
+            self._service.log.info("recovered", **desk.journal.recovery.rows)
+            self._say(str(desk.journal.recovery))
         self._say(f"ready: {desk.model}")
         if desk.candidate:
             self._say(f"on trial: {desk.candidate.model}")

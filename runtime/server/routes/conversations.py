@@ -77,7 +77,7 @@ def routes(service: Service) -> APIRouter:
         given = await read_body(request, AskRequest, 'send {"question": "…"}')
         question = service.for_caller(given, request.scope["caller"])
         try:
-            await asyncio.to_thread(desk.admit, question)
+            await asyncio.to_thread(desk.check_question, question)
         except InputError as error:
             raise OversizedError(error.what, hint=error.hint) from None
 

@@ -55,7 +55,7 @@ def routes(service: Service) -> APIRouter:
         desk = service.ready_desk()
         wanted: Audience | None = None if internal is None else "internal" if internal else "public"
         audience = service.audience_for(request.scope["caller"], wanted)
-        desk.admit(AskRequest(question=q or " "))
+        desk.check_question(AskRequest(question=q or " "))
         hits = desk.search(
             q, lang=lang, limit=max(1, min(limit, MAX_SEARCH)), product=product, internal=audience != "public"
         )

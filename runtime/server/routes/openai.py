@@ -92,7 +92,7 @@ class OpenAIRoutes:
                 return Response(b"".join(completion.text_chunks(task.answer)), media_type="text/event-stream")
             return JSONResponse(completion.text(task.answer))
         question = self._service.for_caller(body.question(), request.scope["caller"])
-        await asyncio.to_thread(desk.admit, question)
+        await asyncio.to_thread(desk.check_question, question)
         answer = Answer(self._service, desk, question, request.scope["caller"].name)
         if body.stream:
             return EventStream(answer, "text/event-stream", completion.chunks, idle_s=self._service.keep_alive_s)

@@ -181,7 +181,7 @@ def test_a_question_too_long_is_refused_with_the_counts_and_nothing_is_stored(
         lock_home(home, "test"),
         open_desk(home, Settings(threads=1)) as desk,
     ):
-        desk.admit(AskRequest(question=" \n"))
+        desk.check_question(AskRequest(question=" \n"))
 
 
 def test_a_cancelled_answer_keeps_its_draft_in_the_journal(make_home: Callable[..., Path], endless_gguf: Path) -> None:

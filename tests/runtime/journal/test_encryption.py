@@ -57,7 +57,7 @@ def test_no_file_of_an_encrypted_journal_holds_a_word_in_clear_and_everything_wo
         assert [found.question for found in journal.search("王小明")] == [SAID + "0"]
         assert in_clear(tmp_path) == []
     with Journal(path, key=KEY) as journal:
-        assert journal.salvaged is None
+        assert journal.recovery is None
         assert journal.turns("talk-0")[0].reply == SAID
     backup(path, tmp_path / "copy.sqlite", key=KEY)
     with closing(open_reading(tmp_path / "copy.sqlite", KEY)) as db:
@@ -115,9 +115,9 @@ def test_a_damaged_encrypted_journal_is_put_aside_and_what_can_be_reached_goes_o
     data[page * 4096 : (page + 1) * 4096] = random.Random(1).randbytes(4096)
     path.write_bytes(data)
     with Journal(path, key=KEY) as journal:
-        assert journal.salvaged is not None
-        assert journal.salvaged.aside.read_bytes() == bytes(data)
-        assert journal.salvaged.rows["turn"] >= 30
+        assert journal.recovery is not None
+        assert journal.recovery.aside.read_bytes() == bytes(data)
+        assert journal.recovery.rows["turn"] >= 30
         journal.ask("new", "It goes on", "en")
     assert in_clear(tmp_path) == []
 

@@ -71,7 +71,7 @@ def test_journal_loses_no_acknowledged_turn_in_forty_kills(
             (asked if said == "asked" else ended).add(int(number))
         begun = max(asked) + 2
     with Journal(path) as journal, journal.reading() as db:
-        assert journal.salvaged is None
+        assert journal.recovery is None
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert db.execute("PRAGMA foreign_key_check").fetchall() == []
         rows = db.execute("SELECT question, draft, state, ended FROM turn").fetchall()
@@ -142,7 +142,7 @@ def test_quarantine_cut_by_a_kill_is_finished_at_the_next_start(
         assert asides[0].with_name(asides[0].name + "-wal").is_file(), "the log lies beside its journal"
         assert not path.with_name("journal.sqlite.quarantine").exists()
         with Journal(path) as journal:
-            assert journal.salvaged is None
+            assert journal.recovery is None
             assert len(journal.turns("talk")) == 7
         point += 1
     assert point > 4

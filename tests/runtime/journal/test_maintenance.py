@@ -78,8 +78,8 @@ def test_a_damaged_journal_is_put_aside_and_all_that_can_be_read_goes_on(
         data[page * PAGE : (page + 1) * PAGE] = rng.randbytes(PAGE)
     path.write_bytes(data)
     with Journal(path) as journal:
-        assert journal.salvaged
-        assert journal.salvaged.aside.read_bytes() == bytes(data)
+        assert journal.recovery
+        assert journal.recovery.aside.read_bytes() == bytes(data)
         kept = questions(journal)
         lost = {text(number) for number in range(TURNS)} - kept
         assert kept <= {text(number) for number in range(TURNS)}
@@ -87,8 +87,8 @@ def test_a_damaged_journal_is_put_aside_and_all_that_can_be_read_goes_on(
         if seed == 0:
             assert not lost
             assert len(Inbox(journal).handoffs()) == TURNS // 10
-            assert journal.salvaged.rows["feedback"] == len(range(0, TURNS, 3))
-            assert journal.salvaged.rows["label"] == len(range(0, TURNS, 3))
+            assert journal.recovery.rows["feedback"] == len(range(0, TURNS, 3))
+            assert journal.recovery.rows["label"] == len(range(0, TURNS, 3))
             assert Inbox(journal).standing("talk-0") == ConversationStatus(tags=("vip",), notes="备注 3")
             assert Inbox(journal).composer("talk-0") == ComposerText("typed 3", 2)
             turns = journal.turns("talk-0")
@@ -98,7 +98,7 @@ def test_a_damaged_journal_is_put_aside_and_all_that_can_be_read_goes_on(
         journal.ask("new", "It goes on", "en")
         assert journal._db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     with Journal(path) as again:
-        assert again.salvaged is None
+        assert again.recovery is None
 
 
 def test_what_was_committed_to_the_log_only_is_saved_too(tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_a_file_that_is_no_journal_is_put_aside_as_it_is(tmp_path: Path) -> None
     path = tmp_path / "journal.sqlite"
     path.write_bytes(b"this was a journal once" * 1000)
     with Journal(path) as journal:
-        assert journal.salvaged
-        assert journal.salvaged.rows["turn"] == 0
-        assert journal.salvaged.aside.read_bytes() == b"this was a journal once" * 1000
-        assert "0 turns were saved" in str(journal.salvaged)
+        assert journal.recovery
+        assert journal.recovery.rows["turn"] == 0
+        assert journal.recovery.aside.read_bytes() == b"this was a journal once" * 1000
+        assert "0 turns were saved" in str(journal.recovery)
 
 
 @settings(max_examples=60, deadline=None)
@@ -169,7 +169,7 @@ def test_a_backup_taken_while_others_write_is_whole_and_owner_only(tmp_path: Pat
     assert steps[-1][0] == steps[-1][1]
     assert [one.name for one in target.parent.iterdir()] == ["copy.sqlite"]
     with Journal(target) as copy:
-        assert copy.salvaged is None
+        assert copy.recovery is None
         assert questions(copy) >= {text(number) for number in range(50)}
 
 

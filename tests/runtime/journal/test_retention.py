@@ -182,6 +182,7 @@ def test_retention_reaches_what_was_typed_for_a_conversation_that_never_began(tm
         clock.pass_days(40)
         sweep(journal)
         assert inbox.composer("never") == ComposerText("Card <CARD_1>", 1)
+        assert find_planted(tmp_path, [CARD]) == []
         clock.pass_days(60)
         sweep(journal)
         assert inbox.composer("never") == ComposerText()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,7 +44,7 @@ def test_sqlite_error_has_a_sentence_and_an_exit_code(tmp_path: Path, code: int,
 
 
 def test_disk_that_fails_stops_the_journal_until_it_is_opened_again(tmp_path: Path) -> None:
-    """F4: after a failed fsync nothing more is reported as stored."""
+    """Part of F4: after a failed fsync nothing more is reported as stored."""
     path = tmp_path / "journal.sqlite"
     with Journal(path) as journal:
         journal.ask("talk", "first", "en")
@@ -56,6 +58,46 @@ def test_disk_that_fails_stops_the_journal_until_it_is_opened_again(tmp_path: Pa
     with Journal(path) as journal:
         assert [turn.question for turn in journal.turns("talk")] == ["first"]
         journal.ask("talk", "third", "en")
+
+
+ASK = """
+import sys
+from pathlib import Path
+from runtime.errors import IntegrityError
+from runtime.journal.journal import Journal
+
+refused = 0
+with Journal(Path(sys.argv[1])) as journal:
+    for number in range(40):
+        try:
+            journal.ask("talk", str(number), "en")
+            print("stored", number, refused, flush=True)
+        except IntegrityError:
+            refused += 1
+            print("refused", number, flush=True)
+"""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="apt install strace")
+@pytest.mark.parametrize("at", [25, 40])
+def test_fsync_that_fails_is_never_reported_as_stored(
+    tmp_path: Path, at: int, count_trials: Callable[[str, int], None]
+) -> None:
+    """F4: EIO of the kernel at one fdatasync; what was acknowledged before is there, and nothing comes after."""
+    path = tmp_path / "journal.sqlite"
+    inject = f"inject=fdatasync,fsync:error=EIO:when={at}"
+    strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", "-e", inject]
+    done = subprocess.run([*strace, sys.executable, "-c", ASK, path], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    said = [line.split() for line in done.stdout.splitlines()]
+    stored = [int(line[1]) for line in said if line[0] == "stored"]
+    assert [line[0] for line in said] == ["stored"] * len(stored) + ["refused"] * (40 - len(stored))
+    assert 0 < len(stored) < 40
+    with Journal(path) as journal:
+        kept = [int(turn.question) for turn in journal.turns("talk")]
+        assert kept[: len(stored)] == stored
+        journal.ask("talk", "after", "en")
+    count_trials("F4", 1)
 
 
 FILL = """
@@ -106,5 +148,5 @@ def test_full_disk_is_said_and_after_space_is_freed_the_next_question_is_stored(
     assert said[len(stored)] == ["full", str(int(ExitCode.NO_SPACE))]
     assert said[-1] == ["after", str(len(stored) + 1)]
     with Journal(path) as journal:
-        assert journal.salvaged is None
+        assert journal.recovery is None
         assert [int(turn.question.split()[0]) for turn in journal.turns("talk")[:-1]] == stored
