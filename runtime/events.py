@@ -147,7 +147,7 @@ class Done(_Event):
     unsupported: tuple[str, ...] = ()
     """Figures, promises (the sentence), names and addresses that no section shown to the model nor the question has."""
     decided: str = ""
-    """What made it: `model`, `lines` (the articles' own, in place of a weak answer), `section` (quoted), `rule:NAME`,
+    """What made it: `model`, `extract` (the articles' own, in place of a weak answer), `section` (quoted), `rule:NAME`,
     `fixed:ID`, or a hand-off's reason."""
     intent: str | None = None
     emotion: str | None = None

@@ -146,7 +146,7 @@ def check_draft(tools: TurnTools, state: TurnState) -> TurnState:
     if lines := extractive_fallback(written, read, cosines, tools.spec.min_agreement):
         quote = f"{state.active.policy.quote_text(state.lang)}\n{render_quote(lines)}"
         cited = list(dict.fromkeys(line.section for line in lines))
-        return replace(state, answer=Answer(state.lead + quote, "lines", _citations(cited, scores)))
+        return replace(state, answer=Answer(state.lead + quote, "extract", _citations(cited, scores)))
     # What the customer said may be repeated: an order number, a date.
     unsupported = tuple(unsupported_claims(written, [*map(source_text, sections), state.request.question]))
     citations = _citations(cite(written, sections), scores)

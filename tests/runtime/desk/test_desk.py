@@ -144,7 +144,7 @@ def test_an_answer_the_articles_do_not_bear_out_gives_way_to_their_own_sentences
     (events,) = answer(make_home(scripted_gguf, "checking", min_agreement=0.5), asked)
     ended = events[-1]
     assert isinstance(ended, Done)
-    assert ended.decided == "lines"
+    assert ended.decided == "extract"
     assert ended.answer.splitlines()[1:] == [
         "Standard delivery costs €4.90 and is free from €60. A parcel takes 2 to 4 working days."
     ]
