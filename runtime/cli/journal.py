@@ -11,7 +11,7 @@ import typer
 
 from runtime.base.progress import counter, say
 from runtime.cli.main import AsJson, Home
-from runtime.cli.output import out, out_json
+from runtime.cli.output import out, out_json, printable
 
 app = typer.Typer(
     no_args_is_help=True,
