@@ -5,6 +5,7 @@ Knows the recipe's `[data]` and nothing of models.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from runtime.errors import InputError
 from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
 from runtime.retrieval.past_questions import ASKED_FILE, select_past_questions
 from runtime.text.articles import Article, Section, load_articles
+from runtime.text.personal_data import NO_RULES, PersonalRules
 from runtime.text.records import Question, Record, Turn
 from runtime.text.tokens import BM25
 
@@ -106,8 +108,14 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
     """
     loaded = load_articles(articles)
     public = "\n".join(section.text for article in loaded for section in article.sections)
+    policies = [read_policy(path).personal for path in recipe.data.policy.values()]
     report = prepare(
-        _conversations(recipe, loaded), out, seed=recipe.data.seed, link=evidence_linker(loaded), public=public
+        _conversations(recipe, loaded),
+        out,
+        seed=recipe.data.seed,
+        link=evidence_linker(loaded),
+        public=public,
+        rules=functools.reduce(PersonalRules.__or__, policies, NO_RULES),
     )
     if report["by_split"]["train"]:
         write_rows(out / ASKED_FILE, select_past_questions(read_rows(Record, out / "train.jsonl")))

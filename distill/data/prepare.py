@@ -21,7 +21,7 @@ from runtime.base.files import write_atomic
 from runtime.base.jsonl import write_rows
 from runtime.base.manifest import digest
 from runtime.errors import InputError
-from runtime.text.personal_data import Kind
+from runtime.text.personal_data import NO_RULES, Kind, PersonalRules
 from runtime.text.records import Record, Split, Turn
 from runtime.text.redaction import Redactor
 
@@ -51,11 +51,12 @@ def prepare(
     seed: int,
     link: Callable[[str], str | None] | None = None,
     public: str = "",
+    rules: PersonalRules = NO_RULES,
 ) -> dict[str, Any]:
     """Write train, valid and test.jsonl and report.json into `out`; returns the report.
 
     `link` names the best section for a question whose transcript names none. `public` is text the company publishes
-    (its articles): contacts in it are not personal. `InputError` when nothing is kept.
+    (its articles): contacts in it are not personal; `rules` are its policies'. `InputError` when nothing is kept.
     """
     report = Report()
     rows: dict[Split, list[Record]] = {split: [] for split in SHARES}
@@ -65,7 +66,7 @@ def prepare(
             report.refused.append(str(conversation))
             continue
         report.conversations += 1
-        redactor = Redactor(public)
+        redactor = Redactor(public, rules)
         for record in records(conversation, redactor, seed=seed, link=link):
             report.read += 1
             if record is None:

@@ -136,7 +136,7 @@ def prune(
 
     from runtime.base.home import find_home, lock_home
     from runtime.bundle.generations import current_bundle
-    from runtime.desk.policy import retention
+    from runtime.desk.policy import personal_rules, retention
     from runtime.journal.journal import FILE_NAME, Journal
     from runtime.journal.retention import apply_retention, forget_files
     from runtime.text.redaction import Redactor
@@ -144,7 +144,7 @@ def prune(
     where = find_home(home)
     bundle = current_bundle(where)
     rule = retention(bundle)
-    public = bundle.public_text()
+    public, rules = bundle.public_text(), personal_rules(bundle)
     keep = rule.keep_days if keep_days is None else keep_days
     redact = rule.redact_after_days if redact_after_days is None else redact_after_days
     with lock_home(where, "journal prune"), Journal(where / FILE_NAME, key=_key(where)) as journal:
@@ -152,7 +152,7 @@ def prune(
             journal,
             keep_days=keep,
             redact_after_days=redact,
-            redactor=lambda: Redactor(public).redact,
+            redactor=lambda: Redactor(public, rules).redact,
             unsent=unsent,
             clock_is_right=clock_is_right,
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.desk.ab_test import Trial
 from runtime.desk.policy import Policy, read_policy
 from runtime.journal.turn_details import Arm
+from runtime.text.personal_data import PersonalRules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +59,11 @@ class PolicySelector:
         if arm == "candidate" and self._candidate:
             return self._candidate
         return self._own.get(lang) or self._own[self._first]
+
+    @property
+    def personal(self) -> PersonalRules:
+        """What any of the policies calls personal."""
+        return functools.reduce(PersonalRules.__or__, (active.policy.personal for active in self._own.values()))
 
     @property
     def tone_names(self) -> set[str]:

@@ -78,6 +78,8 @@ class Desk:
         self._trial = trial
         self._prefetcher = Prefetcher(engine, self._foresee, max_chars=settings.question_chars)
         self._policies = PolicySelector(bundle, retriever.embedder, trial)
+        self.personal_rules = self._policies.personal
+        """What only this company calls an order number or a customer's id."""
         self._stop_tokens = frozenset(engine.vocab.control_token(text) for text in bundle.prompt.pieces.stop)
         self._tools = TurnTools(
             spec=bundle.prompt,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runtime.journal.stored_turn import StoredTurn
+from runtime.text.personal_data import NO_RULES, PersonalRules
 from runtime.understanding.dialogue_context import find_entities
 
 _SUMMARY = {
@@ -45,8 +46,11 @@ class HandoffCard:
     emotion: str | None
 
 
-def make_card(turns: Sequence[StoredTurn], number: int) -> HandoffCard:
-    """The card of the hand-off at turn `number`, which must be one of `turns`, oldest first."""
+def make_card(turns: Sequence[StoredTurn], number: int, rules: PersonalRules = NO_RULES) -> HandoffCard:
+    """The card of the hand-off at turn `number`, which must be one of `turns`, oldest first.
+
+    `rules` say how the company writes its order numbers.
+    """
     turns = [turn for turn in turns if turn.key.number <= number]
     last = turns[-1]
     text = (_SUMMARY if len(turns) > 1 else _ONE).get(last.lang) or (_SUMMARY if len(turns) > 1 else _ONE)["en"]
@@ -55,7 +59,7 @@ def make_card(turns: Sequence[StoredTurn], number: int) -> HandoffCard:
         summary=text.format(count=len(turns), first=_short(turns[0].question), last=_short(last.question)),
         open_questions=tuple(turn.question for turn in turns if not _answered(turn)),
         tried=tuple(_tried(turn) for turn in turns if _said(turn)),
-        entities=find_entities([turn.question for turn in turns]),
+        entities=find_entities([turn.question for turn in turns], rules),
         language=last.lang,
         intent=next((turn.intent for turn in reversed(turns) if turn.intent), None),
         emotion=last.emotion,

@@ -20,7 +20,7 @@ from runtime.desk.ab_test import read_trial
 from runtime.desk.compile_articles import all_sections, compiling, order_sections
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
-from runtime.desk.policy import retention
+from runtime.desk.policy import personal_rules, retention
 from runtime.errors import EdgedeskError
 from runtime.journal.encryption import read_key
 from runtime.journal.journal import FILE_NAME, Journal
@@ -103,12 +103,12 @@ def apply_retention(
     rule = retention(bundle)
     if not (rule.keep_days or rule.redact_after_days):
         return RetentionReport()
-    public = bundle.public_text()
+    public, rules = bundle.public_text(), personal_rules(bundle)
     report = forget_old(
         journal,
         keep_days=rule.keep_days,
         redact_after_days=rule.redact_after_days,
-        redactor=lambda: Redactor(public).redact,
+        redactor=lambda: Redactor(public, rules).redact,
         stop=stop,
     )
     if home is None or report.paused:

@@ -11,6 +11,7 @@
     [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
+    [personal]   order_number, customer_id, names_not_personal   what is personal data at this company alone
 
 docs/reference/policy.md tells it at length. Rules come first, then thresholds. Pure: the same question and the same
 hits always decide the same. Knows nothing of models and files but its own.
@@ -18,6 +19,7 @@ hits always decide the same. Knows nothing of models and files but its own.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from runtime.base.validation import first_problem
 from runtime.errors import InputError
 from runtime.journal.turn_details import NO_ARTICLE
 from runtime.text.normalize import nfkc
+from runtime.text.personal_data import NO_RULES, PersonalRules
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -149,6 +152,7 @@ class Policy(BaseModel):
     reply: Reply = Reply()
     retrieval: RetrievalRule = RetrievalRule()
     journal: Retention = Retention()
+    personal: PersonalRules = NO_RULES
     tone: dict[str, Tone] = Field(default_factory=dict)
     answer: tuple[FixedAnswer, ...] = ()
     curated: Curated = Curated()
@@ -188,6 +192,12 @@ def read_policy(path: Path) -> Policy:
         raise InputError(
             problem.sentence, where=str(path), hint=problem.hint or "see docs/reference/policy.md"
         ) from None
+
+
+def personal_rules(bundle: Bundle) -> PersonalRules:
+    """What any of a bundle's policies calls personal, since one journal holds every language."""
+    rules = [read_policy(path).personal for path in sorted(bundle.root.glob("policy*.toml"))]
+    return functools.reduce(PersonalRules.__or__, rules, NO_RULES)
 
 
 def retention(bundle: Bundle) -> Retention:

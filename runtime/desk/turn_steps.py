@@ -93,7 +93,7 @@ def retrieve(tools: TurnTools, state: TurnState) -> TurnState:
     state = replace(state, query=query, hits=tuple(hits), events=(*state.events, found))
     return state.with_details(
         query=query,
-        entities=find_entities([*earlier, state.request.question]),
+        entities=find_entities([*earlier, state.request.question], state.active.policy.personal),
         found=tuple(
             FoundSection(ref=hit.section.ref, score=round(hit.score, 4), similarity=round(hit.similarity, 4))
             for hit in hits

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from runtime.journal.journal import Journal, WaitingTurn
 from runtime.journal.stored_turn import StoredTurn, TurnKey, Verdict
 from runtime.journal.turn_details import AGENT_REASON
+from runtime.text.personal_data import NO_RULES, PersonalRules
 from runtime.text.redaction import Redactor
 
 
@@ -46,18 +47,23 @@ class OutboxRow(BaseModel):
 
 
 def outbox_rows(
-    journal: Journal, *, public: str, limit: int, reasons: Collection[str] = ()
+    journal: Journal,
+    *,
+    public: str,
+    limit: int,
+    reasons: Collection[str] = (),
+    rules: PersonalRules = NO_RULES,
 ) -> Iterator[tuple[TurnKey, OutboxRow]]:
     """Turns that have yet to leave, oldest first, redacted.
 
-    `public` is what the company publishes itself; `reasons` are the hand-off reasons of its policies: one that an agent
-    gave in other words leaves as `other`.
+    `public` is what the company publishes itself, `rules` are its policies'; `reasons` are the hand-off reasons of its
+    policies: one that an agent gave in other words leaves as `other`.
     """
     clean: dict[str, list[_CleanTurn]] = {}
     for key, revision in journal.waiting(limit):
         if key.conversation not in clean:
             # Once a conversation: a name given in the first turn is known by its placeholder in all later ones.
-            clean[key.conversation] = _clean_turns(journal.turns(key.conversation), Redactor(public))
+            clean[key.conversation] = _clean_turns(journal.turns(key.conversation), Redactor(public, rules))
         for turn in clean[key.conversation]:
             if turn.stored.key == key:  # else it was forgotten meanwhile
                 yield key, _row(journal.alias(key.conversation), turn, revision, reasons)

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,11 +111,13 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
     if not pieces:
         raise InputError("no text in it", where=f"{path}:{first_line}", hint="write at least one sentence")
     taken: set[str] = set()
+    numbers: dict[str, int] = {}
     sections = []
     for heading, anchor, content in pieces:
-        name = anchor or slug(heading) or "overview"
-        if name in taken:
-            name = next(new for number in count(2) if (new := f"{name}-{number}") not in taken)
+        plain = name = anchor or slug(heading) or "overview"
+        while name in taken:  # numbers go on where they stopped: a thousand equal headings take no million tries
+            numbers[plain] = numbers.get(plain, 1) + 1
+            name = f"{plain}-{numbers[plain]}"
         taken.add(name)
         sections.append(Section(identity, name, title, heading or title, content, lang, audience))
     return Article(

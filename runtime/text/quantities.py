@@ -47,6 +47,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()  # noqa:
 _WORDS = {word: value for value, word in enumerate(_ONES, start=1)} | {
     word: value for value, word in zip(range(20, 100, 10), _TENS, strict=True)
 }
+_HAN_NUMERAL = "[零一二两三四五六七八九十百]"
 _HAN = {char: value for value, char in enumerate("零一二三四五六七八九")} | {"两": 2}
 
 
@@ -166,10 +167,10 @@ _READERS: list[tuple[re.Pattern[str], Callable[[re.Match[str]], _Reading]]] = [
     ),
     (
         re.compile(
-            r"(?:(?P<before>[€$£¥]|\b(?:eur|usd|gbp|rmb|cny))\s?)?(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?)"
+            r"(?:(?P<before>[€$£¥]|\b(?:eur|usd|gbp|rmb|cny))\s?)?(?P<number>\d{1,3}(?:,\d{3}){1,6}(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?)"
         ),
         _number,
     ),
     (re.compile(rf"\b(?P<tens>{'|'.join(_WORDS)})(?:-(?P<ones>{'|'.join(_ONES[:9])}))?\b"), _word),
-    (re.compile(r"[零一二两三四五六七八九十百]+"), _han),
+    (re.compile(rf"(?<!{_HAN_NUMERAL}){_HAN_NUMERAL}{{1,12}}(?!{_HAN_NUMERAL})"), _han),
 ]

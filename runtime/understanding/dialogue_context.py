@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from runtime.text.articles import guess_language
 from runtime.text.normalize import nfkc
-from runtime.text.personal_data import spans_in
+from runtime.text.personal_data import NO_RULES, PersonalRules, spans_in
 from runtime.text.quantities import quantities
 from runtime.text.tokens import terms
 
@@ -61,11 +61,14 @@ def rewrite_follow_up(question: str, earlier: Sequence[str]) -> str:
     return "\n".join((*parts, question))
 
 
-def find_entities(texts: Sequence[str]) -> dict[str, str]:
-    """What the texts, oldest first, name: `order` (a number), `product` (a model code); the newest mention counts."""
+def find_entities(texts: Sequence[str], rules: PersonalRules = NO_RULES) -> dict[str, str]:
+    """What the texts, oldest first, name: `order` (a number), `product` (a model code); the newest mention counts.
+
+    `rules` say how the company writes its order numbers.
+    """
     found: dict[str, str] = {}
     for text in texts:
-        orders = [span.value for span in spans_in(text) if span.kind == "ORDER"]
+        orders = [span.value for span in spans_in(text, rules) if span.kind == "ORDER"]
         if orders:
             found["order"] = orders[-1]
         # An order number reads as a code too. As a set: a text of a thousand orders has a thousand codes.

@@ -21,6 +21,7 @@ MAX_VARIANTS = 6
 MAX_KNOWN_CHARS = 900
 """All that is known to one reply, cut at the ends of its lines."""
 
+_USER_ID = re.compile(r"\b[a-z]{1,30}_[a-z]{1,30}_\d{3,6}\b")
 _MESSAGE = re.compile(r"^(user|assistant|tool): ", re.MULTILINE)
 Json = dict[str, Any]
 
@@ -29,7 +30,8 @@ def parse_chat(display: str, conversation: str, where: str = "") -> RawConversat
     """One chat; `InputError` when it holds no message."""
     turns: list[RawTurn] = []
     looked_up: dict[str, Any] = {}
-    personal: list[tuple[Kind, str]] = []
+    # User ids are made of the customer's name; they also come up in messages that no tool result precedes.
+    personal: list[tuple[Kind, str]] = [("ID", found) for found in dict.fromkeys(_USER_ID.findall(display))]
     for role, content in _messages(display):
         if role == "tool":
             result = _result(content)

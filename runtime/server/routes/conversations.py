@@ -136,7 +136,11 @@ def routes(service: Service) -> APIRouter:
             "rows": [
                 row
                 for _, row in outbox_rows(
-                    desk.journal, public=service.public_text(), limit=limit, reasons=desk.hand_off_reasons
+                    desk.journal,
+                    public=service.public_text(),
+                    limit=limit,
+                    reasons=desk.hand_off_reasons,
+                    rules=desk.personal_rules,
                 )
             ]
         }

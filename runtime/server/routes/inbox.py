@@ -197,7 +197,7 @@ def routes(service: Service) -> APIRouter:
             "state": one.state,
             "agent": one.agent,
             "opened": one.opened,
-            **asdict(make_card(desk.journal.turns(conversation), turn)),
+            **asdict(make_card(desk.journal.turns(conversation), turn, desk.personal_rules)),
         }
 
     return router

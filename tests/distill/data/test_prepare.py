@@ -14,6 +14,7 @@ from distill.data.conversation import RawConversation, RawTurn
 from distill.data.prepare import normalise, prepare, split_of
 from runtime.base.jsonl import read_rows
 from runtime.errors import InputError
+from runtime.text.personal_data import PersonalRules
 from runtime.text.records import Record
 
 SPLITS = ("train", "valid", "test")
@@ -73,7 +74,8 @@ def test_personal_data_is_gone_before_anything_is_written(tmp_path: Path) -> Non
         "好的，李明华。NL-7654321",
         entities={"name": "Anna Keller", "product": "the kettle"},
     )
-    report = prepare([conversation], tmp_path, seed=1)
+    rules = PersonalRules(order_number=(r"NL-\d{7}",))
+    report = prepare([conversation], tmp_path, seed=1, rules=rules)
     written = "".join(path.read_text() for path in tmp_path.iterdir())
     assert [canary for canary in canaries if canary in written] == []
     first, second = rows(tmp_path)

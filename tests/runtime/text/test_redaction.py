@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.text.articles import load_articles
+from runtime.text.personal_data import PersonalRules
 from runtime.text.redaction import PLACEHOLDER, Redactor
 from tests.support.paths import SHOP
+
+RULES = PersonalRules(order_number=(r"NL-?\d{6,12}",), names_not_personal=("Northlight",))
 
 
 def digits(low: int, high: int | None = None) -> st.SearchStrategy[str]:
@@ -74,7 +77,7 @@ def test_a_planted_value_never_survives(kind: str, data: st.DataObject) -> None:
     """Part of S11: the redactor."""
     canary = data.draw(CANARIES[kind])
     text = data.draw(st.sampled_from(FRAMES)).format(canary)
-    cleaned = Redactor().redact(text)
+    cleaned = Redactor(rules=RULES).redact(text)
     assert canary not in cleaned
     assert re.search(rf"<{kind}_1>", cleaned), (text, cleaned)
     assert not re.search(r"\d{4}", cleaned), (text, cleaned)
@@ -139,7 +142,7 @@ def test_shop_articles_are_left_untouched(lang: str) -> None:
 
 
 def test_one_value_has_one_placeholder_through_a_conversation() -> None:
-    redactor = Redactor()
+    redactor = Redactor(rules=RULES)
     first = redactor.redact("My name is Anna Keller, order NL-1234567, +49 151 2345 6789.")
     later = redactor.redact("Anna here: NL-1234567 again, not NL-7654321. Ring +49 (151) 2345-6789, Keller.")
     assert first == "My name is <NAME_1>, order <ORDER_1>, <PHONE_1>."
@@ -174,3 +177,212 @@ def test_redacting_twice_changes_nothing_and_no_text_breaks_it(text: str) -> Non
     assert redactor.redact(once) == once
     assert Redactor().redact(once) == once
     assert len(PLACEHOLDER.findall(once)) >= sum(redactor.counts.values())
+
+
+def test_company_order_number_is_found_by_its_policys_pattern_alone() -> None:
+    text = "It is NL-1234567, from Northlight."
+    assert Redactor().redact(text) == text
+    assert Redactor(rules=RULES).redact(text) == "It is <ORDER_1>, from Northlight."
+    rules = PersonalRules(order_number=(r"ORD\d{4}-\d{3,9}",), customer_id=(r"[a-z]{1,20}_[a-z]{1,20}_\d{3,6}",))
+    assert Redactor(rules=rules).redact("ORD2024-557 of jan_vries_123") == "<ORDER_1> of <ID_1>"
+
+
+def test_company_names_are_no_persons() -> None:
+    text = "This is Northlight speaking. My name is Northlight. 我叫华北灯具。"
+    rules = PersonalRules(names_not_personal=("Northlight", "华北"))
+    assert Redactor(rules=rules).redact(text) == text
+    assert "<NAME_1>" in Redactor().redact(text)
+
+
+def test_public_hotline_and_its_parts_stay_and_other_numbers_go() -> None:
+    redactor = Redactor("Call +353 1 555 0100 or 021-65432100.")
+    assert redactor.redact("+353 1 555 0100, 021-65432100, 021-65432101") == (
+        "+353 1 555 0100, 021-65432100, <PHONE_1>"
+    )
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "138\u00a01234\u00a05678",
+        "138\u202f1234\u202f5678",
+        "138\u20111234\u20115678",
+        "138\u200b1234\u200b5678",
+        "1\u00ad3812345678",
+        "１３８１２３４５６７８",
+        "138－1234－5678",
+        "一三八一二三四五六七八",
+        "幺三八 一二三四 五六七八",
+        "\u202a13812345678\u202c",
+        "٠١٣٨١٢٣٤٥٦٧٨",
+    ],
+    ids=ascii,
+)
+def test_unicode_spelling_of_a_number_hides_nothing(written: str) -> None:
+    for text in (f"call {written} now", f"我的电话是{written}，谢谢", written):
+        cleaned = Redactor().redact(text)
+        assert "<PHONE_1>" in cleaned
+        assert not re.search(r"\d{3}|[一二三四五六七八]{3}|[０-９]{3}", cleaned.replace("谢", "")), cleaned
+
+
+def test_unicode_spellings_of_one_value_share_a_placeholder() -> None:
+    redactor = Redactor()
+    assert (
+        redactor.redact("138\u00a01234\u00a05678 / 13812345678 / １３８１２３４５６７８")
+        == "<PHONE_1> / <PHONE_1> / <PHONE_1>"
+    )
+    assert redactor.redact("ｌｉ＠ｅｘａｍｐｌｅ．ｃｎ li@example.cn") == "<EMAIL_1> <EMAIL_1>"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=200))
+def test_redaction_keeps_every_character_outside_the_values(text: str) -> None:
+    cleaned = Redactor().redact(text)
+    rest = PLACEHOLDER.split(cleaned)[::3]
+    place = 0
+    for part in rest:
+        place = text.index(part, place) + len(part)
+
+
+PLANTED: dict[str, list[tuple[str, str, str]]] = {
+    "NAME": [
+        ("en", "Anna Kowalski", "{} here, my parcel is late"),
+        ("en", "Piotr", "my husband {} will pick it up"),
+        ("en", "Siobhán O'Neill", "Please tell Dr. {} that I called"),
+        ("en", "Marieke van der Berg", "My name is {}."),
+        ("en", "Jürgen Müller", "Ich heiße {} und warte"),
+        ("en", "François Dupont", "je m'appelle {}, merci"),
+        ("en", "Łukasz Nowak", "This is {} speaking"),
+        ("en", "Tom Baker", "Thanks,\n{}"),
+        ("en", "Oluwaseun", "Oluwaseun said it was fine"),
+        ("en", "Priya Raman", "The order was placed by Priya Raman."),
+        ("zh", "李雷", "本人{}，昨天下的单"),
+        ("zh", "李雷", "联系人 {}"),
+        ("zh", "褚时健", "叫{}的人签收了"),
+        ("zh", "欧阳娜娜", "我老婆{}在家"),
+        ("zh", "赵敏", "我同事叫{}，她来拿"),
+        ("zh", "张伟", "{} 13812345678"),
+        ("zh", "周杰", "周杰昨天买的"),
+    ],
+    "EMAIL": [
+        ("en", "anna.k@example.com", "mail {} please"),
+        ("en", "anna [at] example [dot] com", "mail {} please"),
+        ("en", "jane at example dot com", "write to {} today"),
+        ("zh", "ｌｉ＠ｅｘａｍｐｌｅ．ｃｎ", "邮箱{}"),
+        ("zh", "li艾特qq点com", "邮箱是{}"),
+    ],
+    "PHONE": [
+        ("en", "020 7946 0958", "ring me on {}"),
+        ("en", "555 0100", "ring {} tonight"),
+        ("en", "+31 6 12345678", "my number: {}"),
+        ("en", "01 42 68 53 00", "tel {}"),
+        ("zh", "021-65432100", "座机{}"),
+        ("zh", "138.1234.5678", "电话：{}"),
+        ("zh", "一三八一二三四五六七八", "打{}"),
+    ],
+    "CARD": [
+        ("en", "4111.1111.1111.1111", "card {}"),
+        ("zh", "6222021234567890123", "银行卡{}"),
+        ("zh", "6217 0012 3456 7890", "{}是我的卡"),
+    ],
+    "IBAN": [("en", "NL91 ABNA 0417 1643 00", "transfer to {}"), ("en", "FR1420041010050500013M02606", "IBAN {}")],
+    "IP": [("en", "192.168.17.23", "my address is {}"), ("zh", "2001:db8::ff00:42:8329", "我的IP是{}")],
+    "BIRTH": [
+        ("en", "12/03/1985", "born on {}"),
+        ("en", "3 March 1985", "my date of birth is {}"),
+        ("zh", "1990年3月4日", "生日是{}"),
+        ("zh", "1990年3月4日", "我{}出生"),
+    ],
+    "ID": [
+        ("en", "111222333", "my BSN is {}"),
+        ("en", "123-45-6789", "ssn {}"),
+        ("zh", "11010519491231002X", "身份证{}"),
+        ("zh", "E12345678", "护照号{}"),
+    ],
+    "PLATE": [
+        ("zh", "京A12345", "车牌{}"),
+        ("zh", "粤B·12345", "{}停在门口"),
+        ("en", "B-MW 1234", "my license plate is {}"),
+        ("en", "M-AB 123", "the car is M-AB 123"),
+    ],
+    "ACCOUNT": [
+        ("zh", "123456789", "我的QQ号是{}"),
+        ("zh", "li_lei_88", "微信{}"),
+        ("zh", "li.lei@88", "支付宝账号{}"),
+        ("en", "@anna_k99", "I posted as {} yesterday"),
+        ("en", "anna.k99", "my Instagram is {}"),
+        ("en", "annak", "my skype is annak"),
+    ],
+    "PASSWORD": [("en", "Hunter2!", "my password is {}"), ("zh", "abc123", "密码是{}"), ("en", "4829", "my pin is {}")],
+    "ADDRESS": [
+        ("en", "Keizersgracht 123, 1015 CJ Amsterdam", "I live at {}"),
+        ("en", "12 rue de la Paix, 75002 Paris", "send it to {}"),
+        ("en", "Hauptstraße 5, 04109 Leipzig", "to {}"),
+        ("en", "5 Harbour Street, Cork", "my address is {}"),
+        ("zh", "阳光小区3栋2单元", "我住{}"),
+        ("zh", "北京市朝阳区建国路88号", "地址是{}"),
+        ("zh", "望京街道", "我住在望京街道"),
+    ],
+}
+"""(language, value, sentence). Some are beyond what forms and cues can find; the figures say so."""
+LEAST = {"en": 0.85, "zh": 0.9}
+
+
+def test_recall_of_planted_values_by_kind_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Part of S11: what redaction finds, and what it does not."""
+    lines = []
+    found = {"en": [0, 0], "zh": [0, 0]}
+    for kind, planted in PLANTED.items():
+        missed = []
+        for lang, value, sentence in planted:
+            cleaned = Redactor().redact(sentence.format(value))
+            hit = value not in cleaned and f"<{kind}_1>" in cleaned
+            missed += [] if hit else [value]
+            found[lang][0] += hit
+            found[lang][1] += 1
+        lines.append(
+            f"{kind:9} {len(planted) - len(missed)}/{len(planted)}" + (f"  missed: {missed}" if missed else "")
+        )
+    with capsys.disabled():
+        print("\nredaction, planted values found by kind:", *lines, found, sep="\n  ")  # noqa: T201 - the trials
+    for lang, (hits, total) in found.items():
+        assert hits / total >= LEAST[lang], lines
+
+
+def test_redaction_of_a_long_message_is_one_pass_and_in_pieces() -> None:
+    values = [f"user{number}@example.com" for number in range(4000)]
+    text = "\n".join(values)
+    redactor = Redactor()
+    cleaned = redactor.redact(text)
+    assert "@" not in cleaned
+    assert redactor.counts == {"EMAIL": 4000}
+    assert redactor.redact(values[17]) == "<EMAIL_18>"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (r"(\d+)+", "without an upper bound"),
+        (r"\d+", "without an upper bound"),
+        (r"(\d{1,9}){1,9}", "a repeat inside a repeat"),
+        (r"(a|aa){1,30}", "a repeat inside a repeat"),
+        (r"\d{3,50}\d{0,50}\d{0,50}x", "too many ways"),
+        (r"(\d{3})\1", "refers to a group"),
+        (r"[A-Z", "is not a regular expression"),
+        (r"(?i)NL\d{6}", "is not a regular expression"),
+        (r"\d{1,2}", "fewer than 3 characters"),
+        ("", "fewer than 3 characters"),
+        (r"\d{300}", "more than 200 characters"),
+        ("a" * 300, "more than 200 characters"),
+    ],
+)
+def test_company_pattern_that_could_block_or_match_anything_is_refused(pattern: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        PersonalRules(order_number=(pattern,))
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"NL-?\d{6,12}", r"[A-Z]{2,4}\d{5}", r"(?:ORD|W)-\d{4}-\d{3,9}", "[a-z]{1,20}_[0-9]{3}"]
+)
+def test_company_pattern_as_people_write_them_is_accepted(pattern: str) -> None:
+    assert PersonalRules(customer_id=(pattern,)).customer_id == (pattern,)

@@ -1,0 +1,139 @@
+"""No function over strangers' text takes time that grows faster than the text.
+
+`FUNCTIONS` is the table: a name, and a function of one text. A function that reads what customers, agents, clients or
+articles write belongs into it; every function is tried on every shape of `SHAPES`, and on its own ones in `OWN_SHAPES`.
+CPU time of this process is compared between n and 2n characters within one run, so a busy machine changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError
+from runtime.text.articles import guess_language, parse_article, slug
+from runtime.text.folding import fold
+from runtime.text.personal_data import PersonalRules
+from runtime.text.quantities import quantities
+from runtime.text.redaction import Redactor
+from runtime.text.sentences import pieces, sentences
+from runtime.text.tokens import terms
+
+Shape = Callable[[int], str]
+MAX_RATIO = 3.0
+"""Twice the text in less than thrice the time: linear is 2, quadratic 4."""
+MEASURED_S = 0.004
+"""Sizes are doubled until a run takes so long; shorter ones measure the clock."""
+MAX_CHARS = 30_000
+TRIES = 3
+
+
+def repeat(unit: str) -> Shape:
+    return lambda size: unit * (size // len(unit) + 1)
+
+
+def between(first: str, unit: str, last: str) -> Shape:
+    return lambda size: first + unit * (size // len(unit) + 1) + last
+
+
+def numbered(form: str) -> Shape:
+    """Many different values: what a redactor has to remember."""
+    return lambda size: "".join(form.format(number) for number in range(size // len(form) + 1))
+
+
+# fmt: off
+UNITS = (
+    "a", "a ", "A ", "1", "1 ", "a-", "1-", "1,", "1.", ".", "@", "a@", "a@a.", "a.", "A-", "0", "01",
+    "+49 1", "#", "-", "\n", " ", "\t", " \n", "\r", "\u3000", "x\n", "* ", "1. ", "1)\n", "# a\n",
+    "## a\n", "```\n", "~~~", "> ", "| a ", "<", "<a", "<!--", "-->", "<b>", "&", "&amp;", "&#", "[", "](",
+    "`", "\"", "(", ")", "\\", "a_", "_1", "1:", ":", "的", "。", "，", "路", "路1号", "1号", "省", "市", "在", "王",
+    "我叫", "一", "三八", "十", "地址", "密码：", "QQ", "微信a", "DE12 3456 ", "4111 ", "order 1", "my name is A ",
+    "my husband A", "password: ", "born on 1 ", "ring 1", "I'm A ", "\u200b", "e\u0301", "\u00a0",
+    "\u2011", "１", "ａ＠", "é", "😀", "<NAME_1>", "10:00 ", "12-", "twenty-", "1 day", "€1", "rue A ", "1 A ",
+    "A Street ", "1 rue ", "Astraße ", "1栋", "小区1", "a1", "1a", "2026-", "2001:", "1.1.1.", "eur",
+)
+# fmt: on
+SHAPES: dict[str, Shape] = (
+    {repr(unit): repeat(unit) for unit in UNITS}
+    | {f"x{unit!r}y": between("x", unit, "y") for unit in ("\n", " ", "-", ".", "a", "1", "的", "\t ", "a-", "0-")}
+    | {form: numbered(form) for form in ("u{}@x.example ", "my name is A{}b. ", "order {}00000 ", "+49 151 {:07} ")}
+)
+
+
+def redact(text: str) -> str:
+    return Redactor("Call +49 341 555 0100.", RULES).redact(text)
+
+
+RULES = PersonalRules(order_number=(r"[A-Z]{0,4}-?\d{5,12}",), customer_id=("K[0-9]{6}",), names_not_personal=("Shop",))
+
+
+def article(text: str) -> object:
+    try:
+        return parse_article(text, Path("a.md"))
+    except InputError:
+        return None
+
+
+FUNCTIONS: dict[str, Callable[[str], object]] = {
+    "redact": redact,
+    "fold": fold,
+    "quantities": quantities,
+    "sentences": sentences,
+    "pieces": lambda text: pieces(text, 20),
+    "terms": terms,
+    "parse_article": article,
+    "slug": slug,
+    "guess_language": guess_language,
+}
+OWN_SHAPES: dict[str, dict[str, Shape]] = {
+    "parse_article": {
+        "front matter": lambda size: "---\n" + "title: a\n" * (size // 9) + "---\ntext",
+        "open comment": between("a <!-- ", "a", ""),
+        "fences": lambda size: "".join("`" * (3 + number % 7) + "\na\n" for number in range(size // 8)),
+        "same headings": repeat("## Price\nIt costs 5 EUR.\n"),
+    },
+}
+
+
+def seconds(function: Callable[[str], object], text: str) -> float:
+    started = time.process_time()
+    function(text)
+    return time.process_time() - started
+
+
+def ratio(function: Callable[[str], object], shape: Shape) -> float:
+    """Time of 2n characters by that of n, the least of several tries."""
+    size = 1000
+    while (once := seconds(function, shape(size))) < MEASURED_S and size < MAX_CHARS:
+        size *= 2 if once > MEASURED_S / 8 else 8
+    if once < MEASURED_S:
+        return 0.0  # MAX_CHARS characters in no measurable time
+    best = float("inf")
+    for larger in (1, 2, 4):  # what only the clock saw is gone in a larger text; what is quadratic shows more clearly
+        short, long = shape(larger * size), shape(2 * larger * size)
+        for _ in range(TRIES):
+            best = min(best, least(function, long) / least(function, short))
+            if best < MAX_RATIO:
+                return best
+    return best
+
+
+def least(function: Callable[[str], object], text: str) -> float:
+    return min(seconds(function, text) for _ in range(2))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_time_is_linear_in_strangers_text(name: str) -> None:
+    """Part of S9: finding the form that blocks is left to the shapes."""
+    shapes = SHAPES | OWN_SHAPES.get(name, {})
+    slow = {shape: round(found, 1) for shape in shapes if (found := ratio(FUNCTIONS[name], shapes[shape])) >= MAX_RATIO}
+    assert not slow, f"{name}: {slow}"
+
+
+def test_the_measure_sees_a_quadratic_function() -> None:
+    assert ratio(re.compile("a*b").search, repeat("a")) > MAX_RATIO
+    assert ratio(re.compile("a{0,40}b").search, repeat("a")) < MAX_RATIO
