@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder
+from runtime.base.onnx_session import open_session
 from runtime.errors import MissingError
 
 if TYPE_CHECKING:
@@ -58,15 +59,9 @@ class OnnxDecoder:
     """An exported decoder in onnxruntime. Use it in a `with` block."""
 
     def __init__(self, folder: Path, *, threads: int = 2) -> None:
-        import onnxruntime
-
         if not (folder / MODEL).is_file():
             raise MissingError("no model.onnx", where=str(folder), hint="build it first")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinners starve busy neighbours
-        self._session: Any = onnxruntime.InferenceSession(folder / MODEL, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(folder / MODEL, threads)
         self._inputs = {entry.name: entry for entry in self._session.get_inputs()}
         self._outputs = [entry.name for entry in self._session.get_outputs()]
 

@@ -8,4 +8,6 @@ classifiers.py     accuracy and calibration of intent and emotion: `measure_on_q
 html_report.py     all of it as one self-contained page: `render`
 plots.py           a metric of several models as an inline SVG, from the build extra: `plot_metric`
 human_ratings.py   blind rating sheets and the raters' agreement: `make_sheet`, `judge_marks`
+
+Knows nothing of how a model was made.
 """

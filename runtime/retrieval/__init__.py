@@ -9,4 +9,6 @@ chroma_client.py    Chroma, kept from `.env` and the environment: `open_client`
 filters.py          by language, day, branch, product, audience: `Filter`, `FilterIndex`
 past_questions.py   questions asked before and what answered them: `PastQuestion`
 reranker.py         a second look at the ten best, token by token: `Reranker`
+
+Knows nothing of prompts, policies and journals.
 """

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_text, sha256_file
 from runtime.base.manifest import digest
+from runtime.base.onnx_session import open_session
 from runtime.base.validation import first_problem
 from runtime.errors import InputError, MissingError, ModelError
 
@@ -59,7 +60,7 @@ class Embedder:
                 problem.sentence, where=str(folder / "embedder.json"), hint="install the bundle again"
             ) from None
         self._tokenizer = _load_tokenizer(folder / "tokenizer.json", self.spec.max_tokens)
-        self._session = _load_session(folder / "model.onnx", threads)
+        self._session = open_session(folder / "model.onnx", threads)
         self._inputs = {node.name for node in self._session.get_inputs()}
 
     @cached_property
@@ -162,18 +163,3 @@ def _load_tokenizer(path: Path, max_tokens: int) -> Any:
     except Exception as error:  # the Rust side raises plain Exception
         raise ModelError("not a tokenizer", where=str(path), hint=str(error)) from None
     return tokenizer
-
-
-def _load_session(path: Path, threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Idle workers that spin would take the core from the language model, which runs right after.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class
-        raise ModelError("not a model onnxruntime can run", where=str(path), hint=str(error)[:300]) from None

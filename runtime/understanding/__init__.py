@@ -5,4 +5,6 @@ linear_classifier.py     intent and emotion: `LinearClassifier`, `load_classifie
 prompt_injection.py      orders to a model: `is_injection`; recited house rules: `leaks_system_prompt`
 dictation_classifier.py  sentences that dictate an answer: `DictationClassifier`, `load_classifier`
 injection_filter.py      what of a section the model may read: `without_injected`, `find_suspicious`
+
+Knows nothing of policies, engines and journals.
 """

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.onnx_session import open_session
 from runtime.engine.core.kv_ledger import common_prefix
 from runtime.errors import MissingError, ModelError
 
@@ -23,22 +24,10 @@ class OnnxModel:
     """`model.onnx` of a folder, as `quantize.formats.onnx_decoder` writes it: inputs `past_key_values.N.key|value`."""
 
     def __init__(self, folder: Path, *, threads: int) -> None:
-        import onnxruntime  # here: it takes a second to load, and branches with llama.cpp need none of it
-
         self.path = folder / MODEL
         if not self.path.is_file():
             raise MissingError("no model.onnx", where=str(folder), hint="install the bundle again")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # spinners starve busy neighbours
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's errors share no base class
-            raise ModelError("not a model onnxruntime can run", where=str(self.path), hint=str(error)[:300]) from None
+        self._session = open_session(self.path, threads)
         self._inputs = {entry.name: entry for entry in self._session.get_inputs()}
         self._outputs = [entry.name for entry in self._session.get_outputs()]
         if "logits" not in self._outputs or not any(name.startswith("past_key_values") for name in self._inputs):
