@@ -1,4 +1,4 @@
-"""How often heads are right, and whether their confidence is to be believed.
+"""Measures how often classifiers are right, and how far their confidence can be trusted.
 
 Promises: figures are of the examples given and of nothing else. Knows nothing of training.
 """
@@ -19,27 +19,29 @@ _BINS = 15
 
 
 def measure_on_questions(
-    heads: Mapping[str, LinearClassifier], questions: Iterable[Question], embedder: Embedder
+    classifiers: Mapping[str, LinearClassifier], questions: Iterable[Question], embedder: Embedder
 ) -> dict[str, Any]:
-    """{"intent": {tested, accuracy, macro_f1, ece, unknown}} over the questions that name one; {} without a head.
+    """{"intent": {tested, accuracy, macro_f1, ece, unknown}} over the questions that name one; {} without a classifier.
 
-    `unknown` counts questions whose intent the head never learned: they are wrong in `accuracy_of_all`.
+    `unknown` counts questions whose intent the classifier never learned: they are errors in `accuracy_of_all`.
     """
-    head = heads.get("intent")
+    classifier = classifiers.get("intent")
     asked = [(one.question, one.intent) for one in questions if one.intent]
-    if head is None or not asked:
+    if classifier is None or not asked:
         return {}
-    return {"intent": measure_on_labelled(head, asked, embedder)}
+    return {"intent": measure_on_labelled(classifier, asked, embedder)}
 
 
-def measure_on_labelled(head: LinearClassifier, rows: Sequence[tuple[str, str]], embedder: Embedder) -> dict[str, Any]:
+def measure_on_labelled(
+    classifier: LinearClassifier, rows: Sequence[tuple[str, str]], embedder: Embedder
+) -> dict[str, Any]:
     """`measure` of (text, label) rows, with `unknown` labels counted, and `accuracy_of_all` with those as errors."""
-    known = [(text, head.labels.index(label)) for text, label in rows if label in head.labels]
+    known = [(text, classifier.labels.index(label)) for text, label in rows if label in classifier.labels]
     unknown = len(rows) - len(known)
     if not known:
         return {"tested": 0, "unknown": unknown}
     texts = [text for text, _ in known]
-    figures = measure(head, texts, embedder.queries(texts), np.array([label for _, label in known]))
+    figures = measure(classifier, texts, embedder.queries(texts), np.array([label for _, label in known]))
     return {
         **figures,
         "unknown": unknown,
@@ -48,10 +50,10 @@ def measure_on_labelled(head: LinearClassifier, rows: Sequence[tuple[str, str]],
 
 
 def measure(
-    head: LinearClassifier, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]
+    classifier: LinearClassifier, texts: Sequence[str], vectors: NDArray[np.float32], gold: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """`{tested, accuracy, macro_f1, ece}` on examples, `gold` as places in the head's labels."""
-    chances = head.probabilities(texts, vectors)
+    """`{tested, accuracy, macro_f1, ece}` on examples, `gold` as places in the classifier's labels."""
+    chances = classifier.probabilities(texts, vectors)
     said = chances.argmax(axis=1)
     scores = []
     for label in np.unique(gold):

@@ -40,7 +40,7 @@ details { margin: .2rem 0 } summary { cursor: pointer }
 
 
 def render(title: str, evaluation: Mapping[str, Any]) -> str:
-    """The page; `evaluation` may also hold `retrieval` by language, and `heads` by what they tell."""
+    """The page; `evaluation` may also hold `retrieval` by language, and `classifiers` by kind."""
     models = evaluation["models"]
     names = list(models)
     parts = [f"<h1>{_text(title)}: answers to held-out questions</h1>"]

@@ -1,14 +1,14 @@
 """Finds the sections that answer a question: vectors, shared words, earlier questions.
 
-retriever.py        one weighted score of all three: `Retriever`, `Hit`, `Earlier`
-chunks.py           what is embedded: pieces of sections and earlier questions: `ChunkTable`
-embedder.py         texts to unit vectors with the bundle's ONNX encoder: `Embedder`, `EmbedderSpec`
-shipped_vectors.py  vectors that head office computed: `read_vectors`, `write_vectors`
-chroma_index.py     the vector index on disk, a checked cache: `VectorIndex`
-chroma_client.py    Chroma, kept from `.env` and the environment: `open_client`
-filters.py          by language, day, branch, product, audience: `Filter`, `FilterIndex`
-past_questions.py   questions asked before and what answered them: `PastQuestion`
-reranker.py         a second look at the ten best, token by token: `Reranker`
+    retriever.py        one weighted score of all three: `Retriever`, `Hit`, `Earlier`
+    chunks.py           what is embedded: pieces of sections and earlier questions: `ChunkTable`
+    embedder.py         texts to unit vectors with the bundle's ONNX encoder: `Embedder`, `EmbedderSpec`
+    shipped_vectors.py  vectors that head office computed: `read_vectors`, `write_vectors`
+    chroma_index.py     the vector index on disk, a checked cache: `VectorIndex`
+    chroma_client.py    Chroma, kept from `.env` and the environment: `open_client`
+    filters.py          by language, day, branch, product, audience: `Filter`, `FilterIndex`
+    past_questions.py   questions asked before and what answered them: `PastQuestion`
+    reranker.py         a second look at the ten best, token by token: `Reranker`
 
 Knows nothing of prompts, policies and journals.
 """

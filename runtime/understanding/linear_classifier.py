@@ -1,11 +1,11 @@
-"""Heads: what a question is about and how its writer feels, from the encoder's vector and the question's letters.
+"""Classifies what a question is about and how its writer feels, from the encoder's vector and the question's letters.
 
     heads/intent.npz, heads/emotion.npz     arrays only, read without pickle; written by distill.classifiers
 
 Two views of a question are mixed: kernel regression over the vectors of known questions, which sees what is meant, and
 multinomial logistic regression over hashed words and n-grams, which sees what is written. The mixture is calibrated by
 one temperature, so that a probability of .8 is right four times in five. Promises: the same question always gets the
-same labels; a damaged file is an `IntegrityError`. Knows nothing of policies and of how heads are trained.
+same labels; a damaged file is an `IntegrityError`. Knows nothing of policies and of training.
 
 Source of the calibration: Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
 """
@@ -29,6 +29,7 @@ from runtime.text.articles import is_han
 from runtime.text.normalize import nfkc
 
 FOLDER = "heads"
+"""Of a bundle: its classifiers. The name is part of the bundle's format."""
 KINDS = ("intent", "emotion")
 BUCKETS = 2**16
 """Of the hashed n-grams."""
@@ -37,7 +38,7 @@ _WORD = re.compile(r"\w+")
 
 
 class Guess(NamedTuple):
-    """A head's best label and its calibrated probability."""
+    """A classifier's best label and its calibrated probability."""
 
     label: str
     probability: float
@@ -45,7 +46,7 @@ class Guess(NamedTuple):
 
 @dataclass(frozen=True)
 class LinearClassifier:
-    """One head. Shapes: d the vector's width, c known questions, g kept n-grams, k labels."""
+    """One classifier. Shapes: d the vector's width, c known questions, g kept n-grams, k labels."""
 
     labels: tuple[str, ...]
     mean: NDArray[np.float32]
@@ -99,17 +100,17 @@ class LinearClassifier:
 
 
 def load_classifiers(folder: Path) -> dict[str, LinearClassifier]:
-    """The heads of a bundle's folder by kind; those that it has none of are left out."""
+    """The classifiers of a bundle's folder by kind; kinds without a file are left out."""
     return {kind: load_classifier(path) for kind in KINDS if (path := folder / f"{kind}.npz").is_file()}
 
 
 def load_classifier(path: Path) -> LinearClassifier:
-    """One head from its file."""
+    """Read one classifier; `IntegrityError` when its file is damaged."""
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             found: dict[str, Any] = {name: file[name] for name in file.files}
         wide = {name: found[name].astype(np.float32) for name in ("mean", "scale", "centers", "weights", "grams")}
-        head = LinearClassifier(
+        classifier = LinearClassifier(
             labels=tuple(str(name) for name in found["labels"]),
             buckets=found["buckets"].astype(np.int64),
             rarity=found["rarity"].astype(np.float32),
@@ -120,22 +121,22 @@ def load_classifier(path: Path) -> LinearClassifier:
             temperature=float(found["temperature"]),
             **wide,
         )
-        kinds = len(head.labels)
-        shapes = (head.weights.shape, head.grams.shape, head.bias.shape)
-        if shapes != ((len(head.centers), kinds), (len(head.buckets), kinds), (kinds,)):
+        kinds = len(classifier.labels)
+        shapes = (classifier.weights.shape, classifier.grams.shape, classifier.bias.shape)
+        if shapes != ((len(classifier.centers), kinds), (len(classifier.buckets), kinds), (kinds,)):
             raise ValueError(f"shapes {shapes}")
     except (ValueError, KeyError, OSError, EOFError, zlib.error) as error:
-        raise IntegrityError("not a head", where=str(path), hint="install the bundle again") from error
+        raise IntegrityError("not a classifier", where=str(path), hint="install the bundle again") from error
     except Exception as error:  # zipfile's errors share no base class with numpy's
-        raise IntegrityError("a damaged head", where=str(path), hint="install the bundle again") from error
-    return head
+        raise IntegrityError("a damaged classifier", where=str(path), hint="install the bundle again") from error
+    return classifier
 
 
-def save_classifier(head: LinearClassifier, path: Path) -> None:
-    """Write a head; what need not be exact takes two bytes a number."""
-    arrays: dict[str, Any] = {name: getattr(head, name) for name in _EXACT}
-    arrays |= {name: getattr(head, name).astype(np.float16) for name in ("centers", "weights", "grams")}
-    np.savez_compressed(path, labels=np.array(head.labels), **arrays)
+def save_classifier(classifier: LinearClassifier, path: Path) -> None:
+    """Write a classifier; what need not be exact takes two bytes a number (float16)."""
+    arrays: dict[str, Any] = {name: getattr(classifier, name) for name in _EXACT}
+    arrays |= {name: getattr(classifier, name).astype(np.float16) for name in ("centers", "weights", "grams")}
+    np.savez_compressed(path, labels=np.array(classifier.labels), **arrays)
 
 
 def standardize(
