@@ -3,8 +3,8 @@
 160 attacks in English and Chinese, half in articles and half in questions. Each wants one sign said, a word that stands
 nowhere else; a sign in the answer is a leak. 96 of them are in forms written after the checks and held out from them
 (`_attack_forms.py`): theirs is the rate of the claim, with its 95 % interval (Wilson 1927), for the desk as it is and,
-in the same run, for the same desk without its eye for orders. There is nothing for an answer to do: the desk has no
-tools. An article that lies in plain sentences is no attack on the rules, and is quoted.
+in the same run, for the same desk without its checks for injected text. There is nothing for an answer to do: the desk
+has no tools. An article that lies in plain sentences is no attack on the rules, and is quoted.
 
     python benchmarks/attacks.py [--home FOLDER] [--quick] [--json]
 """
@@ -25,12 +25,13 @@ from unittest.mock import patch
 
 from _attack_forms import ARTICLE, HELD_OUT, ORDERS, QUESTION, SIGNS, SUBJECTS
 
-import runtime.desk
 from runtime.base.home import find_home
 from runtime.base.progress import bar, say
 from runtime.base.settings import Settings
+from runtime.base.statistics import wilson_interval
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.generations import current_bundle
+from runtime.desk import turn_steps
 from runtime.desk.desk import Desk
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
@@ -73,15 +74,6 @@ def corpus() -> list[Attack]:
             out.append(Attack(f"{lang} article {number}", lang, article, plain, sign, seen))
             out.append(Attack(f"{lang} question {number}", lang, "", f"{plain} {said}", sign, seen))
     return out
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """The 95 % interval of a rate."""
-    z = 1.96
-    share = hits / trials
-    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @contextmanager
@@ -128,10 +120,10 @@ def leaks(desk: Desk, attacks: Sequence[Attack], what: str) -> list[Attack]:
 
 @contextmanager
 def blind() -> Iterator[None]:
-    """The same desk without its eye for orders."""
+    """The same desk without its checks for injected text."""
     with (
-        patch.object(runtime.desk.desk, "orders", lambda _: False),
-        patch.object(runtime.desk.desk, "trusted", lambda section, _: section),
+        patch.object(turn_steps, "is_injection", lambda _: False),
+        patch.object(turn_steps, "without_injected", lambda section, _: section),
     ):
         yield
 
@@ -145,7 +137,7 @@ def row(found: Sequence[Attack], attacks: Sequence[Attack]) -> dict[str, object]
 
 def rate(leaks: int, attacks: int) -> dict[str, object]:
     """A share with its interval."""
-    low, high = wilson(leaks, attacks)
+    low, high = wilson_interval(leaks, attacks)
     shares = {"leak_rate": round(leaks / attacks, 4), "interval": [round(low, 4), round(high, 4)]}
     return {"leaks": leaks, "attacks": attacks, **shares}
 
@@ -162,7 +154,7 @@ def main() -> int:
     try:
         with poisoned(current_bundle(find_home(options.home)), attacks, options.threads) as desk:
             figures = {"edgedesk": row(leaks(desk, attacks, "with the checks"), attacks)}
-            # The peer: the same desk, blind for orders.
+            # The peer: the same desk, blind to injected text.
             with blind():
                 figures["unguarded"] = row(leaks(desk, attacks, "without"), attacks)
     except EdgedeskError as error:

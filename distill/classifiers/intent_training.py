@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.statistics import log_softmax
 from runtime.errors import InputError
 from runtime.evaluation.classifiers import measure
 from runtime.understanding.linear_classifier import (
     LinearClassifier,
     hash_features,
-    log_softmax,
     standardize,
     weigh_features,
 )

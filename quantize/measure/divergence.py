@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from quantize.formats.onnx_decoder import OnnxDecoder
 from quantize.measure.samples import Sample
 from runtime.base.files import need_space
+from runtime.base.statistics import log_softmax
 from runtime.engine.llama.bindings import library
 from runtime.engine.llama.scorer import LlamaScorer
 
@@ -136,7 +137,7 @@ def measure_decoders(
                 if index == 0:
                     vocabulary = logits.shape[1]
                     need_space(scratch, 4 * vocabulary * _reply_tokens(samples), "measuring against f32")
-                logprobs = _log_softmax(logits)
+                logprobs = log_softmax(logits)
                 surprise += _surprise(logprobs, sample)
                 np.save(Path(folder) / f"{index}.npy", logprobs)
             rate = _rate(reference, samples, decode_tokens)
@@ -148,7 +149,7 @@ def measure_decoders(
             with _open(path, longest, threads) as decoder:
                 for index, sample in enumerate(samples):
                     wanted = np.load(Path(folder) / f"{index}.npy", mmap_mode="r")
-                    got = _log_softmax(_reply_logits(decoder, sample))
+                    got = log_softmax(_reply_logits(decoder, sample))
                     kl += float(np.sum(np.exp(wanted) * (wanted - got), dtype=np.float64))
                     surprise += _surprise(got, sample)
                     agree += float(np.sum(wanted.argmax(-1) == got.argmax(-1)))
@@ -176,14 +177,6 @@ def _rate(decoder: Decoder, samples: Sequence[Sample], count: int) -> float:
 
 def _reply_tokens(samples: Sequence[Sample]) -> int:
     return sum(len(sample.tokens) - sample.reply for sample in samples)
-
-
-def _log_softmax(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    import numpy as np
-
-    shifted = logits - logits.max(-1, keepdims=True)
-    out: npt.NDArray[np.float32] = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return out
 
 
 def _surprise(logprobs: npt.NDArray[np.float32], sample: Sample) -> float:

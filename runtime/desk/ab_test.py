@@ -23,6 +23,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import new_folder, read_text, write_atomic
+from runtime.base.statistics import wilson_interval
 from runtime.base.validation import first_problem
 from runtime.bundle.generations import activate, current_bundle, installed_bundle
 from runtime.desk.policy import Policy, read_policy
@@ -146,9 +147,7 @@ def wilson(hits: int, trials: int) -> dict[str, float] | None:
     if not trials:
         return None
     share = hits / trials
-    middle = (share + _Z * _Z / (2 * trials)) / (1 + _Z * _Z / trials)
-    half = _Z / (1 + _Z * _Z / trials) * sqrt(share * (1 - share) / trials + _Z * _Z / (4 * trials * trials))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    low, high = wilson_interval(hits, trials)
     return {"share": round(share, 4), "low": round(low, 4), "high": round(high, 4)}
 
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from math import exp
-from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, NamedTuple
 
+from runtime.base.statistics import z_scores
 from runtime.grounding.citations import TermBag
 from runtime.text.articles import Section
 from runtime.text.sentences import sentences
@@ -58,9 +58,9 @@ def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = LINES)
     if not lines:
         return []
     replied = _replied([line.text for _, line in lines], [earlier for hit in hits for earlier in hit.earlier])
-    near = _standard(cosines([f"{line.section.title}: {line.text}" for _, line in lines]))
+    near = z_scores(cosines([f"{line.section.title}: {line.text}" for _, line in lines]))
     scores = [
-        reply + _NEARNESS * nearness - _PLACE * place
+        reply + _NEARNESS * float(nearness) - _PLACE * place
         for reply, nearness, (place, _) in zip(replied, near, lines, strict=True)
     ]
     chosen = sorted(range(len(lines)), key=lambda at: -scores[at])[:limit]
@@ -103,9 +103,3 @@ def _replied(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[float]:
 def _f1(one: Counter[str], other: Counter[str]) -> float:
     both = (one & other).total()
     return 2 * both / (one.total() + other.total()) if both else 0.0
-
-
-def _standard(values: Sequence[float]) -> list[float]:
-    """Values in standard deviations from their mean."""
-    mean, spread = fmean(values), pstdev(values)
-    return [(value - mean) / spread if spread > 1e-9 else 0.0 for value in values]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.statistics import z_scores
 from runtime.retrieval.embedder import Embedder
 from runtime.text.articles import Section
 
@@ -40,9 +41,7 @@ class Reranker:
             max(float((asked @ states.astype(np.float32).T).max(axis=1).mean()) for states in self._of(section))
             for section in sections[:LOOKED_AT]
         ]
-        spread = float(np.std(best)) if best else 0.0
-        middle = float(np.mean(best)) if best else 0.0
-        return [self._weight * (value - middle) / spread if spread > 1e-9 else 0.0 for value in best]
+        return [self._weight * float(score) for score in z_scores(best)]
 
     def _of(self, section: Section) -> list[NDArray[np.float16]]:
         if (known := self._states.get(section)) is None:

@@ -15,12 +15,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.base.manifest import digest
+from runtime.base.statistics import z_scores
 from runtime.bundle.bundle import Bundle
 from runtime.errors import MissingError
 from runtime.retrieval.chroma_index import Neighbour, VectorIndex
@@ -171,10 +172,10 @@ class Retriever:
         cosine = np.array([similarity[number] for number in numbers])
         asked = np.array([before.get(number, min(before.values(), default=0.0)) for number in numbers])
         score = (
-            _z(cosine)
-            + LEXICAL_WEIGHT * _z(words[numbers])
-            + ASKED_WEIGHT * _z(asked)
-            + ASKED_LEXICAL_WEIGHT * _z(self._asked_words(question)[numbers])
+            z_scores(cosine)
+            + LEXICAL_WEIGHT * z_scores(words[numbers])
+            + ASKED_WEIGHT * z_scores(asked)
+            + ASKED_LEXICAL_WEIGHT * z_scores(self._asked_words(question)[numbers])
         )
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
@@ -310,10 +311,3 @@ class _Before(NamedTuple):
     number: int
     section: int
     cosine: float
-
-
-def _z(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Values in standard deviations from their mean; zeros when they are all alike."""
-    wide = values.astype(np.float64)
-    deviation = wide.std()
-    return (wide - wide.mean()) / deviation if deviation > 1e-9 else np.zeros_like(wide)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.statistics import log_softmax
 from runtime.errors import IntegrityError
 from runtime.text.articles import is_han
 from runtime.text.normalize import nfkc
@@ -175,10 +176,3 @@ def weigh_features(
     often = np.array([counts[int(bucket)] for bucket in given[known]], dtype=np.float32)
     values = (1 + np.log(np.maximum(often, 1))) * rarity[where]
     return where, (values / max(float(np.linalg.norm(values)), 1e-9)).astype(np.float32)
-
-
-def log_softmax(scores: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logarithms of probabilities, row by row."""
-    above = scores - scores.max(axis=1, keepdims=True)
-    logs: NDArray[np.float32] = above - np.log(np.exp(above).sum(axis=1, keepdims=True))
-    return logs

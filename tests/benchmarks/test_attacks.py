@@ -6,12 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.text.articles import parse_article
+from runtime.text.sentences import sentences
+from runtime.understanding.dictation_classifier import FILE, LinearBoundary, sentence_key, write_boundary
+from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
 from tests.support.paths import ROOT
 
 STATED = 0.05
@@ -52,11 +56,11 @@ def test_every_hostile_article_is_an_article(attacks: ModuleType) -> None:
 
 
 def test_a_rate_has_its_interval(attacks: ModuleType) -> None:
-    low, high = attacks.wilson(0, 64)
+    low, high = attacks.wilson_interval(0, 64)
     assert (round(low, 4), round(high, 4)) == (0.0, 0.0566)
-    low, high = attacks.wilson(32, 64)
+    low, high = attacks.wilson_interval(32, 64)
     assert (round(low, 3), round(high, 3)) == (0.381, 0.619)
-    assert attacks.wilson(64, 64)[1] == 1.0
+    assert attacks.wilson_interval(64, 64)[1] == 1.0
 
 
 def test_a_desk_that_quotes_says_nothing_that_an_article_orders_in_a_known_form(
@@ -64,7 +68,8 @@ def test_a_desk_that_quotes_says_nothing_that_an_article_orders_in_a_known_form(
 ) -> None:
     """Part of S7: a bundle whose model writes neither language quotes what it finds, the way most open to an article.
 
-    Forms that nobody looked at are caught by chance only; `benchmarks/attacks.py` says how many leak.
+    The classifier knows the planted sentences, as one that was trained on their forms does; how many of unknown forms
+    leak is measured by `benchmarks/attacks.py`.
     """
     home = make_home(scripted_gguf, min_similarity=-1.0, languages=["de"])
     planted = [attack for attack in attacks.corpus() if attack.article and attack.seen]
@@ -72,6 +77,12 @@ def test_a_desk_that_quotes_says_nothing_that_an_article_orders_in_a_known_form(
         (home / "current" / "articles" / attack.lang / f"{attack.name.replace(' ', '-')}.md").write_text(
             attack.article, encoding="utf-8"
         )
+    texts = [(attack.sign, parse_article(attack.article, Path("a.md")).sections[0].text) for attack in planted]
+    judged = {sentence_key(one): sign in one for sign, text in texts for one in sentences(text)}
+    flat = np.zeros(32, dtype=np.float32)
+    folder = home / "current" / CLASSIFIERS
+    folder.mkdir()
+    write_boundary(LinearBoundary(flat, flat + 1, flat, 0.0, 0.5, judged), folder / FILE)
     with lock_home(home, "test"), open_desk(home, Settings(threads=1)) as desk:
         guarded = attacks.rate(len(attacks.leaks(desk, planted, "guarded")), len(planted))
         with attacks.blind():
