@@ -22,10 +22,10 @@ from runtime.text.tokens import terms
 if TYPE_CHECKING:
     from runtime.retrieval.retriever import Earlier, Hit
 
-LINES = 2
-"""Sentences shown; one alone often lacks the condition that the next one states."""
-REPLIES = 8
-"""Earlier replies that have a say."""
+SENTENCES = 2
+"""Sentences that are shown; one alone often lacks the condition that the next one states."""
+PAST_REPLIES = 8
+"""Replies to the nearest earlier questions that are compared with each sentence."""
 _SHARPNESS = 40.0
 """Of the weight of earlier questions, e^(sharpness × cosine): E5's cosines of related questions lie within .1."""
 _NEARNESS = 0.05
@@ -44,7 +44,7 @@ Cosines = Callable[[Sequence[str]], Sequence[float]]
 """How near each of some sentences, the title before it, is to the question (-1 to 1)."""
 
 
-def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = LINES) -> list[ExtractedSentence]:
+def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = SENTENCES) -> list[ExtractedSentence]:
     """The `limit` sentences of the hits' sections that answer best, those of one section in its own order.
 
     Internal sections have a say only where nothing public was found.
@@ -57,7 +57,7 @@ def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = LINES)
     ]
     if not lines:
         return []
-    replied = _replied([line.text for _, line in lines], [earlier for hit in hits for earlier in hit.earlier])
+    replied = _reply_agreement([line.text for _, line in lines], [earlier for hit in hits for earlier in hit.earlier])
     near = z_scores(cosines([f"{line.section.title}: {line.text}" for _, line in lines]))
     scores = [
         reply + _NEARNESS * float(nearness) - _PLACE * place
@@ -87,9 +87,9 @@ def render_quote(lines: Sequence[ExtractedSentence]) -> str:
     return "".join(line.text + ("" if line.section.lang == "zh" else " ") for line in lines).strip()
 
 
-def _replied(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[float]:
+def _reply_agreement(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[float]:
     """The agreement (F1 of terms) of each text with earlier replies, weighed by how near their questions are."""
-    nearest = sorted(earlier, key=lambda one: -one.similarity)[:REPLIES]
+    nearest = sorted(earlier, key=lambda one: -one.similarity)[:PAST_REPLIES]
     weights = [exp(_SHARPNESS * (one.similarity - nearest[0].similarity)) for one in nearest]
     replies = [Counter(terms(one.reply)) for one in nearest]
     out = []

@@ -37,13 +37,14 @@ class Reranker:
     def gains(self, question: str, sections: Sequence[Section]) -> list[float]:
         """What is added to the score of each of the best sections; nothing for those behind the tenth."""
         (asked,) = self._embedder.states([question], questions=True)
-        best = [
-            max(float((asked @ states.astype(np.float32).T).max(axis=1).mean()) for states in self._of(section))
-            for section in sections[:LOOKED_AT]
-        ]
+        best = []
+        for section in sections[:LOOKED_AT]:
+            pieces = (asked @ states.astype(np.float32).T for states in self._token_states(section))
+            # [question tokens, piece tokens] -> each question token's best cosine, averaged; the best piece counts.
+            best.append(max(float(cosines.max(axis=1).mean()) for cosines in pieces))
         return [self._weight * float(score) for score in z_scores(best)]
 
-    def _of(self, section: Section) -> list[NDArray[np.float16]]:
+    def _token_states(self, section: Section) -> list[NDArray[np.float16]]:
         if (known := self._states.get(section)) is None:
             read = self._embedder.states(self._pieces(section), questions=False)
             known = self._states[section] = [states.astype(np.float16) for states in read]

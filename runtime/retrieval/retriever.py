@@ -81,7 +81,7 @@ class Retriever:
         self.articles = tuple(articles)
         self.embedder = embedder
         self._rows = [(article, section) for article in articles for section in article.sections]
-        self._scopes = FilterIndex(self._rows)
+        self._filters = FilterIndex(self._rows)
         self._by_id = {(article.id, article.lang): article for article in articles}
         self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
         self._chunks = chunks
@@ -160,22 +160,23 @@ class Retriever:
         """
         lang = lang or guess_language(question)
         day = today or datetime.now().astimezone().date()
-        allowed = self._scopes.allowed(Filter(lang, day, branch, product, internal))
+        allowed = self._filters.allowed(Filter(lang, day, branch, product, internal))
         if limit < 1 or not allowed.any():
             return []
         words = self._lexical.scores(question)
         vector = self.embedder.queries([question])[0]
-        nearest = self._asked_before(vector, allowed)
-        before = _best([(near.section, near.cosine) for near in nearest])
+        nearest = self._near_questions(vector, allowed)
+        before = _best_by_section([(near.section, near.cosine) for near in nearest])
         similarity = self._similarities(vector, allowed, words, before)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
         asked = np.array([before.get(number, min(before.values(), default=0.0)) for number in numbers])
+        # Standard scores put cosines and BM25, whose ranges have nothing in common, on one scale for this question.
         score = (
             z_scores(cosine)
             + LEXICAL_WEIGHT * z_scores(words[numbers])
             + ASKED_WEIGHT * z_scores(asked)
-            + ASKED_LEXICAL_WEIGHT * z_scores(self._asked_words(question)[numbers])
+            + ASKED_LEXICAL_WEIGHT * z_scores(self._past_question_words(question)[numbers])
         )
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
@@ -194,7 +195,7 @@ class Retriever:
         first = [replace(hit, score=max(hit.score, floor)) for hit in first]
         return [*sorted(first, key=lambda hit: -hit.score), *hits[len(gains) :]]
 
-    def _with_replies(self, hit: Hit, nearest: Sequence[_Before]) -> Hit:
+    def _with_replies(self, hit: Hit, nearest: Sequence[_NearQuestion]) -> Hit:
         replies = [
             Earlier(reply, near.cosine)
             for near in nearest
@@ -246,17 +247,17 @@ class Retriever:
         missing = [number for number in dict.fromkeys((*by_words, *before)) if number not in seen]
         rows = [row for number in missing for row in self._chunks.pieces_of(number)]
         found += [(int(of[near.row]), near.cosine) for near in self._index.cosines(vector, rows)]
-        return _best(found)
+        return _best_by_section(found)
 
-    def _asked_before(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> list[_Before]:
+    def _near_questions(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> list[_NearQuestion]:
         """The nearest earlier questions, nearest first."""
         of, first = self._chunks.section, self._chunks.pieces
         return [
-            _Before(near.row - first, int(of[near.row]), near.cosine)
+            _NearQuestion(near.row - first, int(of[near.row]), near.cosine)
             for near in self._nearest(vector, "asked", allowed)
         ]
 
-    def _asked_words(self, question: str) -> NDArray[np.float64]:
+    def _past_question_words(self, question: str) -> NDArray[np.float64]:
         """BM25 of the earlier question that shares most words with this one, for every section."""
         best = np.zeros(len(self._rows))
         if len(self._asked_rows):
@@ -298,14 +299,15 @@ def diversify(hits: Sequence[Hit], limit: int) -> list[Hit]:
     return sorted(chosen, key=lambda hit: -hit.score)
 
 
-def _best(found: list[tuple[int, float]]) -> dict[int, float]:
+def _best_by_section(found: list[tuple[int, float]]) -> dict[int, float]:
+    """The largest cosine of each section among (section, cosine) pairs."""
     best: dict[int, float] = {}
     for number, cosine in found:
         best[number] = max(best.get(number, -1.0), cosine)
     return best
 
 
-class _Before(NamedTuple):
+class _NearQuestion(NamedTuple):
     """An earlier question near to this one: its number, the section that answered it, and its cosine."""
 
     number: int

@@ -13,7 +13,6 @@ from runtime.base.jsonl import read_rows
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.events import AskRequest, Done, SectionsFound
-from runtime.retrieval.retriever import Hit, diversify
 from runtime.text.articles import Section, load_articles
 from runtime.text.records import Question
 from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
@@ -106,30 +105,6 @@ def test_an_answer_that_recites_the_house_rules_is_seen_and_one_that_quotes_an_a
     assert leaks_system_prompt(
         "规则是：" + "只根据资料回答顾客的问题，没有就说没有找到。", "只根据资料回答顾客的问题，没有就说没有找到。", []
     )
-
-
-def hits(*names: str) -> list[Hit]:
-    return [Hit(Section(name, str(at), "t", "h", "x", "en"), -at, 0.5) for at, name in enumerate(names)]
-
-
-@pytest.mark.parametrize(
-    ("found", "limit", "chosen"),
-    [
-        ("aaaabc", 3, "aab"),
-        ("abcaaa", 3, "abc"),
-        ("aaaaaa", 3, "aaa"),
-        ("aaaaab", 3, "aab"),
-        ("aaaab", 1, "a"),
-        ("aabb", 2, "aa"),
-        ("aaaaaaaab", 6, "aaaaab"),
-        ("", 3, ""),
-    ],
-)
-def test_one_article_cannot_fill_the_prompt_while_others_have_something(found: str, limit: int, chosen: str) -> None:
-    """S8, with what it keeps found in test_retrieval.py."""
-    got = diversify(hits(*found), limit)
-    assert "".join(hit.section.article for hit in got) == chosen
-    assert [hit.score for hit in got] == sorted((hit.score for hit in got), reverse=True)
 
 
 HOSTILE = """---
