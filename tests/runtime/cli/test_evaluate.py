@@ -51,11 +51,12 @@ def test_answers_of_two_models_become_figures_a_page_a_sheet_and_marks(
     for row in whole["models"].values():
         assert row["questions"] == 4
         assert row["facts_found"] == 1.0
-        assert row["grounded"] == 0.75  # "30 days" under an article without them
-        assert row["hand_off_recall"] == 0.5
+        assert row["grounded"] == 1.0  # the question for a person is handed over before a model writes "30 days"
+        assert row["hand_off_recall"] == 1.0  # one by a rule, one since nothing similar was found
         assert row["perplexity"] > 1
     assert whole["differences"][str(scripted_gguf)]["facts_found"] == [0.0, 0.0, 0.0]
-    assert whole["intents"]["q8_0"][0]["intent"] == "not answerable"
+    assert "not answerable" in {row["intent"] for row in whole["intents"]["q8_0"]}
+    assert all(0 < whole["times"]["q8_0"][f"first_p{n}_s"] <= whole["times"]["q8_0"][f"whole_p{n}_s"] for n in (50, 95))
     assert "大多数商品多久可以退" in page.read_text(encoding="utf-8")
 
     done = run("sheet", answers, "--out", sheet)
