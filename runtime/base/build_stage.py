@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from runtime.base.files import new_folder
+from runtime.base.files import new_folder, recover_folder
 from runtime.base.manifest import Manifest, digest, read_manifest, safe_path, write_manifest
 from runtime.base.memory_watch import release_memory, watch_memory
 from runtime.errors import IntegrityError, MissingError
@@ -37,6 +37,7 @@ def stage(
     A file that was deleted or cut since makes it run again. Hashes are not compared: that would read gigabytes at every
     start of a build; `verify` does it where a folder is handed on.
     """
+    recover_folder(folder)  # of a run that was killed while it replaced the last one
     wanted = json.loads(json.dumps(dict(inputs), default=str))
     if not force:
         try:

@@ -28,9 +28,12 @@ MAX_TEXT_BYTES = 16 * 1024 * 1024
 """Policies, templates, YAML sources: anything read whole into memory."""
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, allow_empty: bool = False) -> str:
-    """A whole UTF-8 text file without its byte-order mark; `InputError` when empty, too large or not UTF-8."""
-    data = _read_bytes(path, max_bytes)
+def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, allow_empty: bool = False, follow: bool = True) -> str:
+    """A whole UTF-8 text file without its byte-order mark; `InputError` when empty, too large or not UTF-8.
+
+    With `follow=False` a link is refused: strangers' folders must not choose which files are read.
+    """
+    data = _read_bytes(path, max_bytes, follow=follow)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -50,60 +53,77 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, allow_empty: bool 
 def _nul(path: Path, line: int) -> InputError:
     """UTF-16 without a mark decodes as UTF-8 full of NUL; so does the head of most binary files."""
     return InputError(
-        "a NUL byte, so not UTF-8 text",
+        "contains a NUL byte; is this a text file?",
         where=f"{path}:{line}",
         hint=f"if it is UTF-16: iconv -f UTF-16 -t UTF-8 '{path}'",
     )
 
 
-def _read_bytes(path: Path, max_bytes: int) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
+def _read_bytes(path: Path, max_bytes: int, *, follow: bool) -> bytes:
+    with open_regular(path, follow=follow) as file:
+        data = file.read(max_bytes + 1)  # the file may grow, or say that it is empty as those in /proc do
+        if len(data) > max_bytes:
+            size = max(os.fstat(file.fileno()).st_size, len(data))
             raise InputError(
                 f"{size / 1024:,.0f} KiB is more than the {max_bytes // 1024:,} KiB allowed here",
                 where=str(path),
                 hint="split it into smaller files, one subject each",
             )
-        return path.read_bytes()
+    return data
+
+
+@contextmanager
+def open_regular(path: Path, *, follow: bool = True) -> Iterator[BinaryIO]:
+    """A regular file opened for reading; `MissingError` or `InputError` when there is none or it may not be read.
+
+    Pipes, sockets and devices are refused without waiting for them. `follow=False` refuses links, in the same call that
+    opens, so that nobody can put one there in between.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags)
     except FileNotFoundError:
         raise MissingError("no such file", where=str(path), hint="check the path") from None
-    except IsADirectoryError:
-        raise InputError("a folder stands where a file is needed", where=str(path)) from None
     except PermissionError:
-        raise InputError("may not be read by this user", where=str(path), hint="check its permissions") from None
+        raise InputError("permission denied", where=str(path), hint="check its permissions") from None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise InputError("a link, which is not followed here", where=str(path), hint="copy the file") from None
+        if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device without a driver
+            raise InputError("not a regular file", where=str(path), hint="give the path of a file") from None
+        raise
+    kind = os.fstat(handle).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(handle)
+        what = "a folder, where a file is needed" if stat.S_ISDIR(kind) else "not a regular file"
+        raise InputError(what, where=str(path), hint="give the path of a file")
+    with os.fdopen(handle, "rb") as file:
+        yield file
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Non-blank lines of a UTF-8 file with their numbers, in constant memory; raises like `read_text`."""
     empty = True
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                where = f"{path}:{number}"
-                if len(raw) > MAX_LINE_BYTES:
-                    raise InputError(f"a line of over {MAX_LINE_BYTES // 1024} KiB", where=where, hint="one row a line")
-                try:
-                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"not UTF-8 (byte 0x{raw[error.start]:02x})",
-                        where=where,
-                        hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
-                    ) from None
-                if "\0" in line:
-                    raise _nul(path, number)
-                if line.strip():
-                    empty = False
-                    yield number, line
-    except FileNotFoundError:
-        raise MissingError("no such file", where=str(path), hint="check the path") from None
-    except IsADirectoryError:
-        raise InputError("a folder stands where a file is needed", where=str(path)) from None
-    except PermissionError:
-        raise InputError("may not be read by this user", where=str(path), hint="check its permissions") from None
+    with open_regular(path) as file:
+        number = 0
+        while raw := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            where = f"{path}:{number}"
+            if len(raw) > MAX_LINE_BYTES:
+                raise InputError(f"a line of over {MAX_LINE_BYTES // 1024} KiB", where=where, hint="one row a line")
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"not UTF-8 (byte 0x{raw[error.start]:02x})",
+                    where=where,
+                    hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
+                ) from None
+            if "\0" in line:
+                raise _nul(path, number)
+            if line.strip():
+                empty = False
+                yield number, line
     if empty:
         raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
 
@@ -170,12 +190,14 @@ def fsync_folder(folder: Path) -> None:
 def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A temporary neighbour that becomes `path` when the block ends well, and vanishes when it does not (Ctrl-C too).
 
-    An older folder of that name is replaced at the last moment.
+    An older folder of that name is replaced at the last moment: it is renamed aside, and deleted only when the new one
+    is in its place. After a kill between the two renames, `recover_folder` or the next `new_folder` puts it back.
     With `private` nobody but its owner may look into it, from the first byte on and whatever the umask.
     """
     with full_disk_is_an_error(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.parent / f".{path.name}.partial"
+        recover_folder(path)
+        partial, aside = path.parent / f".{path.name}.partial", _aside(path)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700 if private else 0o777)
         if private:
@@ -191,12 +213,31 @@ def new_folder(path: Path, *, private: bool = False) -> Iterator[Path]:
                     _fsync_file(file)
             fsync_folder(partial)
             if path.exists():
-                shutil.rmtree(path)
+                path.rename(aside)
             os.replace(partial, path)
         except BaseException:
+            recover_folder(path)
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        # Only once the new name is on disk may the old folder go.
         fsync_folder(path.parent)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Put back a folder that an interrupted `new_folder` had renamed aside; delete it where the new one is in place."""
+    aside = _aside(path)
+    if not aside.exists():
+        return
+    if path.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        aside.rename(path)
+        fsync_folder(path.parent)
+
+
+def _aside(path: Path) -> Path:
+    return path.parent / f".{path.name}.old"
 
 
 @contextmanager
@@ -248,9 +289,9 @@ def need_space(folder: Path, need_bytes: int, what: str) -> None:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
+    """Hex SHA-256 of a file, read in pieces; raises like `read_text` for what is no regular file."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

@@ -1,27 +1,42 @@
 """Articles: Markdown files with front matter, cut into sections at their `## ` headings.
 
 A section is what is retrieved, put into the prompt and cited; its reference is `article#anchor`. Promises: every
-malformed article is refused with file and line. Knows nothing of indexes and prompts.
+malformed article is refused with file and line; HTML comments never leave the file, tags and entities read as text;
+time is linear in the text. Knows nothing of indexes and prompts.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from runtime.base.files import MAX_ARTICLE_BYTES, read_text
-from runtime.errors import InputError, MissingError
+import yaml
 
-_HEADING = re.compile(r"^##\s+(?P<text>.+?)\s*(?:\{#(?P<anchor>[\w.-]+)\})?\s*$")
-_TITLE = re.compile(r"^#\s+(?P<text>.+?)\s*$")
+from runtime.base.files import MAX_ARTICLE_BYTES, read_text
+from runtime.base.progress import say
+from runtime.errors import EdgedeskError, InputError, MissingError
+from runtime.text.html_text import html_as_text
+
+_ANCHOR = re.compile(r"\{#([\w.-]{1,100})\}$")
 _ID = re.compile(r"\w[\w.-]*")
 _LANG = re.compile(r"[a-z]{2}")
-_FENCE = re.compile(r"^\s{0,3}(```|~~~)")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+"""Markdown's line ends. `str.splitlines` knows more, such as U+2028, which are text here."""
 _FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product", "branch"}
+MAX_FRONT_LINES = 200
+MAX_WORD_CHARS = 500
+"""The longest value in front matter."""
+_PROBLEMS_NAMED = 20
+
+
+class EmptyArticleError(InputError):
+    """An article without a sentence: nothing to cite, and no reason to refuse the others."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +87,42 @@ class Article:
         )
 
 
-def load_articles(folder: Path) -> list[Article]:
-    """All `*.md` below a folder, sorted by path; `InputError` on the first that is malformed or named twice."""
+def load_articles(folder: Path, *, warn: Callable[[str], None] = say) -> list[Article]:
+    """All `*.md` below a folder, sorted by path; `InputError` naming every file that is malformed or named twice.
+
+    An article without text is left out and told to `warn`.
+    """
     if not folder.is_dir():
         raise MissingError("no such folder of articles", where=str(folder), hint="check the path")
-    paths = sorted(path for path in folder.rglob("*.md") if path.is_file())
+    paths = sorted(path for path in folder.rglob("*.md") if path.is_symlink() or path.is_file())
     if not paths:
         raise InputError("no article (*.md) found", where=str(folder), hint="put Markdown files there")
-    articles: dict[tuple[str, str], Path] = {}
-    out = []
+    places: dict[tuple[str, str], Path] = {}
+    articles: list[Article] = []
+    problems: list[EdgedeskError] = []
     for path in paths:
-        article = parse_article(read_text(path, max_bytes=MAX_ARTICLE_BYTES), path)
-        if (other := articles.setdefault((article.lang, article.id), path)) is not path:
-            raise InputError(
-                f"article '{article.id}' stands in {other} too", where=str(path), hint="give it its own id"
-            )
-        out.append(article)
-    return out
+        try:
+            article = parse_article(read_text(path, max_bytes=MAX_ARTICLE_BYTES, follow=False), path)
+            if (other := places.setdefault((article.lang, article.id), path)) is not path:
+                raise InputError(f"article '{article.id}' is in {other} too", where=str(path), hint="change its id")
+        except EmptyArticleError as error:
+            warn(f"{error}: left out")
+        except EdgedeskError as error:
+            problems.append(error)
+        else:
+            articles.append(article)
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        named = "\n".join(f"  {problem}" for problem in problems[:_PROBLEMS_NAMED])
+        raise InputError(
+            f"{len(problems)} of {len(paths)} articles cannot be read:\n{named}",
+            where=str(folder),
+            hint=problems[0].hint or "mend these files",
+        )
+    if not articles:
+        raise EmptyArticleError("no article has any text", where=str(folder), hint="write at least one sentence")
+    return articles
 
 
 def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
@@ -96,20 +130,21 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
 
     `lang` is used where the front matter names none; otherwise the text's script decides.
     """
-    front, body, first_line = _split_front_matter(text, path)
-    lang = _word(front, "lang") or lang or guess_language(body)
+    values, body, first_line = _split_front_matter(text, path)
+    front = _FrontMatter(values, path)
+    lang = front.word("lang") or lang or guess_language(body)
     if not _LANG.fullmatch(lang):
         raise InputError(f"lang '{lang}'", where=str(path), hint="a two-letter code: en, zh")
-    audience = front.get("audience", "public")
+    audience = values.get("audience", "public")
     if audience not in ("public", "internal"):
         raise InputError(f"audience '{audience}'", where=str(path), hint="use public or internal")
-    identity = _word(front, "id") or path.stem
+    identity = front.word("id") or path.stem
     if not _ID.fullmatch(identity):
         raise InputError(f"id '{identity}'", where=str(path), hint="letters, digits, '-', '_' and '.', a letter first")
-    title, pieces = _split_sections(body)
-    title = _word(front, "title") or title or path.stem
+    title, pieces = _split_sections(body, path, first_line)
+    title = html_as_text(_without_comments(front.word("title"), in_comment=False)[0]).strip() or title or path.stem
     if not pieces:
-        raise InputError("no text in it", where=f"{path}:{first_line}", hint="write at least one sentence")
+        raise EmptyArticleError("no text in it", where=f"{path}:{first_line}", hint="write at least one sentence")
     taken: set[str] = set()
     numbers: dict[str, int] = {}
     sections = []
@@ -125,12 +160,12 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
         title=title,
         lang=lang,
         sections=tuple(sections),
-        topic=_word(front, "topic"),
+        topic=front.word("topic"),
         audience=audience,
-        product=_words(front, "product"),
-        branch=_words(front, "branch"),
-        valid_from=_date(front, "valid_from", path),
-        valid_until=_date(front, "valid_until", path),
+        product=front.words("product"),
+        branch=front.words("branch"),
+        valid_from=front.day("valid_from"),
+        valid_until=front.day("valid_until"),
     )
 
 
@@ -155,23 +190,33 @@ def slug(heading: str) -> str:
     return re.sub(r"[\W_]+", "-", normal).strip("-")[:60]
 
 
-def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int]:
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != "---":
-        return {}, text, 1
-    import yaml
+class _FrontLoader(yaml.SafeLoader):
+    """YAML without aliases: ten lines of them can name a value of gigabytes."""
 
-    end = next((number for number, line in enumerate(lines) if number and line.strip() == "---"), 0)
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+
+def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int]:
+    """(values, body, number of the body's first line)."""
+    lines = _LINE_END.split(text)
+    if lines[0].strip() != "---":
+        return {}, "\n".join(lines), 1
+    head = enumerate(lines[1 : MAX_FRONT_LINES + 2], start=1)
+    end = next((number for number, line in head if line.strip() == "---"), 0)
     if not end:
-        raise InputError("the front matter is not closed", where=f"{path}:1", hint="end it with a line '---'")
+        raise InputError("front matter has no closing '---'", where=f"{path}:1", hint="end it with a line '---'")
     try:
-        front = yaml.safe_load("\n".join(lines[1:end])) or {}
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line_number = (mark.line if mark else 0) + 2
-        raise InputError("the front matter is not YAML", where=f"{path}:{line_number}", hint=str(error)) from None
-    except (ValueError, RecursionError) as error:  # 2026-02-30 looks like a date to YAML, and is none
-        raise InputError("the front matter is not YAML", where=f"{path}:2", hint=str(error)) from None
+        front = yaml.load("\n".join(lines[1:end]), Loader=_FrontLoader) or {}  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{(mark.line if mark else 0) + 2}"
+        raise InputError("the front matter is not YAML", where=where, hint=error.problem or str(error)) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2026-02-30 looks like a date to YAML, and is none
+        raise InputError("the front matter is not YAML", where=f"{path}:2", hint=str(error)[:200]) from None
     if not isinstance(front, dict):
         raise InputError("the front matter is not 'key: value' lines", where=f"{path}:2")
     if unknown := sorted(set(map(str, front)) - _FRONT_KEYS):
@@ -181,42 +226,113 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
     return front, "\n".join(lines[end + 1 :]), end + 2
 
 
-def _split_sections(body: str) -> tuple[str, list[tuple[str, str, str]]]:
-    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs."""
+def _split_sections(body: str, path: Path, first_line: int) -> tuple[str, list[tuple[str, str, str]]]:
+    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs.
+
+    Fences follow CommonMark: one closes with as many of its own character as opened it, or more, and backticks in the
+    first line make it inline code.
+    """
     title = ""
-    fenced = False
+    fence, fenced_at = "", 0
+    comment_at = 0
     pieces: list[tuple[str, str, list[str]]] = [("", "", [])]
-    for line in body.splitlines():
-        fenced ^= bool(_FENCE.match(line))
-        if fenced:
+    for number, raw in enumerate(body.split("\n"), start=first_line):
+        line = raw
+        if fence:
             pieces[-1][2].append(line)
-        elif match := _HEADING.match(line):
-            pieces.append((match["text"], match["anchor"] or "", []))
-        elif (match := _TITLE.match(line)) and not title:
-            title = match["text"]
-        else:
+            if re.fullmatch(rf" {{0,3}}{fence[0]}{{{len(fence)},}}[ \t]*", line):
+                fence = ""
+            continue
+        opened = not comment_at and _FENCE.fullmatch(line)
+        if opened and not (opened[1][0] == "`" and "`" in opened[2]):
+            fence, fenced_at = opened[1], number
             pieces[-1][2].append(line)
+            continue
+        line, in_comment = _without_comments(line, in_comment=bool(comment_at))
+        comment_at = (comment_at or number) if in_comment else 0
+        heading, level = _heading(line)
+        if level == 2:
+            anchor = _ANCHOR.search(heading)
+            heading = heading[: anchor.start()].rstrip() if anchor else heading
+            pieces.append((html_as_text(heading).strip(), anchor[1] if anchor else "", []))
+        elif level == 1 and not title:
+            title = html_as_text(heading).strip()
+        elif line.strip() or not raw.strip():  # a line that only held a comment leaves no gap
+            pieces[-1][2].append(html_as_text(line))
+    if fence:
+        raise InputError(
+            f"the code block is not closed ({fence})", where=f"{path}:{fenced_at}", hint=f"end it with a line {fence}"
+        )
+    if comment_at:
+        raise InputError("the comment is not closed (<!--)", where=f"{path}:{comment_at}", hint="end it with -->")
     whole = [(heading, anchor, "\n".join(lines).strip()) for heading, anchor, lines in pieces]
     return title, [piece for piece in whole if piece[2]]
 
 
-def _word(front: dict[str, Any], key: str) -> str:
-    """A value as text; "" when it is absent or left empty."""
-    value = front.get(key)
-    return "" if value is None else str(value)
+def _without_comments(line: str, *, in_comment: bool) -> tuple[str, bool]:
+    """A line without the parts that are HTML comments, and whether one goes on in the next line."""
+    kept: list[str] = []
+    place = 0
+    while True:
+        if in_comment:
+            end = line.find("-->", place)
+            if end < 0:
+                return "".join(kept), True
+            place, in_comment = end + 3, False
+        start = line.find("<!--", place)
+        if start < 0:
+            return "".join((*kept, line[place:])), False
+        kept.append(line[place:start])
+        # `<!-->` and `<!--->` are whole comments.
+        place, in_comment = start + 2, True
 
 
-def _words(front: dict[str, Any], key: str) -> tuple[str, ...]:
-    """A value, or a list of them, as texts."""
-    value = front.get(key)
-    many = value if isinstance(value, list) else [value]
-    return tuple(str(one) for one in many if one is not None and str(one))
+def _heading(line: str) -> tuple[str, int]:
+    """The text and level of a `#` heading; ("", 0) for any other line."""
+    plain = line.strip()
+    level = len(plain) - len(plain.lstrip("#"))
+    if not 1 <= level <= 2 or len(line) - len(line.lstrip(" ")) > 3 or plain[level : level + 1] not in (" ", "\t"):
+        return "", 0
+    text = plain[level:].strip()
+    without = text.rstrip("#")
+    if without != text and without[-1:] in ("", " ", "\t"):  # `## Price ##`
+        text = without.rstrip()
+    return (text, level) if text else ("", 0)
 
 
-def _date(front: dict[str, Any], key: str, path: Path) -> date | None:
-    value = front.get(key)
-    if isinstance(value, datetime):
-        return value.date()
-    if value is None or isinstance(value, date):
-        return value
-    raise InputError(f"{key} '{value}' is not a date", where=str(path), hint="write it as 2026-01-31")
+@dataclass(frozen=True)
+class _FrontMatter:
+    """Values as they were written, read as what they must be."""
+
+    values: dict[str, Any]
+    path: Path
+
+    def word(self, key: str) -> str:
+        """One value as text; "" when it is absent or left empty."""
+        return self._text(key, self.values.get(key))
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """One value, or a list of them, as texts."""
+        value = self.values.get(key)
+        many = value if isinstance(value, list) else [value]
+        return tuple(text for each in many if (text := self._text(key, each)))
+
+    def day(self, key: str) -> date | None:
+        """A date; a time of day is dropped."""
+        value = self.values.get(key)
+        if isinstance(value, datetime):
+            return value.date()
+        if value is None or isinstance(value, date):
+            return value
+        shown = str(value)[:40]
+        raise InputError(f"{key} '{shown}' is not a date", where=str(self.path), hint="write it as 2026-01-31")
+
+    def _text(self, key: str, value: Any) -> str:
+        if value is None:
+            return ""
+        if not isinstance(value, str | int | float | date):
+            raise InputError(f"{key} is not one value", where=str(self.path), hint=f"write one line: {key}: …")
+        text = str(value)
+        if len(text) > MAX_WORD_CHARS:
+            raise InputError(f"{key} has more than {MAX_WORD_CHARS} characters", where=str(self.path))
+        return text

@@ -27,33 +27,8 @@ dear sir madam best kind regards sincerely greetings address card account passwo
 """
 NOT_NAMES = frozenset(_EVERYDAY.split())
 """Words that are no part of a name, in lower case."""
-_PARTICLES = frozenset(
-    [
-        "van",
-        "von",
-        "de",
-        "der",
-        "den",
-        "del",
-        "della",
-        "di",
-        "da",
-        "dos",
-        "du",
-        "la",
-        "le",
-        "ten",
-        "ter",
-        "zu",
-        "al",
-        "el",
-        "bin",
-        "ibn",
-        "'t",
-        "y",
-        "e",
-    ]
-)
+_PARTICLE_WORDS = "van von de der den del della di da dos du la le ten ter zu al el bin ibn 't y e"
+_PARTICLES = frozenset(_PARTICLE_WORDS.split())
 _WORD = r"[^\W\d_][\w'’-]{0,30}"
 NAME = rf"{_WORD}(?:\.?[ ]{_WORD}){{0,4}}"
 """Up to five words, of which `latin_name` takes those that can be a name."""
@@ -71,96 +46,15 @@ SURNAME = f"[{_SURNAMES}]"
 _NOT_GIVEN = frozenset("，。！？、；：,.!? 我你您他她它们的是想要在有不没了吗呢吧啊昨今前上下已也都就还")
 """What never begins a given name; `_NEXT_WORD` is what its second character hardly ever is."""
 _NEXT_WORD = _NOT_GIVEN | frozenset("和跟买订请这那先女小太电手把被给从单退换收地住来去到说寄拿签取打能会可")
-_NOT_CHINESE_NAMES = frozenset(
-    [
-        "金卡",
-        "金卡会",
-        "高中生",
-        "高级会",
-        "方便",
-        "安装",
-        "安全",
-        "安排",
-        "高兴",
-        "高级",
-        "白色",
-        "黄色",
-        "黄金",
-        "红色",
-        "平台",
-        "万能",
-        "时间",
-        "关于",
-        "向你",
-        "向您",
-        "于是",
-        "后来",
-        "相关",
-        "成功",
-        "成人",
-        "常用",
-        "简单",
-        "任何",
-        "任意",
-        "查询",
-        "查看",
-        "单位",
-        "单号",
-        "包装",
-        "包裹",
-        "包邮",
-        "全部",
-        "古董",
-        "师傅",
-        "步骤",
-        "终于",
-        "尚未",
-        "相信",
-        "养老",
-        "方式",
-        "金额",
-        "文件",
-        "程序",
-        "项目",
-        "路上",
-        "路由",
-        "沙发",
-        "马上",
-        "那么",
-        "那个",
-        "那边",
-        "管理",
-        "管家",
-        "农业",
-        "温度",
-        "宁可",
-        "江苏",
-        "江西",
-        "河南",
-        "海南",
-        "常州",
-        "温州",
-        "贵州",
-        "苏州",
-        "郑州",
-        "关机",
-        "关闭",
-        "相机",
-        "石材",
-        "龙头",
-        "牛奶",
-        "鱼缸",
-        "燕麦",
-        "越南",
-        "党员",
-        "游客",
-        "游戏",
-        "华为",
-        "康复",
-        "严重",
-        "盛夏",
-    ]
-)
+_HAN_WORDS = """
+金卡 金卡会 高中生 高级会 方便 安装 安全 安排 高兴 高级 白色 黄色 黄金 红色 平台 万能
+时间 关于 向你 向您 于是 后来 相关 成功 成人 常用 简单 任何 任意 查询 查看 单位 单号
+包装 包裹 包邮 全部 古董 师傅 步骤 终于 尚未 相信 养老 方式 金额 文件 程序 项目 路上
+路由 沙发 马上 那么 那个 那边 管理 管家 农业 温度 宁可 江苏 江西 河南 海南 常州 温州
+贵州 苏州 郑州 关机 关闭 相机 石材 龙头 牛奶 鱼缸 燕麦 越南 党员 游客 游戏 华为 康复
+严重 盛夏
+"""
+_NOT_CHINESE_NAMES = frozenset(_HAN_WORDS.split())
 
 _NOUNS = (
     r"(?:husband|wife|partner|son|daughter|mother|father|mum|mom|dad|brother|sister|colleague|coworker|friend|neighbou?r|"

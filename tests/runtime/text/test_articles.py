@@ -55,7 +55,7 @@ def test_a_heading_inside_a_code_block_is_text() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "where"),
     [
-        ("---\nid: a\n## H\n\nx", "not closed", ":1"),
+        ("---\nid: a\n## H\n\nx", "no closing '---'", ":1"),
         ("---\nid: [\n---\nx", "not YAML", ":2"),
         ("---\n- a\n- b\n---\nx", "not 'key: value' lines", ":2"),
         ("---\njust words\n---\nx", "not 'key: value' lines", ":2"),
@@ -156,3 +156,122 @@ def test_an_anchor_is_made_of_any_script() -> None:
     assert slug("  How long?! ") == "how-long"
     assert slug("多长时间（天）") == "多长时间-天"
     assert len(slug("x" * 500)) == 60
+
+
+@pytest.mark.parametrize(
+    ("body", "texts"),
+    [
+        ("## Till\n\n```till --restart```\n\n## Next\n\nwords\n", ["```till --restart```", "words"]),
+        ("## A\n\n````\n```\n## no\n```\n````\n\n## B\n\nwords\n", ["````\n```\n## no\n```\n````", "words"]),
+        ("## A\n\n~~~ sh\n```\n~~~\n\n## B\n\nwords\n", ["~~~ sh\n```\n~~~", "words"]),
+        ("## A\n\n```\n## no\n`````\n## B\n\nwords\n", ["```\n## no\n`````", "words"]),
+        ("## A\n\n    ```\n\n## B\n\nwords\n", ["```", "words"]),
+        ("## A ##\n\none\n\n##B\n\n   ## C\n\nwords\n", ["one\n\n##B", "words"]),
+    ],
+    ids=["one line", "longer outside", "other character", "closed by more", "indented", "closing marks"],
+)
+def test_article_fences_and_headings_follow_commonmark(body: str, texts: list[str]) -> None:
+    assert [section.text for section in parse(body).sections] == texts
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "line"),
+    [
+        ("---\nid: a\n---\n\n## A\n\n```sh\nx\n\n## B\n\nwords\n", "the code block is not closed", 7),
+        ("## A\n\nwords\n\n<!-- todo\n\n## B\n\nwords\n", "the comment is not closed", 5),
+        ("## A\r\n\r\n~~~~\r\n~~~\r\n", "the code block is not closed", 3),
+    ],
+)
+def test_article_with_an_open_block_is_refused_with_its_line(text: str, what: str, line: int) -> None:
+    with pytest.raises(InputError, match=what) as caught:
+        parse(text)
+    assert caught.value.where == f"{PATH}:{line}"
+
+
+def test_article_comments_never_leave_the_file() -> None:
+    article = parse(
+        "---\ntitle: Prices <!-- draft -->\n---\n# Old <!-- margin -->\n\n"
+        "## Price <!-- margin 40 percent --> {#price}\n\n"
+        "It costs 5 EUR<!-- goodwill up to 80 EUR -->.<!-->\n<!-- two\n## Secret\nlines --> End.\n\n"
+        "<!-- alone -->\n\n## 退货<!-- 毛利 -->\n\n30天<!-- 可放宽 -->。\n"
+    )
+    assert article.title == "Prices"
+    assert [(s.anchor, s.heading, s.text) for s in article.sections] == [
+        ("price", "Price", "It costs 5 EUR.\n End."),
+        ("退货", "退货", "30天。"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "5&nbsp;EUR &amp; more, A&T, R&D; &unknown; &#27;[2J &#x1F600;",
+            "5 EUR & more, A&T, R&D; &unknown; [2J \U0001f600",
+        ),
+        ("one<br>two<br/>three", "one\ntwo\nthree"),
+        ("| a<br>b | <b>c</b> |", "| a b | c |"),
+        ('<p class="x">Open <b>daily</b>, <i>9</i> to <em>18</em></p>', "Open daily, 9 to 18"),
+        ('<img src="a.png" alt="The lid"> opens', "The lid opens"),
+        ("Write <your name>, not <EMAIL_1> & 3 < 4 > 2", "Write <your name>, not <EMAIL_1> & 3 < 4 > 2"),
+        ("Type `<b>` and ``&amp;`` here", "Type `<b>` and ``&amp;`` here"),
+        ("&lt;b&gt; is a tag", "<b> is a tag"),
+        ("满&nbsp;60&nbsp;欧元<br>免运费", "满 60 欧元\n免运费"),
+    ],
+)
+def test_article_tags_and_entities_read_as_text(line: str, expected: str) -> None:
+    assert parse(f"## A\n\n{line}\n").sections[0].text == expected
+
+
+def test_article_code_keeps_its_tags() -> None:
+    assert parse("## A\n\n```html\n<b>&amp;</b>\n```\n").sections[0].text == "```html\n<b>&amp;</b>\n```"
+
+
+def test_article_front_matter_cannot_grow(tmp_path: Path) -> None:
+    bomb = "a: &a [x,x]\n" + "".join(f"b{n}: &b{n} [*a,*a]\n" for n in range(9))
+    for front in (bomb, "title: &x words\ntopic: *x", "<<: &m {a: 1}\ntitle: *m"):
+        with pytest.raises(InputError, match="not YAML") as caught:
+            parse(f"---\n{front}\n---\nwords")
+        assert "aliases" in caught.value.hint
+    for front, what in (
+        ("title: [a, b]", "title is not one value"),
+        ("topic: {a: b}", "topic is not one value"),
+        ("branch: [[a]]", "branch is not one value"),
+        ("id: {a: b}", "id is not one value"),
+        (f"title: {'x' * 600}", "title has more than 500 characters"),
+        ("topic: x\n" * 300, "no closing"),
+    ):
+        with pytest.raises(InputError, match=what):
+            parse(f"---\n{front}\n---\nwords")
+
+
+def test_article_that_is_a_link_is_refused_and_named(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("root words\n")
+    folder = tmp_path / "articles"
+    folder.mkdir()
+    (folder / "a.md").write_text("words\n")
+    (folder / "x.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(InputError, match="a link") as caught:
+        load_articles(folder)
+    assert "x.md" in caught.value.where
+
+
+def test_articles_without_text_are_named_and_the_others_read(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("# Only a heading\n")
+    (tmp_path / "b.md").write_text("## Price\n\n5 EUR\n")
+    (tmp_path / "c.md").write_text("---\nid: c\n---\n\n## H\n")
+    said: list[str] = []
+    assert [article.id for article in load_articles(tmp_path, warn=said.append)] == ["b"]
+    assert ["a.md" in said[0], "c.md" in said[1], len(said)] == [True, True, 2]
+    (tmp_path / "b.md").unlink()
+    with pytest.raises(InputError, match="no article has any text"):
+        load_articles(tmp_path, warn=said.append)
+
+
+def test_articles_of_a_folder_are_refused_all_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("---\nid: [\n---\nx")
+    (tmp_path / "b.md").write_text("---\ncolour: red\n---\nx")
+    (tmp_path / "c.md").write_text("words\n")
+    with pytest.raises(InputError, match="2 of 3 articles") as caught:
+        load_articles(tmp_path)
+    assert all(name in str(caught.value) for name in ("a.md:2", "b.md", "colour"))
