@@ -1,1 +1,16 @@
-"""Files on disk, the home of a branch, settings and progress. Knows no article and no model."""
+"""Files on disk, the home of a branch, settings and progress. Knows no article and no model.
+
+files.py           read what strangers wrote, write whole or not at all: `read_text`, `write_atomic`, `new_folder`
+toml_file.py       TOML that people write: `read_toml`
+jsonl.py           rows of JSONL, checked by a model: `read_rows`, `parse_rows`, `write_rows`
+validation.py      what a pydantic model refused, in one sentence: `first_problem`
+manifest.py        `manifest.json` of a folder and its hashes: `Manifest`, `verify`
+build_stage.py     a build step that runs once: `stage`
+home.py            a branch's folder, its parts and locks: `find_home`, `lock_home`
+settings.py        settings of a branch: `Settings`, `load_settings`
+settings_page.py   prints docs/reference/settings.md
+hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
+memory_watch.py    the most memory a block held: `watch_memory`
+child_process.py   starts a module of this project in a process of its own: `module_command`
+progress.py        talk and bars on stderr: `say`, `bar`, `counter`
+"""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -118,10 +118,10 @@ def load_settings(home: Path, *, environment: Mapping[str, str] = os.environ, **
     return settings
 
 
-def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str | list[str]]:
     """Settings among the variables; an empty variable counts as not given, as shells and compose files leave them."""
     known = [PREFIX + name.upper() for name in Settings.model_fields]
-    found = {}
+    found: dict[str, str | list[str]] = {}
     for variable, value in environment.items():
         name = variable.upper()
         if not name.startswith(PREFIX) or name in OTHER_VARIABLES:
@@ -131,5 +131,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
                 f"unknown variable '{variable}'", where="environment", hint=nearest(name, [*known, *OTHER_VARIABLES])
             )
         if value:
-            found[name.removeprefix(PREFIX).lower()] = value
+            key = name.removeprefix(PREFIX).lower()
+            listed = get_origin(Settings.model_fields[key].annotation) is tuple
+            found[key] = [part for each in value.split(",") if (part := each.strip())] if listed else value
     return found

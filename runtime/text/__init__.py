@@ -1,1 +1,16 @@
-"""What people write: articles, records, sentences, quantities, personal data. Knows no model."""
+"""What people write: articles, records, sentences, quantities, personal data. Knows no model.
+
+articles.py            Markdown files and their sections: `Article`, `Section`, `load_articles`
+html_text.py           tags and entities of HTML as text: `html_as_text`
+records.py             rows for training and measuring: `Record`, `Question`
+normalize.py           Unicode's compatibility form in linear time: `nfkc`
+sentences.py           cuts text into sentences and pieces: `sentences`, `pieces`
+tokens.py              terms of English and Chinese, and their ranking: `terms`, `BM25`
+quantities.py          numbers, money, dates, times and codes: `Quantity`, `quantities`
+folding.py             one spelling for full-width, spaced and invisible characters: `fold`
+personal_data.py       personal values in a text: `spans_in`, `PersonalRules`
+personal_patterns.py   their forms, cues and checksums: `Rule`
+names.py               people's names after the words that announce them: `latin_name`, `han_name`
+pattern_safety.py      whether a company's pattern may run over strangers' text: `pattern_problem`
+redaction.py           placeholders in place of personal values: `Redactor`
+"""

@@ -91,3 +91,8 @@ def test_settings_error_names_where_the_value_came_from(tmp_path: Path) -> None:
 def test_settings_variable_left_empty_is_not_given(tmp_path: Path) -> None:
     write(tmp_path, "port = 1\n")
     assert load_settings(tmp_path, environment={"EDGEDESK_PORT": ""}).port == 1
+
+
+def test_settings_variable_of_a_list_has_commas(tmp_path: Path) -> None:
+    environment = {"EDGEDESK_CHAT_MODEL_ALIASES": "gpt-4o-mini, shop"}
+    assert load_settings(tmp_path, environment=environment).chat_model_aliases == ("gpt-4o-mini", "shop")
