@@ -1,14 +1,16 @@
 """Talk on stderr: one line a step, a bar for what takes long. Stdout stays for data.
 
-Off a terminal, in a log, a bar is a line for every quarter done.
+Off a terminal, in a log, a bar is one line at its start, and for what takes long another every half minute.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LINE_EVERY_S = 30.0
 Count = Callable[[float, float], None]
 """Called with (done, all)."""
 Advance = Callable[[int], None]
@@ -22,7 +24,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def counter(what: str, *, unit: str = "") -> Iterator[Count]:
+def counter(what: str, *, unit: str = "", clock: Callable[[], float] = time.monotonic) -> Iterator[Count]:
     """A bar with the time left, for work that says itself how far it is; it appears with the first `count(done, all)`.
 
     It goes away when the block ends, on Ctrl-C too.
@@ -32,7 +34,7 @@ def counter(what: str, *, unit: str = "") -> Iterator[Count]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _quarters(what)
+        yield _lines(what, clock)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -46,10 +48,10 @@ def counter(what: str, *, unit: str = "") -> Iterator[Count]:
 
 
 @contextmanager
-def bar(what: str, total: float, *, unit: str = "") -> Iterator[Advance]:
+def bar(what: str, total: float, *, unit: str = "", clock: Callable[[], float] = time.monotonic) -> Iterator[Advance]:
     """The same for a loop: the total is known, and `advance(amount)` counts."""
     done = 0.0
-    with counter(what, unit=unit) as count:
+    with counter(what, unit=unit, clock=clock) as count:
         count(0, total)
 
         def advance(amount: int) -> None:
@@ -60,17 +62,19 @@ def bar(what: str, total: float, *, unit: str = "") -> Iterator[Advance]:
         yield advance
 
 
-def _quarters(what: str) -> Count:
-    said = -1
+def _lines(what: str, clock: Callable[[], float]) -> Count:
+    """What is done, said at the start and then at most every `LINE_EVERY_S`: short work leaves one line in a log."""
+    started, said_at, said = False, 0.0, 0
 
     def count(done: float, total: float) -> None:
-        nonlocal said
-        quarter = min(int(4 * done / max(total, 1)), 3)
-        if said < 0:
+        nonlocal started, said_at, said
+        percent = min(int(100 * done / max(total, 1)), 99)
+        now = clock()
+        if not started:
+            started, said_at = True, now
             say(f"{what} …")
-            said = 0
-        if quarter > said:
-            said = quarter
-            say(f"{what} … {25 * quarter} %")
+        elif percent > said and now - said_at >= LINE_EVERY_S:
+            said_at, said = now, percent
+            say(f"{what} … {percent} %")
 
     return count

@@ -1,17 +1,32 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import pytest
 
 from runtime.base.progress import bar, counter
 
 
-def test_off_a_terminal_a_bar_is_a_line_a_quarter_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with bar("reading", 8) as advance:
+def ticking(seconds: float) -> Callable[[], float]:
+    """A clock that goes on by so much at every look."""
+    return itertools.count(0.0, seconds).__next__
+
+
+def test_progress_of_short_work_is_one_line_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar("reading", 8, clock=ticking(1.0)) as advance:
         for _ in range(8):
             advance(1)
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == ["reading …", "reading … 25 %", "reading … 50 %", "reading … 75 %"]
+    assert said.err.splitlines() == ["reading …"]
+
+
+def test_progress_of_long_work_is_a_line_every_half_minute_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with bar("reading", 8, clock=ticking(10.0)) as advance:
+        for _ in range(8):
+            advance(1)
+    assert capsys.readouterr().err.splitlines() == ["reading …", "reading … 37 %", "reading … 75 %"]
 
 
 def test_a_bar_of_nothing_does_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,8 +36,8 @@ def test_a_bar_of_nothing_does_not_fail(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_a_counter_is_silent_until_something_is_counted_and_never_goes_back(capsys: pytest.CaptureFixture[str]) -> None:
-    with counter("indexing") as count:
+    with counter("indexing", clock=ticking(60.0)) as count:
         assert capsys.readouterr().err == ""
         for done in (1, 60, 40, 100):
             count(done, 100)
-    assert capsys.readouterr().err.splitlines() == ["indexing …", "indexing … 50 %", "indexing … 75 %"]
+    assert capsys.readouterr().err.splitlines() == ["indexing …", "indexing … 60 %", "indexing … 99 %"]
