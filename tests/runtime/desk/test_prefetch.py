@@ -176,7 +176,7 @@ class NoEngine:
     def __init__(self) -> None:
         self.forgotten: list[str] = []
 
-    def prepare(self, *_: object, **__: object) -> Any:
+    def prefetch(self, *_: object, **__: object) -> Any:
         raise UnavailableError("no engine")
 
     def forget(self, conversation: str) -> None:

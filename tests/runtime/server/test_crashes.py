@@ -114,12 +114,14 @@ def test_generation_that_has_answered_is_not_left_for_crashes(
 
 
 def test_fresh_generation_that_cannot_be_loaded_is_left_for_the_one_before(
-    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path, tmp_path: Path
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path
 ) -> None:
     home = make_home(scripted_gguf)
-    cut = tmp_path / "cut.gguf"
-    cut.write_bytes(scripted_gguf.read_bytes()[:20000])
-    newer(make_bundle, home, cut)
+    newer(make_bundle, home, scripted_gguf)
+    # Cut after it was installed, as by a failing disk: install itself refuses such a file.
+    model = current_bundle(home).model_path
+    model.chmod(0o600)
+    model.write_bytes(model.read_bytes()[:20000])
     with serving(home):
         assert Client(home).status()["version"] == "1"
         assert isinstance(list(Client(home).ask(EN))[-1], Done)
