@@ -21,7 +21,7 @@ import numpy as np
 
 from distill.classifiers.build_classifiers import sample
 from distill.classifiers.intent_training import FOLDS, Example, cross_validate, train_classifier
-from distill.cli.classifiers import read_examples
+from distill.classifiers.labelled_files import read_examples
 from runtime.base.home import find_home
 from runtime.base.progress import bar
 from runtime.bundle.generations import current_bundle

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from distill.classifiers.intent_training import Example
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,13 +22,14 @@ def _group() -> None:
 
 @app.command("cross-validate", epilog="Example: edgedesk classifiers cross-validate intents.csv --json")
 def cross_validate_file(
-    file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
+    file: Annotated[Path, typer.Argument(help="CSV with columns text and label, or JSONL.")],
     embedder: Annotated[Path | None, typer.Option(help="An embedder folder; default: the installed bundle's.")] = None,
     folds: Annotated[int, typer.Option(min=1, max=5, help="Number of cross-validation folds to run (1-5).")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Train on four fifths of the file (stratified), measure on the rest: accuracy, macro-F1, calibration error."""
     from distill.classifiers.intent_training import cross_validate as measured
+    from distill.classifiers.labelled_files import read_examples
     from runtime.base.home import find_home
     from runtime.base.progress import bar, say
     from runtime.bundle.generations import current_bundle
@@ -49,12 +45,13 @@ def cross_validate_file(
 
 @app.command("evaluate", epilog="Example: edgedesk classifiers evaluate intents.csv --kind intent --json")
 def evaluate_bundle(
-    file: Annotated[Path, typer.Argument(help="CSV (text,label) or JSONL of {text, label}.")],
+    file: Annotated[Path, typer.Argument(help="CSV with columns text and label, or JSONL.")],
     kind: Annotated[str, typer.Option(help="intent or emotion.")] = "intent",
     bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; default: the installed one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a bundle's own classifier on labelled questions that it was not trained on."""
+    from distill.classifiers.labelled_files import read_examples
     from runtime.base.home import find_home
     from runtime.bundle.bundle import open_bundle
     from runtime.bundle.generations import current_bundle
@@ -72,27 +69,3 @@ def evaluate_bundle(
         )
     figures = measure_on_labelled(head, rows, Embedder(opened.embedder_path))
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
-
-
-def read_examples(path: Path) -> Iterator[Example]:
-    """Rows of a file whose first column is the text and whose second is the label, or JSONL with these keys."""
-    from distill.classifiers.intent_training import Example
-    from runtime.base.files import read_text
-    from runtime.errors import InputError
-
-    lines = read_text(path, max_bytes=256 * 1024 * 1024).splitlines()
-    rows = csv.reader(lines[1:]) if path.suffix == ".csv" else map(_pair, lines)
-    for number, row in enumerate(rows, start=2 if path.suffix == ".csv" else 1):
-        if row is None or len(row) < 2 or not row[0].strip() or not row[1].strip():
-            raise InputError(
-                "not a text and a label", where=f"{path}:{number}", hint="CSV: text,label; JSONL: text, label"
-            )
-        yield Example(row[0], row[1])
-
-
-def _pair(line: str) -> list[str] | None:
-    try:
-        row = json.loads(line)
-        return [str(row["text"]), str(row["label"])]
-    except (ValueError, KeyError, TypeError):
-        return None

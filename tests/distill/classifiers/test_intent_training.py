@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from distill.classifiers.build_classifiers import sample, train_classifiers
 from distill.classifiers.intent_training import Example, cross_validate, train_classifier
-from distill.cli.classifiers import app, read_examples
+from distill.cli.classifiers import app
 from runtime.base.home import lock_home
 from runtime.base.jsonl import write_rows
 from runtime.base.settings import Settings
@@ -150,17 +150,6 @@ def test_chinese_is_cut_without_spaces() -> None:
     assert set(hash_features("退货")) & set(hash_features("我想退货吗"))
     assert not set(hash_features("退货")) & set(hash_features("多少钱"))
     assert hash_features("ＲＥＴＵＲＮ") == hash_features("return")
-
-
-def test_a_file_of_any_company_is_read(tmp_path: Path) -> None:
-    table = tmp_path / "a.csv"
-    table.write_text('text,label\n"Where, please?",delivery\n退货,returns\n', encoding="utf-8")
-    lines = tmp_path / "a.jsonl"
-    lines.write_text('{"text": "退货", "label": "returns"}\n{"text": "x"}\n', encoding="utf-8")
-    assert list(read_examples(table)) == [Example("Where, please?", "delivery"), Example("退货", "returns")]
-    with pytest.raises(InputError) as caught:
-        list(read_examples(lines))
-    assert caught.value.where.endswith("a.jsonl:2")
 
 
 def test_records_become_heads_and_the_desk_listens_to_them(
