@@ -13,13 +13,14 @@ belongs to quantize; the front door passes it in, so that neither package import
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from distill.models.catalogue import Base, open_base, open_endpoint_teacher, open_gguf_teacher
-from distill.models.openai_endpoint import EndpointTeacher, is_endpoint, open_endpoint, prove_same_tokens
+from distill.models.openai_endpoint import Endpoint, EndpointTeacher, is_endpoint, open_endpoint, prove_same_tokens
 from distill.models.shape import checkpoint_shape
 from distill.models.vocabulary_match import shared_vocabulary
 from distill.pipeline.launch import launch_processes
@@ -36,6 +37,7 @@ from runtime.engine.tools.tokenizer_parity import PROBES, prove_parity
 from runtime.errors import InputError, ModelError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 
+Connect = Callable[[str], AbstractContextManager[Endpoint]]
 WORK_BYTES_PER_WEIGHT_BYTE = 6
 """Space that a build needs besides the base's own weights: student, merged, f16, quantized, ONNX."""
 
@@ -135,12 +137,15 @@ def _check_teacher(recipe: Recipe, teacher: Base, student: Base | None) -> None:
         )
 
 
-def token_difference(teacher: Base, student: Base, k: int) -> str:
-    """Why the teacher's probabilities cannot be learned by the student; empty where they can."""
+def token_difference(teacher: Base, student: Base, k: int, connect: Connect = open_endpoint) -> str:
+    """Why the teacher's probabilities cannot be learned by the student; empty where they can.
+
+    `connect` opens the server of a teacher that has one.
+    """
     ours = JsonTokenizer(student.checkpoint)
     try:
         if teacher.endpoint:
-            with open_endpoint(teacher.endpoint) as endpoint:
+            with connect(teacher.endpoint) as endpoint:
                 prove_same_tokens(ours, endpoint, PROBES)
                 EndpointTeacher(endpoint, len(PROBES), k)
         elif teacher.gguf and teacher.checkpoint == student.checkpoint:

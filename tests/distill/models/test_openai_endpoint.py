@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import httpx
 import numpy as np
 import pytest
 
-from distill.models import openai_endpoint as module
 from distill.models.catalogue import Base, cache_folder
 from distill.models.openai_endpoint import Endpoint, EndpointTeacher, next_row, prove_same_tokens
 from distill.packing.packing import Pack
@@ -114,16 +113,17 @@ def test_a_server_without_token_ids_is_refused_with_what_is_left(serve: Callable
     ],
 )
 def test_a_server_without_token_ids_teaches_by_text(
-    kind: str, why: str, serve: Callable[[str], httpx.Client], tiny_llama: Path, tiny_qwen2: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr(module, "open_endpoint", lambda url: nullcontext(Endpoint(serve(kind), url)))
+    kind: str, why: str, serve: Callable[[str], httpx.Client], tiny_llama: Path, tiny_qwen2: Path
+) -> None:
+    def connect(url: str) -> AbstractContextManager[Endpoint]:
+        return nullcontext(Endpoint(serve(kind), url))
+
     student = Base("s", tiny_llama, None, "1", "MIT")
     server = Base("tiny", tiny_llama, None, "2", "MIT", URL)
-    found = token_difference(server, student, K)
+    found = token_difference(server, student, K, connect)
     assert re.search(why, found) if why else found == ""
     other = Base("q", tiny_qwen2, None, "3", "MIT")
-    assert re.search("cut .* differently|does not know", token_difference(server, other, K))
+    assert re.search("cut .* differently|does not know", token_difference(server, other, K, connect))
 
 
 def test_server_and_student_must_cut_text_alike(
