@@ -13,11 +13,11 @@ import pytest
 from runtime.base.home import socket_path
 from runtime.base.settings import Settings
 from runtime.client.client import Client
+from tests.support.server import ANSWER, serving
 
 openai = pytest.importorskip("openai", reason="./build.sh setup")
 httpx2 = pytest.importorskip("httpx2", reason="./build.sh setup")
 
-ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
 EN = {"role": "user", "content": "How long can I return an item after delivery?"}
 
 
@@ -98,3 +98,31 @@ def test_chat_streaming_stop_errors_cancellation_models_and_embeddings(server: P
         np.testing.assert_allclose(np.array([one.embedding for one in packed.data]), vectors, atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
         assert plain.usage.prompt_tokens > 0
+
+
+@pytest.fixture
+def scripted(make_home: Callable[..., Path], scripted_gguf: Path) -> Iterator[Path]:
+    home = make_home(scripted_gguf)
+    with serving(home):
+        yield home
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_conversation_of_three_turns_goes_on_with_the_clients_own_messages(scripted: Path, stream: bool) -> None:
+    """As the client's documentation shows it: what came back is appended to the messages and sent again."""
+    http = httpx2.Client(transport=httpx2.HTTPTransport(uds=str(socket_path(scripted))), trust_env=False)
+    with openai.OpenAI(
+        base_url="http://edgedesk/v1", api_key="none", http_client=http, max_retries=0, timeout=120
+    ) as client:
+        messages: list[object] = [{"role": "system", "content": "Be brief."}]
+        for turn in range(3):
+            messages.append({"role": "user", "content": f"{EN['content']} ({turn})"})
+            if stream:
+                chunks = client.chat.completions.create(model="shop", messages=messages, stream=True)  # type: ignore[call-overload]
+                text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+                messages.append({"role": "assistant", "content": text})
+            else:
+                got = client.chat.completions.create(model="shop", messages=messages)  # type: ignore[call-overload]
+                messages.append(got.choices[0].message)
+                text = got.choices[0].message.content
+            assert text == ANSWER
