@@ -74,7 +74,7 @@ async def test_the_same_for_an_event_loop(home: Path) -> None:
 def test_what_is_wrong_with_a_request_is_said_in_the_errors_own_form(home: Path) -> None:
     with serving(home), connect(home) as http:
         for body, status, what in (
-            (b"{", 422, "row"),
+            (b"{", 422, "not JSON"),
             (b'{"question": ""}', 422, "question"),
             (b'{"question": "x", "colour": 1}', 422, "colour"),
             (b'{"question": "\xff"}', 422, ""),
