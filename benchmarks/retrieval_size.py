@@ -26,10 +26,10 @@ from _harness import SHOP, Bar, Run, begin, main, quantile
 
 from runtime.base.home import find_home
 from runtime.base.jsonl import read_rows
-from runtime.base.progress import say
+from runtime.base.progress import ProgressCallback, say
 from runtime.bundle.generations import current_bundle
 from runtime.engine.process.engine_child import anonymous_bytes
-from runtime.retrieval.embedder import Embedder, Progress
+from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import Article, Section, load_articles
@@ -60,7 +60,7 @@ class Composed(Embedder):
         """Remember what a passage is made of."""
         self._made[text] = of
 
-    def passages(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+    def passages(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> NDArray[np.float32]:
         """Unit vectors [n, dim]."""
         import numpy as np
 

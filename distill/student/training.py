@@ -6,7 +6,7 @@ The losses and what may learn are decided here; how packs are run through a mode
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,8 @@ from distill.recipe.settings import DistillSettings, LoraSettings
 from distill.student.losses import LOSSES
 from distill.student.pack_trainer import train_on_packs
 from distill.teacher.capture import Captured
+from runtime.base.progress import Advance
 from runtime.errors import UsageError
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)

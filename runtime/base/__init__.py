@@ -10,7 +10,9 @@ home.py            a branch's folder, its parts and locks: `find_home`, `lock_ho
 settings.py        settings of a branch: `Settings`, `load_settings`
 settings_page.py   prints docs/reference/settings.md
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
+statistics.py      formulas of several rooms: `z_scores`, `log_softmax`, `wilson_interval`
+onnx_session.py    sessions of onnxruntime, opened one way
 memory_watch.py    the most memory a block held: `watch_memory`
 child_process.py   starts a module of this project in a process of its own: `module_command`
-progress.py        talk and bars on stderr: `say`, `bar`, `counter`
+progress.py        talk and bars on stderr: `say`, `bar`, `counter`, `ProgressCallback`
 """

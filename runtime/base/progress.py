@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LINE_EVERY_S = 30.0
-Count = Callable[[float, float], None]
+ProgressCallback = Callable[[float, float], None]
 """Called with (done, all)."""
 Advance = Callable[[int], None]
 """Called with what was done since."""
@@ -24,7 +24,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def counter(what: str, *, unit: str = "", clock: Callable[[], float] = time.monotonic) -> Iterator[Count]:
+def counter(what: str, *, unit: str = "", clock: Callable[[], float] = time.monotonic) -> Iterator[ProgressCallback]:
     """A bar with the time left, for work that says itself how far it is; it appears with the first `count(done, all)`.
 
     It goes away when the block ends, on Ctrl-C too.
@@ -62,7 +62,7 @@ def bar(what: str, total: float, *, unit: str = "", clock: Callable[[], float] =
         yield advance
 
 
-def _lines(what: str, clock: Callable[[], float]) -> Count:
+def _lines(what: str, clock: Callable[[], float]) -> ProgressCallback:
     """What is done, said at the start and then at most every `LINE_EVERY_S`: short work leaves one line in a log."""
     started, said_at, said = False, 0.0, 0
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.base.progress import ProgressCallback
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle, installed_bundle
 from runtime.desk.ab_test import read_trial
@@ -36,12 +37,9 @@ if TYPE_CHECKING:
 CANDIDATE = "candidate"
 """What the model on trial keeps in the home: index, compiled articles. Deleted when none is tried."""
 
-Progress = Callable[[int, int], None]
-"""Called with (sections done, all) while the search index is rebuilt."""
-
 
 @contextmanager
-def open_desk(home: Path, settings: Settings, *, progress: Progress | None = None) -> Iterator[Desk]:
+def open_desk(home: Path, settings: Settings, *, progress: ProgressCallback | None = None) -> Iterator[Desk]:
     """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.base.home.hold`)."""
     with ExitStack() as stack:
         bundle = current_bundle(home)
@@ -78,7 +76,7 @@ def _open_parts(
     place: Path,
     journal: Journal,
     settings: Settings,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> tuple[Retriever, TextEngine]:
     """What a desk needs of one bundle, its files in `place`, what must be closed on the stack."""
     # Inside: chromadb takes a second to import, which a command that only reads a home must not pay.

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from runtime.base.files import fsync_folder, read_text, write_atomic
+from runtime.base.progress import ProgressCallback
 from runtime.errors import IntegrityError, MissingError
 from runtime.journal.encryption import connect, mark_encrypted, require_key
 from runtime.journal.recovery import Row, recover_rows
 from runtime.journal.schema import TABLES, Table, rebuild_derived
 from runtime.journal.sqlite_errors import constraint_errors, database_errors, is_damage, translated_errors
 
-Count = Callable[[float, float], None]
 _COPY_PAGES = 256
 
 
@@ -171,7 +171,7 @@ def _table_of(row: Row, tables: Sequence[Table]) -> Table | None:
     return None
 
 
-def backup(path: Path, target: Path, progress: Count | None = None, key: str | None = None) -> int:
+def backup(path: Path, target: Path, progress: ProgressCallback | None = None, key: str | None = None) -> int:
     """Copy a journal, in use or not, to a file of its own; returns its bytes. `IntegrityError` if it cannot be read.
 
     The copy of an encrypted journal is encrypted with the same key.

@@ -8,7 +8,7 @@ texts. Knows nothing of articles and indexes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,15 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.base.files import read_text, sha256_file
 from runtime.base.manifest import digest
 from runtime.base.onnx_session import open_session
+from runtime.base.progress import ProgressCallback
 from runtime.base.validation import first_problem
 from runtime.errors import InputError, MissingError, ModelError
 
 FILES = ("model.onnx", "tokenizer.json", "embedder.json")
 BATCH_TOKENS = 2048
 """Padded tokens computed at once: enough to keep two cores busy, few enough to stay within tens of megabytes."""
-
-Progress = Callable[[int, int], None]
-"""Called with (done, all)."""
 
 
 class EmbedderSpec(BaseModel):
@@ -72,7 +70,7 @@ class Embedder:
         """Unit vectors [n, dim] of questions."""
         return self._embed([self.spec.query_prefix + text for text in texts], None)
 
-    def passages(self, texts: Sequence[str], progress: Progress | None = None) -> NDArray[np.float32]:
+    def passages(self, texts: Sequence[str], progress: ProgressCallback | None = None) -> NDArray[np.float32]:
         """Unit vectors [n, dim] of passages; what goes beyond `max_tokens` is not seen."""
         return self._embed([self.spec.passage_prefix + text for text in texts], progress)
 
@@ -91,7 +89,7 @@ class Embedder:
         """How many tokens these questions have, as far as the encoder sees them."""
         return sum(map(len, self._rows(texts)))
 
-    def _embed(self, texts: list[str], progress: Progress | None) -> NDArray[np.float32]:
+    def _embed(self, texts: list[str], progress: ProgressCallback | None) -> NDArray[np.float32]:
         rows = self._rows(texts)
         out = np.zeros((len(rows), self.spec.dim), dtype=np.float32)
         done = 0

@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.base.manifest import digest
+from runtime.base.progress import ProgressCallback
 from runtime.base.statistics import z_scores
 from runtime.bundle.bundle import Bundle
 from runtime.errors import MissingError
 from runtime.retrieval.chroma_index import Neighbour, VectorIndex
 from runtime.retrieval.chunks import ChunkTable, Kind, split_chunks
-from runtime.retrieval.embedder import Embedder, Progress
+from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.filters import Filter, FilterIndex
 from runtime.retrieval.past_questions import PastQuestion, read_past_questions
 from runtime.retrieval.reranker import Reranker
@@ -99,7 +100,7 @@ class Retriever:
         *,
         threads: int = 2,
         rerank: float = 0.0,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Retriever:
         """The retriever of an open bundle; its index is made in `index_dir` if need be."""
         articles = load_articles(bundle.articles_path)
@@ -124,7 +125,7 @@ class Retriever:
         asked: Sequence[PastQuestion] = (),
         shipped: Path | None = None,
         rerank: float = 0.0,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Retriever:
         """Take the index in `index_dir`, or make it anew when it is missing, stale or damaged.
 

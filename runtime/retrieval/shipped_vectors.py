@@ -16,13 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.retrieval.embedder import Embedder, Progress
+from runtime.base.progress import ProgressCallback
+from runtime.retrieval.embedder import Embedder
 
 VECTORS_FILE = "vectors.npy"
 _KEY_BYTES = 16
 
 
-def write_vectors(path: Path, embedder: Embedder, texts: Sequence[str], progress: Progress | None = None) -> int:
+def write_vectors(
+    path: Path, embedder: Embedder, texts: Sequence[str], progress: ProgressCallback | None = None
+) -> int:
     """Embed each different text once and write the file; returns how many there are."""
     different = list(dict.fromkeys(texts))
     rows = np.empty(len(different), dtype=_row_type(embedder.spec.dim))
@@ -33,7 +36,7 @@ def write_vectors(path: Path, embedder: Embedder, texts: Sequence[str], progress
 
 
 def read_vectors(
-    embedder: Embedder, texts: Sequence[str], shipped: Path | None, progress: Progress | None = None
+    embedder: Embedder, texts: Sequence[str], shipped: Path | None, progress: ProgressCallback | None = None
 ) -> NDArray[np.float32]:
     """Unit vectors [n, dim] of passages: those in the file `shipped` from there, the others computed.
 
