@@ -303,13 +303,13 @@ async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
             "headers": [], "server": ("edgedesk", None), "scheme": "http", "root_path": "", "http_version": "1.1",
         }  # fmt: skip
         call = asyncio.create_task(create_app(service)(scope, receive, send))
-        while not (running := [one for one in desk.inbox.conversations() if one["state"] == "open"]):  # noqa: ASYNC110
+        while not (running := [one for one in desk.inbox.conversations() if one.newest.state == "open"]):  # noqa: ASYNC110
             await asyncio.sleep(0)
         gone.set()
         await call
         await asyncio.to_thread(service.wait_for_answers)
         assert service.active == 0
-        assert desk.journal.turns(running[0]["conversation"])[0].state == "cancelled"
+        assert desk.journal.turns(running[0].conversation)[0].state == "cancelled"
 
 
 async def test_a_client_that_left_before_the_first_byte_frees_its_place(service: Service) -> None:
