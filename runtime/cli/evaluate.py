@@ -11,6 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from runtime.cli.output import out as out_line
+from runtime.cli.output import out_json
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Score retrieval and answers on your own questions, and collect human ratings.",
@@ -77,24 +80,24 @@ def evaluate_answers(
         write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
     if as_json:
         shown = whole if show else {key: value for key, value in whole.items() if key != "answers"}
-        typer.echo(json.dumps(shown, ensure_ascii=False))
+        out_json(shown)
         return
     for kind, figures in classifier_figures.items():
-        typer.echo(f"{kind} classifier: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+        out_line(f"{kind} classifier: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
     for name, row in whole["models"].items():
         for answer in whole["answers"][name] if show else ():
-            typer.echo(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
+            out_line(f"[{answer['facts']:.1f}] {answer['question']}\n      {answer['answer']}")
         spread = whole["intervals"][name]
-        typer.echo(f"{name}: {row['questions']} questions")
+        out_line(f"{name}: {row['questions']} questions")
         for key, value in row.items():
             if key != "questions" and value is not None:
-                typer.echo(f"  {key:<20}{value:>8.3f}   95% {spread[key][0]:.3f} to {spread[key][1]:.3f}")
+                out_line(f"  {key:<20}{value:>8.3f}   95% {spread[key][0]:.3f} to {spread[key][1]:.3f}")
         seconds = whole["times"][name]
         for what, words in (("first", "first word"), ("whole", "whole answer")):
             half, most = seconds[f"{what}_p50_s"], seconds[f"{what}_p95_s"]
-            typer.echo(f"  {words:<20}{half:>8.3f} s half of the time, {most:.3f} s 95 times of 100")
+            out_line(f"  {words:<20}{half:>8.3f} s half of the time, {most:.3f} s 95 times of 100")
         for group in whole["intents"][name][:5]:
-            typer.echo(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
+            out_line(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
 
 
 @app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --out marks.csv")
@@ -117,7 +120,7 @@ def evaluate_sheet(
         raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json")
     write_atomic(_key_path(out), json.dumps(key, ensure_ascii=False, indent=1) + "\n")
     write_atomic(out, text)
-    typer.echo(f"{out}: {len(key)} answers to rate; do not show {_key_path(out)} to the raters")
+    out_line(f"{out}: {len(key)} answers to rate; do not show {_key_path(out)} to the raters")
 
 
 @app.command("marks", epilog="Example: edgedesk evaluate marks anna.csv bo.csv --key marks.key.json --json")
@@ -137,12 +140,12 @@ def evaluate_marks(
         raise InputError("not the key of a sheet", where=str(key), hint="evaluate sheet writes it") from error
     figures = judge_marks({str(sheet): read_marks(sheet) for sheet in sheets}, known)
     if as_json:
-        typer.echo(json.dumps(figures, ensure_ascii=False))
+        out_json(figures)
         return
-    typer.echo(f"{figures['marks']} marks by {figures['raters']}")
+    out_line(f"{figures['marks']} marks by {figures['raters']}")
     for aspect, alpha in figures["agreement"].items():
         means = ", ".join(f"{model} {row[aspect]}" for model, row in figures["models"].items())
-        typer.echo(f"  {aspect:<12} alpha {alpha}   {means}")
+        out_line(f"  {aspect:<12} alpha {alpha}   {means}")
 
 
 @app.command("retrieval", epilog="Example: edgedesk evaluate retrieval corpus.jsonl queries.jsonl --json")
@@ -172,7 +175,7 @@ def evaluate_retrieval(
         embedder = Embedder(_open(bundle).embedder_path)
         with Retriever.build(articles, embedder, Path(folder), rerank=rerank) as retriever:
             figures = evaluate(retriever, asked)
-    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+    out_line(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 
 
 def _open(bundle: Path | None) -> Any:
