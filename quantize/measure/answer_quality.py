@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import load_articles
+from runtime.text.records import Question
 
 REPORT = "answers.json"
 PAGE = "answers.html"
@@ -33,82 +35,130 @@ PROMPT = "prompt.json"
 EXACT = "exact"
 
 
-def measure_answers(
-    models: Mapping[str, Path],
-    patterns: Sequence[str],
-    count: int,
-    *,
-    embedder: Path,
-    vectors: Path,
-    articles: Path,
-    asked: Sequence[PastQuestion],
-    spec: PromptSpec,
-    plainly: Sequence[str],
-    default: str,
-    layout_keeps: float,
-    facts_read: tuple[float, float],
-    policies: Mapping[str, Policy],
-    heads: Mapping[str, Any],
-    title: str,
-    out: Path,
-    threads: int,
-) -> dict[str, Any]:
-    """Ask `count` questions of every GGUF; writes answers.json, answers.html and prompt.json, returns the figures.
+@dataclass(frozen=True)
+class AnswerStudy:
+    """What is asked of which models, and what they have to answer with."""
+
+    models: Mapping[str, Path]
+    """GGUF files by the name they have in the report."""
+    default: str
+    """The model whose layout is chosen: the one the bundle uses."""
+    exact_only: Sequence[str]
+    """Models that never learned another layout: they read articles `exact`."""
+    spec: PromptSpec
+    """The prompt, with the layout the recipe wants."""
+    questions: Sequence[str]
+    """Patterns of question files."""
+    count: int
+    """Questions asked of each model; retrieval is measured on all."""
+    articles: Path
+    embedder: Path
+    vectors: Path
+    """Of everything retrieval embeds, as shipped."""
+    past_questions: Sequence[PastQuestion]
+    policies: Mapping[str, Policy]
+    """By language."""
+    layout_keeps: float
+    """The least share of facts that a layout must keep of those found by reading `exact`, 0 to 1."""
+    facts_read: tuple[float, float]
+    """Further facts, read in the layout of `spec` and `exact`, as whoever made the checkpoint counted them."""
+    classifiers: Mapping[str, Any]
+    """Figures of the classifiers, handed on into the report."""
+    title: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class AskedModels:
+    """What the models of a study answered."""
+
+    answers: dict[str, list[Answered]]
+    """By model; those not in `exact_only` in the layout of the prompt."""
+    exact: list[Answered] | None
+    """Of the default model, reading plainly; None where that is no comparison."""
+    refused: str
+    """Why the default model could not read the layout; "" where it could."""
+
+
+def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
+    """Ask every model; writes answers.json, answers.html and prompt.json into `out`, returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
-    "classifiers": as given}; the first two are empty without questions. Models named in `plainly`, which never learned
-    another layout, read articles `exact`, all others as `spec` says, and the model `default` both ways: prompt.json
-    names the layout in which it keeps `layout_keeps` of those facts, and the row `default` is the one of that layout.
-    `facts_read` are more facts, told in the layout of `spec` and plainly, as whoever made the checkpoint counted them.
+    "heads": as given}; the first two are empty without questions. prompt.json names the layout that is used, and the
+    row of the default model is the one of that layout.
     """
-    loaded = load_articles(articles)
+    loaded = load_articles(study.articles)
     languages = sorted({article.lang for article in loaded})
-    questions = load_questions(patterns, languages)
+    questions = load_questions(study.questions, languages)
     retrieval: dict[str, Any] = {}
-    answers = {}
     with (
         tempfile.TemporaryDirectory() as index,
         Retriever.build(
-            loaded, Embedder(embedder, threads=threads), Path(index), asked=asked, shipped=vectors
+            loaded,
+            Embedder(study.embedder, threads=study.threads),
+            Path(index),
+            asked=study.past_questions,
+            shipped=study.vectors,
         ) as retriever,
     ):
         for lang in languages:
             if queries := from_questions([q for q in questions if q.lang == lang]):
                 retrieval[lang] = evaluate(retriever, queries)
-        chosen = sample([q for q in questions if q.lang in spec.languages], count)
+        chosen = sample([q for q in questions if q.lang in study.spec.languages], study.count)
+        asked = ask_models(study, chosen, retriever)
+    wanted, answers = study.spec.layout, dict(asked.answers)
+    composed = answers.get(study.default, ())
+    layout = choose_layout(wanted, composed, asked.exact or (), study.layout_keeps, study.facts_read)
+    if asked.refused:
+        layout |= {"kept": None, "used": EXACT, "reason": asked.refused}
+    if asked.exact is not None:
+        # The row under the model's own name is the one in the layout that a branch will read.
+        used, other = (asked.exact, composed) if layout["used"] == EXACT else (composed, asked.exact)
+        answers[study.default] = list(used)
+        answers[f"{study.default} {wanted if layout['used'] == EXACT else EXACT}"] = list(other)
+    report = {"retrieval": retrieval, "classifiers": study.classifiers, "layout": layout, **evaluation(answers)}
+    write_report(study, report, out)
+    return {"retrieval": retrieval, "models": report["models"], "layout": layout, "heads": study.classifiers}
 
-        def ask(name: str, asked: PromptSpec) -> list[Answered]:
-            with bar(f"asking {name}", len(chosen), unit="questions") as advance:
-                return answer_questions(
-                    models[name], chosen, retriever, asked, policies=policies, threads=threads, advance=advance
-                )
 
-        plain = spec.model_copy(update={"layout": EXACT})
-        refused = ""
-        for name in models if chosen else ():
-            try:
-                answers[name] = ask(name, plain if name in plainly else spec)
-            except ModelError as error:
-                if name in plainly or spec.layout == EXACT:
-                    raise
-                # What cannot be composed can still be read.
-                say(f"{name}: {error.what}; asked `exact`")
-                refused = error.what if name == default else refused
-                answers[name] = ask(name, plain)
-        beside = ask(default, plain) if chosen and spec.layout != EXACT and not refused else None
-    layout = choose_layout(spec.layout, answers.get(default, ()), beside or (), layout_keeps, facts_read)
-    if refused:
-        layout |= {"kept": None, "used": EXACT, "reason": refused}
-    if beside is not None:
-        if layout["used"] == EXACT:
-            answers[default], beside = beside, answers[default]
-        answers[f"{default} {spec.layout if layout['used'] == EXACT else EXACT}"] = beside
-    whole = {"retrieval": retrieval, "classifiers": heads, "layout": layout, **evaluation(answers)}
-    write_atomic(out / REPORT, json.dumps(whole, ensure_ascii=False, indent=1) + "\n")
-    write_atomic(out / PAGE, render(title, whole))
-    chosen_spec = spec.model_copy(update={"layout": layout["used"]})
-    write_atomic(out / PROMPT, chosen_spec.model_dump_json(indent=1) + "\n")
-    return {"retrieval": retrieval, "models": whole["models"], "layout": layout, "heads": heads}
+def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Retriever) -> AskedModels:
+    """Ask each model the questions; one that cannot read the layout reads `exact`, and its reason is kept."""
+    exact_spec = study.spec.model_copy(update={"layout": EXACT})
+
+    def ask(name: str, spec: PromptSpec) -> list[Answered]:
+        with bar(f"asking {name}", len(questions), unit="questions") as advance:
+            return answer_questions(
+                study.models[name],
+                questions,
+                retriever,
+                spec,
+                policies=study.policies,
+                threads=study.threads,
+                advance=advance,
+            )
+
+    answers: dict[str, list[Answered]] = {}
+    refused = ""
+    for name in study.models if questions else ():
+        try:
+            answers[name] = ask(name, exact_spec if name in study.exact_only else study.spec)
+        except ModelError as error:
+            if name in study.exact_only or study.spec.layout == EXACT:
+                raise
+            # What cannot be composed can still be read.
+            say(f"{name}: {error.what}; asked `exact`")
+            refused = error.what if name == study.default else refused
+            answers[name] = ask(name, exact_spec)
+    compares = bool(questions) and study.spec.layout != EXACT and not refused
+    return AskedModels(answers, ask(study.default, exact_spec) if compares else None, refused)
+
+
+def write_report(study: AnswerStudy, report: Mapping[str, Any], out: Path) -> None:
+    """The figures as JSON and as a page, and the build's prompt with the layout that is used."""
+    write_atomic(out / REPORT, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    write_atomic(out / PAGE, render(study.title, report))
+    spec = study.spec.model_copy(update={"layout": report["layout"]["used"]})
+    write_atomic(out / PROMPT, spec.model_dump_json(indent=1) + "\n")
 
 
 def choose_layout(

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
 from quantize.formats.checkpoint import fingerprint
 from quantize.formats.gguf_quantize import check_kinds
-from quantize.measure.answer_quality import PAGE, PROMPT, REPORT, measure_answers
+from quantize.measure.answer_quality import PAGE, PROMPT, REPORT, AnswerStudy, measure_answers
 from quantize.measure.divergence import DecoderMeasurement, measure_decoders
 from quantize.measure.samples import Sample, make_samples, read_sample_records, section_index
 from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
@@ -270,25 +270,25 @@ def _answers(
     files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
 
     def make(folder: Path) -> dict[str, Any]:
-        return measure_answers(
-            models,
-            settings.questions,
-            settings.asked,
+        study = AnswerStudy(
+            models=models,
+            default=settings.default,
+            exact_only=tuple(beside),
+            spec=read_prompt(work / "prompt" / "prompt.json"),
+            questions=settings.questions,
+            count=settings.asked,
+            articles=work / "articles",
             embedder=out / "embedder",
             vectors=out / "vectors" / VECTORS_FILE,
-            articles=work / "articles",
-            asked=read_past_questions(work / "records"),
-            spec=read_prompt(work / "prompt" / "prompt.json"),
-            plainly=tuple(beside),
-            heads=heads,
-            default=settings.default,
+            past_questions=read_past_questions(work / "records"),
+            policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
             layout_keeps=settings.layout_keeps,
             facts_read=settings.facts_read,
-            policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
+            classifiers=heads,
             title=f"{settings.name} {settings.version}",
-            out=folder,
             threads=settings.threads,
         )
+        return measure_answers(study, folder)
 
     inputs = {
         "models": {name: sha256_file(path) for name, path in models.items()},

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from quantize.measure.answer_quality import choose_layout
+from quantize.measure.answer_quality import AnswerStudy, choose_layout, measure_answers
 from runtime.evaluation.answer_metrics import Answered
+from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
 from runtime.text.records import Question
 
-EN = Question(id="1", lang="en", question="How long?", facts=(("30 days",),), evidence=("returns#one",))
+PIECES = ChatPieces(
+    system_open="<|im_start|>system\n",
+    system_close="<|im_end|>\n",
+    user_open="<|im_start|>user\n",
+    user_close="<|im_end|>\n",
+    assistant_open="<|im_start|>assistant\n",
+    assistant_close="<|im_end|>\n",
+    stop=("<|im_end|>",),
+)
+EN = Question(id="1", lang="en", question="How long?", facts=(("30 days",),), evidence=("returns-window#how-long",))
 ZH = Question(id="2", lang="zh", question="多久？", facts=(("30天",),), evidence=("returns#one",))
 
 
@@ -52,3 +64,40 @@ def test_facts_of_held_out_replies_count_beside_those_of_answers(
         "kept": kept,
         "used": used,
     }
+
+
+def test_answer_study_asks_every_model_and_writes_its_report(
+    articles_folder: Path, embedder_folder: Path, scripted_gguf: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "questions.jsonl").write_text(EN.model_dump_json() + "\n", encoding="utf-8")
+    study = AnswerStudy(
+        models={"teacher": scripted_gguf, "q4_k_m": scripted_gguf},
+        default="q4_k_m",
+        exact_only=("teacher",),
+        spec=PromptSpec(
+            pieces=PIECES,
+            system={"en": "Answer from the articles."},
+            refusal={"en": "I can't find that."},
+            languages=("en",),
+            layout="parallel",
+        ),
+        questions=(str(tmp_path / "questions.jsonl"),),
+        count=1,
+        articles=articles_folder,
+        embedder=embedder_folder,
+        vectors=tmp_path / "vectors.npy",
+        past_questions=(),
+        policies={},
+        layout_keeps=0.98,
+        facts_read=(0.0, 0.0),
+        classifiers={"intent": {"accuracy": 1.0}},
+        title="shop 1",
+        threads=1,
+    )
+    figures = measure_answers(study, tmp_path)
+    used = figures["layout"]["used"]
+    assert figures["retrieval"]["en"]["queries"] == 1
+    assert set(figures["models"]) == {"teacher", "q4_k_m", f"q4_k_m {'exact' if used == 'parallel' else 'parallel'}"}
+    assert json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))["classifiers"] == study.classifiers
+    assert json.loads((tmp_path / "prompt.json").read_text(encoding="utf-8"))["layout"] == used
+    assert "shop 1" in (tmp_path / "answers.html").read_text(encoding="utf-8")
