@@ -9,15 +9,12 @@ aside as `console.damaged` and the console starts without it. Knows nothing of w
 from __future__ import annotations
 
 import json
-import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from runtime.base.files import write_atomic
-from runtime.journal.encryption import connect
-from runtime.journal.sqlite_errors import database_errors
 from tui.services.private_files import Protection
 from tui.state import Restored, Session, State, remember
 
@@ -58,11 +55,8 @@ class SessionFile:
             text = self._read_text()
             return Restored(decode(text)) if text is not None else None
         except (OSError, ValueError):
-            pass
-        except database_errors():
-            pass
-        self._set_aside()
-        return None
+            self._set_aside()
+            return None
 
     def _read_text(self) -> str | None:
         text = None
@@ -98,7 +92,12 @@ def decode(text: str) -> Session:
         raise ValueError("not a session of this console") from error
 
 
+# The encryption is imported where it is used: SQLite and SQLCipher cost a console's start, and few branches encrypt.
+
+
 def _write_sealed(path: Path, key: str, text: str) -> None:
+    from runtime.journal.encryption import connect
+
     path.touch(mode=0o600)
     with closing(connect(path, key)) as db:
         # One transaction: a kill leaves the old row or the new one.
@@ -110,9 +109,15 @@ def _write_sealed(path: Path, key: str, text: str) -> None:
 
 
 def _read_sealed(path: Path, key: str) -> str | None:
-    with closing(connect(path, key, read_only=True)) as db:
-        try:
+    """The session's text; None where none was written yet. `ValueError` for a damaged file, or one of another key."""
+    from runtime.journal.encryption import connect
+    from runtime.journal.sqlite_errors import database_errors
+
+    try:
+        with closing(connect(path, key, read_only=True)) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'session'").fetchone():
+                return None
             row = db.execute("SELECT text FROM session").fetchone()
-        except sqlite3.OperationalError:
-            return None  # Made, and never written.
-        return str(row[0]) if row else None
+    except database_errors() as error:
+        raise ValueError("not a session of this console, or another key") from error
+    return str(row[0]) if row else None

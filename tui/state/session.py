@@ -16,7 +16,7 @@ from tui.state.turn import ConsoleTurn, Phase
 
 
 class _Kept(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class KeptTurn(_Kept):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime import events
-from tests.tui.conftest import RETURNS
+from tests.support.console import RETURNS
 from tui.screens.finder import FinderScreen
 from tui.screens.page import PageScreen
 from tui.state import Mode

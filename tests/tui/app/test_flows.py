@@ -1,4 +1,4 @@
-"""An agent's day, key by key, on a desk that says what it is told."""
+"""An agent's day, key by key, on the fake server."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.scrollbar import ScrollBar
 
 from runtime import events
-from tests.tui.conftest import INTERNAL, RETURNS, fill
+from tests.support.console import INTERNAL, RETURNS, fill
 from tui.app.console import Console
 from tui.base.i18n import system_language
 from tui.state import Health

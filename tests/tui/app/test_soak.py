@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.base.progress import say
-from tests.tui.conftest import RETURNS
+from tests.support.console import RETURNS
 from tui.state import MAX_TURNS, NewConversation, Typed
 from tui.state.state import MAX_THREADS
 from tui.testing.fake_server import FakeServer, answer

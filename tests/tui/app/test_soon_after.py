@@ -10,7 +10,7 @@ import pytest
 
 from runtime.client.answers import Conversation, Explanation
 from runtime.events import Citation
-from tests.tui.conftest import CHINESE, INTERNAL, RETURNS, fill
+from tests.support.console import CHINESE, INTERNAL, RETURNS, fill
 from tui.app import reports
 from tui.app.practice import hear_reply, make_customer
 from tui.base.i18n import Catalogue

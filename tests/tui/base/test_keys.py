@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from runtime.errors import MissingError, UsageError
+from tests.support.console import RETURNS
 from tests.support.paths import ROOT
-from tests.tui.conftest import RETURNS
 from tui.base.i18n import Catalogue
 from tui.base.keys import COMMANDS, clashes, key_label, key_name, with_own_keys
 from tui.base.settings import ConsoleSettings, read_settings

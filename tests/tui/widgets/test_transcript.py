@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.geometry import Offset
 
-from tests.tui.conftest import RETURNS
+from tests.support.console import RETURNS
 from tui.screens.chat import ChatScreen
 from tui.testing.fake_server import FakeServer, answer
 from tui.widgets.transcript import Transcript
