@@ -244,7 +244,7 @@ class Console(App[None]):
     async def on_event(self, event: events.Event) -> None:
         """Note when each key was read, before any screen sees it, so that a burst of keys is known for a paste."""
         if isinstance(event, events.Key) and not event.is_forwarded:
-            self.key_burst.note(event.time)
+            self.key_burst.note(event.key, event.time)
         await super().on_event(event)
 
     def on_too_long(self, message: TooLong) -> None:

@@ -27,11 +27,9 @@ _INVISIBLE = re.compile(
 U+200C and U+200D: Persian, Hindi and emoji are spelt with them."""
 
 BURST_GAP_S: Final = 0.015
-"""Keys that arrive closer together than this come from a paste: nobody types so fast, and a terminal that writes a
-paste in pieces is faster. Measured between the moments the keys were read, not handled, so a busy console does not
-take typing for a paste."""
-BURST_KEYS: Final = 3
-"""So many in a row are a paste. Two can be a roll of the fingers."""
+"""Keys that were read closer together than this may come from a paste: nobody types so fast, and a terminal that writes
+a paste in pieces is faster. On a machine that is starved for a moment, typed keys are read together as well; so a burst
+alone never keeps an Enter from sending, only what follows it does."""
 
 
 def clean_pasted(text: str) -> str:
@@ -56,18 +54,22 @@ class KeyBurst:
     def __init__(self) -> None:
         self._last_at = float("-inf")
         self._run = 0
+        self._enters = 0
 
-    def note(self, at: float) -> None:
+    def note(self, key: str, at: float) -> None:
         """A key was read at this time, in seconds of a monotonic clock."""
-        self._run = self._run + 1 if at - self._last_at <= BURST_GAP_S else 1
+        if at - self._last_at > BURST_GAP_S:
+            self._run = self._enters = 0
         self._last_at = at
-
-    @property
-    def is_paste(self) -> bool:
-        """Whether the newest key is one of a burst that must be a paste."""
-        return self._run >= BURST_KEYS
+        self._run += 1
+        self._enters += key == "enter"
 
     @property
     def may_be_paste(self) -> bool:
-        """Whether the newest key followed the one before it faster than anybody types."""
+        """Whether the newest key was read together with the one before it."""
         return self._run > 1
+
+    @property
+    def has_lines(self) -> bool:
+        """Whether the burst of the newest key has a line break before its last key: a paste of several lines."""
+        return self._enters > 1

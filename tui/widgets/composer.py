@@ -9,6 +9,7 @@ what is done with the text.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from textual import events
@@ -19,6 +20,7 @@ from textual.timer import Timer
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert
 from tui.base.keys import bindings
+from tui.base.pasted_text import KeyBurst
 from tui.state import Mode
 from tui.widgets.field import Area
 
@@ -44,6 +46,8 @@ class Composer(Area):
         self._labelled: tuple[str, Mode] | None = None
         self._held: Timer | None = None
         """Runs while it is open whether an Enter sends or belongs to a paste."""
+        self._held_text = ""
+        """What the held key is in a paste."""
 
     def label(self, words: Catalogue, mode: Mode) -> None:
         """Name the field in this language."""
@@ -75,38 +79,41 @@ class Composer(Area):
         self.post_message(self.Sent())
 
     def take_control_key(self, key: str) -> bool:
-        """Do what an Enter, or a Tab of a paste, does in this field; whether it was one.
+        """Do what an Enter, or a Tab read together with other keys, does in this field; whether it was one.
 
         Here and not by a binding: bindings run in the app's own turn, after the letters that follow in a burst.
         """
-        if key == "enter" and self.enter_sends:
-            self._hold_enter()
-            return True
         burst = self.key_burst()
-        if key == "tab" and burst is not None and burst.is_paste:
-            self.type_character("    ")
+        if key == "enter" and self.enter_sends:
+            self._hold("\n", lambda: self._send_unless_pasted(burst))
+            return True
+        if key == "tab" and burst is not None and burst.may_be_paste:
+            self._hold("    ", lambda: self.call_later(self.run_action, "screen.write"))
             return True
         return False
 
-    def _hold_enter(self) -> None:
-        """Send, unless this Enter turns out to be a line break of a paste that comes as keys."""
+    def _send_unless_pasted(self, burst: KeyBurst | None) -> None:
+        if burst is not None and burst.has_lines:
+            self.insert("\n")  # The last line break of a paste: the agent reads it before it is sent.
+        else:
+            self.action_send()
+
+    def _hold(self, text: str, act: Callable[[], object]) -> None:
+        """Do this, unless a key follows at once: then it was `text`, from a paste that comes as keys."""
         self._keep_held()
-        burst = self.key_burst()
 
         def decide() -> None:
             self._held = None
-            if burst is not None and burst.is_paste:
-                self.insert("\n")  # The last line break of a paste: the agent reads it before it is sent.
-            else:
-                self.action_send()
+            act()
 
         self._held = self.set_timer(HOLD_S, decide)
+        self._held_text = text
 
     def _keep_held(self) -> None:
-        """Something follows the Enter that is held: it was a line break."""
+        """Something follows the key that is held: it was text."""
         if self._held is not None:
             self._drop_held()
-            self.insert("\n")
+            self.insert(self._held_text)
 
     def _drop_held(self) -> None:
         if self._held is not None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui.base.inert_text import inert
-from tui.base.pasted_text import BURST_GAP_S, BURST_KEYS, KeyBurst, clean_pasted, clean_pasted_line, is_invisible
+from tui.base.pasted_text import BURST_GAP_S, KeyBurst, clean_pasted, clean_pasted_line, is_invisible
 
 BREAKS = "\r\n\v\f\x85\u2028\u2029"
 PASTED = st.text(st.one_of(st.characters(), st.sampled_from(BREAKS + "\u00ad\u200b\u200f\u202e\ufeff退货")))
@@ -50,12 +50,15 @@ def test_pasted_text_is_cleaned(pasted: str, cleaned: str) -> None:
     assert clean_pasted(pasted) == cleaned
 
 
-def test_key_burst_is_a_paste_and_typing_is_none() -> None:
+def test_key_burst_is_distinguished_from_typing() -> None:
     typing, paste = KeyBurst(), KeyBurst()
-    for number in range(20):
-        typing.note(number * 0.03)
-        paste.note(number * BURST_GAP_S / 2)
-        assert not typing.is_paste
-        assert paste.is_paste == (number + 1 >= BURST_KEYS)
-    paste.note(1.0)
+    for number, key in enumerate(["a", "enter", "b", "enter", "c"]):
+        typing.note(key, number * 0.03)
+        assert not typing.may_be_paste
+        assert not typing.has_lines
+        paste.note(key, number * BURST_GAP_S / 2)
+        assert paste.may_be_paste == (number > 0)
+        assert paste.has_lines == (number >= 3)
+    paste.note("enter", 1.0)
     assert not paste.may_be_paste
+    assert not paste.has_lines

@@ -100,6 +100,26 @@ async def test_paste_that_comes_as_keys_chooses_nothing_in_a_list(open_console: 
         await console.until(lambda: console.app.state.composer == "text")
 
 
+async def test_line_typed_while_the_machine_is_busy_is_sent(open_console: Any, server: FakeServer) -> None:
+    """A starved console reads a typed line and its Enter together, as it would a paste."""
+    async with open_console(server) as console:
+        _burst(console, "where is it\r")
+        await console.until(lambda: [question for question, _ in server.asked] == ["where is it"])
+
+
+async def test_tab_in_a_paste_is_text_and_after_typing_leaves_the_field(open_console: Any, server: FakeServer) -> None:
+    async with open_console(server) as console:
+        await console.ask("?")
+        await console.phase("done")
+        await console.press("tab")
+        _burst(console, "order\t12")
+        composer = console.app.chat.query_one(Composer)
+        await console.until(lambda: composer.text == "order    12")
+        _burst(console, "3\t")
+        await console.until(lambda: console.app.focused is not composer)
+        assert composer.text == "order    123"
+
+
 async def test_enter_after_typing_sends(open_console: Any, server: FakeServer) -> None:
     async with open_console(server) as console:
         await console.press(*"hi", "enter")
