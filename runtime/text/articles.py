@@ -8,7 +8,6 @@ time is linear in the text. Knows nothing of indexes and prompts.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -21,6 +20,7 @@ from runtime.base.files import MAX_ARTICLE_BYTES, read_text
 from runtime.base.progress import say
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.text.html_text import html_as_text
+from runtime.text.normalize import nfkc
 
 _ANCHOR = re.compile(r"\{#([\w.-]{1,100})\}$")
 _ID = re.compile(r"\w[\w.-]*")
@@ -186,7 +186,7 @@ def is_han(char: str) -> bool:
 
 def slug(heading: str) -> str:
     """A heading as an anchor: lower case, letters and digits of any script, words joined by '-'."""
-    normal = unicodedata.normalize("NFKC", heading).lower()
+    normal = nfkc(heading).lower()
     return re.sub(r"[\W_]+", "-", normal).strip("-")[:60]
 
 

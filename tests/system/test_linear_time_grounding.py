@@ -12,10 +12,10 @@ from runtime.grounding.claim_check import unsupported_claims
 from runtime.grounding.extractive_answer import best_sentences, extractive_fallback
 from runtime.grounding.fact_matching import facts_found, is_refusal, normalise
 from runtime.retrieval.retriever import Earlier, Hit
-from runtime.text.articles import Section
+from runtime.text.articles import Section, slug
 from runtime.text.normalize import nfkc
 from runtime.text.tokens import BM25, terms
-from runtime.understanding.dialogue_context import detect_language, is_follow_up
+from runtime.understanding.dialogue_context import detect_language, find_entities, is_follow_up, rewrite_follow_up
 from runtime.understanding.injection_filter import without_injected
 from runtime.understanding.linear_classifier import hash_features
 from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
@@ -53,6 +53,9 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "is_refusal": lambda text: is_refusal(text, "I can't find that in our articles."),
     "normalise": normalise,
     "is_follow_up": is_follow_up,
+    "find_entities": lambda text: find_entities([text]),
+    "rewrite_follow_up": lambda text: rewrite_follow_up("And that?", [text]),
+    "slug": slug,
     "detect_language": lambda text: detect_language(text, "en"),
     "hash_features": hash_features,
     "is_injection": is_injection,
