@@ -125,7 +125,7 @@ def copied(template: Path, to: Path) -> Iterator[Path]:
 
 
 def spread(points: list[Point], most: int) -> list[Point]:
-    """At most so many points of all kinds of calls, evenly spread; the first and the last of a kind among them."""
+    """At most so many points, evenly spread over all kinds of calls."""
     if len(points) <= most:
         return points
     step = len(points) / most
