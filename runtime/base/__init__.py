@@ -9,6 +9,8 @@ build_stage.py     a build step that runs once: `stage`
 home.py            a branch's folder, its parts and locks: `find_home`, `lock_home`
 settings.py        settings of a branch: `Settings`, `load_settings`
 settings_page.py   prints docs/reference/settings.md
+statistics.py      standard scores, softmax, the interval of a rate
+onnx_session.py    opens a model in onnxruntime, with the same options everywhere
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
 statistics.py      formulas of several rooms: `z_scores`, `log_softmax`, `wilson_interval`
 onnx_session.py    sessions of onnxruntime, opened one way

@@ -1,6 +1,6 @@
 """Folders that carry a manifest: what each file's SHA-256 is and what the folder was made from.
 
-Stages pass such folders, never objects (DESIGN §1); a bundle is one too. `stage` runs a step once and takes its
+Stages pass such folders, never objects; a bundle is one too. `stage` runs a step once and takes its
 folder from the last run while nothing that went in has changed. Promises: a folder is whole or absent.
 
     {"kind": …, "files": [{"path": …, "sha256": …, "bytes": …}, …],

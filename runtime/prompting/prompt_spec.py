@@ -1,4 +1,4 @@
-"""The prompt's layout, the same in training and at run time, laid out so that articles can be compiled (DESIGN §3).
+"""The prompt's layout, the same in training and in a branch, so that articles can be compiled (docs/architecture.md).
 
     [system text, house rules]   [article A] [article B] …   [turns so far] [question] [assistant:]
 
@@ -67,7 +67,7 @@ class PromptSpan(NamedTuple):
 
 
 class PromptParts(NamedTuple):
-    """The three parts of DESIGN §3, each a list of spans."""
+    """System text, articles and tail (docs/decisions/009-compiled-articles.md), each a list of spans."""
 
     system: list[PromptSpan]
     articles: list[list[PromptSpan]]

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 _OUR_NAME = re.compile(r"[0-9a-f]{32}")
 
 
-class Answer:
+class AnswerStream:
     """One answer in the making; `events()` may be iterated once, `cancel()` stops it within a token."""
 
     def __init__(self, service: Service, desk: Desk, request: AskRequest, agent: str) -> None:
@@ -123,7 +123,7 @@ class EventStream(Response):
 
     def __init__(
         self,
-        answer: Answer,
+        answer: AnswerStream,
         media_type: str,
         to_bytes: Callable[[Event | None], Iterator[bytes]],
         *,
@@ -149,7 +149,7 @@ class EventStream(Response):
             self._answer.cancel()
 
 
-async def collect_answer(answer: Answer, observe: Callable[[Event], None], receive: Receive) -> Event | None:
+async def collect_answer(answer: AnswerStream, observe: Callable[[Event], None], receive: Receive) -> Event | None:
     """The last event of an answer that is not streamed; `observe` hears all, and a client that leaves cancels."""
     last = None
     async with cancelled_when_gone(answer, receive):
@@ -175,7 +175,7 @@ async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receiv
 
 
 @asynccontextmanager
-async def cancelled_when_gone(answer: Answer, receive: Receive) -> AsyncIterator[None]:
+async def cancelled_when_gone(answer: AnswerStream, receive: Receive) -> AsyncIterator[None]:
     """Cancel the answer as soon as its client has left."""
     gone = asyncio.create_task(_disconnected(receive))
     gone.add_done_callback(lambda _: answer.cancel())

@@ -1,4 +1,4 @@
-"""The record: one shape for all text data, from transcript to training pair to journal export (DESIGN §2).
+"""The record: one shape for all text data, from transcript to training pair to journal export.
 
 Promises: a row that does not fit is refused with file and line, never dropped in silence; a file is written whole or
 not at all. Knows nothing of where text comes from.

@@ -27,7 +27,7 @@ from runtime.server.access import Caller
 from runtime.server.http_errors import OversizedError
 from runtime.server.request_bodies import documented, read_body
 from runtime.server.service import Service
-from runtime.server.streams import Answer, EventStream
+from runtime.server.streams import AnswerStream, EventStream
 from runtime.text.articles import guess_language
 
 Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w-]+$")]
@@ -85,7 +85,9 @@ def routes(service: Service) -> APIRouter:
             if event is not None:
                 yield event.line()
 
-        return EventStream(Answer(service, desk, question, request.scope["caller"].name), "application/x-ndjson", lines)
+        return EventStream(
+            AnswerStream(service, desk, question, request.scope["caller"].name), "application/x-ndjson", lines
+        )
 
     @router.get("/conversations/search")
     def search(

@@ -32,7 +32,7 @@ from runtime.server.http_errors import OversizedError, openai_error_response
 from runtime.server.openai_forms import ChatRequest, EmbeddingRequest, read_chat, read_embedding
 from runtime.server.request_bodies import documented, read_bytes, validate
 from runtime.server.service import Service
-from runtime.server.streams import Answer, EventStream, collect_answer, run_while_connected
+from runtime.server.streams import AnswerStream, EventStream, collect_answer, run_while_connected
 
 MAX_EMBEDDING_BYTES = 8 * 1024 * 1024
 """2,048 texts of 4,000 characters."""
@@ -93,7 +93,7 @@ class OpenAIRoutes:
             return JSONResponse(completion.text(task.answer))
         question = self._service.for_caller(body.question(), request.scope["caller"])
         await asyncio.to_thread(desk.check_question, question)
-        answer = Answer(self._service, desk, question, request.scope["caller"].name)
+        answer = AnswerStream(self._service, desk, question, request.scope["caller"].name)
         if body.stream:
             return EventStream(answer, "text/event-stream", completion.chunks, idle_s=self._service.keep_alive_s)
         last = await collect_answer(answer, completion.observe, request.receive)

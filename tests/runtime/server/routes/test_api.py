@@ -315,10 +315,10 @@ async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
 async def test_a_client_that_left_before_the_first_byte_frees_its_place(service: Service) -> None:
     """F17."""
     from runtime.events import AskRequest
-    from runtime.server.streams import Answer, EventStream
+    from runtime.server.streams import AnswerStream, EventStream
 
     stream = EventStream(
-        Answer(service, service.ready_desk(), AskRequest(question=EN), ""), "text/plain", lambda _: iter(())
+        AnswerStream(service, service.ready_desk(), AskRequest(question=EN), ""), "text/plain", lambda _: iter(())
     )
     assert service.active == 1
 
