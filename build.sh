@@ -76,7 +76,9 @@ setup() {
     say "  torch"
     install_torch
     say "  everything else that needs no compiler"
-    "${hashed[@]}" --requirement <(entries -v "pip|setuptools|torch|llama-cpp-python" requirements.lock)
+    "${hashed[@]}" --requirement <(entries -v "pip|setuptools|torch|rouge-score|llama-cpp-python" requirements.lock)
+    # PyPI has rouge-score as plain Python source alone; the locked setuptools makes the wheel.
+    "${install[@]}" --require-hashes --no-build-isolation --requirement <(entries rouge-score requirements.lock)
     say "  llama-cpp-python, compiled for this machine"
     # Its build requirements are the locked ones just installed, hence no isolation. What Edgedesk does not use is left
     # out: pictures and sound (LLAVA), and llama.cpp's library of chat formats and downloads, which the package forces on.
