@@ -103,7 +103,9 @@ def _filter_works() -> None:
     assert run("-c", "import socket; socket.socket(socket.AF_UNIX)").returncode == 0
 
 
-def test_a_branch_opens_no_internet_socket(make_home: Callable[..., Path], scripted_gguf: Path, tmp_path: Path) -> None:
+def test_a_branch_opens_no_internet_socket(
+    make_home: Callable[..., Path], scripted_gguf: Path, tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """S12: install, answer in both languages, compile, search, back up and evaluate."""
     home = make_home(scripted_gguf)
     bundle = (home / "current").resolve()
@@ -126,6 +128,7 @@ def test_a_branch_opens_no_internet_socket(make_home: Callable[..., Path], scrip
     ):
         done = run("edgedesk.py", *words, home=new)
         assert done.returncode == 0, (words, done.returncode, done.stderr)
+    count_trials("S12", 8)
 
 
 SERVE = f"""

@@ -82,12 +82,15 @@ def test_a_changed_folder_is_refused_naming_the_file(folder: Path, tmp_path: Pat
     "name",
     ["../x", "/etc/passwd", "a/../../x", "a//x", "./x", "", ".", "..", "a/", "a\\..\\x", "a\x00b", "a\nb", "\x1b[2Jx"],
 )
-def test_a_name_that_leads_elsewhere_is_refused(folder: Path, name: str) -> None:
+def test_a_name_that_leads_elsewhere_is_refused(
+    folder: Path, name: str, count_trials: Callable[[str, int], None]
+) -> None:
     """S4."""
     assert not safe_path(name)
     manifest = Manifest(kind="bundle", files=(FileEntry(path=name, sha256="0" * 64, bytes=0),))
     with pytest.raises(IntegrityError, match="outside"):
         verify(folder, manifest)
+    count_trials("S4", 1)
 
 
 @given(st.text(max_size=20))

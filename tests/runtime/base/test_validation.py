@@ -14,10 +14,10 @@ from runtime.base.settings import load_settings
 from runtime.base.validation import Noun, first_problem, nearest
 from runtime.desk.policy import read_policy
 from runtime.errors import EdgedeskError
-from runtime.evaluation.retrieval import Query
 from runtime.events import AskRequest, make_request
 from runtime.server.access import FILE_NAME, AccessList
 from runtime.server.request_bodies import parse
+from runtime.text.records import Question
 from tui.base.settings import read_settings
 
 
@@ -150,8 +150,8 @@ def _agents_file(path: Path) -> object:
         ('{"question": 3}', lambda p: parse(p.read_bytes(), AskRequest, ""), "field 'question' must be text"),
         ("x", lambda _: make_request(question=""), "field 'question' must not be empty"),
         (
-            '{"id": "a", "text": "b", "gold": ["c"], "note": 1}',
-            lambda p: list(read_rows(Query, p)),
+            '{"question": "b", "note": 1}',
+            lambda p: list(read_rows(Question, p)),
             "unknown column 'note'",
         ),
         ("treads = 1", lambda p: load_settings(p.parent), "unknown setting 'treads'"),
@@ -170,8 +170,8 @@ def test_validation_calls_each_place_by_what_it_is(
 
 
 def test_row_with_an_unknown_column_is_not_said_to_need_it(tmp_path: Path) -> None:
-    path = tmp_path / "queries.jsonl"
-    path.write_text('{"id": "a", "text": "b", "gold": ["c"], "answer": "d"}\n')
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"question": "b", "answer": "d"}\n')
     with pytest.raises(EdgedeskError, match="unknown column 'answer'") as caught:
-        list(read_rows(Query, path))
-    assert caught.value.hint == "known: id, text, gold"
+        list(read_rows(Question, path))
+    assert caught.value.hint == "did you mean 'answerable'?"

@@ -102,7 +102,9 @@ def test_a_damaged_bundle_is_refused_naming_the_file_and_the_old_one_serves(
 
 
 @pytest.mark.parametrize("kind", ["gone", "link", "longer"])
-def test_a_file_that_is_gone_a_link_or_too_long_is_refused(make_bundle: Make, home: Path, kind: str) -> None:
+def test_a_file_that_is_gone_a_link_or_too_long_is_refused(
+    make_bundle: Make, home: Path, kind: str, count_trials: Callable[[str, int], None]
+) -> None:
     """S4. Part of S3: an endless file is read no further than its promised length."""
     bad = make_bundle()
     card = bad / "card.md"
@@ -115,10 +117,13 @@ def test_a_file_that_is_gone_a_link_or_too_long_is_refused(make_bundle: Make, ho
     with pytest.raises(IntegrityError, match=r"card\.md"):
         install(bad, home)
     assert leftovers(home) == []
+    count_trials("S4", 1)
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/tmp/outside", "a/../../../outside"])
-def test_a_manifest_cannot_write_outside(make_bundle: Make, home: Path, tmp_path: Path, name: str) -> None:
+def test_a_manifest_cannot_write_outside(
+    make_bundle: Make, home: Path, tmp_path: Path, name: str, count_trials: Callable[[str, int], None]
+) -> None:
     """S4."""
     bad = make_bundle()
     manifest = read_manifest(bad)
@@ -128,6 +133,7 @@ def test_a_manifest_cannot_write_outside(make_bundle: Make, home: Path, tmp_path
     with pytest.raises(IntegrityError, match="outside"):
         install(bad, home)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+    count_trials("S4", 1)
 
 
 def test_what_does_not_stand_in_the_manifest_is_not_copied(make_bundle: Make, home: Path) -> None:
@@ -195,7 +201,9 @@ with _installing(Path(sys.argv[1])):
 """
 
 
-def test_a_second_installer_is_told_at_once_who_is_at_work(make_bundle: Make, home: Path) -> None:
+def test_a_second_installer_is_told_at_once_who_is_at_work(
+    make_bundle: Make, home: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """F14."""
     bundle = make_bundle()
     with subprocess.Popen(
@@ -211,6 +219,7 @@ def test_a_second_installer_is_told_at_once_who_is_at_work(make_bundle: Make, ho
         assert generations(home) == []
         other.kill()
     assert install(bundle, home) == 1
+    count_trials("F14", 2)
 
 
 def test_a_broken_generation_is_left_out_of_the_list(make_bundle: Make, home: Path) -> None:

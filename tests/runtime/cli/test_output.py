@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def test_json_on_stdout_steers_nothing_and_reads_back_as_it_was(text: str) -> No
     assert printable(line) == line
 
 
-def test_every_line_that_a_command_writes_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_line_that_a_command_writes_is_escaped(
+    capsys: pytest.CaptureFixture[str], count_trials: Callable[[str, int], None]
+) -> None:
     """S10: a bundle's name, whichever command prints it."""
     out(HOSTILE)
     talk(HOSTILE)
@@ -61,6 +64,7 @@ def test_every_line_that_a_command_writes_is_escaped(capsys: pytest.CaptureFixtu
     assert "\x1b" not in said.out + said.err
     assert "退货" in said.out
     assert "退货" in said.err
+    count_trials("S10", 2)
 
 
 @pytest.mark.parametrize("encoding", ["iso8859-1", "gbk", "ascii"])

@@ -166,7 +166,7 @@ def test_a_conversation_goes_on_and_its_turns_reach_the_model(
 
 
 def test_a_question_too_long_is_refused_with_the_counts_and_nothing_is_stored(
-    make_home: Callable[..., Path], scripted_gguf: Path
+    make_home: Callable[..., Path], scripted_gguf: Path, count_trials: Callable[[str, int], None]
 ) -> None:
     """S9."""
     home = make_home(scripted_gguf, context_tokens=512, answer_tokens=64)
@@ -182,6 +182,7 @@ def test_a_question_too_long_is_refused_with_the_counts_and_nothing_is_stored(
         open_desk(home, Settings(threads=1)) as desk,
     ):
         desk.check_question(AskRequest(question=" \n"))
+    count_trials("S9", 3)
 
 
 def test_a_cancelled_answer_keeps_its_draft_in_the_journal(make_home: Callable[..., Path], endless_gguf: Path) -> None:
@@ -354,7 +355,7 @@ def test_public_audience_is_answered_from_published_articles_only(
         assert not (not internal and "NL-77" in done.answer)
 
 
-def test_earlier_turns_of_a_client_are_cut_to_the_bound_of_a_question() -> None:
+def test_earlier_turns_of_a_client_are_cut_to_the_bound_of_a_question(count_trials: Callable[[str, int], None]) -> None:
     """S9."""
     long = AskRequest(
         question="x", context=(Turn(role="user", content="货" * 9000), Turn(role="assistant", content="a"))
@@ -362,3 +363,4 @@ def test_earlier_turns_of_a_client_are_cut_to_the_bound_of_a_question() -> None:
     bound = bound_texts(long, 4000)
     assert [len(turn.content) for turn in bound.context] == [4000, 1]
     assert bound_texts(bound, 4000) is bound
+    count_trials("S9", 1)

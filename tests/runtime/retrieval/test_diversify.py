@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from runtime.retrieval.retriever import Hit, diversify
@@ -23,8 +25,11 @@ def hits(*names: str) -> list[Hit]:
         ("", 3, ""),
     ],
 )
-def test_diversify_leaves_room_for_other_articles(found: str, limit: int, chosen: str) -> None:
+def test_diversify_leaves_room_for_other_articles(
+    found: str, limit: int, chosen: str, count_trials: Callable[[str, int], None]
+) -> None:
     """S8, with what it keeps found in test_retrieval.py."""
     got = diversify(hits(*found), limit)
     assert "".join(hit.section.article for hit in got) == chosen
     assert [hit.score for hit in got] == sorted((hit.score for hit in got), reverse=True)
+    count_trials("S8", 1)

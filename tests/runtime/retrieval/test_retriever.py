@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -335,7 +335,7 @@ def test_a_section_that_holds_every_word_of_the_question_gains_most(embedder: Em
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_an_article_stuffed_with_every_word_pushes_no_best_section_out(
-    lang: str, shop: Path, embedder: Embedder, tmp_path: Path
+    lang: str, shop: Path, embedder: Embedder, tmp_path: Path, count_trials: Callable[[str, int], None]
 ) -> None:
     """S8: beside the cap of `spread`, how many questions still find their article among the three sections shown.
 
@@ -363,3 +363,4 @@ def test_an_article_stuffed_with_every_word_pushes_no_best_section_out(
     sys.stderr.write(f"{lang}: of three {shown:.3f}, first {first:.3f}, flooded {flooded:.3f}\n")
     assert flooded >= first - 0.02
     assert shown > first
+    count_trials("S8", len(queries))

@@ -240,7 +240,9 @@ def test_after_a_kill_the_draft_is_marked_and_a_new_server_takes_the_place(endle
         assert Client(endless_home).is_ready()
 
 
-def test_a_second_server_on_the_same_home_is_refused_at_once_naming_the_first(home: Path) -> None:
+def test_a_second_server_on_the_same_home_is_refused_at_once_naming_the_first(
+    home: Path, count_trials: Callable[[str, int], None]
+) -> None:
     """F14, for servers."""
     with serving(home) as first:
         second = subprocess.run(
@@ -251,6 +253,7 @@ def test_a_second_server_on_the_same_home_is_refused_at_once_naming_the_first(ho
         with pytest.raises(BusyError), lock_home(home, "test"):
             pass
         assert Client(home).is_ready()
+    count_trials("F14", 1)
 
 
 def test_a_home_deeper_than_a_socket_path_may_be_long_works(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
@@ -25,7 +26,9 @@ HOSTILE = st.text(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(texts=st.lists(HOSTILE, min_size=8, max_size=8))
-def test_no_escape_byte_reaches_the_rendered_output(open_console: Any, texts: list[str]) -> None:
+def test_no_escape_byte_reaches_the_rendered_output(
+    open_console: Any, texts: list[str], count_trials: Callable[[str, int], None]
+) -> None:
     """S10: drafts, sources, model names, labels, what the inbox and the boxes show."""
     title, heading, body, draft, model, handoff, unsupported, question = texts
     cited = citation("a", "s", title, heading, body)
@@ -62,3 +65,4 @@ def test_no_escape_byte_reaches_the_rendered_output(open_console: Any, texts: li
                 assert segment.style is None or segment.style.link is None
 
     asyncio.run(run())
+    count_trials("S10", 1)
