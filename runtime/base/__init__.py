@@ -12,8 +12,6 @@ settings_page.py   prints docs/reference/settings.md
 statistics.py      standard scores, softmax, the interval of a rate
 onnx_session.py    opens a model in onnxruntime, with the same options everywhere
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
-statistics.py      formulas of several rooms: `z_scores`, `log_softmax`, `wilson_interval`
-onnx_session.py    sessions of onnxruntime, opened one way
 memory_watch.py    the most memory a block held: `watch_memory`
 child_process.py   starts a module of this project in a process of its own: `module_command`
 progress.py        talk and bars on stderr: `say`, `bar`, `counter`, `ProgressCallback`
