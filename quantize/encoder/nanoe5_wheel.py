@@ -17,14 +17,13 @@ import struct
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from runtime.base.files import need_space, new_folder
 from runtime.errors import InputError, MissingError, ModelError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 MAGIC = b"E5S1"
 _BLOCK, _BLOCK_BYTES = 32, 18
@@ -113,8 +112,6 @@ def read_packed(source: Path) -> PackedEncoder:
 
 def tensor(encoder: PackedEncoder, name: str) -> npt.NDArray[np.float32]:
     """One tensor, flat, in f32."""
-    import numpy as np
-
     kind, count, offset = encoder.tensors[name]
     if kind == 0:
         return np.frombuffer(encoder.data, "<f4", count, offset).copy()
@@ -174,8 +171,6 @@ def _kept(encoder: PackedEncoder) -> str:
 
 
 def _parse(data: memoryview) -> PackedEncoder:
-    import numpy as np
-
     hidden, layers, heads, feed_forward, rows, positions, types, eps, block = struct.unpack_from("<7ifi", data, 8)
     if block != _BLOCK or hidden % _BLOCK or feed_forward % _BLOCK or heads < 1 or hidden % heads:
         raise ValueError("shapes that do not fit blocks of 32")

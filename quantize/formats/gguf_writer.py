@@ -14,6 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from quantize.formats.gguf_sentencepiece import UNKNOWN
 from quantize.formats.gguf_vocab import GgufVocabulary, read_vocabulary
@@ -113,7 +115,6 @@ def _write(
     name: str,
     licence: str,
 ) -> None:
-    import numpy as np
     from gguf import GGUFWriter
 
     with closing(GGUFWriter(path, source.shape.family)) as writer:

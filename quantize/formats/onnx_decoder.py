@@ -11,17 +11,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder
 from runtime.base.onnx_session import open_session
 from runtime.errors import MissingError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 MODEL = "model.onnx"
 _EXTERNAL_ABOVE_BYTES = 1_800_000_000
@@ -78,8 +77,6 @@ class OnnxDecoder:
 
     def decode_rate(self, tokens: Sequence[int], count: int) -> float:
         """Tokens a second when writing `count` tokens greedily after `tokens`, one at a time: median over the steps."""
-        import numpy as np
-
         result = self._run(tokens, 0, self._empty_past())
         seconds = []
         for step in range(count):
@@ -95,8 +92,6 @@ class OnnxDecoder:
         return 1 / float(np.median(seconds))
 
     def _empty_past(self) -> dict[str, Any]:
-        import numpy as np
-
         return {
             name: np.zeros((1, entry.shape[1], 0, entry.shape[3]), dtype=np.float32)
             for name, entry in self._inputs.items()
@@ -104,8 +99,6 @@ class OnnxDecoder:
         }
 
     def _run(self, tokens: Sequence[int], position: int, past: dict[str, Any]) -> dict[str, Any]:
-        import numpy as np
-
         count = len(tokens)
         feed = {
             "input_ids": np.array([tokens], dtype=np.int64),

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from quantize.formats.onnx_decoder import OnnxDecoder
@@ -23,10 +25,6 @@ from runtime.base.files import need_space
 from runtime.base.statistics import log_softmax
 from runtime.engine.llama.bindings import library
 from runtime.engine.llama.scorer import LlamaScorer
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 
 class Decoder(Protocol):
@@ -93,7 +91,6 @@ class TorchDecoder:
 
     def decode_rate(self, tokens: Sequence[int], count: int) -> float:
         """Tokens a second when writing `count` tokens greedily after `tokens`: median over the steps."""
-        import numpy as np
         import torch
 
         seconds = []
@@ -121,8 +118,6 @@ def measure_decoders(
 
     The f32 log-probabilities wait in `scratch` (reply tokens × vocabulary × 4 bytes, `SpaceError` before the work).
     """
-    import numpy as np
-
     library()  # before torch: the first to load OpenMP decides whether waiting threads sleep or spin
     vocabulary = 0
     longest = max(len(sample.tokens) for sample in samples) + decode_tokens + 8
@@ -181,8 +176,6 @@ def _reply_tokens(samples: Sequence[Sample]) -> int:
 
 def _surprise(logprobs: npt.NDArray[np.float32], sample: Sample) -> float:
     """Negative log-likelihood of a reply's tokens, in nats."""
-    import numpy as np
-
     reply = list(sample.tokens[sample.reply :])
     return -float(logprobs[np.arange(len(reply)), reply].sum(dtype=np.float64))
 

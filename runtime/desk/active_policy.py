@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from runtime.desk.ab_test import Trial
 from runtime.desk.policy import Policy, read_policy
 from runtime.journal.turn_details import Arm
 from runtime.text.personal_data import PersonalRules
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from runtime.bundle.bundle import Bundle

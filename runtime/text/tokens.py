@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from runtime.text.articles import is_han
 from runtime.text.normalize import nfkc
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 _RUN = re.compile(r"\w+")
@@ -57,8 +58,6 @@ class BM25:
     """Okapi BM25 (Robertson & Zaragoza 2009) with the never-negative idf of Lucene."""
 
     def __init__(self, texts: Sequence[str], *, k1: float = 1.2, b: float = 0.75) -> None:
-        import numpy as np
-
         # Arrays, not lists of numbers: a hundred thousand texts have ten million entries.
         found: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(lambda: (array("I"), array("f")))
         lengths = np.zeros(len(texts), dtype=np.float32)
@@ -79,8 +78,6 @@ class BM25:
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """One score per text, [size], zero where no term is shared."""
-        import numpy as np
-
         out = np.zeros(self.size, dtype=np.float32)
         for term, weight in Counter(terms(query)).items():
             if term in self._postings:
