@@ -100,7 +100,7 @@ def never_succeeded(point: Point, code: int) -> bool:
 def test_install_killed_at_a_system_call_leaves_a_whole_generation(
     bundles: tuple[Path, Path], homes: dict[str, Path], tmp_path: Path, count_trials: Callable[[str, int], None]
 ) -> None:
-    """F1: SIGKILL at points spread over install and rollback; run again, each converges."""
+    """Part of F1: SIGKILL at points spread over install and rollback; run again, each converges."""
     trials = sweep(bundles, homes, tmp_path, "signal=KILL", ORDINARY, was_killed)
     assert trials >= ORDINARY
     count_trials("F1", trials)
@@ -138,6 +138,6 @@ def test_install_with_a_fault_at_every_system_call(
     expected: Callable[[Point, int], bool],
     count_trials: Callable[[str, int], None],
 ) -> None:
-    """F1, F3, F4: every point of install and rollback."""
+    """F3, F4. Part of F1: every point of install and rollback; updates and clean-up do not exist yet."""
     trials = sweep(bundles, homes, tmp_path, fault, 10_000, expected)
     count_trials({"signal=KILL": "F1", "error=ENOSPC": "F3"}.get(fault, "F4"), trials)
