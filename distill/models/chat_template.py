@@ -38,8 +38,8 @@ def chat_pieces(checkpoint: Path, template: Path | None = None) -> ChatPieces:
     return _without_spaces(pieces) if prepends_space(tokenizer.backend_tokenizer) else pieces
 
 
-def gguf_pieces(gguf: Path) -> ChatPieces:
-    """The same of the template that a GGUF carries."""
+def gguf_pieces(gguf: Path, template: Path | None = None) -> ChatPieces:
+    """The same of the template that a GGUF carries, or of another in its place."""
     # transformers takes seconds to load, and most commands never read a template.
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -49,12 +49,29 @@ def gguf_pieces(gguf: Path) -> ChatPieces:
     named = {role: metadata.get(f"tokenizer.ggml.{role}_token_id") for role in ("bos", "eos")}
     special = {f"{role}_token": tokens[number] for role, number in named.items() if number is not None}
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({}, "")), **special)
-    tokenizer.chat_template = metadata.get("tokenizer.chat_template")
+    tokenizer.chat_template = metadata.get("tokenizer.chat_template") if template is None else read_text(template)
     pieces = _pieces(tokenizer, str(gguf))
     return _without_spaces(pieces) if metadata.get("tokenizer.ggml.model") == "llama" else pieces
 
 
+def check_template(template: Path) -> None:
+    """`ModelError` for a template that fails, or writes something else each time, whatever model it is used with."""
+    # transformers takes seconds to load, and most commands never read a template.
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    special = {f"{role}_token": f"<{role}>" for role in ("bos", "eos", "pad")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({}, "")), **special)
+    tokenizer.chat_template = read_text(template)
+    _rendered(tokenizer, str(template))
+
+
 def _pieces(tokenizer: Any, where: str) -> ChatPieces:
+    return split_pieces(_rendered(tokenizer, where), tokenizer.eos_token, where)
+
+
+def _rendered(tokenizer: Any, where: str) -> str:
+    """What the template writes of a conversation of marks."""
     if not tokenizer.chat_template:
         raise ModelError(
             "no chat template", where=where, hint="use an instruction-tuned model, or give prompt.template"
@@ -78,7 +95,8 @@ def _pieces(tokenizer: Any, where: str) -> ChatPieces:
         raise ModelError(
             "the chat template writes something else each time", where=where, hint="give another: prompt.template"
         )
-    return split_pieces(texts.pop(), tokenizer.eos_token, where)
+    text: str = texts.pop()
+    return text
 
 
 def prepends_space(tokenizer: Any) -> bool:

@@ -7,20 +7,27 @@ the key. Knows nothing of formats: what quantize can write is checked by a funct
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.data.dataset import GeneralConversation
+from distill.data.importers.articles import read_markdown
+from distill.data.simulation_templates import check_slots, load_cases, load_templates
 from distill.models.catalogue import CATALOGUE, cached_base
-from distill.models.chat_template import chat_pieces
+from distill.models.chat_template import chat_pieces, check_template, gguf_pieces
 from distill.models.gguf_import import read_metadata
 from distill.models.openai_endpoint import is_endpoint
 from distill.models.shape import DecoderShape, checkpoint_shape, gguf_shape
 from distill.packing.packing import closing_tokens
-from distill.recipe.recipe import Quantize, Recipe
+from distill.recipe.recipe import Data, Quantize, Recipe
+from runtime.base.jsonl import read_rows
 from runtime.desk.policy import read_policy
 from runtime.errors import EdgedeskError, MissingError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
+from runtime.text.records import Question
 
 CheckFormats = Callable[[Quantize], None]
 """`UsageError` naming the key for formats that quantize does not make."""
@@ -43,6 +50,7 @@ def check_recipe(recipe: Recipe, *, base: str | None, checks: FormatChecks) -> l
     """
     checks.formats(recipe.quantize)
     check_languages(recipe)
+    _check_data(recipe.data)
     embedder = recipe.base.embedder
     if embedder not in CATALOGUE and not Path(embedder).exists():
         hint = f"give a folder, or one of {', '.join(name for name in CATALOGUE if not _is_decoder(name))}"
@@ -68,6 +76,34 @@ def check_languages(recipe: Recipe) -> None:
             )
     for path in recipe.data.policy.values():
         read_policy(path)
+
+
+def _check_data(data: Data) -> None:
+    """That what the build reads later can be read: articles, scenes, questions, and how a file of replay begins."""
+    for lang, source in data.articles.items():
+        with _of_key(f"data.articles.{lang}"):
+            read_markdown(source, lang=lang, warn=lambda _: None)  # the stage warns
+    for folder in data.simulate.folders if data.simulate else ():
+        with _of_key("data.simulate.folders"):
+            check_slots(folder, load_templates(folder)[0], load_cases(folder / "cases"))
+    for pattern in data.questions:
+        for name in sorted(glob.glob(pattern)):  # noqa: PTH207 - an absolute pattern
+            with _of_key("data.questions"):
+                for _ in read_rows(Question, Path(name)):
+                    pass
+    if data.replay:
+        with _of_key("data.replay"):
+            next(read_rows(GeneralConversation, data.replay), None)  # it may have gigabytes
+
+
+@contextmanager
+def _of_key(key: str) -> Iterator[None]:
+    """An error about a file becomes one about the key that names the file."""
+    try:
+        yield
+    except EdgedeskError as error:
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        raise type(error)(what, where=key, hint=error.hint) from None
 
 
 def check_shapes(
@@ -120,13 +156,19 @@ def _check_columns(columns: CheckColumns, key: str, value: int, width: int) -> N
 
 
 def _check_template(recipe: Recipe, name: str, key: str) -> None:
-    """That the template of the model that is released frames messages and ends replies; only of a checkpoint here."""
-    folder = cached_base(name)
-    if folder is None or not folder.is_dir():
-        return
+    """That the template of the model that is released frames messages and ends replies.
+
+    Of a GGUF, or a model that is not here yet, the recipe's own template is looked at, as far as that goes.
+    """
+    found = cached_base(name)
     template = recipe.prompt.template
     try:
-        closing_tokens(chat_pieces(folder, template), JsonTokenizer(folder))
+        if found is not None and found.is_dir():
+            closing_tokens(chat_pieces(found, template), JsonTokenizer(found))
+        elif template is not None and found is not None:
+            gguf_pieces(found, template)
+        elif template is not None:
+            check_template(template)
     except EdgedeskError as error:
         raise type(error)(error.what, where="prompt.template" if template else key, hint=error.hint) from None
 

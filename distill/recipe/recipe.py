@@ -17,6 +17,7 @@ from distill.packing.packing import Layouts, PackLimits
 from distill.recipe.settings import DistillSettings, LoraSettings
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
+from runtime.bundle.bundle import Label
 from runtime.errors import MissingError, UsageError
 from runtime.prompting.prompt_tokens import Layout
 
@@ -34,7 +35,7 @@ Language = Annotated[str, AfterValidator(check_language)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BaseChoice(_Part):
@@ -47,7 +48,7 @@ class BaseChoice(_Part):
 class Simulation(_Part):
     """Conversations of the template engine, one share a folder (`cases/`, `simulate.toml`)."""
 
-    folders: tuple[Path, ...]
+    folders: tuple[Path, ...] = Field(min_length=1)
     conversations: int = Field(default=1500, ge=1)
     seed: int = 7
 
@@ -94,6 +95,15 @@ class PromptChoice(_Part):
     """A chat template (Jinja) in place of the checkpoint's own, or where it has none."""
     min_agreement: float = Field(default=0.0, ge=0, le=1)
     """For a model too small to be trusted: below this share of agreement the articles' own sentences are shown."""
+
+    @model_validator(mode="after")
+    def _answers_leave_room(self) -> Self:
+        if self.answer_tokens >= self.context_tokens:
+            raise ValueError(
+                f"answer_tokens ({self.answer_tokens}) must be below context_tokens ({self.context_tokens}), "
+                "which hold the prompt too"
+            )
+        return self
 
 
 class Packing(_Part):
@@ -183,26 +193,33 @@ class Evaluate(_Part):
     """Share of `exact`'s facts found that answers in a compiled layout must keep; with less the bundle says `exact`."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Gate(_Part):
     """What a release must reach; the build stops otherwise. Answers and perplexity are those of the default file."""
 
-    max_kl: float | None = None
-    min_top1: float | None = None
-    min_hit5: float | None = None
-    min_facts_found: float | None = None
-    min_grounded: float | None = None
-    min_refused_rightly: float | None = None
-    max_refused_wrongly: float | None = None
-    min_hand_off_recall: float | None = None
-    min_chrf: float | None = None
-    max_perplexity: float | None = None
+    max_kl: float | None = Field(default=None, ge=0)
+    min_top1: Share | None = None
+    min_hit5: Share | None = None
+    min_facts_found: Share | None = None
+    min_grounded: Share | None = None
+    min_refused_rightly: Share | None = None
+    max_refused_wrongly: Share | None = None
+    min_hand_off_recall: Share | None = None
+    min_chrf: Share | None = None
+    max_perplexity: float | None = Field(default=None, ge=1)
+
+
+_NOT_OF_ANSWERS = frozenset({"max_kl", "min_top1", "min_hit5", "max_perplexity"})
+"""Bounds of a gate on figures that are measured without asking a model anything."""
 
 
 class Recipe(_Part):
     """One build."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    version: str = "0.1.0"
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", max_length=100)
+    version: Label = "0.1.0"
     languages: tuple[Language, ...] = Field(default=("en",), min_length=1)
     """Languages the model may write."""
     base: BaseChoice = BaseChoice()
@@ -227,6 +244,13 @@ class Recipe(_Part):
             raise ValueError("kd.state_weight needs capture.states = true")
         return self
 
+    @model_validator(mode="after")
+    def _gated_answers_are_asked(self) -> Self:
+        gated = [key for key, bound in self.gate if bound is not None and key not in _NOT_OF_ANSWERS]
+        if gated and not self.evaluate.questions:
+            raise ValueError(f"gate.{gated[0]} needs evaluate.questions above 0: with none no answer is measured")
+        return self
+
     @property
     def layout(self) -> Layout:
         """How branches are to read articles."""
@@ -241,18 +265,48 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         problem = first_problem(error, "key", Recipe)
         raise UsageError(problem.sentence, where=str(path), hint=problem.hint or "docs/reference/recipe.md") from None
-    student = recipe.student.model_copy(update={"model": _resolve_model(recipe.student.model, path)})
+    learner = _resolve_model(recipe.student.model, path, "student.model")
+    student = recipe.student.model_copy(update={"model": learner})
     base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
-    template = _there(recipe.prompt.template, path) if recipe.prompt.template else None
+    template = recipe.prompt.template and _there(recipe.prompt.template, path, "prompt.template", "file")
     prompt = recipe.prompt.model_copy(update={"template": template})
     return recipe.model_copy(update={"base": base, "data": data, "student": student, "prompt": prompt})
 
 
-def _there(path: Path, recipe: Path) -> Path:
-    """A path of the recipe made absolute; `MissingError` where nothing is."""
-    absolute = (recipe.absolute().parent / path.expanduser()).resolve()
+def _there(path: Path, recipe: Path, key: str, kind: Literal["file", "folder", "articles"]) -> Path:
+    """A path of the recipe made absolute; `MissingError` where nothing is, `UsageError` where it is something else."""
+    absolute = _absolute(path, recipe, key)
     if not absolute.exists():
-        raise MissingError(f"no such file or folder: {path}", where=str(recipe), hint=f"looked for {absolute}")
+        raise MissingError(f"{key}: no such file or folder: {path}", where=str(recipe), hint=f"looked for {absolute}")
+    if kind == "file" and not absolute.is_file():
+        raise UsageError(f"{key}: not a regular file: {path}", where=str(recipe), hint="name a file")
+    if kind == "folder" and not absolute.is_dir():
+        raise UsageError(f"{key}: not a folder: {path}", where=str(recipe), hint="name a folder")
+    if kind == "articles" and not (absolute.is_dir() or (absolute.is_file() and absolute.suffix.lower() in _MARKDOWN)):
+        raise UsageError(
+            f"{key}: neither a folder nor a Markdown file: {path}",
+            where=str(recipe),
+            hint=f"a folder with *.md, or a file that ends in {', '.join(_MARKDOWN)}",
+        )
+    return absolute
+
+
+_MARKDOWN = (".md", ".markdown", ".txt")
+_SHOWN_CHARS = 60
+
+
+def _absolute(path: Path, recipe: Path, key: str) -> Path:
+    """A path of the recipe made absolute; `UsageError` for one that no file can have (NUL, 300 characters a name)."""
+    try:
+        absolute = (recipe.absolute().parent / path.expanduser()).resolve()
+        absolute.exists()  # only here a name that is too long is noticed
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, a home that is not known
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        shown = repr(str(path))
+        shown = shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}…"
+        raise UsageError(
+            f"{key}: the path {shown} cannot be used ({reason})", where=str(recipe), hint="correct the path"
+        ) from None
     return absolute
 
 
@@ -261,6 +315,8 @@ def _matching(pattern: str, recipe: Path) -> list[str]:
 
     Only the pattern itself has wildcards: brackets in the name of the recipe's folder are taken as they are.
     """
+    if "\0" in pattern:
+        raise UsageError(f"data.questions: {pattern!r} has a NUL in it", where=str(recipe), hint="correct the pattern")
     absolute = pattern if Path(pattern).is_absolute() else f"{glob.escape(str(recipe.absolute().parent))}/{pattern}"
     found = sorted(name for name in glob.glob(absolute, recursive=True) if Path(name).is_file())  # noqa: PTH207
     if not found:
@@ -274,34 +330,40 @@ def _matching(pattern: str, recipe: Path) -> list[str]:
 
 def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
     """Names of files and folders that are there made absolute; catalogue names and hub ids as they are."""
-    return base.model_copy(update={name: _resolve_model(value, recipe) for name, value in base})
+    return base.model_copy(update={name: _resolve_model(value, recipe, f"base.{name}") for name, value in base})
 
 
-def _resolve_model(name: str | None, recipe: Path) -> str | None:
+def _resolve_model(name: str | None, recipe: Path, key: str) -> str | None:
     if name is None or name in CATALOGUE:
         return name
-    path = recipe.absolute().parent / Path(name).expanduser()
-    return str(path.resolve()) if path.exists() else name
+    path = _absolute(Path(name), recipe, key)
+    return str(path) if path.exists() else name
 
 
 def _resolve(data: Data, recipe: Path) -> Data:
     """Paths made absolute, and there."""
 
-    def there(path: Path) -> Path:
-        return _there(path, recipe)
+    def there(path: Path, key: str, kind: Literal["file", "folder", "articles"]) -> Path:
+        return _there(path, recipe, f"data.{key}", kind)
+
+    def each(key: str, table: dict[str, Path], kind: Literal["file", "articles"]) -> dict[str, Path]:
+        return {lang: there(path, f"{key}.{lang}", kind) for lang, path in table.items()}
 
     update: dict[str, Any] = {
-        "articles": {lang: there(path) for lang, path in data.articles.items()},
-        "house_rules": {lang: there(path) for lang, path in data.house_rules.items()},
-        "policy": {lang: there(path) for lang, path in data.policy.items()},
-        "transcripts": tuple(t.model_copy(update={"path": there(t.path)}) for t in data.transcripts),
+        "articles": each("articles", data.articles, "articles"),
+        "house_rules": each("house_rules", data.house_rules, "file"),
+        "policy": each("policy", data.policy, "file"),
+        "transcripts": tuple(
+            t.model_copy(update={"path": there(t.path, f"transcripts[{place}].path", "file")})
+            for place, t in enumerate(data.transcripts)
+        ),
         "questions": tuple(dict.fromkeys(name for pattern in data.questions for name in _matching(pattern, recipe))),
     }
     if data.simulate:
-        folders = tuple(there(folder) for folder in data.simulate.folders)
+        folders = tuple(there(folder, "simulate.folders", "folder") for folder in data.simulate.folders)
         update["simulate"] = data.simulate.model_copy(update={"folders": folders})
     if data.replay:
-        update["replay"] = there(data.replay)
+        update["replay"] = there(data.replay, "replay", "file")
     if data.faq:
-        update["faq"] = Faq(folder=there(data.faq.folder))
+        update["faq"] = Faq(folder=there(data.faq.folder, "faq.folder", "folder"))
     return data.model_copy(update=update)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class TrainSettings(BaseModel):
     """One run over packs; a step is one pack times `accumulate`, on each of torchrun's processes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     learning_rate: float = Field(gt=0)
     epochs: float = Field(default=1.0, gt=0)

@@ -75,12 +75,19 @@ def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelSh
         raise ModelError(f"rope scaling '{kind}'", where=where, hint="default, linear and llama3 are covered")
     try:
         heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+        kv_heads = int(config.get("num_key_value_heads") or heads)
+        if heads < 1 or kv_heads < 1 or heads % kv_heads:
+            raise ModelError(
+                f"{heads} attention heads cannot share {kv_heads} key-value heads",
+                where=where,
+                hint="num_attention_heads is a multiple of num_key_value_heads, and neither is 0; save the model again",
+            )
         return ModelShape(
             family=family,
             layers=int(config["num_hidden_layers"]),
             hidden=hidden,
             heads=heads,
-            kv_heads=int(config.get("num_key_value_heads") or heads),
+            kv_heads=kv_heads,
             head_dim=int(config.get("head_dim") or hidden // heads),
             feed_forward=int(config["intermediate_size"]),
             vocab=int(config["vocab_size"]),

@@ -6,11 +6,13 @@ transcripts and of training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
 from runtime.base.files import MAX_ARTICLE_BYTES, read_text, write_atomic
+from runtime.base.progress import say
 from runtime.errors import MissingError
 from runtime.text.articles import Article, load_articles, parse_article
 
@@ -20,15 +22,19 @@ def import_markdown(source: Path, out: Path, *, lang: str = "") -> list[Article]
 
     A file without front matter gets one: its id is the file's name, its title its `# ` heading.
     """
-    if not source.exists():
-        raise MissingError("no such file or folder", where=str(source), hint="check the path")
-    if source.is_dir():
-        articles = load_articles(source)
-    else:
-        articles = [parse_article(read_text(source, max_bytes=MAX_ARTICLE_BYTES), source, lang=lang)]
+    articles = read_markdown(source, lang=lang)
     for article in articles:
         write_article(out, article)
     return articles
+
+
+def read_markdown(source: Path, *, lang: str = "", warn: Callable[[str], None] = say) -> list[Article]:
+    """The articles of a Markdown file, or of all of a folder; what is left out is told to `warn`."""
+    if not source.exists():
+        raise MissingError("no such file or folder", where=str(source), hint="check the path")
+    if source.is_dir():
+        return load_articles(source, warn=warn)
+    return [parse_article(read_text(source, max_bytes=MAX_ARTICLE_BYTES), source, lang=lang)]
 
 
 def write_article(out: Path, article: Article) -> Path:

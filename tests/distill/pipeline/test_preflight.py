@@ -9,13 +9,28 @@ import pytest
 
 from distill.pipeline.build import open_build
 from distill.pipeline.preflight import FormatChecks, check_recipe
-from distill.recipe.recipe import BaseChoice, Capture, Packing, PromptChoice, Quantize, Recipe, Student, Tuning
+from distill.recipe.recipe import (
+    BaseChoice,
+    Capture,
+    Packing,
+    PromptChoice,
+    Quantize,
+    Recipe,
+    Simulation,
+    Student,
+    Tuning,
+)
 from distill.recipe.settings import DistillSettings
 from edgedesk_build import Chain, check_formats
 from quantize.formats.gguf_quantize import check_columns
 from quantize.formats.gguf_writer import write_gguf
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, UsageError
+from tests.support.paths import ROOT
 
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 NO_END = "{% for message in messages %}{{ '<|im_start|>' + message['content'] + '<end>\n' }}{% endfor %}"
 
 
@@ -86,6 +101,94 @@ def test_preflight_reads_policies_and_the_template(checked: Any, company: Path, 
     (company / "policy.toml").write_text("[refusal]\ntext = 3\n")
     with pytest.raises((InputError, UsageError), match="policy"):
         checked()
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for message in messages %}", "the chat template fails"),
+        ("{{ messages[0]['content'] }}", "every message once"),
+    ],
+)
+def test_preflight_looks_at_a_template_for_a_gguf(
+    template: str, said: str, checked: Any, tiny_llama: Path, tiny_encoder_folder: Path, tmp_path: Path
+) -> None:
+    write_gguf(tiny_llama, tmp_path / "base.gguf")
+    models = BaseChoice(model=str(tmp_path / "base.gguf"), embedder=str(tiny_encoder_folder))
+    assert checked(base=models) == []
+    path = tmp_path / "template.jinja"
+    path.write_text(template)
+    with pytest.raises(ModelError, match=said) as error:
+        checked(base=models, prompt=PromptChoice(template=path))
+    assert error.value.where == "prompt.template"
+    path.write_text(CHATML)
+    assert checked(base=models, prompt=PromptChoice(template=path)) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for message in messages %}", "the chat template fails"),
+        (CHATML + "{{ range(99999) | random }}{{ range(99999) | random }}", "something else each time"),
+    ],
+)
+def test_preflight_looks_at_a_template_for_a_catalogue_model_that_is_not_here(
+    template: str, said: str, checked: Any, tiny_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDESK_CACHE", str(tmp_path / "empty"))
+    models = BaseChoice(embedder=str(tiny_encoder_folder))
+    path = tmp_path / "template.jinja"
+    path.write_text(template)
+    with pytest.raises(ModelError, match=said) as error:
+        checked(base=models, prompt=PromptChoice(template=path))
+    assert error.value.where == "prompt.template"
+    path.write_text("{{ bos_token }}" + CHATML)
+    assert checked(base=models, prompt=PromptChoice(template=path)) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("q.md", "# Questions\n", r"q\.md:1: not a JSON object"),
+        ("q.jsonl", '{"question": "Is it free?"}\n{"frage": "Ist es frei?"}\n', r"q\.jsonl:2: unknown column 'frage'"),
+    ],
+)
+def test_preflight_reads_the_questions(
+    file: str, content: str, said: str, checked: Any, recipe: Recipe, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    path.write_text(content)
+    asked = recipe.data.model_copy(update={"questions": (str(path),)})
+    with pytest.raises(InputError, match=said) as error:
+        checked(data=asked)
+    assert error.value.where == "data.questions"
+    path.write_text('{"question": "Is it free?"}\n')
+    checked(data=asked)
+
+
+def test_preflight_reads_articles_scenes_and_the_first_of_replay(
+    checked: Any, recipe: Recipe, company: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "replay.jsonl").write_text('{"text": "Hello"}\n')
+    (tmp_path / "latin.md").write_bytes(b"# Caf\xe9\n")
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("data.articles.en", {"articles": {"en": tmp_path / "nothing"}}),
+        ("data.articles.en", {"articles": {"en": tmp_path / "latin.md"}}),
+        ("data.simulate.folders", {"simulate": Simulation(folders=(tmp_path / "nothing",))}),
+        ("data.replay", {"replay": tmp_path / "replay.jsonl"}),
+    ]
+    for key, changes in wrong:
+        with pytest.raises(EdgedeskError) as error:
+            checked(data=recipe.data.model_copy(update=changes))
+        assert error.value.where == key
+        assert str(tmp_path) in error.value.what
+    right = {
+        "articles": {"en": company / "articles" / "returns.md"},
+        "simulate": Simulation(folders=(ROOT / "examples" / "shop" / "en",)),
+    }
+    (tmp_path / "replay.jsonl").write_text('{"messages": [{"role": "user", "content": "Hello"}]}\n')
+    checked(data=recipe.data.model_copy(update={**right, "replay": tmp_path / "replay.jsonl"}))
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,22 @@ def test_absolute_paths_stay(folder: Path) -> None:
         (('["zh", "en"]', '["chinese"]'), "languages[0]"),
         (("house_rules = {", "house_rules = { zh-CN = 'rules.md', "), "data.house_rules.zh-CN"),
         (('path = "chats.csv"', 'path = "chats.csv"\nlang = "EN"'), "data.transcripts[0].lang"),
+        (('"shop-1"', f'"{"s" * 101}"'), "name"),
+        (("[data]", 'version = ""\n[data]'), "version"),
+        (("[data]", f'version = "{"1" * 101}"\n[data]'), "version"),
+        (("[data]", 'version = "1\\u001b[2J"\n[data]'), "version"),
+        (("[data]", "[gate]\nmin_hit5 = 90\n[data]"), "gate.min_hit5"),
+        (("[data]", "[gate]\nmin_top1 = 1.01\n[data]"), "gate.min_top1"),
+        (("[data]", "[gate]\nmin_chrf = nan\n[data]"), "gate.min_chrf"),
+        (("[data]", "[gate]\nmax_kl = inf\n[data]"), "gate.max_kl"),
+        (("[data]", "[gate]\nmax_kl = -0.1\n[data]"), "gate.max_kl"),
+        (("[data]", "[gate]\nmax_perplexity = 0.9\n[data]"), "gate.max_perplexity"),
+        (("[data]", "[kd]\nlearning_rate = inf\n[data]"), "kd.learning_rate"),
+        (("[data]", "[lora]\nlearning_rate = nan\n[data]"), "lora.learning_rate"),
+        (("[data]", "[teacher]\nepochs = inf\n[data]"), "teacher.epochs"),
+        (("[data]", "[evaluate]\nlayout_keeps = inf\n[data]"), "evaluate.layout_keeps"),
+        (("[data]", "[prompt]\ncontext_tokens = 256\nanswer_tokens = 256\n[data]"), "prompt"),
+        (('folders = ["scenes"]', "folders = []"), "data.simulate.folders"),
     ],
 )
 def test_what_is_wrong_is_named_by_recipe_and_key(change: tuple[str, str], key: str, folder: Path) -> None:
@@ -156,6 +172,65 @@ def test_a_file_that_is_no_toml_is_refused_by_name(data: bytes, kind: type[Edged
 def test_a_recipe_that_is_not_there_is_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"none\.toml"):
         load_recipe(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (('en = "articles/en"', 'en = "chats.csv"'), "data.articles.en"),
+        (('house_rules = { en = "rules.md"', 'house_rules = { en = "scenes"'), "data.house_rules.en"),
+        (('policy = { en = "policy.toml"', 'policy = { en = "scenes"'), "data.policy.en"),
+        (('path = "chats.csv"', 'path = "scenes"'), "data.transcripts[0].path"),
+        (('folders = ["scenes"]', 'folders = ["rules.md"]'), "data.simulate.folders"),
+        (('folder = "scenes"', 'folder = "rules.md"'), "data.faq.folder"),
+        (("[data]", '[data]\nreplay = "scenes"'), "data.replay"),
+        (("[data]", '[data]\nreplay = "/dev/null"'), "data.replay"),
+        (("[data]", '[prompt]\ntemplate = "scenes"\n[data]'), "prompt.template"),
+    ],
+)
+def test_a_path_that_is_something_else_is_named_with_its_key(change: tuple[str, str], key: str, folder: Path) -> None:
+    assert change[0] in GOOD
+    path = write(folder, GOOD.replace(*change, 1))
+    with pytest.raises(UsageError) as error:
+        load_recipe(path)
+    assert error.value.where == str(path)
+    assert error.value.what.startswith(f"{key}: n")
+
+
+@pytest.mark.parametrize("name", ["a\\u0000b", "x" * 300, "~nobody-of-this-name/x"])
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ('[data]\nreplay = "{}"', "data.replay"),
+        ('[base]\nmodel = "{}"\n[data]', "base.model"),
+        ('[student]\nmodel = "{}"\n[data]', "student.model"),
+        ('[prompt]\ntemplate = "{}"\n[data]', "prompt.template"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_a_sentence(name: str, table: str, key: str, folder: Path) -> None:
+    path = write(folder, GOOD.replace("[data]", table.format(name), 1))
+    with pytest.raises(UsageError, match="cannot be used") as error:
+        load_recipe(path)
+    assert error.value.where == str(path)
+    assert error.value.what.startswith(key)
+    assert error.value.what.isprintable()
+    assert len(error.value.what) < 200
+
+
+def test_a_question_pattern_with_nul_is_a_sentence(folder: Path) -> None:
+    path = write(folder, GOOD.replace("questions-*", "a\\u0000/*"))
+    with pytest.raises(UsageError, match=r"data\.questions") as error:
+        load_recipe(path)
+    assert error.value.what.isprintable()
+
+
+@pytest.mark.parametrize("bound", ["min_facts_found = 0.5", "min_chrf = 0.5", "max_refused_wrongly = 0.1"])
+def test_a_gate_on_answers_needs_questions_to_be_asked(bound: str, folder: Path) -> None:
+    gate = f"[evaluate]\nquestions = 0\n[gate]\n{bound}\n[data]"
+    with pytest.raises(UsageError, match=rf"gate\.{bound.split()[0]} needs evaluate\.questions"):
+        load_recipe(write(folder, GOOD.replace("[data]", gate, 1)))
+    other = gate.replace(bound, "max_kl = 0.2\nmin_top1 = 1.0\nmin_hit5 = 0\nmax_perplexity = 30")
+    assert load_recipe(write(folder, GOOD.replace("[data]", other, 1))).gate.min_top1 == 1
 
 
 SHOP_RECIPES = [path.name for path in sorted((ROOT / "recipes").glob("*.toml")) if "/shop/en/" in path.read_text()]

@@ -58,3 +58,13 @@ def test_checkpoint_without_weights_names_the_file(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").unlink()
     with pytest.raises(MissingError, match="no such weights file"):
         Checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(("heads", "kv_heads"), [(0, 1), (0, 0), (4, 3), (-4, 2), (4, -2)])
+def test_heads_that_cannot_be_shared_are_refused(heads: int, kv_heads: int, checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {"num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": None}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="attention heads cannot share") as caught:
+        Checkpoint(checkpoint)
+    assert caught.value.where.endswith("config.json")
