@@ -7,6 +7,7 @@ format.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -41,13 +42,31 @@ def read_text(path: Path, *, max_bytes: int = MAX_TEXT_BYTES, allow_empty: bool 
         raise InputError(
             f"not UTF-8 (byte 0x{data[error.start]:02x})",
             where=f"{path}:{line}",
-            hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
+            hint=_to_utf8(path, data),
         ) from None
     if "\0" in text:
         raise _nul(path, text.count("\n", 0, text.index("\0")) + 1)
     if not text.strip() and not allow_empty:
         raise InputError("the file is empty", where=str(path), hint="put something into it, or leave it out")
     return text
+
+
+def _to_utf8(path: Path, data: bytes) -> str:
+    """How to convert a file, from the bytes of it that were read."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "UTF-16"
+    else:
+        encoding = "GB18030" if _is_chinese(data) else "WINDOWS-1252"
+    return f"convert it, for example: iconv -f {encoding} -t UTF-8 '{path}'"
+
+
+def _is_chinese(data: bytes) -> bool:
+    try:
+        text = data.decode("gb18030")
+    except UnicodeDecodeError:
+        return False
+    # "Rückgabe" in Windows-1252 decodes as GB18030 too, with a rare character for "üc". So a common one must be there.
+    return any("\u4e00" <= char <= "\u9fff" for char in text.encode("gb2312", "ignore").decode("gb2312"))
 
 
 def _nul(path: Path, line: int) -> InputError:
@@ -117,7 +136,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 raise InputError(
                     f"not UTF-8 (byte 0x{raw[error.start]:02x})",
                     where=where,
-                    hint=f"convert it, for example: iconv -f GB18030 -t UTF-8 '{path}'",
+                    hint=_to_utf8(path, raw),
                 ) from None
             if "\0" in line:
                 raise _nul(path, number)

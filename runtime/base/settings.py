@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.base.hardware import processors, read_measurement
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem, nearest
-from runtime.errors import UsageError
+from runtime.errors import MissingError, UsageError
 
 FILE_NAME = "settings.toml"
 PREFIX = "EDGEDESK_"
@@ -99,7 +99,7 @@ def load_settings(home: Path, *, environment: Mapping[str, str] = os.environ, **
     `UsageError` names the key that is wrong, and the flag, variable or file it comes from.
     """
     path = home / FILE_NAME
-    in_file = read_toml(path, refuse=UsageError, hint="write lines such as: threads = 2") if path.is_file() else {}
+    in_file = _from_file(path)
     in_environment = _from_environment(environment)
     given = {key: value for key, value in flags.items() if value is not None}
     try:
@@ -116,6 +116,21 @@ def load_settings(home: Path, *, environment: Mapping[str, str] = os.environ, **
     if "threads" not in settings.model_fields_set and (found := read_measurement(home)):
         return settings.model_copy(update={"threads": found.threads})
     return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Settings in the file, none where there is no file.
+
+    What is there and cannot be read is refused: a `journal_key` in it would be dropped, and the journal be in clear.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    try:
+        return read_toml(path, refuse=UsageError, hint="write lines such as: threads = 2")
+    except MissingError:
+        raise UsageError("a link that leads nowhere", where=str(path), hint="mend the link, or remove it") from None
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str | list[str]]:

@@ -1,17 +1,20 @@
 """What commands write: data on stdout, talk on stderr.
 
 Promises: no text of a bundle, an article or a customer steers the terminal, whichever command prints it and in whatever
-form; a stream whose encoding lacks a character gets a replacement for it, never a traceback.
+form; a stream whose encoding lacks a character gets a replacement for it, never a traceback; JSON loses nothing in any
+encoding; a stream that is closed takes what is written and keeps nothing.
 """
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -33,8 +36,12 @@ def out(text: str) -> None:
 
 
 def out_json(value: Mapping[str, Any]) -> None:
-    """One JSON object in a line; what could steer a terminal is escaped, so that it reads back as it was."""
-    text = json.dumps(value, ensure_ascii=False)
+    """One JSON object in a line; what could steer a terminal is escaped, so that it reads back as it was.
+
+    Where stdout is not UTF-8, all that is not ASCII is escaped as well.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = json.dumps(value, ensure_ascii=codecs.lookup(encoding).name != "utf-8")
     typer.echo(_STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
@@ -54,6 +61,13 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _replace_closed() -> None:
+    """Put the null device where a standard stream is closed (`>&-`): Python leaves None there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def show_error(error: EdgedeskError) -> int:
@@ -80,6 +94,7 @@ def from_os_error(error: OSError) -> EdgedeskError:
 
 def run_app(run: Callable[[], object]) -> None:
     """Run a command line to its exit code: no error, and no failure of the system, ends in a traceback."""
+    _replace_closed()
     accept_any_text()
     try:
         run()

@@ -43,12 +43,12 @@ def delete_plain_copies(home: Path) -> list[str]:
     """Delete what holds customers' words in clear beside a journal that is encrypted now; returns the names.
 
     Exports, the clipboard, and damaged journals of which all that can be read was recovered. What a console remembers
-    stays: it may hold verdicts that the server has not got yet.
+    stays, in clear or encrypted: it may hold verdicts that the server has not got yet.
     """
     gone = []
     for path in copies_of_words(home):
         # A damaged journal whose header is gone does not look plain, and is: before this nothing was encrypted here.
-        if path.name != "console.json":
+        if path.name not in ("console.json", "console.sqlite"):
             path.unlink()
             gone.append(str(path.relative_to(home)))
     return gone

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from runtime.base.files import fsync_folder, read_text, write_atomic
 from runtime.base.progress import ProgressCallback
-from runtime.errors import IntegrityError, MissingError
+from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.journal.encryption import connect, mark_encrypted, require_key
 from runtime.journal.recovery import Row, recover_rows
 from runtime.journal.schema import TABLES, Table, rebuild_derived
@@ -174,9 +174,14 @@ def _table_of(row: Row, tables: Sequence[Table]) -> Table | None:
 def backup(path: Path, target: Path, progress: ProgressCallback | None = None, key: str | None = None) -> int:
     """Copy a journal, in use or not, to a file of its own; returns its bytes. `IntegrityError` if it cannot be read.
 
-    The copy of an encrypted journal is encrypted with the same key.
+    The copy of an encrypted journal is encrypted with the same key. A folder, a device, a pipe or a link is refused:
+    the rename at the end would put a file in its place.
     """
     with translated_errors(target):
+        if target.is_dir():
+            raise InputError(f"{target} is a folder", hint="name a file in it")
+        if target.is_symlink() or (target.exists() and not target.is_file()):
+            raise InputError("not a regular file", where=str(target), hint="name a file; it is made, or replaced")
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)

@@ -28,20 +28,21 @@ class FrontendTask:
 
 # A customer may ask for a summary or a title too. So a prompt counts only where it has both: the task, and a form of
 # words that a program writes (a section head, a length in words, an output format, the history in a tag).
+_MARKUP = r"###\s*(?:task|guidelines|output|instructions)\b|<chat_history>|\bjson\b|[\[{]\s*\"(?:title|tags)\""
 _FORM = re.compile(
-    r"###\s*(?:task|guidelines|output|instructions)\b|<chat_history>|\bjson\b|[\[{]\s*\"(?:title|tags)\""
-    r"|\b\d+(?:-\d+)?[- ](?:to[- ]\d+[- ])?words?\b|\bwords? or (?:less|fewer)\b|-or-less\b|\bto five word\b"
-    r"|\b\d+ (?:words|characters) or\b|\b(?:without any|no) (?:lead-in|punctuation|quotation marks|quotes|explanation)"
-    r"|\b(?:respond|reply|return|output) (?:with )?only\b|\bonly (?:return|reply|respond|output)\b|\bfuture context\b"
+    rf"{_MARKUP}|\b\d+(?:-\d+)?[- ](?:to[- ]\d+[- ])?words?\b|\bwords? or (?:less|fewer)\b|-or-less\b|\bto five word\b"
+    r"|\b\d+ (?:words|characters) or\b|\b(?:without any|no) (?:lead-in|punctuation|quotation marks|quotes)"
+    r"|\b(?:respond|reply|return|output) (?:with only|only(?: with)?) (?:the|an?|title)\b"
+    r"|\bonly (?:return|reply|respond|output) (?:with )?(?:the|an?|title)\b|\bfuture context\b"
     r"|不要(?:解释|标点|引号|加引号|多余)|\d+\s*个?字(?:以内|左右)|四到五个字|上下文提示|直接(?:返回|输出)",
     re.IGNORECASE,
 )
 _HISTORY = r"\b(?:chat|conversation|discussion|dialogue?|messages?|content|query)\b|对话|会话|聊天|这句话"
 # Each task with words that must all be there. Small patterns one after the other: their cost grows with the text only.
 _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
-    ("tags", (r"\b(?:generate|suggest|create)\b|生成", r"\btags\b|标签", _HISTORY)),
-    ("follow_ups", (r"\b(?:suggest|generate)\b|生成|建议", r"\bfollow[- ]?ups?\b|后续问题|追问")),
-    ("queries", (r"\bgenerat\w*\b|生成", r"\bsearch quer\w*|搜索", _HISTORY)),
+    ("tags", (r"\b(?:generate|suggest|create)\b|生成", r"\btags\b|标签", _HISTORY, _MARKUP)),
+    ("follow_ups", (r"\b(?:suggest|generate)\b|生成|建议", r"\bfollow[- ]?ups?\b|后续问题|追问", _MARKUP)),
+    ("queries", (r"\bgenerat\w*\b|生成", r"\bsearch quer\w*|搜索", _HISTORY, _MARKUP)),
     ("autocomplete", (r"\bautocompletion system\b",)),
     ("image", (r"\bdetailed prompt\b", r"\bimage generation\b")),
     ("emoji", (r"\bfacial expression\b|\bfitting emoji\b", r"\bemoji\b")),
@@ -53,7 +54,8 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
             _HISTORY,
         ),
     ),
-    ("summary", (r"\bsummariz\w*\b|总结|概括", _HISTORY)),
+    # Only a program keeps a summary for later prompts; a customer may want one of so many words, with no explanation.
+    ("summary", (r"\bsummariz\w*\b|总结|概括", _HISTORY, r"\bfuture context\b|上下文提示|<chat_history>")),
 )
 _COMPILED = tuple((kind, tuple(re.compile(word, re.IGNORECASE) for word in words)) for kind, words in _KINDS)
 _TAGGED = re.compile(r"<chat_history>(.*?)(?:</chat_history>|\Z)", re.I | re.S)

@@ -20,9 +20,11 @@ from runtime.text.records import Turn
 MAX_INPUTS = 2048
 """Texts of one embeddings request, as with OpenAI."""
 MAX_CONTEXT_TURNS = 64
+_MAX_STOPS = 4
+_MAX_STOP_CHARS = 64
 _MAX_SEED = 2**32 - 1
 _LEAVE_OUT = "leave it out"
-Short = Annotated[str, Field(min_length=1, max_length=64)]
+Short = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARS)]
 
 
 class _Body(BaseModel):
@@ -68,7 +70,7 @@ class ChatRequest(_Body):
     seed: int | None = None
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
-    stop: Short | Annotated[tuple[Short, ...], Field(max_length=4)] | None = None
+    stop: Short | Annotated[tuple[Short, ...], Field(max_length=_MAX_STOPS)] | None = None
     metadata: dict[str, str] | None = None
 
     def question(self) -> AskRequest:
@@ -119,6 +121,12 @@ def _is_one_of(*values: Any) -> Callable[[Any], bool]:
     return lambda value: _is_empty(value) or any(value == known and type(value) is not bool for known in values)
 
 
+def _is_text_format(value: Any) -> bool:
+    if isinstance(value, dict) and value.get("type") == "text":
+        return all(_is_empty(more) for key, more in value.items() if key != "type")
+    return _is_empty(value)
+
+
 def _is_anything(_: Any) -> bool:
     return True
 
@@ -131,11 +139,11 @@ def _is_flag(value: Any) -> bool:
 # not empty. Labels of a request (who asks, caching, billing) ask for no other answer.
 _CHAT_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "tools": ("tools are not supported", _is_empty),
-    "tool_choice": ("tools are not supported", _is_one_of("none")),
+    "tool_choice": ("tools are not supported", _is_one_of("none", {"type": "none"})),
     "parallel_tool_calls": ("tools are not supported", _is_flag),
     "functions": ("tools are not supported", _is_empty),
     "function_call": ("tools are not supported", _is_one_of("none")),
-    "response_format": ("forced formats are not supported", _is_one_of({"type": "text"})),
+    "response_format": ("forced formats are not supported", _is_text_format),
     "logit_bias": ("biased tokens are not supported", _is_empty),
     "modalities": ("only text is supported", _is_one_of(["text"])),
     "audio": ("only text is supported", _is_empty),
@@ -172,6 +180,7 @@ _MESSAGE_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "reasoning_content": ("", _is_anything),
     "reasoning": ("", _is_anything),
     "id": ("", _is_anything),
+    "index": ("", _is_anything),
 }
 _PARTS = {
     "image_url": "pictures are",
@@ -195,10 +204,8 @@ def read_chat(raw: bytes) -> dict[str, Any]:
     if tools_are_empty and body.get("tool_choice") == "auto":
         body = {key: value for key, value in body.items() if key != "tool_choice"}
     body = _without_idle(body, ChatRequest, _CHAT_FIELDS)
-    if isinstance(body.get("stop"), list):
-        body["stop"] = [stop for stop in body["stop"] if stop != ""]
-    if body.get("stop") == "":
-        body["stop"] = None
+    if "stop" in body:
+        body["stop"] = _stops(body["stop"])
     if isinstance(body.get("messages"), list):
         body["messages"] = [
             _message(message, f"messages[{place}]") if isinstance(message, dict) else message
@@ -246,8 +253,29 @@ def _without_idle(
         if key in model.model_fields and key not in table:
             kept[key] = value
         elif not asks_for_nothing(value):
-            raise InputError(f"'{place}{key[:100]}': {why}", hint=_LEAVE_OUT)
+            name = key[:100].encode("utf-8", "backslashreplace").decode()  # JSON may name half a surrogate pair
+            raise InputError(f"'{place}{name}': {why}", hint=_LEAVE_OUT)
     return kept
+
+
+def _stops(given: Any) -> list[str] | None:
+    """What ends an answer, without empty texts; `InputError` by place, where the model would name both its forms."""
+    if given is None or given == "":
+        return None
+    if not isinstance(given, str | list):
+        raise InputError("'stop' must be text or a list of texts", hint=_LEAVE_OUT)
+    stops = []
+    for place, stop in enumerate(given) if isinstance(given, list) else ((None, given),):
+        name = "'stop'" if place is None else f"'stop[{place}]'"
+        if not isinstance(stop, str):
+            raise InputError(f"{name} must be text", hint=_LEAVE_OUT)
+        if len(stop) > _MAX_STOP_CHARS:
+            raise InputError(f"{name}: {len(stop):,} characters, {_MAX_STOP_CHARS} are allowed", hint="shorten it")
+        if stop:
+            stops.append(stop)
+    if len(stops) > _MAX_STOPS:
+        raise InputError(f"'stop': {len(stops):,} texts, {_MAX_STOPS} are allowed", hint="leave some out")
+    return stops
 
 
 def _message(message: dict[str, Any], place: str) -> dict[str, Any]:

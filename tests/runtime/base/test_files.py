@@ -32,17 +32,19 @@ CHINESE = "标准配送费为4.90欧元，满60欧元免运费。\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "line", "byte"),
+    ("data", "line", "byte", "encoding"),
     [
-        (CHINESE.encode("gb18030"), 1, None),
-        (b"first line\n" + CHINESE.encode("gb18030"), 2, None),
-        (CHINESE.encode("utf-16"), 1, None),
-        (b"ok\nok\ncaf\xe9\n", 3, "0xe9"),
+        (CHINESE.encode("gb18030"), 1, None, "GB18030"),
+        (b"first line\n" + CHINESE.encode("gb18030"), 2, None, "GB18030"),
+        (CHINESE.encode("utf-16"), 1, None, "UTF-16"),
+        (b"\xfe\xff" + CHINESE.encode("utf-16-be"), 1, None, "UTF-16"),
+        (b"ok\nok\ncaf\xe9\n", 3, "0xe9", "WINDOWS-1252"),
+        ("Rückgabe ist möglich.\n".encode("cp1252"), 1, "0xfc", "WINDOWS-1252"),
     ],
-    ids=["GB18030", "GB18030 on line 2", "UTF-16", "Latin-1"],
+    ids=["GB18030", "GB18030 on line 2", "UTF-16", "UTF-16, big end first", "Latin-1", "decodes as GB18030 too"],
 )
 def test_a_wrong_encoding_is_refused_with_line_and_cure(
-    tmp_path: Path, data: bytes, line: int, byte: str | None
+    tmp_path: Path, data: bytes, line: int, byte: str | None, encoding: str
 ) -> None:
     path = tmp_path / "文章.md"
     path.write_bytes(data)
@@ -50,7 +52,7 @@ def test_a_wrong_encoding_is_refused_with_line_and_cure(
         with pytest.raises(InputError, match="not UTF-8") as caught:
             read()
         assert caught.value.where == f"{path}:{line}"
-        assert "iconv" in caught.value.hint
+        assert f"iconv -f {encoding} " in caught.value.hint
         assert byte is None or byte in caught.value.what
 
 

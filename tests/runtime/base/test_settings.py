@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtime.base.settings import FILE_NAME, OTHER_VARIABLES, Settings, load_settings
-from runtime.errors import UsageError
+from runtime.errors import InputError, UsageError
 
 
 def write(home: Path, text: str | bytes) -> Path:
@@ -41,6 +43,30 @@ def test_settings_file_with_a_slip_is_refused_naming_it(tmp_path: Path, text: st
     assert what in caught.value.what
     assert hint in caught.value.hint
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda path: path.symlink_to(path.with_name("on-the-key-stick")), "a link that leads nowhere"),
+        (lambda path: path.mkdir(), "a folder"),
+        (os.mkfifo, "not a regular file"),
+    ],
+    ids=["dangling link", "folder", "FIFO"],
+)
+def test_settings_file_that_is_there_and_no_file_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], what: str
+) -> None:
+    make(tmp_path / FILE_NAME)
+    with pytest.raises((UsageError, InputError), match=what) as caught:
+        load_settings(tmp_path, environment={})
+    assert caught.value.where == str(tmp_path / FILE_NAME)
+
+
+def test_settings_file_may_be_a_link_to_one(tmp_path: Path) -> None:
+    (tmp_path / "shared.toml").write_text("queue_limit = 5\n")
+    (tmp_path / FILE_NAME).symlink_to("shared.toml")
+    assert load_settings(tmp_path, environment={}).queue_limit == 5
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n"])

@@ -100,6 +100,25 @@ def test_reader_that_has_left_ends_a_command_quietly() -> None:
     assert done.stderr == b""
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "latin-1", "ascii", "utf-8"])
+def test_json_loses_nothing_in_any_encoding_of_stdout(encoding: str) -> None:
+    value = {"answer": "退货 ≤ 30 días 🎁"}
+    done = run(f"out_json({value!r})", PYTHONIOENCODING=encoding)
+    assert json.loads(done.stdout.decode(encoding)) == value
+    assert done.stdout.isascii() == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_stream_is_no_failure(closed: str) -> None:
+    work = "sys.stdin.isatty(), sys.stdout.isatty(), write('a'), out('b'), out_json({}), talk('c'), sys.exit(5)"
+    command = f'{sys.executable} -c "$PROGRAM" {closed}'
+    env = {**os.environ, "PROGRAM": PROGRAM.format(work=work)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, env=env)
+    assert done.returncode == 5, done.stderr
+    assert done.stdout == (b"" if " >" in f" {closed}" else b"ab\n{}\n")
+    assert done.stderr == (b"" if "2>" in closed else b"c\n")
+
+
 def test_no_command_prints_past_the_one_output() -> None:
     """Escaping at some callers is escaping forgotten at others."""
     folder = Path(__file__).parents[3] / "runtime" / "cli"

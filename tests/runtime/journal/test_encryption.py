@@ -18,7 +18,7 @@ from runtime.cli.journal import app
 from runtime.desk.open_desk import open_desk
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
 from runtime.events import AskRequest
-from runtime.journal.encrypt import encrypt_journal
+from runtime.journal.encrypt import delete_plain_copies, encrypt_journal
 from runtime.journal.encryption import make_key, read_key
 from runtime.journal.inbox import Inbox
 from runtime.journal.journal import Journal
@@ -87,6 +87,16 @@ def test_a_wrong_key_is_refused_and_nothing_is_taken_for_damaged(
     assert sorted(each.name for each in tmp_path.iterdir()) == before
     with Journal(path, key=begun) as journal:
         assert len(journal.turns("talk-0")) == 1
+
+
+@pytest.mark.parametrize("memory", ["console.json", "console.sqlite"])
+def test_encrypting_deletes_copies_in_clear_and_spares_what_a_console_remembers(tmp_path: Path, memory: str) -> None:
+    names = ["clipboard.txt", "console.damaged", "exports/talk.md", "journal.sqlite.damaged-20260101T000000"]
+    (tmp_path / "exports").mkdir()
+    for name in [*names, memory]:
+        (tmp_path / name).write_text("verdicts and words")
+    assert sorted(delete_plain_copies(tmp_path)) == names
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [memory]
 
 
 def test_a_journal_is_encrypted_with_all_that_is_in_it(tmp_path: Path) -> None:

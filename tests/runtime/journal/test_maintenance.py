@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import os
 import random
 import shutil
+import socket
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.errors import MissingError
+from runtime.errors import InputError, MissingError
 from runtime.journal.inbox import ComposerText, ConversationStatus, Inbox
 from runtime.journal.journal import Journal
 from runtime.journal.maintenance import backup, open_reading
@@ -179,6 +182,26 @@ def test_without_a_journal_there_is_nothing_to_copy_or_read(tmp_path: Path) -> N
     with pytest.raises(MissingError):
         open_reading(tmp_path / "journal.sqlite")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backup_replaces_no_folder_pipe_socket_or_link(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.ask("talk", "x", "en")
+    places = tmp_path / "places"
+    places.mkdir()
+    (places / "folder").mkdir()
+    os.mkfifo(places / "pipe")
+    (places / "link").symlink_to("pipe")
+    (places / "dangling").symlink_to("nothing")
+    with closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(places / "socket"))
+        before = {path.name: path.lstat().st_mode for path in places.iterdir()}
+        for name in before:
+            with pytest.raises(InputError, match="is a folder" if name == "folder" else "not a regular file"):
+                backup(tmp_path / "journal.sqlite", places / name)
+        assert {path.name: path.lstat().st_mode for path in places.iterdir()} == before
+    (places / "older").write_text("x")
+    assert backup(tmp_path / "journal.sqlite", places / "older") > 1
 
 
 def test_a_reader_beside_the_writer_cannot_write(tmp_path: Path) -> None:

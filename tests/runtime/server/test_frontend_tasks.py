@@ -112,6 +112,12 @@ def test_prompt_of_a_front_end_is_recognised_and_answered_from_the_conversation(
         "请总结一下我们的对话",
         "保修卡的标题应该写什么？",
         "Only reply if my parcel has left the warehouse.",
+        "Please summarize this conversation and email it to me, no explanation needed",
+        "Please summarize our conversation in 50 words or less, I want to forward it.",
+        "请总结一下我们的对话发给我，100字以内，不要解释",
+        "Please suggest a follow-up appointment and reply only by email.",
+        "Create 200 price tags as in my last message, no punctuation on them.",
+        "Please give me the title of the manual from your last message, no explanation, reply only by email.",
         "",
     ],
 )

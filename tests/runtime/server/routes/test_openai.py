@@ -62,6 +62,15 @@ async def test_recorded_request_of_a_client_is_answered(http: httpx.AsyncClient,
         assert expected in got.text
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+async def test_field_named_by_half_a_surrogate_pair_is_refused_with_its_name_escaped(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    got = await http.post(path, content=rb'{"\ud800": 1}', headers={"content-type": "application/json"})
+    assert got.status_code == 400, got.text
+    assert r"'\ud800': it is not supported" in got.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("min_agreement", [0.0, 0.9])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_stop_and_max_tokens_hold_for_what_is_sent(
