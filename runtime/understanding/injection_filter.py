@@ -64,10 +64,11 @@ def _dictated(whole: Sequence[str], find_dictated: FindDictated | None) -> list[
 
 
 def _suspicions(section: Section, find_dictated: FindDictated | None) -> Iterable[Suspicion]:
-    orders_unseen = is_injection(section.text)
+    orders = orders_unseen = is_injection(section.text)
     whole = sentences(section.text)
     for sentence, bad in zip(whole, _dictated(whole, find_dictated), strict=True):
-        if is_injection(sentence):
+        # A sentence by itself begins a line, where a role mark counts; only the section's own text decides.
+        if orders and is_injection(sentence):
             orders_unseen = False
             yield Suspicion(section.ref, section.lang, "orders", sentence)
         elif bad:

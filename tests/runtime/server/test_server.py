@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -281,13 +282,14 @@ def test_ensure_server_starts_one_when_none_runs_stops_only_its_own_and_tells_wh
 
 
 def test_a_bundle_whose_model_does_not_load_ends_the_server_with_the_models_error(
-    make_home: Callable[..., Path], tmp_path: Path, scripted_gguf: Path
+    make_home: Callable[..., Path], scripted_gguf: Path
 ) -> None:
-    cut = tmp_path / "cut.gguf"
-    cut.write_bytes(scripted_gguf.read_bytes()[:20000])
+    home = make_home(scripted_gguf)
+    model = next((home / "current" / "model").glob("*.gguf"))
+    os.truncate(model, 20000)  # after the install, which refuses such a file
     done = subprocess.run(
-        [sys.executable, "-m", "runtime.cli.main", "serve", "--home", make_home(cut)], capture_output=True, text=True
+        [sys.executable, "-m", "runtime.cli.main", "serve", "--home", home], capture_output=True, text=True
     )
     assert done.returncode == ExitCode.MODEL
-    assert "llama.cpp cannot load it" in done.stderr
+    assert "ends behind the file's end" in done.stderr
     assert "Traceback" not in done.stderr

@@ -35,7 +35,7 @@ def _feedback(server: FakeServer) -> list[dict[str, Any]]:
     "refusal",
     [
         SpaceError("the disk is full"),
-        EdgedeskError("something went wrong inside the server"),
+        EdgedeskError("it broke inside"),
         IntegrityError("the journal cannot be written"),
         BusyError("the journal is locked"),
     ],
