@@ -29,6 +29,7 @@ from runtime.retrieval.past_questions import ASKED_FILE, select_past_questions
 from runtime.text.articles import Article, Section, load_articles
 from runtime.text.personal_data import NO_RULES, PersonalRules
 from runtime.text.records import Question, Record, Turn
+from runtime.text.shown_lines import shown_text
 from runtime.text.tokens import BM25
 
 
@@ -78,7 +79,7 @@ def gather_articles(data: Data, out: Path) -> dict[str, Any]:
 
 def make_prompt(recipe: Recipe, pieces: ChatPieces) -> PromptSpec:
     """The prompt of the bundle: the model's chat pieces, the company's house rules and refusals."""
-    rules = {lang: read_text(path).strip() for lang, path in recipe.data.house_rules.items()}
+    rules = {lang: shown_text(read_text(path), str(path)).strip() for lang, path in recipe.data.house_rules.items()}
     refusal = {lang: read_policy(path).refusal.text for lang, path in recipe.data.policy.items()}
     if missing := [lang for lang in recipe.languages if lang not in rules or lang not in refusal]:
         raise InputError(

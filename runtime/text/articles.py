@@ -1,8 +1,9 @@
 """Articles: Markdown files with front matter, cut into sections at their `## ` headings.
 
 A section is what is retrieved, put into the prompt and cited; its reference is `article#anchor`. Promises: every
-malformed article is refused with file and line; HTML comments never leave the file, tags and entities read as text;
-time is linear in the text. Knows nothing of indexes and prompts.
+malformed article is refused with file and line; comments, scripts and styles never leave the file except in code, which
+is shown as it is (`runtime.text.shown_lines`); tags and entities read as text; time is linear in the text. Knows
+nothing of indexes and prompts.
 """
 
 from __future__ import annotations
@@ -21,13 +22,11 @@ from runtime.base.progress import say
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.text.html_text import html_as_text
 from runtime.text.normalize import nfkc
+from runtime.text.shown_lines import LINE_END, shown_lines, without_comments
 
 _ANCHOR = re.compile(r"\{#([\w.-]{1,100})\}$")
 _ID = re.compile(r"\w[\w.-]*")
 _LANG = re.compile(r"[a-z]{2}")
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
-_LINE_END = re.compile(r"\r\n|\n|\r")
-"""Markdown's line ends. `str.splitlines` knows more, such as U+2028, which are text here."""
 _FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product", "branch"}
 MAX_FRONT_LINES = 200
 MAX_WORD_CHARS = 500
@@ -142,7 +141,7 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
     if not _ID.fullmatch(identity):
         raise InputError(f"id '{identity}'", where=str(path), hint="letters, digits, '-', '_' and '.', a letter first")
     title, pieces = _split_sections(body, path, first_line)
-    title = html_as_text(_without_comments(front.word("title"), in_comment=False)[0]).strip() or title or path.stem
+    title = html_as_text(without_comments(front.word("title"))).strip() or title or path.stem
     if not pieces:
         raise EmptyArticleError("no text in it", where=f"{path}:{first_line}", hint="write at least one sentence")
     taken: set[str] = set()
@@ -199,10 +198,21 @@ class _FrontLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
+    def construct_short(self, node: yaml.ScalarNode) -> Any:
+        """A number of few enough digits: Python neither prints one of thousands nor makes a float of it."""
+        if len(node.value) > MAX_WORD_CHARS:
+            problem = f"a number of more than {MAX_WORD_CHARS} characters"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
+
+
+for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+    _FrontLoader.add_constructor(_tag, _FrontLoader.construct_short)
+
 
 def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int]:
     """(values, body, number of the body's first line)."""
-    lines = _LINE_END.split(text)
+    lines = LINE_END.split(text)
     if lines[0].strip() != "---":
         return {}, "\n".join(lines), 1
     head = enumerate(lines[1 : MAX_FRONT_LINES + 2], start=1)
@@ -215,7 +225,12 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
         mark = error.problem_mark
         where = f"{path}:{(mark.line if mark else 0) + 2}"
         raise InputError("the front matter is not YAML", where=where, hint=error.problem or str(error)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2026-02-30 looks like a date to YAML, and is none
+    except (
+        yaml.YAMLError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:  # 2026-02-30 looks like a date to YAML, and is none
         raise InputError("the front matter is not YAML", where=f"{path}:2", hint=str(error)[:200]) from None
     if not isinstance(front, dict):
         raise InputError("the front matter is not 'key: value' lines", where=f"{path}:2")
@@ -227,64 +242,21 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
 
 
 def _split_sections(body: str, path: Path, first_line: int) -> tuple[str, list[tuple[str, str, str]]]:
-    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs.
-
-    Fences follow CommonMark: one closes with as many of its own character as opened it, or more, and backticks in the
-    first line make it inline code.
-    """
+    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs."""
     title = ""
-    fence, fenced_at = "", 0
-    comment_at = 0
     pieces: list[tuple[str, str, list[str]]] = [("", "", [])]
-    for number, raw in enumerate(body.split("\n"), start=first_line):
-        line = raw
-        if fence:
-            pieces[-1][2].append(line)
-            if re.fullmatch(rf" {{0,3}}{fence[0]}{{{len(fence)},}}[ \t]*", line):
-                fence = ""
-            continue
-        opened = not comment_at and _FENCE.fullmatch(line)
-        if opened and not (opened[1][0] == "`" and "`" in opened[2]):
-            fence, fenced_at = opened[1], number
-            pieces[-1][2].append(line)
-            continue
-        line, in_comment = _without_comments(line, in_comment=bool(comment_at))
-        comment_at = (comment_at or number) if in_comment else 0
-        heading, level = _heading(line)
+    for _, line, code in shown_lines(body.split("\n"), str(path), first_line):
+        heading, level = ("", 0) if code else _heading(line)
         if level == 2:
             anchor = _ANCHOR.search(heading)
             heading = heading[: anchor.start()].rstrip() if anchor else heading
             pieces.append((html_as_text(heading).strip(), anchor[1] if anchor else "", []))
         elif level == 1 and not title:
             title = html_as_text(heading).strip()
-        elif line.strip() or not raw.strip():  # a line that only held a comment leaves no gap
-            pieces[-1][2].append(html_as_text(line))
-    if fence:
-        raise InputError(
-            f"the code block is not closed ({fence})", where=f"{path}:{fenced_at}", hint=f"end it with a line {fence}"
-        )
-    if comment_at:
-        raise InputError("the comment is not closed (<!--)", where=f"{path}:{comment_at}", hint="end it with -->")
+        else:
+            pieces[-1][2].append(line if code else html_as_text(line))
     whole = [(heading, anchor, "\n".join(lines).strip()) for heading, anchor, lines in pieces]
     return title, [piece for piece in whole if piece[2]]
-
-
-def _without_comments(line: str, *, in_comment: bool) -> tuple[str, bool]:
-    """A line without the parts that are HTML comments, and whether one goes on in the next line."""
-    kept: list[str] = []
-    place = 0
-    while True:
-        if in_comment:
-            end = line.find("-->", place)
-            if end < 0:
-                return "".join(kept), True
-            place, in_comment = end + 3, False
-        start = line.find("<!--", place)
-        if start < 0:
-            return "".join((*kept, line[place:])), False
-        kept.append(line[place:start])
-        # `<!-->` and `<!--->` are whole comments.
-        place, in_comment = start + 2, True
 
 
 def _heading(line: str) -> tuple[str, int]:

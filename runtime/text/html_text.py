@@ -19,7 +19,7 @@ head header hr html iframe li main nav ol p pre section summary table tbody tfoo
 """
 _BREAKS = frozenset(_BREAKING_TAGS.split())
 _CELLS = frozenset({"td", "th"})
-_KNOWN = _BREAKS | _CELLS | frozenset(_INLINE_TAGS.split())
+TAGS = _BREAKS | _CELLS | frozenset(_INLINE_TAGS.split())
 _TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]{0,11})(\s[^<>]{0,1000})?/?>")
 _ALT = re.compile(r"\balt\s?=\s?[\"']([^\"']{0,200})[\"']", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -33,7 +33,7 @@ def html_as_text(line: str) -> str:
 
     def tag(match: re.Match[str]) -> str:
         name = match[1].lower()
-        if name not in _KNOWN:
+        if name not in TAGS:
             return match[0]
         if name == "img":
             alt = _ALT.search(match[2] or "")

@@ -55,6 +55,13 @@ def _card(text: str) -> str:
     return text if 14 <= len(digits) <= 19 and digits[0] in "23456" and _luhn(digits) else ""
 
 
+def _grouped_card(text: str) -> str:
+    """A card written as cards are, whose last group may already be another number: its expiry or its code."""
+    groups = re.split(r"[ .-]", text)
+    four = len(groups) == 5
+    return _card(text) or (_card(text[: -len(groups[-1]) - 1]) if four else "")
+
+
 def _luhn(digits: str) -> bool:
     doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
     return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
@@ -179,6 +186,7 @@ _DATE = (
 _PROVINCES = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼"
 _LATIN = "A-Za-z0-9À-ÖØ-öø-ɏ"
 _LOCAL = rf"[{_LATIN}][{_LATIN}_.+-]{{0,63}}+"
+AT = r"(?:[ ]?@[ ]?|&#0{0,4}64;|&#[xX]0{0,4}40;|&commat;)"
 _I = re.IGNORECASE
 
 
@@ -189,7 +197,7 @@ def rule(kind: Kind, pattern: str, check: Check = as_found, flags: re.RegexFlag 
 
 # Every repeat has an upper bound, and two repeats of the same characters never touch: time is linear in the text.
 FORMS = (
-    rule("EMAIL", rf"{_LOCAL}@[{_LATIN}-]{{1,63}}(?:\.[{_LATIN}-]{{1,63}}){{0,4}}\.[A-Za-z]{{2,24}}"),
+    rule("EMAIL", rf"{_LOCAL}{AT}[{_LATIN}-]{{1,63}}(?:\.[{_LATIN}-]{{1,63}}){{0,4}}\.[A-Za-z]{{2,24}}"),
     rule(
         "EMAIL",
         rf"{_LOCAL}[ ]?(?:[\[({{（][ ]?(?:at|@|艾特)[ ]?[\])}}）]|艾特|#at#)[ ]?[{_LATIN}-]{{1,63}}"
@@ -206,6 +214,12 @@ FORMS = (
     ),
     rule("IP", r"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![A-Za-z0-9_:])", _ip),
     rule("ID", r"(?<![A-Za-z0-9_:-])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![A-Za-z0-9_:-])"),
+    # It looks ahead only, so that every group of a run of figures is tried as a card's first.
+    rule(
+        "CARD",
+        r"(?<![\d.,-])(?=(\d{14,19}(?!\d)|\d{4}([ .-])(?:\d{4}\2\d{4}\2\d{4}(?:\2\d{1,3}(?![\d/]))?|\d{6}\2\d{4,5})(?!\d)))",
+        _grouped_card,
+    ),
     rule("CARD", r"(?<![\d.,-])\d(?:[ .-]?\d){13,18}(?!\d)", _card),
     rule("CARD", rf"(?:银行卡|信用卡|储蓄卡|借记卡|卡号){_HAN_IS}(\d(?:[ .-]?\d){{11,18}})(?!\d)"),
     rule("CARD", rf"\bcard(?:[ ](?:number|no\.?))?{_IS}(\d(?:[ .-]?\d){{14,18}})(?!\d)", _card, _I),

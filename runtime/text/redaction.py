@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from runtime.text.folding import FoldedText, fold
 from runtime.text.names import HAN, NOT_NAMES
 from runtime.text.personal_data import KINDS, NO_RULES, Kind, PersonalRules, find_spans, hide, pieces, spans_in
+from runtime.text.personal_patterns import AT
 
 PLACEHOLDER = re.compile(rf"<({'|'.join(KINDS)})_(\d{{1,9}})>")
 _LONGEST_VALUE = 120
@@ -148,6 +149,8 @@ def _key(kind: Kind, value: str) -> str:
     plain = value.casefold()
     if kind == "PHONE":
         return re.sub(r"\D", "", plain)
+    if kind == "EMAIL":
+        plain = re.sub(AT, "@", plain)
     return re.sub(r"[\s#,.-]+", "" if kind in ("CARD", "IBAN", "ORDER", "ID") else " ", plain).strip()
 
 

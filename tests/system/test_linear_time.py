@@ -93,6 +93,12 @@ OWN_SHAPES: dict[str, dict[str, Shape]] = {
     "parse_article": {
         "front matter": lambda size: "---\n" + "title: a\n" * (size // 9) + "---\ntext",
         "open comment": between("a <!-- ", "a", ""),
+        "tags that go on": repeat("<b\nx> "),
+        "tag in many lines": repeat("<b\nx\n"),
+        "scripts": repeat("<script>"),
+        "scripts closed": repeat("<script></script ` `` "),
+        "lists": repeat("- - - 1. ```\n"),
+        "notes": repeat("[//]: # (a)) "),
         "fences": lambda size: "".join("`" * (3 + number % 7) + "\na\n" for number in range(size // 8)),
         "same headings": repeat("## Price\nIt costs 5 EUR.\n"),
     },

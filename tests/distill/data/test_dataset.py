@@ -103,6 +103,13 @@ def test_the_prompt_begins_with_the_languages_the_model_writes(recipe: Recipe, s
     assert made.articles == recipe.prompt.articles
 
 
+def test_comments_in_the_house_rules_stay_out_of_the_prompt(recipe: Recipe, spec: PromptSpec) -> None:
+    recipe.data.house_rules["en"].write_text("Be kind.<!-- margin\r\n40 -->\r\n[//]: # (goodwill)\r\nBe short.\n")
+    recipe.data.house_rules["zh"].write_text("请友善。<!-- 毛利 -->\n", encoding="utf-8")
+    made = make_prompt(recipe, spec.pieces)
+    assert made.system == {"en": "Be kind.\nBe short.", "zh": "请友善。"}
+
+
 @pytest.mark.parametrize("part", ["house_rules", "policy"])
 def test_a_language_without_rules_or_policy_is_refused(part: str, recipe: Recipe, spec: PromptSpec) -> None:
     lacking = {"en": getattr(recipe.data, part)["en"]}

@@ -275,3 +275,57 @@ def test_articles_of_a_folder_are_refused_all_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 of 3 articles") as caught:
         load_articles(tmp_path)
     assert all(name in str(caught.value) for name in ("a.md:2", "b.md", "colour"))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("Write `<!--` and then `-->`.", "Write `<!--` and then `-->`."),
+        ("写 `<!--` 再写 `-->`。", "写 `<!--` 再写 `-->`。"),
+        ("Type ``a ` <!-- b -->`` here<!-- secret -->.", "Type ``a ` <!-- b -->`` here."),
+        ("one ` stray\nand `<!-- secret -->` more", "one ` stray\nand `` more"),
+        ("a \\` b `<!-- secret -->` c", "a \\` b `` c"),
+        ("```html\n<!-- shown -->\n[//]: # (shown)\n```", "```html\n<!-- shown -->\n[//]: # (shown)\n```"),
+        ('words\n\n[//]: # (margin 40 percent)\n[comment]: <> (goodwill)\n[//]: # "note"\nend', "words\n\nend"),
+        ("正文\n\n[//]: # (毛利40%)\n[注释]: <> (可放宽)\n[备注]: # (可放宽)\n结束", "正文\n\n结束"),
+        ("See [faq].\n\n[faq]: https://a.example", "See [faq].\n\n[faq]: https://a.example"),
+        ("It is <?php echo $margin; ?>here<![CDATA[ 40 ]]>.", "It is here."),
+        ("在<script>\n// 毛利\n# no\n</script>这里<style>p {}</style>。", "在\n这里。"),
+        ("Use the <script> tag, or <?xml.", "Use the <script> tag, or <?xml."),
+        ('See <a href="x"\n   title="y">the list</a>.', "See the list."),
+        ("满<span\nclass='x'>60</span>欧元", "满60欧元"),
+        ("3 <b\n\n4 > 2", "3 <b\n\n4 > 2"),
+    ],
+)
+def test_article_hides_what_is_no_text_and_keeps_code(body: str, expected: str) -> None:
+    assert [section.text for section in parse(f"## A\n\n{body}\n").sections] == [expected]
+
+
+def test_article_with_an_open_note_is_refused() -> None:
+    with pytest.raises(InputError, match="the comment is not closed") as caught:
+        parse("## A\n\nwords\n\n[//]: # (margin\n40 percent)\n")
+    assert caught.value.where == f"{PATH}:5"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "- ```sh\n  ## no\n  <!-- shown -->\n  ```",
+        "* ~~~\n  ## no\n  ~~~",
+        "- 做：\n  - ```\n    ## 不是标题\n    ```",
+        "10. Do this:\n\n    ```sh\n    ## no\n    <!-- shown -->\n    ```",
+        "10. ```sh\n    ## no\n    ```\n11. next",
+        "-\t```sh\n\t## no\n\t```",
+        "- ```sh\n  never closed\n\nwords",
+    ],
+)
+def test_article_fences_in_lists_are_code(code: str) -> None:
+    article = parse(f"## A\n\n{code}\n\n## B\n\nwords\n")
+    assert [section.text for section in article.sections] == [code, "words"]
+
+
+@pytest.mark.parametrize("number", ["0x" + "f" * 9000, "59" + ":59" * 3000, "1" + ":1" * 240 + ":1.5", "1" * 9000])
+@pytest.mark.parametrize("front", ["title: {}", "? {}\n: x", "valid_from: {}", "audience: {}"])
+def test_article_front_matter_with_a_number_beyond_bounds_is_refused(number: str, front: str) -> None:
+    with pytest.raises(InputError):
+        parse(f"---\n{front.format(number)}\n---\nwords")

@@ -386,3 +386,27 @@ def test_company_pattern_that_could_block_or_match_anything_is_refused(pattern: 
 )
 def test_company_pattern_as_people_write_them_is_accepted(pattern: str) -> None:
     assert PersonalRules(customer_id=(pattern,)).customer_id == (pattern,)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4111 1111 1111 1111 12/27 123", "<CARD_1> 12/27 123"),
+        ("4111111111111111 12/27", "<CARD_1> 12/27"),
+        ("card 4111-1111-1111-1111 123", "card <CARD_1> 123"),
+        ("5500 0000 0000 0004 08/29", "<CARD_1> 08/29"),
+        ("2 4111 1111 1111 1111", "2 <CARD_1>"),
+        ("1234 4111 1111 1111 1111 123 9", "1234 <CARD_1> 123 9"),
+        ("3782 822463 10005 1234", "<CARD_1> 1234"),
+        ("4111 1111 1111 1111 5500 0000 0000 0004", "<CARD_1> <CARD_2>"),
+        ("我的卡是4111 1111 1111 1111 12/27 123。", "我的卡是<CARD_1> 12/27 123。"),
+        ("卡号４１１１１１１１１１１１１１１１ 有效期12/27", "卡号<CARD_1> 有效期12/27"),
+        ("sizes 36 37 38 39 40 41 42 43 44 45 46 47", "sizes 36 37 38 39 40 41 42 43 44 45 46 47"),
+        ("write to jan @ example.com or jan@example.com", "write to <EMAIL_1> or <EMAIL_1>"),
+        ("邮箱是jan\u00a0@example.com。", "邮箱是<EMAIL_1>。"),
+        ("jan&#64;example.com, jan&#x40;example.com", "<EMAIL_1>, <EMAIL_1>"),
+        ("two for €5 @ 10. Then go", "two for €5 @ 10. Then go"),
+    ],
+)
+def test_numbers_and_blanks_around_hide_no_card_and_no_address(text: str, expected: str) -> None:
+    assert Redactor().redact(text) == expected
