@@ -140,7 +140,7 @@ async def test_an_internal_source_is_marked_and_warned_about_before_it_is_quoted
         await console.until(lambda: console.app.state.mode is Mode.REPLY)
         await console.press("enter")
         await console.sees("From an internal source: Goodwill > How far you may go")
-        await console.sees("Press the same key again to send anyway.")
+        await console.sees("Press the same key again")
         assert console.app.state.current.verdict == ""
         await console.press("enter")
         await console.until(lambda: console.app.state.current.verdict == "edited")
