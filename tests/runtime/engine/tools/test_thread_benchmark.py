@@ -63,7 +63,7 @@ def test_installing_measures_and_what_it_found_is_the_default(
     findings = {one["name"]: one["said"] for one in json.loads(
         CliRunner().invoke(app, ["doctor", "--json", "--home", str(home)]).stdout
     )["checks"]}  # fmt: skip
-    assert findings["threads"].startswith("7 by setting; measured: 1 (tokens a second by threads: 1: ")
+    assert findings["threads"].startswith("7 (from settings; measured: 1 (tokens a second by threads: 1: ")
 
 
 def test_what_was_measured_on_another_machine_or_is_broken_does_not_count(tmp_path: Path) -> None:
