@@ -1,6 +1,7 @@
 """What people write: articles, records, sentences, quantities, personal data. Knows no model.
 
 articles.py            Markdown files and their sections: `Article`, `Section`, `load_articles`
+shown_lines.py         lines without comments and what else is hidden: `shown_text`, `without_comments`
 html_text.py           tags and entities of HTML as text: `html_as_text`
 records.py             rows for training and measuring: `Record`, `Question`
 normalize.py           Unicode's compatibility form in linear time: `nfkc`

@@ -38,7 +38,7 @@ _TAG_LINES = 10
 """A tag goes on over no more lines."""
 
 
-class Line(NamedTuple):
+class ShownLine(NamedTuple):
     """A line as it is shown."""
 
     number: int
@@ -57,7 +57,7 @@ def without_comments(line: str) -> str:
     return _Hiding([line], 0).shown(0, line)
 
 
-def shown_lines(lines: Sequence[str], where: str, first_line: int = 1) -> Iterator[Line]:
+def shown_lines(lines: Sequence[str], where: str, first_line: int = 1) -> Iterator[ShownLine]:
     """The lines as they are shown, those left out of which nothing is; `InputError` at `where` for an open block.
 
     Fences follow CommonMark: one closes with as many of its own character as opened it, or more, or with the list item
@@ -73,7 +73,7 @@ def shown_lines(lines: Sequence[str], where: str, first_line: int = 1) -> Iterat
         if fence and base and plain.strip() and indent < base:
             fence = ""
         if fence:
-            yield Line(number, line, code=True)
+            yield ShownLine(number, line, code=True)
             if indent < base + 4 and re.fullmatch(rf"{fence[0]}{{{len(fence)},}} *", plain[indent:]):
                 fence = ""
             continue
@@ -82,11 +82,11 @@ def shown_lines(lines: Sequence[str], where: str, first_line: int = 1) -> Iterat
             opened = _FENCE.fullmatch(plain, place) if place < base + 4 else None
             if opened and not (opened[1][0] == "`" and "`" in opened[2]):
                 if held:
-                    yield Line(number - 1, " ".join(held), code=False)
+                    yield ShownLine(number - 1, " ".join(held), code=False)
                     held = []
                 fence, fenced_at = opened[1], number
                 hiding.stray = False
-                yield Line(number, line, code=True)
+                yield ShownLine(number, line, code=True)
                 continue
             if _is_note(line, f"{where}:{number}"):
                 continue
@@ -95,10 +95,10 @@ def shown_lines(lines: Sequence[str], where: str, first_line: int = 1) -> Iterat
             continue  # a line that only held a comment leaves no gap
         held.append(shown)
         if not _tag_goes_on(shown, lines, number - first_line + 1, inside=len(held) > 1):
-            yield Line(number, " ".join(held), code=False)
+            yield ShownLine(number, " ".join(held), code=False)
             held = []
     if held:
-        yield Line(first_line + len(lines) - 1, " ".join(held), code=False)
+        yield ShownLine(first_line + len(lines) - 1, " ".join(held), code=False)
     if fence:
         raise InputError(
             f"the code block is not closed ({fence})", where=f"{where}:{fenced_at}", hint=f"end it with a line {fence}"
