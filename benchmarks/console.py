@@ -45,12 +45,12 @@ def resident():
 before = resident()
 began = time.perf_counter()
 from tui.app.console import Console
-from tui.fake import FakeServer
+from tui.testing.fake_server import FakeServer
 from tui.base.i18n import Catalogue
 imported = time.perf_counter()
 
 async def run():
-    app = Console(FakeServer(), Words("en"))
+    app = Console(FakeServer(), Catalogue("en"))
     async with app.run_test(size=(140, 40)) as pilot:
         while "Customer's message" not in "".join(strip.text for strip in app.screen._compositor.render_strips()):
             await asyncio.sleep(0)

@@ -23,8 +23,9 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
-from distill.packs import Pack
-from distill.train import LoraSettings, tune
+from distill.packing.packing import Pack
+from distill.recipe.settings import LoraSettings
+from distill.student.training import tune
 from safetensors.torch import save_file
 torch.set_num_threads(1)
 folder, checkpoint, kill = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
