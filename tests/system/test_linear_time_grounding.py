@@ -1,4 +1,4 @@
-"""Functions of grounding, retrieval and understanding over strangers' text take linear time (finding 3)."""
+"""Functions of grounding, retrieval and understanding over strangers' text take linear time."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_dictation_classifier_answers_for_more_sentences_than_it_remembers() -> 
 
 
 def test_dictation_classifier_keeps_its_verdicts_while_others_fill_its_memory() -> None:
-    """Finding 35: a question that pushes all sentences of another one out of memory, in the middle of it."""
+    """A question that pushes all sentences of another one out of memory, in the middle of it."""
     encoder = Lengths()
     made = classifier(encoder, remember=2)
     made.dictated(["long one", "ab"])

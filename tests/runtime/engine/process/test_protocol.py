@@ -92,7 +92,7 @@ def test_protocol_refuses_text_that_is_no_unicode() -> None:
 
 
 def test_send_queue_never_waits_for_a_reader_that_has_stopped() -> None:
-    """Finding 22: a caller must not block in `sendall`; nothing here ever reads the other end."""
+    """A caller must not block in `sendall`; nothing here ever reads the other end."""
     mine, other = socket.socketpair()
     connection = Connection(mine)
     outgoing = SendQueue(connection, limit=8)
