@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.statistics import log_softmax
 from runtime.engine.core.sampling_params import SamplingParams
 
 
@@ -27,12 +28,6 @@ class NumpySampler:
             return int(np.argmax(scores))
         order = np.argsort(-scores, kind="stable")
         if params.top_p < 1:
-            reached = np.cumsum(_softmax(scores[order]))
+            reached = np.cumsum(np.exp(log_softmax(scores[order])))
             order = order[: int(np.searchsorted(reached, params.top_p)) + 1]
-        return int(self._random.choice(order, p=_softmax(scores[order] / params.temperature)))
-
-
-def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    weights = np.exp(scores - scores.max())
-    out: NDArray[np.float64] = weights / weights.sum()
-    return out
+        return int(self._random.choice(order, p=np.exp(log_softmax(scores[order] / params.temperature))))
