@@ -3,6 +3,7 @@
 transcripts           `read_transcripts`: JSONL, CSV and tau-bench files
 conversation          `RawConversation`: what every importer gives
 prepare               `prepare`: clean, redact, link and split into records
+steps                 `Step`, `WholeStep`, `Dropped`: the form of every row-wise step, and what it drops with a reason
 dataset               the company's input gathered: articles, prompt, policies, records
 answer_matching       which section a reply rests on
 simulate              `simulate`: conversations from templates (simulation_templates)
