@@ -14,5 +14,6 @@ onnx_session.py    opens a model in onnxruntime, with the same options everywher
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
 memory_watch.py    the most memory a block held: `watch_memory`
 child_process.py   starts a module of this project in a process of its own: `module_command`
+service_manager.py tells systemd that a service is ready: `notify`
 progress.py        talk and bars on stderr: `say`, `bar`, `counter`, `ProgressCallback`
 """

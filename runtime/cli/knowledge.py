@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import math
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -20,21 +22,39 @@ app = typer.Typer(
 )
 
 
+@dataclass(frozen=True)
+class _Deadline:
+    """A cancel flag that raises itself at a time of the monotonic clock."""
+
+    at: float
+
+    def is_set(self) -> bool:
+        return time.monotonic() >= self.at
+
+
 @app.command("compile", epilog="Example: edgedesk knowledge compile --threads 2")
-def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False) -> None:
+def compile_(
+    home: Home = None,
+    threads: Threads = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so long; sections that customers asked about come first.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Compile every article for the model, so that answers begin sooner. Ctrl-C stops; the next run continues."""
     from runtime.base.home import find_home, lock_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
-    from runtime.desk.compile_articles import compile_articles
+    from runtime.desk.compile_articles import compile_articles, hot_sections_first
     from runtime.desk.open_engine import open_engine
 
     where = find_home(home)
     bundle = current_bundle(where)
     settings = load_settings(where, threads=threads, slots=1)
     with lock_home(where, "knowledge compile"), open_engine(bundle, where, settings) as engine:
+        stop = _Deadline(math.inf if seconds is None else time.monotonic() + seconds)
         with counter("compiling", unit="sections") as step:
-            found = compile_articles(engine, bundle, threading.Event(), step)
+            found = compile_articles(engine, bundle, stop, step, hot_sections_first(bundle))
         layout = engine.layout
     if as_json:
         out_json({"layout": layout, **found._asdict()})
@@ -42,6 +62,8 @@ def compile_(home: Home = None, threads: Threads = None, as_json: AsJson = False
     if found.reason:
         say(f"nothing to compile: {found.reason}")
     out(f"{found.built} of {found.articles} sections compiled ({layout}), {found.on_disk} were there already")
+    if stop.is_set():
+        say("the rest is compiled while the server is idle")
 
 
 @app.command(epilog="Example: edgedesk knowledge status --json")

@@ -14,5 +14,6 @@ explanation.py         why a draft is as it is: `explain_turn`
 ab_test.py             two policies or models side by side: `AbTest`, `compare`
 open_desk.py           opens journal, search, engine and desk of a home: `open_desk`, `apply_retention`
 open_engine.py         the engine a bundle and the settings name: `open_engine`
+first_word.py          how long the first word will take on this machine: `predict_first_word`
 compile_articles.py    articles compiled ahead of questions: `compile_articles`
 """

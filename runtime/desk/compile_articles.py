@@ -7,6 +7,7 @@ can be stopped at any time and continues where it was. Knows nothing of llama.cp
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from runtime.errors import EdgedeskError, InputError
 from runtime.prompting.encode import encode_parts
 from runtime.prompting.prompt_spec import Tokenizer, layout
+from runtime.retrieval.past_questions import read_past_questions
 from runtime.text.articles import Section, load_articles
 from runtime.understanding.dictation_classifier import load_classifier
 from runtime.understanding.injection_filter import without_injected
@@ -56,6 +58,12 @@ def order_sections(sections: Sequence[Section], policy: IdleCompile, citations: 
 def all_sections(bundle: Bundle) -> list[Section]:
     """Every section of every article, in both languages."""
     return [section for article in load_articles(bundle.articles_path) for section in article.sections]
+
+
+def hot_sections_first(bundle: Bundle) -> list[Section]:
+    """Every section, those first that answered most of the bundle's earlier questions: before a journal knows more."""
+    asked = Counter(ref for question in read_past_questions(bundle.root) for ref in question.evidence)
+    return order_sections(all_sections(bundle), "idle", asked)
 
 
 def prompts(bundle: Bundle, tokenizer: Tokenizer, sections: Sequence[Section]) -> Iterator[Prompt]:

@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from runtime.base.home import lock_home, run_folder, socket_path
+from runtime.base.service_manager import notify
 from runtime.base.settings import Settings
 from runtime.errors import MissingError, UsageError
 from runtime.server.access import master_token
@@ -58,6 +59,7 @@ def serve(home: Path, settings: Settings, *, say: Callable[[str], None]) -> None
         try:
             asyncio.run(servers.run())
         finally:
+            notify("STOPPING=1")
             service.stop()
             supervisor.end()
         if supervisor.error is not None:

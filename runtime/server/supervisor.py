@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.base.files import write_atomic
 from runtime.base.home import run_folder
+from runtime.base.service_manager import notify
 from runtime.base.settings import Settings
 from runtime.bundle.generations import generations, rollback
 from runtime.desk.ab_test import drop
@@ -100,6 +101,7 @@ class DeskSupervisor(threading.Thread):
         except SpaceError as error:
             self._service.log.failure("full disk", error)
             self._say(f"waiting for space: {error}")
+            notify("STATUS=waits for free disk space")
             self._ended.wait(FULL_DISK_PAUSE_S)
         except _BUNDLE_FAULTS as error:
             if opened or not self._go_back(f"it cannot be opened: {error}"):
@@ -111,6 +113,7 @@ class DeskSupervisor(threading.Thread):
             self._service.log.info("recovered", **desk.journal.recovery.rows)
             self._say(str(desk.journal.recovery))
         self._say(f"ready: {desk.model}")
+        notify("READY=1", f"STATUS=answers with {desk.model}")
         if desk.candidate:
             self._say(f"on trial: {desk.candidate.model}")
         elif desk.candidate_error:

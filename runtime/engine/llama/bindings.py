@@ -67,6 +67,14 @@ def load_variant(llama_cpp: Any) -> bool:
     return True
 
 
+def loaded_variant() -> str:
+    """The kind of processor whose code is used, such as `haswell`; `native` for code compiled on this machine."""
+    library()
+    names = (line.rpartition("/")[2].strip() for line in Path("/proc/self/maps").read_text().splitlines())
+    found = {name.removeprefix("libggml-cpu-").removesuffix(".so") for name in names if name.startswith("libggml-cpu-")}
+    return min(found, default="native")
+
+
 @cache
 def _callback(llama_cpp: Any) -> Any:
     # Cached, so that the C side never calls into a collected closure.

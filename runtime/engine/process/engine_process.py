@@ -18,6 +18,7 @@ from pathlib import Path
 from runtime.engine.core.generation import Generation
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
+from runtime.engine.process.no_network import deny_network
 from runtime.engine.process.protocol import (
     CancelMessage,
     CompileMessage,
@@ -120,6 +121,7 @@ def main() -> None:
     # The other side decides when this one ends: Ctrl-C and a service manager's signal reach both.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.SIG_IGN)
+    deny_network()
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE)
     with socket.socket(fileno=int(sys.argv[1])) as end:

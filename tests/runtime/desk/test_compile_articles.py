@@ -16,7 +16,7 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.cli.knowledge import app, compile_
-from runtime.desk.compile_articles import all_sections, compile_articles, order_sections
+from runtime.desk.compile_articles import all_sections, compile_articles, hot_sections_first, order_sections
 from runtime.desk.open_desk import open_desk
 from runtime.desk.open_engine import FOLDER, open_engine
 from runtime.errors import BusyError, InputError
@@ -160,3 +160,24 @@ def test_parts_hold_the_tokens_that_plain_encoding_gives(make_home: Callable[...
         assert isinstance(prompt, Prompt)
         assert prompt.flat() == encode(laid.spans(), engine.vocab)
         assert len(prompt) == len(prompt.flat())
+
+
+def test_compile_begins_with_what_customers_asked_about_most(make_home: Callable[..., Path], random_gguf: Path) -> None:
+    home = make_home(random_gguf, layout="parallel")
+    bundle = current_bundle(home)
+    asked = ["delivery-standard#price"] * 3 + ["returns-window#christmas"] * 2
+    rows = [{"text": f"question {number}", "lang": "en", "evidence": [ref]} for number, ref in enumerate(asked)]
+    (bundle.root / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
+    order = [section.ref for section in hot_sections_first(bundle)]
+    assert order[:4] == ["delivery-standard#price"] * 2 + ["returns-window#christmas"] * 2  # in both languages
+    assert sorted(order) == sorted(section.ref for section in all_sections(bundle))
+
+
+def test_compile_with_a_time_limit_says_what_is_left(make_home: Callable[..., Path], random_gguf: Path) -> None:
+    make_home(random_gguf, layout="parallel")
+    done = CliRunner().invoke(app, ["compile", "--seconds", "0"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "0 of " in done.output
+    assert "the rest is compiled while the server is idle" in done.output
+    done = CliRunner().invoke(app, ["compile", "--seconds", "600"], catch_exceptions=False)
+    assert "the rest" not in done.output
