@@ -47,6 +47,7 @@ COMMANDS = {
     "agents": Entry("runtime.cli.agents", "branch: manage who may use the server over TCP", whole=True),
     "knowledge": Entry("runtime.cli.knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
     "journal": Entry("runtime.cli.journal", "branch: copy, search and prune the journal", whole=True),
+    "feedback": Entry("runtime.cli.feedback", "branch: what leaves for head office, seen before it leaves", whole=True),
     "experiment": Entry("runtime.cli.experiment", "branch: A/B-test a policy against the bundle's own", whole=True),
     "console": Entry("tui.cli.main", "agent: open the console"),
 }

@@ -87,6 +87,12 @@ class Settings(BaseModel):
     """Names under which they also offer its encoder, such as "text-embedding-3-small"."""
     branch: str = Field(default="", max_length=64)
     """The branch's name as articles give it in `branch`; articles of other branches are not found."""
+    uplink: str = ""
+    """The https address that `edgedesk feedback send` posts to; empty = nothing leaves over the network."""
+    uplink_token: Path | None = None
+    """A file with the token that the uplink asks for."""
+    uplink_ca: Path | None = None
+    """Certificates (PEM) the uplink's must come from; none = those of the system."""
     journal_key: Path | None = None
     """A file with the key that encrypts the journal, outside the home (docs/reference/journal.md)."""
     log_text: bool = False

@@ -5,6 +5,7 @@ output             what every command writes through, and how errors end one
 agents             who may use the server over TCP
 knowledge          compile and check articles
 journal            copy, search, encrypt and prune the journal
+feedback           what leaves the branch, and what head office makes of it
 experiment         A/B tests
 evaluate           retrieval and answers, measured
 doctor             what `doctor` looks at

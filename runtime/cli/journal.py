@@ -136,18 +136,20 @@ def prune(
 
     from runtime.base.home import find_home, lock_home
     from runtime.bundle.generations import current_bundle
-    from runtime.desk.policy import personal_rules, retention
+    from runtime.desk.policy import outbox_cap, personal_rules, retention
     from runtime.journal.journal import FILE_NAME, Journal
+    from runtime.journal.outbox_queue import drop_over_cap
     from runtime.journal.retention import apply_retention, forget_files
     from runtime.text.redaction import Redactor
 
     where = find_home(home)
     bundle = current_bundle(where)
-    rule = retention(bundle)
+    rule, cap = retention(bundle), outbox_cap(bundle)
     public, rules = bundle.public_text(), personal_rules(bundle)
     keep = rule.keep_days if keep_days is None else keep_days
     redact = rule.redact_after_days if redact_after_days is None else redact_after_days
     with lock_home(where, "journal prune"), Journal(where / FILE_NAME, key=_key(where)) as journal:
+        dropped = drop_over_cap(journal, cap.max_turns, cap.drop)
         done = apply_retention(
             journal,
             keep_days=keep,
@@ -159,6 +161,7 @@ def prune(
         if not done.paused:
             files = forget_files(where, journal.now(), keep_days=keep, redact_after_days=redact)
             done = replace(done, files=files)
+        done = replace(done, dropped=dropped)
     if as_json:
         out_json(done.as_dict())
         return
@@ -166,6 +169,8 @@ def prune(
         say(f"{done.paused}; if the clock is right: edgedesk journal prune --clock-is-right")
     if done.waiting:
         say(f"{done.waiting} conversations wait to leave the branch: redacted, not deleted; --unsent deletes them")
+    if done.dropped:
+        say(f"{done.dropped} turns will not leave the branch: more waited than [outbox] max_turns of the policy lets")
     if not done.overwritten:
         say("another program reads the journal; what was deleted is overwritten when it has finished")
     lost = f", of which {done.unsent} turns had not left the branch" if done.unsent else ""

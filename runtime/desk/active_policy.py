@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from runtime.desk.ab_test import Trial
-from runtime.desk.policy import Policy, read_policy
+from runtime.desk.policy import Policy, hand_off_reasons, read_policy
 from runtime.journal.turn_details import Arm
 from runtime.text.personal_data import PersonalRules
 
@@ -72,12 +72,7 @@ class PolicySelector:
         return {name for active in self._own.values() for name in active.policy.tone}
 
     @property
-    def hand_off_reasons(self) -> set[str]:
-        """Every reason for which a policy hands over: names of rules, and labels that go to a person."""
+    def hand_off_reasons(self) -> frozenset[str]:
+        """Every reason for which the desk hands over."""
         policies = [active.policy for active in self._own.values()]
-        policies += [self._candidate.policy] if self._candidate else []
-        return {
-            name
-            for policy in policies
-            for name in (*policy.hand_off, *policy.intent.hand_off, *policy.emotion.hand_off)
-        }
+        return hand_off_reasons(policies + ([self._candidate.policy] if self._candidate else []))

@@ -21,7 +21,7 @@ from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
 from runtime.desk.drafting import write_draft
 from runtime.desk.history import bound_texts, language_of
-from runtime.desk.policy import MANIPULATION, WITHHELD, Policy
+from runtime.desk.policy import Policy
 from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
 from runtime.desk.turn_state import Draft, TurnState, done_event, final_details
 from runtime.desk.turn_steps import AFTER_MODEL, BEFORE_MODEL, TurnTools, prepare_prompt
@@ -30,7 +30,7 @@ from runtime.events import AskRequest, Done, Event, Failed, Stored, Token
 from runtime.journal.inbox import Inbox
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import State, StoredTurn, TurnKey
-from runtime.journal.turn_details import NO_ARTICLE, Arm, TurnDetails
+from runtime.journal.turn_details import Arm, TurnDetails
 from runtime.prompting.encode import without_closing
 from runtime.prompting.prompt_spec import encode, layout
 from runtime.text.records import Emotion
@@ -103,7 +103,7 @@ class Desk:
     @property
     def hand_off_reasons(self) -> frozenset[str]:
         """Reasons this desk gives by itself; any other is an agent's own words."""
-        return frozenset({NO_ARTICLE, MANIPULATION, WITHHELD} | self._policies.hand_off_reasons)
+        return self._policies.hand_off_reasons
 
     def policy(self, lang: str) -> Policy:
         """The policy of a language, or of the bundle's first where that has none."""

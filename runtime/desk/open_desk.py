@@ -21,10 +21,11 @@ from runtime.desk.ab_test import read_trial
 from runtime.desk.compile_articles import all_sections, compiling, order_sections
 from runtime.desk.desk import Desk
 from runtime.desk.open_engine import open_engine
-from runtime.desk.policy import personal_rules, retention
+from runtime.desk.policy import outbox_cap, personal_rules, retention
 from runtime.errors import EdgedeskError
 from runtime.journal.encryption import read_key
 from runtime.journal.journal import FILE_NAME, Journal
+from runtime.journal.outbox_queue import drop_over_cap
 from runtime.journal.retention import RetentionReport, forget_files
 from runtime.journal.retention import apply_retention as forget_old
 from runtime.text.redaction import Redactor
@@ -98,9 +99,12 @@ def apply_retention(
 
     May be called again after it failed, as on a full disk: each conversation has a transaction of its own.
     """
+    cap = outbox_cap(bundle)
+    # First: what no longer waits to leave may be forgotten at its age.
+    dropped = drop_over_cap(journal, cap.max_turns, cap.drop)
     rule = retention(bundle)
     if not (rule.keep_days or rule.redact_after_days):
-        return RetentionReport()
+        return RetentionReport(dropped=dropped)
     public, rules = bundle.public_text(), personal_rules(bundle)
     report = forget_old(
         journal,
@@ -109,6 +113,7 @@ def apply_retention(
         redactor=lambda: Redactor(public, rules).redact,
         stop=stop,
     )
+    report = replace(report, dropped=dropped)
     if home is None or report.paused:
         return report
     files = forget_files(home, journal.now(), keep_days=rule.keep_days, redact_after_days=rule.redact_after_days)

@@ -11,6 +11,7 @@
     [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
+    [outbox]     max_turns, drop               how many turns wait to leave the branch at most, and which go first
     [personal]   order_number, customer_id, names_not_personal   what is personal data at this company alone
 
 docs/reference/policy.md tells it at length. Rules come first, then thresholds. Pure: the same question and the same
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -31,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import InputError
+from runtime.journal.outbox_queue import DropFirst
 from runtime.journal.turn_details import NO_ARTICLE
 from runtime.text.normalize import nfkc
 from runtime.text.personal_data import NO_RULES, PersonalRules
@@ -142,6 +144,16 @@ class Retention(BaseModel):
     """Days after its last turn the personal data in it becomes placeholders; 0 = never."""
 
 
+class OutboxCap(BaseModel):
+    """How many turns may wait to leave the branch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_turns: int = Field(default=20_000, ge=0)
+    """More of them are dropped, which is counted; 0 = any number."""
+    drop: DropFirst = "unjudged"
+    """Which go first: those that no agent judged and nobody was handed, the oldest, or the newest."""
+
+
 class Policy(BaseModel):
     """One language's policy.toml."""
 
@@ -152,6 +164,7 @@ class Policy(BaseModel):
     reply: Reply = Reply()
     retrieval: RetrievalRule = RetrievalRule()
     journal: Retention = Retention()
+    outbox: OutboxCap = OutboxCap()
     personal: PersonalRules = NO_RULES
     tone: dict[str, Tone] = Field(default_factory=dict)
     answer: tuple[FixedAnswer, ...] = ()
@@ -211,6 +224,20 @@ def retention(bundle: Bundle) -> Retention:
         keep_days=strictest([rule.keep_days for rule in rules]),
         redact_after_days=strictest([rule.redact_after_days for rule in rules]),
     )
+
+
+def outbox_cap(bundle: Bundle) -> OutboxCap:
+    """The smallest of a bundle's policies, since one journal holds every language."""
+    rules = [read_policy(path).outbox for path in sorted(bundle.root.glob("policy*.toml"))]
+    return min((rule for rule in rules if rule.max_turns), key=lambda rule: rule.max_turns, default=rules[0])
+
+
+def hand_off_reasons(policies: Iterable[Policy]) -> frozenset[str]:
+    """Every reason for which a desk with these policies hands over; an agent's own words are none of them."""
+    named = {
+        name for policy in policies for name in (*policy.hand_off, *policy.intent.hand_off, *policy.emotion.hand_off)
+    }
+    return frozenset({NO_ARTICLE, MANIPULATION, WITHHELD} | named)
 
 
 @dataclass(frozen=True)

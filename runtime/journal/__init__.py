@@ -7,7 +7,8 @@ queries.py             reads over a conversation, or over all turns: `stored_tur
 inbox.py               conversations as agents see them, hand-offs, corrections: `Inbox`, `ListedConversation`
 inbox_index.py         the order of the inbox: `page`
 search.py              full-text search: `search`
-outbox.py              what may leave the branch, redacted: `outbox_rows`, `acknowledge`
+outbox.py              what may leave the branch, redacted: `outbox_page`, `acknowledge`
+outbox_queue.py        what does not leave after all: over the cap, or set aside: `drop_over_cap`, `set_aside`
 retention.py           redacting and deleting in time: `apply_retention`, `forget_files`
 clock.py               whether the clock may be trusted with that: `clock_problem`
 maintenance.py         health, quarantine and recovery, backup: `backup`, `recover`, `open_reading`

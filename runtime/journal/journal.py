@@ -192,20 +192,15 @@ class Journal:
         with self._lock, self._errors():
             return search(self._db, query, limit)
 
-    def waiting(self, limit: int) -> list[WaitingTurn]:
-        """Turns that have yet to leave the branch, oldest first; a negative `limit` is none."""
+    def waiting(self, limit: int, skip: int = 0) -> list[WaitingTurn]:
+        """Turns that have yet to leave the branch, oldest first, after the first `skip`; a negative `limit` is none."""
         with self._lock, self._errors():
             rows = self._db.execute(
-                "SELECT conversation, number, revision FROM outbox WHERE state = 'waiting' ORDER BY changed LIMIT ?",
-                (limit,),
+                "SELECT conversation, number, revision FROM outbox WHERE state = 'waiting'"
+                " ORDER BY changed LIMIT ? OFFSET ?",
+                (limit, skip),
             ).fetchall()
         return [WaitingTurn(TurnKey(conversation, number), revision) for conversation, number, revision in rows]
-
-    def count_waiting(self) -> int:
-        """How many turns have yet to leave the branch."""
-        with self._lock, self._errors():
-            (count,) = self._db.execute("SELECT count(*) FROM outbox WHERE state = 'waiting'").fetchone()
-        return int(count)
 
     def mark_sent(self, key: TurnKey, revision: int) -> None:
         """A turn has arrived at head office; one that changed since keeps waiting."""

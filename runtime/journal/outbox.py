@@ -7,12 +7,14 @@ key, so that a receiver can drop what comes twice. Sends nothing itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.journal.journal import Journal, WaitingTurn
+from runtime.journal.outbox_queue import set_aside
+from runtime.journal.sqlite_errors import database_errors
 from runtime.journal.stored_turn import StoredTurn, TurnKey, Verdict
 from runtime.journal.turn_details import AGENT_REASON
 from runtime.text.personal_data import NO_RULES, PersonalRules
@@ -46,35 +48,102 @@ class OutboxRow(BaseModel):
     seconds: float | None = None
 
 
+class OutboxPage(NamedTuple):
+    """Some turns of the outbox, oldest first."""
+
+    rows: tuple[OutboxRow, ...]
+    unreadable: tuple[str, ...]
+    """Keys of turns that cannot leave as they are: a text in the file is damaged."""
+
+
+def outbox_page(
+    journal: Journal,
+    *,
+    public: str,
+    limit: int,
+    skip: int = 0,
+    reasons: Collection[str] = (),
+    rules: PersonalRules = NO_RULES,
+) -> OutboxPage:
+    """The turns that `outbox_rows` gives, with those that it passes over."""
+    poison: list[WaitingTurn] = []
+    rows = outbox_rows(
+        journal, public=public, limit=limit, skip=skip, reasons=reasons, rules=rules, unreadable=poison.append
+    )
+    found = tuple(row for _, row in rows)
+    return OutboxPage(found, tuple(_name(journal.alias(one.key.conversation), one) for one in poison))
+
+
 def outbox_rows(
     journal: Journal,
     *,
     public: str,
     limit: int,
+    skip: int = 0,
     reasons: Collection[str] = (),
     rules: PersonalRules = NO_RULES,
+    unreadable: Callable[[WaitingTurn], None] = lambda _turn: None,
 ) -> Iterator[tuple[TurnKey, OutboxRow]]:
-    """Turns that have yet to leave, oldest first, redacted.
+    """Turns that have yet to leave, oldest first, redacted; `skip` passes over so many of them.
 
     `public` is what the company publishes itself, `rules` are its policies'; `reasons` are the hand-off reasons of its
-    policies: one that an agent gave in other words leaves as `other`.
+    policies: one that an agent gave in other words leaves as `other`. A turn whose texts cannot be read, since a bit
+    of the file has flipped, goes to `unreadable` and holds up no other conversation.
     """
-    clean: dict[str, list[_CleanTurn]] = {}
-    for key, revision in journal.waiting(limit):
-        if key.conversation not in clean:
-            # Once a conversation: a name given in the first turn is known by its placeholder in all later ones.
-            clean[key.conversation] = _clean_turns(journal.turns(key.conversation), Redactor(public, rules))
-        for turn in clean[key.conversation]:
-            if turn.stored.key == key:  # else it was forgotten meanwhile
-                yield key, _row(journal.alias(key.conversation), turn, revision, reasons)
+    clean: dict[str, list[_CleanTurn] | None] = {}
+    for waiting in journal.waiting(limit, skip):
+        conversation = waiting.key.conversation
+        if conversation not in clean:
+            clean[conversation] = _read_clean(journal, conversation, Redactor(public, rules))
+        turns = clean[conversation]
+        if turns is None:
+            unreadable(waiting)
+            continue
+        for turn in turns:
+            if turn.stored.key == waiting.key:  # else it was forgotten meanwhile
+                yield waiting.key, _row(journal.alias(conversation), turn, waiting.revision, reasons)
 
 
-def acknowledge(journal: Journal, keys: set[str]) -> int:
+def acknowledge(journal: Journal, keys: Collection[str]) -> int:
     """Turns that have arrived, by the keys they left under; one that changed since keeps waiting. Returns how many."""
-    arrived = [one for one in journal.waiting(-1) if _name(journal.alias(one.key.conversation), one) in keys]
-    for key, revision in arrived:
-        journal.mark_sent(key, revision)
+    with journal.transaction():  # one for all: an fsync a row would take a long outbox minutes
+        arrived = _waiting_under(journal, keys)
+        for key, revision in arrived:
+            journal.mark_sent(key, revision)
     return len(arrived)
+
+
+def put_aside(journal: Journal, keys: Collection[str]) -> int:
+    """Turns that cannot leave as they are, by the same keys; returns how many."""
+    if not keys:
+        return 0
+    with journal.transaction():
+        return sum(set_aside(journal, turn) for turn in _waiting_under(journal, keys))
+
+
+def still_waiting(journal: Journal, keys: Collection[str]) -> frozenset[str]:
+    """Of these keys, those of turns that are still there, and as they were when the row was made."""
+    found = _waiting_under(journal, keys)
+    return frozenset(_name(journal.alias(turn.key.conversation), turn) for turn in found)
+
+
+def _waiting_under(journal: Journal, keys: Collection[str]) -> list[WaitingTurn]:
+    wanted = frozenset(keys)
+    return [one for one in journal.waiting(-1) if _name(journal.alias(one.key.conversation), one) in wanted]
+
+
+def _read_clean(journal: Journal, conversation: str, redactor: Redactor) -> list[_CleanTurn] | None:
+    """A conversation's turns, redacted; None where one of its texts cannot be read.
+
+    Once a conversation: a name given in the first turn is known by its placeholder in all later ones.
+    """
+    unreadable: tuple[type[Exception], ...] = (*database_errors(), ValueError)
+    try:
+        return _clean_turns(journal.turns(conversation), redactor)
+    except unreadable:
+        # Neither a full disk nor a failing one: those are errors of ours by now. The text is no UTF-8, or its row
+        # breaks a promise of its table.
+        return None
 
 
 class _CleanTurn(NamedTuple):

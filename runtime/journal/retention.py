@@ -41,6 +41,8 @@ class RetentionReport:
     """Conversations past their time that were kept, redacted, because they have yet to leave the branch."""
     unsent: int = 0
     """Turns that were deleted although they had never left, as was asked for."""
+    dropped: int = 0
+    """Turns that will not leave the branch, because more waited than its policy lets."""
     files: int = 0
     """Copies outside the journal that were deleted."""
     paused: str = ""

@@ -170,6 +170,24 @@ MIGRATIONS = (
         """,
         inbox_index.rebuild,
     ),
+    Migration(
+        "Turns that leave the outbox without leaving the branch: dropped over its cap, or set aside.",
+        """
+        CREATE TABLE outgoing (
+            conversation TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('waiting', 'sent', 'dropped', 'aside')),
+            changed TEXT NOT NULL,
+            PRIMARY KEY (conversation, number),
+            FOREIGN KEY (conversation, number) REFERENCES turn (conversation, number)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO outgoing SELECT * FROM outbox;
+        DROP TABLE outbox;
+        ALTER TABLE outgoing RENAME TO outbox;
+        CREATE INDEX outbox_waiting ON outbox (changed) WHERE state = 'waiting';
+        """,
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.errors import UnavailableError
 from runtime.events import AskRequest, Audience
+from runtime.journal.outbox_queue import OutboxCounts, outbox_counts
 from runtime.journal.stored_turn import PRACTICE, is_practice
 from runtime.server.access import AccessList, Caller
 from runtime.server.http_errors import ForbiddenError
@@ -129,6 +130,7 @@ class Service:
     def status(self) -> dict[str, Any]:
         """What `/v1/status` says."""
         info = self.bundle.info
+        outbox = outbox_counts(self.desk.journal) if self.desk else OutboxCounts(0, 0, 0)
         return {
             "state": self.state,
             "bundle": info.name,
@@ -137,5 +139,5 @@ class Service:
             "languages": list(self.bundle.prompt.languages),
             "active": self.active,
             "engine": "ready" if self.desk is None or getattr(self.desk.engine, "ready", True) else "restarting",
-            "waiting": self.desk.journal.count_waiting() if self.desk else 0,
+            **outbox._asdict(),
         }

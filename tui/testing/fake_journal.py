@@ -46,7 +46,7 @@ class FakeJournal:
         self.pages: dict[str, Json] = {
             "labels": {"intents": [], "emotions": []},
             "canned": {"canned": []},
-            "outbox": {"rows": []},
+            "outbox": {"rows": [], "unreadable": []},
         }
         """Answers of every other path."""
         self.written: list[tuple[str, str, Json]] = []

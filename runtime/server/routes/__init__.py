@@ -1,6 +1,7 @@
 """The HTTP endpoints, one module a subject; each has `routes(service)`.
 
-conversations      ask, turns, feedback, outbox
+conversations      ask, turns, feedback
+outbox             what leaves the branch
 inbox              status, composer, labels, hand-offs
 knowledge          articles and search
 openai             chat completions, models, embeddings

@@ -1,12 +1,10 @@
-"""Asking, and what agents do with drafts: turns, feedback, search in past conversations, what leaves the branch.
+"""Asking, and what agents do with drafts: turns, feedback, search in past conversations.
 
 POST /v1/ask                                       AskRequest -> NDJSON events (runtime.events); closing it cancels
 GET  /v1/conversations/search                      ?q= &limit=
 GET  /v1/conversations/{conversation}              its turns, with drafts, replies and feedback
 POST /v1/conversations/{conversation}/turns        {text, lang}: a customer's message that nobody drafts an answer to
 POST /v1/conversations/{conversation}/turns/{turn}/feedback
-GET  /v1/outbox                                    what would leave the branch, redacted; admin
-POST /v1/outbox/sent                               {keys}: these have arrived; admin
 """
 
 from __future__ import annotations
@@ -21,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import InputError, MissingError
 from runtime.events import AskRequest, Event
-from runtime.journal.outbox import OutboxRow, acknowledge, outbox_rows
 from runtime.journal.stored_turn import Feedback, StoredTurn, TurnKey
 from runtime.server.access import Caller
 from runtime.server.http_errors import OversizedError
@@ -55,14 +52,6 @@ class MessageBody(BaseModel):
 
     text: str = Field(min_length=1, max_length=20_000)
     lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
-
-
-class SentBody(BaseModel):
-    """Turns that have arrived at head office, as `GET /v1/outbox` named them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    keys: tuple[Annotated[str, Field(max_length=100)], ...] = Field(max_length=1000)
 
 
 def routes(service: Service) -> APIRouter:
@@ -129,30 +118,6 @@ def routes(service: Service) -> APIRouter:
         await asyncio.to_thread(desk.journal.feed_back, TurnKey(conversation, turn), said)
         service.metrics.feedback(body.verdict, body.rating)
         return {"ok": True}
-
-    @router.get("/outbox")
-    def outbox(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[str, list[OutboxRow]]:
-        """What would leave the branch: turns that have not, oldest first, redacted."""
-        desk = service.ready_desk()
-        return {
-            "rows": [
-                row
-                for _, row in outbox_rows(
-                    desk.journal,
-                    public=service.public_text(),
-                    limit=limit,
-                    reasons=desk.hand_off_reasons,
-                    rules=desk.personal_rules,
-                )
-            ]
-        }
-
-    @router.post("/outbox/sent", openapi_extra=documented(SentBody))
-    async def sent(request: Request) -> dict[str, int]:
-        """These have arrived; a turn that changed since goes on waiting."""
-        desk = service.ready_desk()
-        body = await read_body(request, SentBody, 'send {"keys": ["…"]}')
-        return {"sent": await asyncio.to_thread(acknowledge, desk.journal, set(body.keys))}
 
     return router
 

@@ -175,7 +175,25 @@ async def test_what_leaves_is_sent_once(http: httpx.AsyncClient) -> None:
     await ask(http)
     (row,) = (await http.get("/v1/outbox")).json()["rows"]
     assert (await http.post("/v1/outbox/sent", json={"keys": [row["key"], "0/1/1"]})).json() == {"sent": 1}
-    assert (await http.get("/v1/outbox")).json() == {"rows": []}
+    assert (await http.get("/v1/outbox")).json() == {"rows": [], "unreadable": []}
+
+
+async def test_what_cannot_leave_is_set_aside_and_released(service: Service, http: httpx.AsyncClient) -> None:
+    await ask(http, conversation="talk")
+    (row,) = (await http.get("/v1/outbox")).json()["rows"]
+    keys = {"keys": [row["key"], "0/1/1"]}
+    assert (await http.post("/v1/outbox/waiting", json=keys)).json() == {"waiting": [row["key"]]}
+    assert (await http.post("/v1/outbox/aside", json=keys)).json() == {"aside": 1}
+    assert (await http.post("/v1/outbox/waiting", json=keys)).json() == {"waiting": []}
+    about = (await http.get("/v1/outbox/about")).json()
+    assert (about["bundle"], about["generation"], about["waiting"], about["aside"]) == ("shop", 1, 0, 1)
+    assert {name: (await http.get("/v1/status")).json()[name] for name in ("waiting", "aside", "dropped")} == {
+        "waiting": 0, "aside": 1, "dropped": 0,
+    }  # fmt: skip
+    assert (await http.post("/v1/outbox/release")).json() == {"released": 1}
+    with service.ready_desk().journal.transaction() as db:
+        db.execute("UPDATE turn SET draft = CAST(x'ff' AS TEXT) WHERE conversation = 'talk'")
+    assert (await http.get("/v1/outbox")).json() == {"rows": [], "unreadable": [row["key"]]}
 
 
 async def test_prometheus_reads_the_figures(service: Service, http: httpx.AsyncClient) -> None:

@@ -1,0 +1,159 @@
+"""`edgedesk feedback`: what leaves a branch, as a file or over its uplink."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runtime.base.progress import counter, say
+from runtime.cli.main import AsJson, Home
+from runtime.cli.output import out, out_json
+
+if TYPE_CHECKING:
+    from runtime.base.settings import Settings
+    from runtime.feedback.outgoing import Outgoing
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="See and take out what leaves the branch: redacted questions, drafts, replies and ratings.",
+    epilog="Example: edgedesk feedback export /media/stick",
+)
+RetryAside = Annotated[
+    bool, typer.Option("--retry-aside", help="Try turns again that were set aside, once their cause is mended.")
+]
+
+
+@app.callback()
+def _group() -> None:
+    """See and take out what leaves the branch."""
+
+
+@app.command(epilog="Example: edgedesk feedback preview --json")
+def preview(
+    home: Home = None,
+    limit: Annotated[int, typer.Option(min=0, help="Turns to print; 0 prints all.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Print exactly what would leave, and change nothing."""
+    from runtime.base.home import find_home
+    from runtime.feedback.outgoing import all_waiting
+    from runtime.feedback.use import measure_use
+
+    with _outbox(find_home(home)) as (outbox, _):
+        header = outbox.header()
+        rows, unreadable = all_waiting(outbox, set_aside=False)
+    use = measure_use(rows)
+    shown = rows[: limit or len(rows)]
+    if as_json:
+        fields = [row.model_dump(mode="json", exclude_none=True) for row in shown]
+        out_json({"header": header.model_dump(), "use": use.as_dict(), "unreadable": unreadable, "turns": fields})
+        return
+    for row in shown:
+        out(row.key)
+        for name, value in row.model_dump(mode="json", exclude_none=True).items():
+            if name != "key" and value not in ("", []):
+                out(f"  {name}: {', '.join(value) if isinstance(value, list) else value}")
+    if len(shown) < len(rows):
+        say(f"{len(rows) - len(shown)} more: --limit 0")
+    shares = {"helped": use.helped_share, "unchanged": use.unchanged_share, "handed over": use.hand_off_rate}
+    told = "".join(f", {name} {share:.0%}" for name, share in shares.items() if share is not None)
+    say(f"{len(rows)} turns of {header.branch} would leave{told}")
+    if header.aside or unreadable:
+        say(f"{header.aside + unreadable} turns cannot leave as they are; see docs/how-to/feedback.md")
+    if header.dropped:
+        say(f"{header.dropped} turns were dropped because more waited than the policy lets: [outbox] max_turns")
+
+
+@app.command(epilog="Example: edgedesk feedback export /media/stick")
+def export(
+    target: Annotated[Path, typer.Argument(help="File to write, or a folder, such as a stick.")],
+    home: Home = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the turns waiting: they will be exported again.")] = False,
+    retry_aside: RetryAside = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write what waits to leave to one file. The turns then count as sent."""
+    from datetime import UTC, datetime
+
+    from runtime.base.home import find_home
+    from runtime.errors import InputError
+    from runtime.feedback.outgoing import default_file, export_turns
+
+    with _outbox(find_home(home), retry_aside=retry_aside) as (outbox, _):
+        path = target.absolute()
+        if path.is_dir():
+            path /= default_file(outbox.header(), datetime.now(UTC))
+        if path.exists() or path.is_symlink():
+            raise InputError("is there already", where=str(path), hint="name another file: what is in it may be needed")
+        with counter("exporting", unit="turns") as step:
+            report = export_turns(outbox, path, keep=keep, advance=step)
+    if as_json:
+        out_json(asdict(report))
+        return
+    if report.aside:
+        say(f"{report.aside} turns cannot be read and were set aside; see docs/how-to/feedback.md")
+    out(f"{report.file}: {report.turns} turns")
+
+
+@app.command(epilog="Example: edgedesk feedback send")
+def send(home: Home = None, retry_aside: RetryAside = False, as_json: AsJson = False) -> None:
+    """Post what waits to leave to the uplink of settings.toml. Run it by a timer."""
+    import time
+
+    from runtime.base.home import find_home
+    from runtime.feedback.uplink import Uplink, read_token, send_turns
+
+    where = find_home(home)
+    with _outbox(where, retry_aside=retry_aside) as (outbox, settings):
+        token = read_token(settings.uplink_token)
+        with (
+            Uplink(settings.uplink, token=token, ca=settings.uplink_ca) as uplink,
+            counter("sending", unit="turns") as step,
+        ):
+            report = send_turns(outbox, uplink, wait=time.sleep, advance=step)
+    if as_json:
+        out_json(asdict(report))
+        return
+    if report.aside:
+        say(f"{report.aside} turns are refused or unreadable and were set aside; see docs/how-to/feedback.md")
+    out(f"{report.sent} turns sent, {report.waiting} wait")
+
+
+@contextmanager
+def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing, Settings]]:
+    """The outbox of the running server, or of the journal itself where none runs."""
+    from runtime.base.home import lock_home
+    from runtime.base.settings import load_settings
+    from runtime.bundle.generations import current_bundle, generations
+    from runtime.client.client import Client
+    from runtime.client.outbox import ServerOutbox
+    from runtime.errors import MissingError
+    from runtime.feedback.outgoing import JournalOutbox
+    from runtime.journal.encryption import read_key
+    from runtime.journal.journal import FILE_NAME, Journal
+
+    settings = load_settings(home)
+    if Client(home).is_alive():
+        outbox = ServerOutbox(home)
+        if retry_aside:
+            outbox.release_aside()
+        yield outbox, settings
+        return
+    if not (home / FILE_NAME).is_file():
+        raise MissingError("there is no journal yet", where=str(home), hint="it begins with the first question")
+    bundle = current_bundle(home)
+    number = next((one.number for one in generations(home) if one.current), 0)
+    with (
+        lock_home(home, "feedback"),
+        Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)) as journal,
+    ):
+        own = JournalOutbox(journal, bundle, branch=settings.branch, generation=number)
+        if retry_aside:
+            own.release_aside()
+        yield own, settings

@@ -1,0 +1,11 @@
+"""What leaves a branch, and what head office learns from it.
+
+    export_file      `ExportHeader`, `write_export`, `read_export`: one file, and what the uplink sends
+    outgoing         `Outgoing`, `JournalOutbox`: the outbox of a branch; `export_turns`: to a file
+    delivery         `decide`: what to do after each answer of the receiver, pure
+    uplink           `Uplink`: posts rows to the one configured endpoint; `send_turns`: all that wait
+    use              `measure_use`: helped, accepted, rewritten, handed over
+    edit_distance    `edit_distance`: how much of a draft was rewritten
+
+The desk and the server know nothing of it. Only `uplink` opens a socket, and only where one is configured.
+"""
