@@ -7,5 +7,6 @@ steps                 `Step`, `WholeStep`, `Dropped`: the form of every row-wise
 dataset               the company's input gathered: articles, prompt, policies, records
 answer_matching       which section a reply rests on
 simulate              `simulate`: conversations from templates (simulation_templates)
+enlarging/            questions that articles answer, other ways to ask
 importers/            articles, faq, taubench
 """

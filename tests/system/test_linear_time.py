@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from distill.data.enlarging.article_questions import article_questions
 from runtime.errors import InputError
-from runtime.text.articles import guess_language, parse_article, slug
+from runtime.text.articles import Section, guess_language, parse_article, slug
 from runtime.text.folding import fold
 from runtime.text.personal_data import PersonalRules
 from runtime.text.quantities import quantities
@@ -78,6 +79,10 @@ def article(text: str) -> object:
         return None
 
 
+def questions_of(text: str) -> object:
+    return [article_questions(Section("a", "b", "Shop", text[:60], text, lang)) for lang in ("en", "zh")]
+
+
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "redact": redact,
     "fold": fold,
@@ -88,6 +93,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "parse_article": article,
     "slug": slug,
     "guess_language": guess_language,
+    "article_questions": questions_of,
 }
 OWN_SHAPES: dict[str, dict[str, Shape]] = {
     "parse_article": {
