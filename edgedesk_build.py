@@ -35,7 +35,7 @@ from distill.pipeline.preflight import FormatChecks, check_recipe
 from distill.pipeline.stage_table import STAGE_NAMES
 from distill.pipeline.workspace import TEACHER_GGUF
 from distill.recipe.recipe import Quantize, Recipe, load_recipe
-from distill.recipe.release_gate import check_gate
+from distill.recipe.release_gate import check_gate, missed_bounds
 from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.gguf_quantize import KINDS, check_columns, check_kinds
 from quantize.formats.gguf_writer import write_gguf
@@ -45,6 +45,7 @@ from quantize.pipeline.build import build as quantize
 from runtime.base.home import lock_home
 from runtime.base.manifest import Manifest
 from runtime.base.progress import say
+from runtime.bundle.gate_record import write_gate_record
 from runtime.errors import EdgedeskError, UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -358,7 +359,14 @@ def build(
         typer.echo(report.model_dump_json())
     else:
         print_report(report, Console())
-    check_gate(loaded.gate, report.gate_figures(loaded), where=f"{recipe}: gate")
+    figures = report.gate_figures(loaded)
+    write_gate_record(
+        report.bundle,
+        bounds={name: bound for name, bound in loaded.gate if bound is not None},
+        figures={name: value for name, value in figures.items() if isinstance(value, int | float | None)},
+        missed=tuple(missed_bounds(loaded.gate, figures)),
+    )
+    check_gate(loaded.gate, figures, where=f"{recipe}: gate")
 
 
 def _dry_run(chain: Chain, recipe: Path, sample: int, *, as_json: bool) -> str:

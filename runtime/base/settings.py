@@ -25,6 +25,7 @@ OTHER_VARIABLES = {
     "EDGEDESK_HOME": "The home folder of the branch.",
     "EDGEDESK_CONSOLE": "The agent's `console.toml`.",
     "EDGEDESK_CACHE": "Where downloaded models and prepared data are kept; default: the user's cache folder.",
+    "EDGEDESK_KEY_PASSPHRASE": "What the private keys of releases are encrypted with, at head office.",
     "EDGEDESK_TEACHER_KEY": "The key of a teacher that an OpenAI-compatible server offers.",
     "EDGEDESK_TORCH_INDEX": "The package index `build.sh` installs torch from.",
     "EDGEDESK_SHARD": "Set by `edgedesk build --shard` for the processes it starts.",

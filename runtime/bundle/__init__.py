@@ -1,8 +1,20 @@
 """What head office ships and a branch installs: the bundle, checked, and its generations.
 
     bundle        `Bundle`, `BundleInfo`, `open_bundle`: the folder, its hashes compared before anything is parsed
-    generations   `install`, `rollback`, `activate`, `current_bundle`: which bundle a branch runs
     gguf_check    `check_gguf`: a model file's header, held to what llama.cpp can load without aborting
+    generations   `install`, `rollback`, `activate`, `current_bundle`: which bundle a branch runs
+    store         `Store`: every file once, under its SHA-256; copies that were cut short continue
+    sources       `FolderSource`, `HttpSource`: where files are read from
+
+A signed release, the same with TUF metadata:
+
+    release_format  parts, and what a file is called in them
+    trust           `verify_release`: what a branch believes of a release; its high-water mark
+    releases        `install_release`, `stage_release`: from believed metadata to a generation
+    keys            `KeyFolder`, `make_keys`: head office's keys
+    publish         `publish`: writes a signed release
+    release_parts   what goes into the parts
+    gate_record     `require_passed`: whether a build passed its gate
 
 Knows nothing of what a branch does with a bundle.
 """

@@ -1,11 +1,11 @@
 """Which bundle a branch runs: numbered generations on disk, and a `current` link that is switched by rename.
 
-    EDGEDESK_HOME/  generations/1/  generations/2/ …  current -> generations/2  install.lock
+    EDGEDESK_HOME/  generations/1/  generations/2/ …  current -> generations/2  store/  install.lock
 
-Promises: `current` leads to a whole, checked generation or does not exist, whenever the process is killed or the power
-goes; an install that was cut short converges when it is run again; two installers never work at once; nobody but the
-owner can look into an installed bundle. Every file hangs on the manifest's hashes, and nothing of a bundle is parsed
-before its own was compared. Older generations stay for the way back; nothing here deletes a whole one.
+A generation's files are hard links to those of the store (`runtime.bundle.store`). Promises: `current` leads to a
+whole, checked generation or does not exist, whenever the process is killed or the power goes; an install that was cut
+short converges when it is run again; two installers never work at once; nobody but the owner can look into an installed
+bundle. Every file hangs on the manifest's hashes, and nothing of a bundle is parsed before its own was compared.
 """
 
 from __future__ import annotations
@@ -13,16 +13,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runtime.base.files import fsync_folder, full_disk_is_an_error, need_space, new_folder, private_folder, write_atomic
 from runtime.base.home import locked
-from runtime.base.manifest import MANIFEST, FileEntry, Manifest, manifest_text, read_entry, read_manifest
+from runtime.base.manifest import MANIFEST, FileEntry, Manifest, manifest_text, read_manifest
 from runtime.bundle.bundle import Bundle, BundleInfo, open_bundle, read_bundle_manifest
-from runtime.errors import EdgedeskError, MissingError
+from runtime.bundle.sources import FolderSource, Source
+from runtime.bundle.store import Store
+from runtime.errors import EdgedeskError, MissingError, SpaceError
 
 CURRENT = "current"
 SPARE_BYTES = 64 * 1024 * 1024
@@ -78,62 +80,98 @@ def install(bundle_dir: Path, home: Path, progress: Progress | None = None) -> i
     if not bundle_dir.is_dir():
         raise MissingError("no such bundle folder", where=str(bundle_dir), hint="check the path")
     manifest = read_bundle_manifest(bundle_dir)
-    with full_disk_is_an_error(home), _installing(home):
-        _sweep(home)
-        number = _find_installed(home, manifest)
-        if number is None:
-            all_bytes = sum(entry.bytes for entry in manifest.files)
-            need_space(home, all_bytes + SPARE_BYTES, "the bundle")
-            number = max(_numbers(home), default=0) + 1
-            private_folder(home / "generations")
-            with new_folder(_folder(home, number), private=True) as partial:
-                done = 0
-                for entry in manifest.files:
-                    done = _copy(bundle_dir, entry, partial, done, all_bytes, progress)
-                write_atomic(partial / MANIFEST, manifest_text(manifest), mode=0o600)
-                # What was written is what was hashed; whether it is a bundle that can be used is a question of its own.
-                open_bundle(partial, verify=False, check_models=True)
-        _switch(home, number)
+    with installing(home):
+        number = add_generation(home, FolderSource(bundle_dir), manifest, progress=progress)
+        switch(home, number)
         return number
+
+
+def add_generation(
+    home: Path,
+    source: Source,
+    manifest: Manifest,
+    *,
+    places: Mapping[str, str] | None = None,
+    trusted: Collection[str] = (),
+    progress: Progress | None = None,
+) -> int:
+    """Make a generation of a manifest's files; returns its number, that of an installed one when it is the same.
+
+    The caller holds `installing`. `places` says where a file lies in the source, by default under its own path. Files
+    with a hash in `trusted` are not read again when the store has them. Nothing is made current.
+    """
+    number = _find_installed(home, manifest)
+    if number is not None:
+        return number
+    store = Store(home)
+    store.prepare()
+    missing = store.missing(manifest.files, trusted=trusted)
+    store.drop_partial(keep={entry.sha256 for entry in missing})
+    need_space(home, store.bytes_to_copy(missing) + SPARE_BYTES, "the bundle")
+    _copy_missing(store, source, manifest, missing, places or {}, progress)
+    number = max(_numbers(home), default=0) + 1
+    private_folder(home / "generations")
+    with new_folder(_folder(home, number), private=True) as partial:
+        for entry in manifest.files:
+            path = partial / PurePosixPath(entry.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.hardlink_to(store.path(entry.sha256))
+        write_atomic(partial / MANIFEST, manifest_text(manifest), mode=0o600)
+        # What was written is what was hashed; whether it is a bundle that can be used is a question of its own.
+        open_bundle(partial, verify=False, check_models=True)
+    return number
+
+
+def _copy_missing(
+    store: Store,
+    source: Source,
+    manifest: Manifest,
+    missing: list[FileEntry],
+    places: Mapping[str, str],
+    progress: Progress | None,
+) -> None:
+    all_bytes = sum(entry.bytes for entry in manifest.files)
+    # What the store has counts as done: two files with the same bytes are copied once.
+    done = all_bytes - sum(entry.bytes for entry in missing)
+    for entry in missing:
+
+        def advance(count: int, name: str = entry.path) -> None:
+            nonlocal done
+            done += count
+            if progress:
+                progress(name, done, all_bytes)
+
+        store.copy(source, entry, places.get(entry.path, entry.path), advance)
+    store.settle()
+    if progress and not missing:
+        progress("", all_bytes, all_bytes)
 
 
 def rollback(home: Path) -> int:
     """Make the newest whole generation before the current one current; returns its number."""
-    with full_disk_is_an_error(home), _installing(home):
+    with installing(home):
         now = _current_number(home)
         for number in reversed(_numbers(home)):
             if now is not None and number < now and _is_whole(_folder(home, number)):
-                _switch(home, number)
+                switch(home, number)
                 return number
     raise MissingError("no earlier generation to go back to", where=str(home), hint="edgedesk generations lists them")
 
 
 def activate(home: Path, number: int) -> None:
     """Make an installed generation current; `IntegrityError` when it is not whole any more."""
-    with full_disk_is_an_error(home), _installing(home):
+    with installing(home):
         installed_bundle(home, number)
         open_bundle(_folder(home, number), verify=True)
-        _switch(home, number)
-
-
-def _copy(source: Path, entry: FileEntry, target: Path, done: int, all_bytes: int, progress: Progress | None) -> int:
-    """Copy one file, checking the very bytes that are written; returns the bytes done so far."""
-    path = target / PurePosixPath(entry.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as copy:
-        for chunk in read_entry(source, entry):
-            copy.write(chunk)
-            done += len(chunk)
-            if progress:
-                progress(entry.path, done, all_bytes)
-    return done
+        switch(home, number)
 
 
 def _find_installed(home: Path, manifest: Manifest) -> int | None:
-    """The newest generation made from this very bundle and still whole."""
+    """The newest generation that has these very files, all still whole."""
+    wanted = {entry.path: entry for entry in manifest.files}
     for number in reversed(_numbers(home)):
         try:
-            same = read_manifest(_folder(home, number)) == manifest
+            same = {entry.path: entry for entry in read_manifest(_folder(home, number)).files} == wanted
         except EdgedeskError:
             continue
         if same and _is_whole(_folder(home, number)):
@@ -149,7 +187,7 @@ def _is_whole(folder: Path) -> bool:
     return True
 
 
-def _switch(home: Path, number: int) -> None:
+def switch(home: Path, number: int) -> None:
     """Point `current` at a generation: a new link beside it, renamed over it, on disk when this returns."""
     link = home / f".{CURRENT}.new"
     link.unlink(missing_ok=True)
@@ -159,9 +197,10 @@ def _switch(home: Path, number: int) -> None:
 
 
 def _sweep(home: Path) -> None:
-    """Delete what a killed installer left half-made."""
-    for path in (home / "generations").glob(".*.partial"):
-        shutil.rmtree(path)
+    """Delete what a killed installer or clean-up left half-made."""
+    for pattern in (".*.partial", ".*.gone"):
+        for path in (home / "generations").glob(pattern):
+            shutil.rmtree(path)
 
 
 def _folder(home: Path, number: int) -> Path:
@@ -180,7 +219,19 @@ def _current_number(home: Path) -> int | None:
 
 
 @contextmanager
-def _installing(home: Path) -> Iterator[None]:
-    private_folder(home)
-    with locked(home / "install.lock", "install", home):
-        yield
+def installing(home: Path) -> Iterator[None]:
+    """Hold the lock of whoever installs, updates, goes back or cleans up; `BusyError` at once names its holder.
+
+    What a killed installer left half-made goes first. On a full disk unfinished copies go as well, so that the branch
+    can go on working; else they stay, and the next run continues them.
+    """
+    with full_disk_is_an_error(home):
+        private_folder(home)
+        with locked(home / "install.lock", "install", home):
+            try:
+                with full_disk_is_an_error(home):
+                    _sweep(home)
+                    yield
+            except SpaceError:
+                Store(home).drop_partial()
+                raise

@@ -2,6 +2,8 @@
 
 main               install, rollback, generations, serve, ask, doctor
 output             what every command writes through, and how errors end one
+keys               the keys of releases
+release            signed releases
 agents             who may use the server over TCP
 knowledge          compile and check articles
 journal            copy, search, encrypt and prune the journal

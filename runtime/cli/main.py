@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,17 +40,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Threads = Annotated[int | None, typer.Option("--threads", help="Processor threads for the model.")]
 
 
-@app.command(epilog="Example: edgedesk install work/northlight-en/bundle")
+@app.command(epilog="Example: edgedesk install /media/stick/release --root company.root.json")
 def install(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")], home: Home = None, as_json: AsJson = False
+    bundle: Annotated[Path, typer.Argument(help="The folder of a signed release, or of a plain bundle.")],
+    root: Annotated[
+        Path | None, typer.Option(help="The company's root.json, to compare the first release with.")
+    ] = None,
+    home: Home = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Verify a bundle and make it the one this branch runs."""
+    """Verify a release or a bundle and make it the one this branch runs."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
+    from runtime.bundle.sources import is_release
 
     where = find_home(home)
     with counter("installing") as step:
-        number = generations.install(bundle, where, progress=lambda _, done, total: step(done, total))
+
+        def progress(_: str, done: int, total: int) -> None:
+            step(done, total)
+
+        if is_release(bundle):
+            number = _install_release(bundle, where, root, progress)
+        else:
+            number = generations.install(bundle, where, progress=progress)
     installed = generations.current_bundle(where)
     _make_index(installed, where)
     _measure_threads(installed, where)
@@ -248,6 +261,17 @@ def _wait_for_server(client: Client, *, begun: bool = False) -> bool:
             said = True
         time.sleep(0.1)
     return True
+
+
+def _install_release(folder: Path, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:
+    from runtime.bundle.releases import install_release  # python-tuf takes a fifth of a second
+    from runtime.bundle.sources import FolderSource
+
+    number, release = install_release(FolderSource(folder), home, progress, root=root.read_bytes() if root else None)
+    if release.first:
+        known = ", ".join(keyid[:16] for keyid in release.root_keys)
+        talk(f"this branch now believes the root keys {known}: compare them with head office")
+    return number
 
 
 def _make_index(bundle: Bundle, home: Path) -> None:

@@ -90,7 +90,9 @@ def test_a_damaged_bundle_is_refused_naming_the_file_and_the_old_one_serves(
     """F5."""
     install(make_bundle("a", "1"), home)
     bad = make_bundle("b", "2")
-    data = bytearray((bad / name).read_bytes())
+    data = bytearray((bad / name).read_bytes() + b"\n")
+    (bad / name).write_bytes(data)
+    write_manifest(bad, "bundle", {}, {})
     data[-1] ^= 1
     (bad / name).write_bytes(data)
     with pytest.raises(IntegrityError) as caught:
@@ -178,7 +180,7 @@ except EdgedeskError as error:
 """
 
 
-@pytest.mark.parametrize("room", [1, 60, 500, 2000, 4095])
+@pytest.mark.parametrize("room", [1, 60, 200, 500, 1000])
 def test_a_write_that_finds_no_room_leaves_the_old_generation_serving(make_bundle: Make, home: Path, room: int) -> None:
     """F3: the kernel itself refuses to write past `room` bytes of a file, and another one as it falls."""
     install(make_bundle("a", "1"), home)
@@ -194,8 +196,8 @@ def test_a_write_that_finds_no_room_leaves_the_old_generation_serving(make_bundl
 HOLDER = """
 import sys
 from pathlib import Path
-from runtime.bundle.generations import _installing
-with _installing(Path(sys.argv[1])):
+from runtime.bundle.generations import installing
+with installing(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -1,0 +1,179 @@
+"""Writes a signed release: files by their hash first, then the metadata, its timestamp last.
+
+Promises: until the new timestamp is renamed into its place, whoever reads the folder finds the release before, whole;
+files of the release before stay for those who are copying it. Knows nothing of what is in the files. Head office only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from runtime.base.files import need_space, new_file, open_regular, sha256_file, write_atomic
+from runtime.bundle.keys import DAYS, KeyFolder, metadata_bytes, read_metadata
+from runtime.bundle.release_format import METADATA, PARTS, TARGETS, Part, file_name
+from runtime.errors import IntegrityError
+
+SIGNED = "x-edgedesk-signed"
+"""Field of the timestamp: when it was signed. A branch whose clock stands before it knows that its clock is wrong."""
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+
+class PublishedRelease(NamedTuple):
+    """What a publication wrote."""
+
+    version: int
+    """Of the snapshot: one more with every publication."""
+    parts: dict[str, int]
+    """The version of every part's metadata."""
+    new_files: int
+    new_bytes: int
+
+
+def publish(
+    folder: Path,
+    keys: KeyFolder,
+    parts: Mapping[Part, Mapping[str, Path]],
+    now: datetime,
+    *,
+    progress: Progress = lambda _done, _all: None,
+) -> PublishedRelease:
+    """Publish parts, each whole: target to the file it is read from. Parts that are not given stay as they are.
+
+    With no part the release is signed again as it is, for another season. `MissingError` names the key that is not at
+    hand, before anything is written.
+    """
+    before = _read_published(folder)
+    roles: dict[str, Metadata[Targets]] = {}
+    for part in PARTS:
+        old = before.get(part)
+        if part in parts:
+            targets = {target: _target(target, path) for target, path in sorted(parts[part].items())}
+            if old is None or old.signed.targets != targets or not _signed_by(keys, old, part):
+                version = old.signed.version + 1 if old else 1
+                roles[part] = Metadata(Targets(version=version, expires=_end(now, part), targets=targets))
+        elif old is None:
+            roles[part] = Metadata(Targets(version=1, expires=_end(now, part)))
+    snapshot_before = before.get("snapshot")
+    for role, metadata in roles.items():
+        keys.sign(metadata, role)
+    all_roles: dict[str, Metadata[Any]] = {
+        **{part: before[part] for part in PARTS if part in before},
+        **roles,
+        "targets": keys.targets(),
+    }
+    version = snapshot_before.signed.version + 1 if snapshot_before else 1
+    meta = {f"{name}.json": _meta(metadata) for name, metadata in all_roles.items()}
+    snapshot = Metadata(Snapshot(version=version, expires=_end(now, "snapshot"), meta=meta))
+    keys.sign(snapshot, "snapshot")
+    timestamp = Metadata(
+        Timestamp(
+            version=version,
+            expires=_end(now, "timestamp"),
+            snapshot_meta=_meta(snapshot),
+            unrecognized_fields={SIGNED: now.isoformat(timespec="seconds")},
+        )
+    )
+    keys.sign(timestamp, "timestamp")
+
+    added = _copy_files(folder, parts, roles, progress)
+    place = folder / METADATA
+    for number in keys.root_versions():
+        root: Metadata[Root] = read_metadata(keys.folder / f"{number}.root.json", Root)
+        write_atomic(place / f"{number}.root.json", [metadata_bytes(root)])
+    for name, metadata in all_roles.items():
+        write_atomic(place / f"{metadata.signed.version}.{name}.json", [metadata_bytes(metadata)])
+    write_atomic(place / f"{version}.snapshot.json", [metadata_bytes(snapshot)])
+    write_atomic(place / "timestamp.json", [metadata_bytes(timestamp)])
+    _sweep(folder, before, all_roles, version)
+    return PublishedRelease(version, {part: all_roles[part].signed.version for part in PARTS}, *added)
+
+
+def _read_published(folder: Path) -> dict[str, Metadata[Any]]:
+    """The metadata of the release that lies in a folder, by role; empty when there is none."""
+    place = folder / METADATA
+    if not (place / "timestamp.json").exists():
+        return {}
+    timestamp: Metadata[Timestamp] = read_metadata(place / "timestamp.json", Timestamp)
+    snapshot: Metadata[Snapshot] = read_metadata(
+        place / f"{timestamp.signed.snapshot_meta.version}.snapshot.json", Snapshot
+    )
+    found: dict[str, Metadata[Any]] = {"timestamp": timestamp, "snapshot": snapshot}
+    for name, meta in snapshot.signed.meta.items():
+        role = name.removesuffix(".json")
+        found[role] = read_metadata(place / f"{meta.version}.{name}", Targets)
+    return found
+
+
+def _signed_by(keys: KeyFolder, metadata: Metadata[Any], part: Part) -> bool:
+    """Whether old metadata still counts: after its key was replaced it must be signed again."""
+    owner = keys.targets().signed
+    return bool(owner.get_verification_result(part, metadata.signed_bytes, metadata.signatures))
+
+
+def _target(target: str, path: Path) -> TargetFile:
+    return TargetFile(path.stat().st_size, {"sha256": sha256_file(path)}, target)
+
+
+def _meta(metadata: Metadata[Any]) -> MetaFile:
+    return MetaFile.from_data(metadata.signed.version, metadata_bytes(metadata), ["sha256"])
+
+
+def _end(now: datetime, role: str) -> datetime:
+    return now.replace(microsecond=0) + timedelta(days=DAYS[role])
+
+
+def _copy_files(
+    folder: Path, parts: Mapping[Part, Mapping[str, Path]], roles: Mapping[str, Metadata[Targets]], progress: Progress
+) -> tuple[int, int]:
+    """Copy what is not there yet under its hash; returns (files, bytes) copied."""
+    wanted = {
+        folder / file_name(target, info.hashes["sha256"]): (parts[part][target], info)
+        for part in parts
+        if part in roles
+        for target, info in roles[part].signed.targets.items()
+    }
+    missing = {to: each for to, each in wanted.items() if not to.exists()}
+    all_bytes = sum(info.length for _, info in missing.values())
+    need_space(folder, all_bytes, "the release")
+    done = 0
+    for to, (path, info) in missing.items():
+        with new_file(to) as partial, open_regular(path) as file, partial.open("xb") as copy:
+            while chunk := file.read(1 << 20):
+                copy.write(chunk)
+                done += len(chunk)
+                progress(done, all_bytes)
+            copy.flush()
+            if sha256_file(partial) != info.hashes["sha256"]:
+                raise IntegrityError("the file changed while it was read", where=str(path), hint="release it again")
+    return len(missing), all_bytes
+
+
+def _sweep(folder: Path, before: Mapping[str, Any], after: Mapping[str, Metadata[Targets]], version: int) -> None:
+    """Delete files and metadata that neither this release nor the one before names."""
+    keep = {
+        folder / file_name(target, info.hashes["sha256"])
+        for roles in (before, after)
+        for metadata in roles.values()
+        if isinstance(metadata.signed, Targets)
+        for target, info in metadata.signed.targets.items()
+    }
+    for path in _files_below(folder / TARGETS):
+        if path not in keep:
+            path.unlink()
+    named = {f"{metadata.signed.version}.{name}.json" for roles in (before, after) for name, metadata in roles.items()}
+    for path in (folder / METADATA).glob("*.json"):
+        role = path.name.removesuffix(".json").rpartition(".")[2]
+        if role in (*PARTS, "targets", "snapshot") and path.name not in (*named, f"{version}.snapshot.json"):
+            path.unlink()
+
+
+def _files_below(folder: Path) -> Iterable[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)

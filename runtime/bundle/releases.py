@@ -1,0 +1,70 @@
+"""Installing from a signed release: its metadata is believed first, then its files are copied and compared.
+
+Promises: not a byte of a release's files is read before the list that names them is believed; what a branch has
+believed once stays its high-water mark, whether the installation succeeds or not. Knows nothing of trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runtime.base.manifest import Manifest, check_names, digest, read_manifest
+from runtime.bundle.bundle import KIND
+from runtime.bundle.generations import CURRENT, Progress, add_generation, installing, switch
+from runtime.bundle.sources import Source
+from runtime.bundle.trust import VerifiedRelease, remember, verify_release
+from runtime.errors import EdgedeskError, InputError
+
+
+def install_release(
+    source: Source,
+    home: Path,
+    progress: Progress | None = None,
+    *,
+    root: bytes | None = None,
+    now: datetime | None = None,
+) -> tuple[int, VerifiedRelease]:
+    """Install a release and make it current; returns its generation and what was believed.
+
+    Raises as `verify_release` and `generations.install` do; whatever it raises, the current generation stays so.
+    """
+    release = verify_release(source, home, now or datetime.now(UTC), root=root)
+    with installing(home):
+        remember(home, release)
+        number = stage_release(source, home, release, progress)
+        switch(home, number)
+        return number, release
+
+
+def stage_release(
+    source: Source, home: Path, release: VerifiedRelease, progress: Progress | None = None, *, quick: bool = False
+) -> int:
+    """Make a generation of a release without making it current; the caller holds `installing`.
+
+    `quick`: files that the current generation has are not read again; for an update of articles alone.
+    """
+    manifest = release_manifest(release)
+    if not any(entry.path == "bundle.json" for entry in manifest.files):
+        raise InputError("the release holds no model yet", where=source.where, hint="edgedesk release BUNDLE adds it")
+    check_names(Path(source.where), manifest)
+    trusted = _current_hashes(home) if quick else ()
+    return add_generation(home, source, manifest, places=release.places, trusted=trusted, progress=progress)
+
+
+def release_manifest(release: VerifiedRelease) -> Manifest:
+    """The manifest of the generation that a release becomes."""
+    return Manifest(kind=KIND, inputs={"release": dict(release.versions)}, files=release.files)
+
+
+def content_digest(release: VerifiedRelease) -> str:
+    """What a release holds, whatever it is called and whoever signed it when: what was refused once is known by it."""
+    return digest([(entry.path, entry.sha256) for entry in release.files])
+
+
+def _current_hashes(home: Path) -> Collection[str]:
+    try:
+        return {entry.sha256 for entry in read_manifest(home / CURRENT).files}
+    except EdgedeskError:
+        return ()

@@ -1,0 +1,185 @@
+"""Where a release or a bundle is read from: a folder or a stick, or a static HTTP server.
+
+Promises: a file is read from any byte on, without following a link below the folder, and never waits for a pipe; what
+is wrong with the place is one error of ours. Checks no hash: whoever reads does. Opens no connection but to the address
+it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+from urllib.parse import quote, urlsplit
+
+from runtime.base.files import open_below
+from runtime.errors import MissingError, UnavailableError, UsageError
+
+CHUNK_BYTES = 1 << 20
+"""Read at once; a copy that was cut short reads at most one such piece again."""
+CONNECT_TIMEOUT_S = 20.0
+READ_TIMEOUT_S = 60.0
+
+
+class Source(Protocol):
+    """A place with files."""
+
+    @property
+    def where(self) -> str:
+        """The place, for messages."""
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """A file's bytes from `start` on, in pieces.
+
+        `MissingError` without one, `UnavailableError` when reading is cut off.
+        """
+
+
+class FolderSource:
+    """A folder: a stick, a share, a folder that something else fills."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """See `Source`. A link, a device or a folder is as good as no file."""
+        try:
+            file = open_below(self.folder, name)
+        except OSError:
+            if not self.folder.is_dir():
+                raise self._gone() from None
+            raise MissingError(f"'{name}' is missing", where=self.where, hint="copy the folder again") from None
+        with file:
+            file.seek(start)
+            while True:
+                try:
+                    chunk = file.read(CHUNK_BYTES)
+                except OSError as error:
+                    raise UnavailableError(
+                        f"'{name}' cannot be read ({error.strerror})",
+                        where=self.where,
+                        hint="check the stick and run it again: what was copied is kept",
+                    ) from error
+                if not chunk:
+                    return
+                yield chunk
+
+    def _gone(self) -> UnavailableError:
+        return UnavailableError(
+            "the folder is not there any more", where=self.where, hint="put the stick back and run it again"
+        )
+
+
+class HttpSource:
+    """A static HTTP or HTTPS server; use as a context, which closes its connection."""
+
+    def __init__(self, url: str, *, ca: Path | None = None) -> None:
+        import ssl
+
+        import httpx  # a tenth of a second, which a branch that updates from sticks does not pay
+
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+            raise UsageError("not an http or https address", where=url, hint="https://host/folder")
+        self._url = url.rstrip("/") + "/"
+        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        # No proxy and no credentials from the environment: the configured address is the only one that is contacted.
+        self._client = httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False)
+
+    def __enter__(self) -> HttpSource:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    @property
+    def where(self) -> str:
+        """The address."""
+        return self._url
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """See `Source`. Of a server that cannot begin in the middle, what is known is skipped."""
+        import httpx
+
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+        try:
+            with self._client.stream("GET", self._url + quote(name), headers=headers) as answer:
+                if answer.status_code in (403, 404, 410):
+                    raise MissingError(f"'{name}' is missing", where=self.where, hint="is the release published whole?")
+                if answer.status_code == 416:  # nothing follows: the hash says whether it was all
+                    return
+                if answer.status_code not in (200, 206):
+                    raise UnavailableError(
+                        f"the server says {answer.status_code} for '{name}'", where=self.where, hint="try again later"
+                    )
+                skip = start if answer.status_code == 200 else 0
+                for chunk in answer.iter_raw(CHUNK_BYTES):
+                    if skip >= len(chunk):
+                        skip -= len(chunk)
+                        continue
+                    yield chunk[skip:]
+                    skip = 0
+        except httpx.HTTPError as error:
+            raise UnavailableError(
+                f"'{name}' cannot be read ({type(error).__name__})",
+                where=self.where,
+                hint="try again: what was copied is kept",
+            ) from error
+
+
+class PacedSource:
+    """A source read no faster than so many bytes a second, and only while it may be: `check` raises when it may not."""
+
+    def __init__(self, source: Source, *, bytes_per_s: float, clock: Pace) -> None:
+        self._source = source
+        self._rate = bytes_per_s
+        self._pace = clock
+        self._begun = clock.now()
+        self._read = 0
+
+    @property
+    def where(self) -> str:
+        """The place behind it."""
+        return self._source.where
+
+    def read(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """See `Source`."""
+        for chunk in self._source.read(name, start):
+            self._pace.check()
+            self._read += len(chunk)
+            if self._rate > 0:
+                early = self._read / self._rate - (self._pace.now() - self._begun)
+                if early > 0:
+                    self._pace.wait(early)
+            yield chunk
+
+
+class Pace(Protocol):
+    """What paces a copy: a clock that never jumps, a pause, and whether copying is allowed now."""
+
+    def now(self) -> float:
+        """Seconds on a monotonic clock."""
+
+    def wait(self, seconds: float) -> None:
+        """Pause."""
+
+    def check(self) -> None:
+        """Raise an error of ours when copying must stop now."""
+
+
+def is_address(text: str) -> bool:
+    """Whether a source is named by an address and not by a folder."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def is_release(folder: Path) -> bool:
+    """Whether a folder is a signed release and not a plain bundle."""
+    return (folder / "metadata").is_dir() and not (folder / "manifest.json").exists()
