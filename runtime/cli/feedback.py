@@ -125,6 +125,33 @@ def send(home: Home = None, retry_aside: RetryAside = False, as_json: AsJson = F
     out(f"{report.sent} turns sent, {report.waiting} wait")
 
 
+@app.command("import", epilog="Example: edgedesk feedback import /media/stick uploads/ --out work/feedback")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Feedback files, or folders of them, in any order and number.")],
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; an earlier import is replaced.")],
+    as_json: AsJson = False,
+) -> None:
+    """Head office: make records, corrections and knowledge gaps of what branches exported."""
+    from runtime.base.jsonl import read_rows
+    from runtime.feedback.import_exports import GAPS, import_exports
+    from runtime.feedback.learning import KnowledgeGap
+
+    report = import_exports(files, out_folder.absolute())
+    if as_json:
+        out_json(asdict(report))
+        return
+    for name, branch in report.branches.items():
+        out(f"{name}: {branch['turns']} turns, {branch['bundle']} {branch['version']}")
+    for reason, count in report.refused.items():
+        say(f"{count} turns left out: {reason}")
+    for gap in list(read_rows(KnowledgeGap, out_folder / GAPS) if report.gaps else [])[:10]:
+        out(f"no article: {gap.asked} x {gap.questions[0]}")
+    out(
+        f"{out_folder}: {report.records} records, {report.corrections} corrections, {report.gaps} knowledge gaps"
+        f" of {report.turns} turns in {report.files} files"
+    )
+
+
 @contextmanager
 def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing, Settings]]:
     """The outbox of the running server, or of the journal itself where none runs."""

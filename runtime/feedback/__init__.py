@@ -5,6 +5,9 @@
     delivery         `decide`: what to do after each answer of the receiver, pure
     uplink           `Uplink`: posts rows to the one configured endpoint; `send_turns`: all that wait
     use              `measure_use`: helped, accepted, rewritten, handed over
+    import_exports   exports of many branches -> one folder
+    learning         `records_of`, `corrections_of`, `gaps_of`: what they teach
+    receipt          `ImprovementReceipt`, `answers_right`: which corrections a new model answers right
     edit_distance    `edit_distance`: how much of a draft was rewritten
 
 The desk and the server know nothing of it. Only `uplink` opens a socket, and only where one is configured.

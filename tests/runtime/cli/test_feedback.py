@@ -57,6 +57,9 @@ def look_and_take_out(home: Path, target: Path) -> None:
     assert rows == read_export(target / "kept.jsonl").rows
     assert "ann@example.com" not in file.read_text(encoding="utf-8")
     assert json.loads(run("preview", "--home", home, "--json")[0])["turns"] == []
+    plain = run("import", target, "--out", target.parent / "imported")[0]
+    assert "no article: 1 x Do you sell boats?" in plain
+    assert "1 records, 1 corrections, 1 knowledge gaps of 2 turns in 2 files" in plain
 
 
 def test_feedback_is_seen_and_exported_without_a_server(home: Path, tmp_path: Path) -> None:
