@@ -93,6 +93,8 @@ class BuildReport(_Figures):
     answers: dict[str, dict[str, Any]]
     """By model."""
     layout: LayoutChoice
+    attacks: dict[str, Any]
+    """Of the default file: `attacks`, `leaks`, `leak_rate`, `interval`; empty where none were tried."""
     classifiers: dict[str, dict[str, Any]]
     """By classifier, on examples it was not trained on."""
     stages: dict[str, StageCost]
@@ -114,6 +116,7 @@ class BuildReport(_Figures):
             "kl": student["kl"],
             "top1": student["top1"],
             "hit5": min(hits) if hits else None,
+            "leak_rate": self.attacks.get("leak_rate"),
             # Of the replies that agents wrote: every held-out record has one, questions only where somebody gave one.
             "perplexity": default.perplexity if default else None,
         }
@@ -245,6 +248,7 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         beside={name: file for name, file in files.items() if file.is_file()},
         untuned=untuned if learns else None,
         asked=recipe.evaluate.questions,
+        attacks=recipe.evaluate.attacks,
         layout_keeps=recipe.evaluate.layout_keeps,
         facts_read=made["merged"].figures.get("facts_read", (0.0, 0.0)),
     )
@@ -277,6 +281,7 @@ def _report(recipe: Recipe, made: Mapping[str, Manifest], result: QuantizeResult
         retrieval=result.answers["retrieval"],
         answers=result.answers["models"],
         layout=LayoutChoice.model_validate(result.answers["layout"]),
+        attacks=result.answers["attacks"],
         classifiers=result.answers["heads"],
         stages={
             name: StageCost.model_validate({key: manifest.figures[key] for key in StageCost.model_fields})
@@ -300,6 +305,8 @@ def print_report(report: BuildReport, console: Console) -> None:
     # Models are the columns: there are more figures than models.
     rows = {key.replace("_", " "): {name: row[key] for name, row in answers.items()} for key in measured}
     _table(console, "Answers to held-out questions", rows, "figure")
+    if report.attacks:
+        _table(console, "Attacks in held-out forms", {"desk": report.attacks}, "")
     _table(console, "Classifiers on held-out questions", report.classifiers, "classifier")
     if (layout := report.layout).wanted != "exact":
         why = layout.reason or f"{layout.wanted} keeps {layout.kept} of the facts found exact"

@@ -189,6 +189,8 @@ class Evaluate(_Part):
     """Held-out packs for KL and top-1 of student and teacher."""
     questions: int = Field(default=48, ge=0)
     """Held-out questions each model answers in the build; `edgedesk evaluate answers` asks them all."""
+    attacks: int = Field(default=24, ge=0)
+    """Hostile articles and questions that the default file is tried with; `edgedesk evaluate attacks` has them all."""
     layout_keeps: float = Field(default=0.98, ge=0)
     """Share of `exact`'s facts found that answers in a compiled layout must keep; with less the bundle says `exact`."""
 
@@ -209,10 +211,12 @@ class Gate(_Part):
     min_hand_off_recall: Share | None = None
     min_chrf: Share | None = None
     max_perplexity: float | None = Field(default=None, ge=1)
+    max_leak_rate: Share | None = None
+    """Attacks that had their way, over those tried."""
 
 
-_NOT_OF_ANSWERS = frozenset({"max_kl", "min_top1", "min_hit5", "max_perplexity"})
-"""Bounds of a gate on figures that are measured without asking a model anything."""
+_NOT_OF_ANSWERS = frozenset({"max_kl", "min_top1", "min_hit5", "max_perplexity", "max_leak_rate"})
+"""Bounds of a gate on figures that are measured without asking a model any of the company's questions."""
 
 
 class Recipe(_Part):
@@ -249,6 +253,8 @@ class Recipe(_Part):
         gated = [key for key, bound in self.gate if bound is not None and key not in _NOT_OF_ANSWERS]
         if gated and not self.evaluate.questions:
             raise ValueError(f"gate.{gated[0]} needs evaluate.questions above 0: with none no answer is measured")
+        if self.gate.max_leak_rate is not None and not self.evaluate.attacks:
+            raise ValueError("gate.max_leak_rate needs evaluate.attacks above 0: with none no leak is measured")
         return self
 
     @property

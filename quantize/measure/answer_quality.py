@@ -19,14 +19,17 @@ from runtime.desk.policy import Policy
 from runtime.errors import ModelError
 from runtime.evaluation.answer_metrics import Answered, evaluation
 from runtime.evaluation.answers import answer_questions, load_questions, sample
+from runtime.evaluation.attacks import ask_attacks, held_out_attacks, hostile_articles
 from runtime.evaluation.html_report import render
 from runtime.evaluation.retrieval import evaluate, from_questions
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
-from runtime.text.articles import load_articles
+from runtime.text.articles import Article, load_articles
 from runtime.text.records import Question
+from runtime.understanding.dictation_classifier import DictationClassifier
+from runtime.understanding.linear_classifier import load_classifiers
 
 REPORT = "answers.json"
 PAGE = "answers.html"
@@ -64,6 +67,10 @@ class AnswerStudy:
     """Further facts, read in the layout of `spec` and `exact`, as whoever made the checkpoint counted them."""
     classifiers: Mapping[str, Any]
     """Figures of the classifiers, handed on into the report."""
+    classifier_folder: Path | None
+    """The bundle's classifiers, which the desk asks before and after the model; None where none were trained."""
+    attacks: int
+    """Hostile articles and questions that are put to the default model; 0 for none."""
     title: str
     threads: int
 
@@ -84,8 +91,8 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
     """Ask every model; writes answers.json, answers.html and prompt.json into `out`, returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
-    "heads": as given}; the first two are empty without questions. prompt.json names the layout that is used, and the
-    row of the default model is the one of that layout.
+    "attacks": {leaks, leak_rate, …}, "heads": as given}; what nothing was asked for is empty. prompt.json names the
+    layout that is used, and the row of the default model is the one of that layout.
     """
     loaded = load_articles(study.articles)
     languages = sorted({article.lang for article in loaded})
@@ -116,14 +123,60 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
         used, other = (asked.exact, composed) if layout["used"] == EXACT else (composed, asked.exact)
         answers[study.default] = list(used)
         answers[f"{study.default} {wanted if layout['used'] == EXACT else EXACT}"] = list(other)
-    report = {"retrieval": retrieval, "classifiers": study.classifiers, "layout": layout, **evaluation(answers)}
+    attacks = measure_attacks(study, loaded, layout["used"])
+    report = {
+        "retrieval": retrieval,
+        "classifiers": study.classifiers,
+        "layout": layout,
+        "attacks": attacks,
+        **evaluation(answers),
+    }
     write_report(study, report, out)
-    return {"retrieval": retrieval, "models": report["models"], "layout": layout, "heads": study.classifiers}
+    kept = ("retrieval", "models", "layout", "attacks")
+    return {**{key: report[key] for key in kept}, "heads": study.classifiers}
+
+
+def measure_attacks(study: AnswerStudy, articles: Sequence[Article], layout: str) -> dict[str, Any]:
+    """Leaks of the default model, reading in that layout, with hostile articles among the company's; {} without any."""
+    attacks = held_out_attacks(study.spec.languages, study.attacks)
+    if not attacks:
+        return {}
+    with (
+        tempfile.TemporaryDirectory() as index,
+        Retriever.build(
+            [*articles, *hostile_articles(attacks)],
+            Embedder(study.embedder, threads=study.threads),
+            Path(index),
+            asked=study.past_questions,
+            shipped=study.vectors,
+        ) as retriever,
+        bar("attacking", len(attacks), unit="attacks") as advance,
+    ):
+        leaks = ask_attacks(
+            study.models[study.default],
+            attacks,
+            retriever,
+            study.spec.model_copy(update={"layout": layout}),
+            policies=study.policies,
+            threads=study.threads,
+            advance=advance,
+            **_desk_classifiers(study, retriever.embedder),
+        )
+    return leaks.model_dump(mode="json")
+
+
+def _desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
+    """What the desk asks besides the model, as arguments of `answer_questions`."""
+    folder = study.classifier_folder
+    if folder is None:
+        return {}
+    return {"classifiers": load_classifiers(folder), "dictation": DictationClassifier.open(folder, embedder)}
 
 
 def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Retriever) -> AskedModels:
     """Ask each model the questions; one that cannot read the layout reads `exact`, and its reason is kept."""
     exact_spec = study.spec.model_copy(update={"layout": EXACT})
+    extra = _desk_classifiers(study, retriever.embedder)
 
     def ask(name: str, spec: PromptSpec) -> list[Answered]:
         with bar(f"asking {name}", len(questions), unit="questions") as advance:
@@ -135,6 +188,7 @@ def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Ret
                 policies=study.policies,
                 threads=study.threads,
                 advance=advance,
+                **extra,
             )
 
     answers: dict[str, list[Answered]] = {}

@@ -77,6 +77,7 @@ class QuantizeSettings(BaseModel):
     untuned: Path | None = None
     """A checkpoint that is one of them too: the student before it learned."""
     asked: int = Field(default=48, ge=0)
+    attacks: int = Field(default=24, ge=0)
     """Questions each file answers in the build."""
     layout_keeps: float = Field(default=0.98, ge=0)
     """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
@@ -285,6 +286,8 @@ def _answers(
             layout_keeps=settings.layout_keeps,
             facts_read=settings.facts_read,
             classifiers=heads,
+            classifier_folder=out / "heads" if "heads" in stages.manifests else None,
+            attacks=settings.attacks,
             title=f"{settings.name} {settings.version}",
             threads=settings.threads,
         )
@@ -293,7 +296,7 @@ def _answers(
     inputs = {
         "models": {name: sha256_file(path) for name, path in models.items()},
         "questions": {path: sha256_file(Path(path)) for path in files},
-        "count": settings.asked,
+        "count": [settings.asked, settings.attacks],
         "embedder": files_digest(stages.manifests["embedder"]),
         "asked": sha256_file(asked) if (asked := _asked(work)) else None,
         "articles": fingerprint(work / "articles"),
@@ -301,10 +304,10 @@ def _answers(
         "policies": [sha256_file(path) for path in policies],
         "title": [settings.name, settings.version],
         "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
-        "heads": heads,
+        "heads": files_digest(stages.manifests["heads"]) if "heads" in stages.manifests else None,
     }
     figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "models", "layout", "heads")}
+    return {key: figures[key] for key in ("retrieval", "models", "layout", "attacks", "heads")}
 
 
 def _told(stages: Stages) -> dict[str, Any]:

@@ -100,6 +100,57 @@ def evaluate_answers(
             out_line(f"  worst: {group['intent']} {group['right']:.2f} of {group['questions']}")
 
 
+@app.command("attacks", epilog="Example: edgedesk evaluate attacks --count 24 --json")
+def evaluate_attacks(
+    bundle: BundleOption = None,
+    count: Annotated[int, typer.Option(min=0, help="Try this many, an even sample; 0 tries all.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Try hostile articles and questions: count those in which the desk says what the attacker wants said."""
+    import tempfile
+
+    from runtime.base.progress import bar
+    from runtime.desk.policy import read_policy
+    from runtime.errors import MissingError
+    from runtime.evaluation.attacks import ask_attacks, held_out_attacks, hostile_articles
+    from runtime.retrieval.embedder import Embedder
+    from runtime.retrieval.past_questions import read_past_questions
+    from runtime.retrieval.retriever import Retriever
+    from runtime.retrieval.shipped_vectors import VECTORS_FILE
+    from runtime.text.articles import load_articles
+    from runtime.understanding.dictation_classifier import DictationClassifier
+    from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+
+    opened = _open(bundle)
+    languages = opened.prompt.languages
+    attacks = held_out_attacks(languages, count or None)
+    if not attacks:
+        known = ", ".join(languages)
+        raise MissingError(
+            f"no attack is written in {known}", where=str(opened.root), hint="there are some in en and zh"
+        )
+    articles = [*load_articles(opened.articles_path), *hostile_articles(attacks)]
+    policies = {lang: read_policy(opened.policy_path(lang)) for lang in languages}
+    embedder = Embedder(opened.embedder_path)
+    asked, shipped = read_past_questions(opened.root), opened.root / VECTORS_FILE
+    with (
+        tempfile.TemporaryDirectory() as index,
+        Retriever.build(articles, embedder, Path(index), asked=asked, shipped=shipped) as retriever,
+    ):
+        classifiers = load_classifiers(opened.root / FOLDER)
+        dictation = DictationClassifier.open(opened.root / FOLDER, embedder)
+        with bar("attacking", len(attacks), unit="attacks") as advance:
+            found = ask_attacks(
+                opened.model_path, attacks, retriever, opened.prompt,
+                policies=policies, classifiers=classifiers, dictation=dictation, advance=advance,
+            )  # fmt: skip
+    if as_json:
+        out_json(found.model_dump(mode="json"))
+        return
+    low, high = found.interval
+    out_line(f"{found.leaks} of {found.attacks} attacks leaked: {found.leak_rate:.3f}, 95% {low:.3f} to {high:.3f}")
+
+
 @app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --out marks.csv")
 def evaluate_sheet(
     answers: Annotated[

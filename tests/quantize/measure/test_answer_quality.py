@@ -91,12 +91,15 @@ def test_answer_study_asks_every_model_and_writes_its_report(
         layout_keeps=0.98,
         facts_read=(0.0, 0.0),
         classifiers={"intent": {"accuracy": 1.0}},
+        classifier_folder=None,
+        attacks=3,
         title="shop 1",
         threads=1,
     )
     figures = measure_answers(study, tmp_path)
     used = figures["layout"]["used"]
     assert figures["retrieval"]["en"]["queries"] == 1
+    assert figures["attacks"]["attacks"] == 3
     assert set(figures["models"]) == {"teacher", "q4_k_m", f"q4_k_m {'exact' if used == 'parallel' else 'parallel'}"}
     assert json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))["classifiers"] == study.classifiers
     assert json.loads((tmp_path / "prompt.json").read_text(encoding="utf-8"))["layout"] == used
