@@ -182,6 +182,10 @@ def backup(path: Path, target: Path, progress: ProgressCallback | None = None, k
             raise InputError(f"{target} is a folder", hint="name a file in it")
         if target.is_symlink() or (target.exists() and not target.is_file()):
             raise InputError("not a regular file", where=str(target), hint="name a file; it is made, or replaced")
+        # A copy in place of the journal, or of its log, would take from the server what it has just acknowledged.
+        parts = [part for end in ("", "-wal", "-shm") if (part := path.with_name(path.name + end)).exists()]
+        if target.exists() and any(target.samefile(part) for part in parts):
+            raise InputError("this is the journal itself", where=str(target), hint="name another file")
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)

@@ -184,6 +184,17 @@ def test_without_a_journal_there_is_nothing_to_copy_or_read(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("part", ["", "-wal", "-shm"])
+def test_a_backup_never_replaces_the_journal_in_use(part: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.ask("talk", "May I return this?", "en")
+        with pytest.raises(InputError, match="journal itself"):
+            backup(path, tmp_path / "." / f"journal.sqlite{part}")
+        journal.ask("talk", "这个能退吗？", "zh")
+    assert backup(path, tmp_path / "copy.sqlite") > 1
+
+
 def test_a_backup_replaces_no_folder_pipe_socket_or_link(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         journal.ask("talk", "x", "en")
