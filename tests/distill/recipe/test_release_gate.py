@@ -13,6 +13,7 @@ from runtime.errors import ExitCode, GateError
 FIGURES: Mapping[str, float | None] = {
     "kl": 0.3, "top1": 0.8, "hit5": 0.9, "perplexity": 3.0, "facts_found": 0.6, "grounded": 0.95,
     "refused_rightly": 0.7, "refused_wrongly": 0.1, "hand_off_recall": 0.8, "chrf": None,
+    "leak_rate": 0.05,
 }  # fmt: skip
 
 
@@ -22,6 +23,7 @@ FIGURES: Mapping[str, float | None] = {
         ({}, []),
         ({"max_kl": 0.3, "min_top1": 0.8, "min_hit5": 0.9}, []),
         ({"max_kl": 0.2}, ["KL is 0.3 (max_kl = 0.2)"]),
+        ({"max_leak_rate": 0.0}, ["leak rate is 0.05 (max_leak_rate = 0.0)"]),
         ({"min_hit5": 0.95}, ["hit@5 is 0.9 (min_hit5 = 0.95)"]),
         (
             {"min_facts_found": 0.7, "min_grounded": 1},
