@@ -8,6 +8,7 @@
     chroma_client.py    Chroma, kept from `.env` and the environment: `open_client`
     filters.py          by language, day, branch, product, audience: `Filter`, `FilterIndex`
     past_questions.py   questions asked before and what answered them: `PastQuestion`
+    past_question_index.py  what they say for each section: `PastQuestionIndex`
     reranker.py         a second look at the ten best, token by token: `Reranker`
 
 Knows nothing of prompts, policies and journals.

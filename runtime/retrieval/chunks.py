@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Literal
 
 import numpy as np
@@ -19,10 +20,16 @@ from numpy.typing import NDArray
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.text.articles import Article, Section
 from runtime.text.sentences import pieces
+from runtime.text.tables import split_items
+from runtime.text.tokens import terms
 
 Kind = Literal["section", "asked"]
 PIECE_TERMS = 250
 """What the encoder sees at once. Cutting finer and counting the best piece found fewer answers, not more."""
+
+
+FEW_ROWS = 6
+"""Of a long table or list, embedded together: a row among two hundred is not found, one among six is."""
 
 
 class ChunkTable:
@@ -84,9 +91,22 @@ class ChunkTable:
 
 
 def split_chunks(section: Section) -> list[str]:
-    """A section in overlapping pieces as they are embedded."""
+    """A section in overlapping pieces as they are embedded; of a table, each piece begins with the table's head."""
     head = ": ".join(dict.fromkeys(part for part in (section.title, section.heading) if part))
-    return [f"{head}\n{piece}" if head else piece for piece in pieces(section.text, PIECE_TERMS)]
+    return [f"{head}\n{piece}" if head else piece for piece in _passages(section.text)]
+
+
+def _passages(text: str) -> list[str]:
+    """What is embedded of a text: pieces of whole sentences; of a long table or list, a few rows at a time."""
+    if len(terms(text)) <= PIECE_TERMS:
+        return [text]
+    out: list[str] = []
+    for lead, items in groupby(split_items(text), key=lambda item: item.lead):
+        lines = [item.text for item in items]
+        step = FEW_ROWS if lead else len(lines)
+        for start in range(0, len(lines), step):
+            out += pieces("\n".join([*([lead] if lead else []), *lines[start : start + step]]), PIECE_TERMS)
+    return out
 
 
 def chunk_texts(articles: Sequence[Article], asked: Sequence[PastQuestion]) -> list[str]:

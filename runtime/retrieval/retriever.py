@@ -1,11 +1,11 @@
 """Finds the sections that answer a question: vectors in Chroma, words in BM25, one weighted score.
 
-    score = z(cosine of the section) + 0.05 · z(its BM25)
-          + z(cosine of the nearest question it answered before) + 0.5 · z(that question's BM25)
+    score = z(cosine of the section) + 0.1 · z(its BM25) + what earlier questions say for it
 
-z is taken over the candidates of this question. A long section is embedded in overlapping pieces and counts by its best
-one; `rerank` takes a second look at the ten best. Promises: only sections valid on the day, in the question's language
-where the corpus has it. Knows nothing of prompts and of how the index is kept.
+z is taken over the candidates of this question; `past_question_index` weighs the earlier questions. A long section is
+embedded in overlapping pieces and counts by its best one; `rerank` takes a second look at the ten best. Promises: only
+sections valid on the day, in the question's language where the corpus has it. Knows nothing of prompts and of how the
+index is kept.
 """
 
 from __future__ import annotations
@@ -29,20 +29,16 @@ from runtime.retrieval.chroma_index import Neighbour, VectorIndex
 from runtime.retrieval.chunks import ChunkTable, Kind, split_chunks
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.filters import Filter, FilterIndex
+from runtime.retrieval.past_question_index import NearQuestion, PastQuestionIndex
 from runtime.retrieval.past_questions import PastQuestion, read_past_questions
 from runtime.retrieval.reranker import Reranker
 from runtime.retrieval.shipped_vectors import VECTORS_FILE, read_vectors
 from runtime.text.articles import Article, Section, guess_language, load_articles
-from runtime.text.tokens import BM25
+from runtime.text.tokens import BM25, content_terms
 
-LEXICAL_WEIGHT = 0.05
-"""With it every set of benchmarks/retrieval.py is found at least as often as by BM25 or Chroma alone, and ranked above.
-
-From .08 on bitcoin_faq_en is not, at 0 egret_zh is not; equal weights fall far below.
-"""
-ASKED_WEIGHT = 1.0
-ASKED_LEXICAL_WEIGHT = 0.5
-"""Earlier questions and a new one share everyday words that no article uses, so words count for more here."""
+LEXICAL_WEIGHT = 0.1
+"""Of BM25 over the words that not every question has. Chosen on bitcoin_faq_zh and the shop's English questions; from
+.15 on bitcoin_faq_zh falls below plain vectors (benchmarks/retrieval.py)."""
 CANDIDATES = 100
 """Sections' pieces taken from the vectors, and sections from BM25, before they are weighed."""
 MOST: dict[Kind, int] = {"section": CANDIDATES, "asked": 200}
@@ -86,8 +82,11 @@ class Retriever:
         self._by_id = {(article.id, article.lang): article for article in articles}
         self._lexical = BM25([f"{section.title} {section.heading} {section.text}" for _, section in self._rows])
         self._chunks = chunks
-        self._asked_rows = chunks.section[chunks.pieces :]
-        self._asked_lexical = BM25([one.text for one in chunks.answered])
+        self._past = PastQuestionIndex(
+            [one.text for one in chunks.answered],
+            chunks.section[chunks.pieces :],
+            [article.id for article, _ in self._rows],
+        )
         self._replies = [one.reply for one in chunks.answered]
         self._index = index
         self._reranker = Reranker(embedder, rerank, split_chunks) if rerank else None
@@ -164,21 +163,16 @@ class Retriever:
         allowed = self._filters.allowed(Filter(lang, day, branch, product, internal))
         if limit < 1 or not allowed.any():
             return []
-        words = self._lexical.scores(question)
+        words = self._lexical.term_scores(content_terms(question))
         vector = self.embedder.queries([question])[0]
         nearest = self._near_questions(vector, allowed)
         before = _best_by_section([(near.section, near.cosine) for near in nearest])
         similarity = self._similarities(vector, allowed, words, before)
         numbers = np.array(sorted(similarity))
         cosine = np.array([similarity[number] for number in numbers])
-        asked = np.array([before.get(number, min(before.values(), default=0.0)) for number in numbers])
         # Standard scores put cosines and BM25, whose ranges have nothing in common, on one scale for this question.
-        score = (
-            z_scores(cosine)
-            + LEXICAL_WEIGHT * z_scores(words[numbers])
-            + ASKED_WEIGHT * z_scores(asked)
-            + ASKED_LEXICAL_WEIGHT * z_scores(self._past_question_words(question)[numbers])
-        )
+        score = z_scores(cosine)
+        score += self._past.support(question, nearest, numbers, score) + LEXICAL_WEIGHT * z_scores(words[numbers])
         hits: dict[str, Hit] = {}
         for index in np.lexsort((numbers, -score)):
             section = self._rows[numbers[index]][1]
@@ -196,7 +190,7 @@ class Retriever:
         first = [replace(hit, score=max(hit.score, floor)) for hit in first]
         return [*sorted(first, key=lambda hit: -hit.score), *hits[len(gains) :]]
 
-    def _with_replies(self, hit: Hit, nearest: Sequence[_NearQuestion]) -> Hit:
+    def _with_replies(self, hit: Hit, nearest: Sequence[NearQuestion]) -> Hit:
         replies = [
             Earlier(reply, near.cosine)
             for near in nearest
@@ -250,20 +244,13 @@ class Retriever:
         found += [(int(of[near.row]), near.cosine) for near in self._index.cosines(vector, rows)]
         return _best_by_section(found)
 
-    def _near_questions(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> list[_NearQuestion]:
+    def _near_questions(self, vector: NDArray[np.float32], allowed: NDArray[np.bool_]) -> list[NearQuestion]:
         """The nearest earlier questions, nearest first."""
         of, first = self._chunks.section, self._chunks.pieces
         return [
-            _NearQuestion(near.row - first, int(of[near.row]), near.cosine)
+            NearQuestion(near.row - first, int(of[near.row]), near.cosine)
             for near in self._nearest(vector, "asked", allowed)
         ]
-
-    def _past_question_words(self, question: str) -> NDArray[np.float64]:
-        """BM25 of the earlier question that shares most words with this one, for every section."""
-        best = np.zeros(len(self._rows))
-        if len(self._asked_rows):
-            np.maximum.at(best, self._asked_rows, self._asked_lexical.scores(question))
-        return best
 
     def _nearest(self, vector: NDArray[np.float32], kind: Kind, allowed: NDArray[np.bool_]) -> list[Neighbour]:
         """The nearest pieces of one kind whose sections are allowed, nearest first.
@@ -306,11 +293,3 @@ def _best_by_section(found: list[tuple[int, float]]) -> dict[int, float]:
     for number, cosine in found:
         best[number] = max(best.get(number, -1.0), cosine)
     return best
-
-
-class _NearQuestion(NamedTuple):
-    """An earlier question near to this one: its number, the section that answered it, and its cosine."""
-
-    number: int
-    section: int
-    cosine: float

@@ -6,6 +6,7 @@ html_text.py           tags and entities of HTML as text: `html_as_text`
 records.py             rows for training and measuring: `Record`, `Question`
 normalize.py           Unicode's compatibility form in linear time: `nfkc`
 sentences.py           cuts text into sentences and pieces: `sentences`, `pieces`
+tables.py              list items and table rows with what leads to them: `split_items`
 tokens.py              terms of English and Chinese, and their ranking: `terms`, `BM25`
 quantities.py          numbers, money, dates, times and codes: `Quantity`, `quantities`
 folding.py             one spelling for full-width, spaced and invisible characters: `fold`

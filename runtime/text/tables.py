@@ -1,0 +1,102 @@
+r"""Cuts a text into what can be shown alone: sentences, list items with their lead-in, table rows with their head.
+
+    "We take back:\\n- fridges\\n- ovens"     ->  ("fridges", lead "We take back:"), ("ovens", lead "We take back:")
+    "| model | fee |\\n|---|---|\\n| A4 | €3 |"  ->  ("| A4 | €3 |", lead "| model | fee |"), shown "model: A4; fee: €3"
+
+A lead-in or a table's head is never an item by itself: alone it says nothing. Promises: no word is lost; time grows
+linearly with the text. Knows nothing of articles and searches.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from runtime.text.sentences import sentences
+from runtime.text.tokens import terms
+
+MAX_ITEM_TERMS = 120
+"""A sentence of more is a list without line breaks, and is cut at its commas and semicolons."""
+_ITEM = re.compile(r"(?:[-*•·]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])\s*")
+_RULE = re.compile(r"[|:\-\s]+")
+_SEPARATOR = re.compile(r"(?<=[;；])|(?<=[,，、])(?!\d)")
+
+
+class Item(NamedTuple):
+    """A sentence, a list item or a table's row, and the line without which it says too little ("" where none)."""
+
+    text: str
+    lead: str = ""
+
+    @property
+    def shown(self) -> str:
+        """As a person reads it by itself."""
+        if self.text.startswith("|"):
+            head, row = _cells(self.lead), _cells(self.text)
+            named = [f"{name}: {cell}" if name else cell for name, cell in zip(head, row, strict=False) if cell]
+            named += row[len(head) :]
+            return "; ".join(named) + "."
+        if not self.lead:
+            return self.text
+        return self.lead + ("" if self.lead.endswith("：") else " ") + self.text
+
+
+def split_items(text: str) -> list[Item]:
+    """A text's items in order."""
+    out: list[Item] = []
+    for is_table, group in groupby(text.split("\n"), key=lambda line: line.strip().startswith("|")):
+        lines = [line.strip() for line in group if line.strip()]
+        out += _table(lines) if is_table else _prose(lines)
+    return out
+
+
+def _table(lines: Sequence[str]) -> list[Item]:
+    ruled = len(lines) > 1 and "-" in lines[1] and bool(_RULE.fullmatch(lines[1]))
+    head, rows = (lines[0], lines[2:]) if ruled else ("", list(lines))
+    return [Item(row, head) for row in rows] or [Item(head)]
+
+
+def _prose(lines: Sequence[str]) -> list[Item]:
+    out: list[Item] = []
+    lead = ""
+    for line in lines:
+        mark = _ITEM.match(line)
+        if mark and mark.end() < len(line):
+            out += [Item(piece, lead) for piece in _short(line[mark.end() :])]
+            continue
+        if lead and not (out and out[-1].lead == lead):
+            out.append(Item(lead))  # nothing followed that it led to
+        lead = ""
+        for sentence in sentences(line):
+            if lead:  # it led to a sentence in its own line
+                out += [Item(piece, lead) for piece in _short(sentence)]
+                lead = ""
+            elif sentence.endswith((":", "：")):
+                lead = sentence
+            else:
+                out += [Item(piece) for piece in _short(sentence)]
+    if lead and not (out and out[-1].lead == lead):
+        out.append(Item(lead))
+    return out
+
+
+def _short(sentence: str) -> list[str]:
+    """The sentence, or where it is a list in disguise, runs of its parts."""
+    if len(terms(sentence)) <= MAX_ITEM_TERMS:
+        return [sentence]
+    out: list[str] = []
+    size = 0
+    for part in _SEPARATOR.split(sentence):
+        count = len(terms(part))
+        if not out or size + count > MAX_ITEM_TERMS // 4:
+            out.append("")
+            size = 0
+        out[-1] += part
+        size += count
+    return [part.strip() for part in out if part.strip()]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip() for cell in row.strip().strip("|").split("|")] if row else []
