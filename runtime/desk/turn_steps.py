@@ -24,11 +24,12 @@ from runtime.desk.turn_state import Answer, TurnState
 from runtime.events import Citation, SectionsFound
 from runtime.grounding.citations import cite, source_text
 from runtime.grounding.claim_check import unsupported_claims
-from runtime.grounding.extractive_answer import extractive_fallback, render_quote
+from runtime.grounding.extractive_answer import best_sentences, extractive_fallback, render_quote
 from runtime.journal.turn_details import NO_ARTICLE, FoundSection
 from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
+from runtime.text.tables import split_items
 from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.injection_filter import without_injected
@@ -37,6 +38,9 @@ from runtime.understanding.prompt_injection import is_injection, leaks_system_pr
 
 if TYPE_CHECKING:
     from runtime.retrieval.retriever import Retriever
+
+WHOLE_ITEMS = 5
+"""Sentences, list items or rows of a section that is quoted whole; nobody at a counter reads thirteen."""
 
 
 @dataclass(frozen=True)
@@ -153,11 +157,20 @@ def check_draft(tools: TurnTools, state: TurnState) -> TurnState:
     return replace(state, answer=Answer(written, "model", citations, unsupported=unsupported))
 
 
-def quote_section(tools: TurnTools, state: TurnState) -> TurnState:  # noqa: ARG001 - every step takes both
-    """Quote the best section: the model does not write this language, no section fits, or it wrote nothing."""
-    best = state.safe[0].section
-    text = f"{state.active.policy.quote_text(state.lang)}\n{best.text}"
-    return replace(state, answer=Answer(state.lead + text, "section", (Citation.of(best),)))
+def quote_section(tools: TurnTools, state: TurnState) -> TurnState:
+    """Quote the best section: the model does not write this language, no section fits, or it wrote nothing.
+
+    A long one, or one about a case that the question does not name, is quoted by its sentences that answer.
+    """
+    best = state.safe[0]
+    quote, cited = best.section.text, [best.section]
+    if best.special or len(split_items(quote)) > WHOLE_ITEMS:
+        lines = best_sentences(state.safe, partial(tools.retriever.cosines, state.query))
+        if lines:
+            quote, cited = render_quote(lines), list(dict.fromkeys(line.section for line in lines))
+    text = f"{state.active.policy.quote_text(state.lang)}\n{quote}"
+    scores = {hit.section.ref: hit.score for hit in state.safe}
+    return replace(state, answer=Answer(state.lead + text, "section", _citations(cited, scores)))
 
 
 BEFORE_MODEL: tuple[Step, ...] = (

@@ -1,9 +1,10 @@
 """Which sentences of the sections found answer a question: extractive answering, for models too weak to be trusted.
 
 A sentence counts by what was replied to the nearest earlier questions (the words it shares with each reply, nearer
-questions counting more), by its own nearness to the question, and by its section's place among the hits. On the example
-shop such sentences state as many of the expected facts as the best section whole, in half the words (docs/log.md).
-Pure: cosines come in from outside. Knows nothing of models and engines.
+questions counting more) and by its own nearness to the question. What is shown is one answer: sentences of the first
+section alone, in its order, so that no condition of one article stands beside the price of another. Only where that
+section is about a case that the question does not name (`Hit.special`), and another article is nearer, are two
+articles shown, each under its title. Pure: cosines come in from outside. Knows nothing of models and engines.
 """
 
 from __future__ import annotations
@@ -17,27 +18,28 @@ from runtime.base.statistics import z_scores
 from runtime.grounding.citations import TermBag
 from runtime.text.articles import Section
 from runtime.text.sentences import sentences
+from runtime.text.tables import Item, split_items
 from runtime.text.tokens import terms
 
 if TYPE_CHECKING:
     from runtime.retrieval.retriever import Earlier, Hit
 
-SENTENCES = 2
-"""Sentences that are shown; one alone often lacks the condition that the next one states."""
+SENTENCES = 3
+"""Of one section, that are shown; one alone often lacks the condition that the next one states."""
 PAST_REPLIES = 8
 """Replies to the nearest earlier questions that are compared with each sentence."""
 _SHARPNESS = 40.0
 """Of the weight of earlier questions, e^(sharpness × cosine): E5's cosines of related questions lie within .1."""
 _NEARNESS = 0.05
-_PLACE = 0.1
-"""What a sentence loses for each section that was found before its own."""
 
 
 class ExtractedSentence(NamedTuple):
-    """A sentence of a section."""
+    """A sentence of a section, a list item with its lead-in or a table row with its head."""
 
     section: Section
     text: str
+    titled: bool = False
+    """Whether it is shown under its article's title, because another case stands beside it."""
 
 
 Cosines = Callable[[Sequence[str]], Sequence[float]]
@@ -45,27 +47,49 @@ Cosines = Callable[[Sequence[str]], Sequence[float]]
 
 
 def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = SENTENCES) -> list[ExtractedSentence]:
-    """The `limit` sentences of the hits' sections that answer best, those of one section in its own order.
+    """At most `limit` sentences of the first section, those that answer best, in its order.
 
-    Internal sections have a say only where nothing public was found.
+    Where that section is about a special case, and another article is nearer to the question by its own text, the best
+    sentence of each, the nearer article's first. Internal sections have a say only where nothing public was found.
     """
-    hits = [hit for hit in hits if hit.section.audience == "public"] or hits
-    lines = [
-        (place, ExtractedSentence(hit.section, text))
-        for place, hit in enumerate(hits)
-        for text in sentences(hit.section.text)
-    ]
-    if not lines:
+    hits = [hit for hit in hits if hit.section.audience == "public"] or list(hits)
+    if not hits:
         return []
-    replied = _reply_agreement([line.text for _, line in lines], [earlier for hit in hits for earlier in hit.earlier])
-    near = z_scores(cosines([f"{line.section.title}: {line.text}" for _, line in lines]))
-    scores = [
-        reply + _NEARNESS * float(nearness) - _PLACE * place
-        for reply, nearness, (place, _) in zip(replied, near, lines, strict=True)
-    ]
-    chosen = sorted(range(len(lines)), key=lambda at: -scores[at])[:limit]
-    first = lines[chosen[0]][0]
-    return [lines[at][1] for at in sorted(chosen, key=lambda at: (lines[at][0] != first, at))]
+    replies = [earlier for hit in hits for earlier in hit.earlier]
+    if (other := _other_case(hits)) is not None:
+        return [
+            ExtractedSentence(hit.section, ranked[0][1].shown, titled=True)
+            for hit in (other, hits[0])
+            if (ranked := _ranked(hit, replies, cosines))
+        ]
+    chosen = sorted(_ranked(hits[0], replies, cosines)[:limit], key=lambda one: one[0])
+    out: list[ExtractedSentence] = []
+    lead = ""
+    for _, item in chosen:
+        # Items that one line leads to are shown after it, which is said once.
+        text = item.text if item.lead and item.lead == lead and not item.is_row else item.shown
+        lead = item.lead
+        out.append(ExtractedSentence(hits[0].section, text))
+    return out
+
+
+def _ranked(hit: Hit, replies: Sequence[Earlier], cosines: Cosines) -> list[tuple[int, Item]]:
+    """The items of a section with their places in it, the one that answers best first."""
+    items = list(enumerate(split_items(hit.section.text)))
+    if not items:
+        return []
+    agreement = _reply_agreement([item.shown for _, item in items], replies)
+    near = z_scores(cosines([f"{hit.section.title}: {item.shown}" for _, item in items]))
+    scores = [reply + _NEARNESS * float(nearness) for reply, nearness in zip(agreement, near, strict=True)]
+    return [items[at] for at in sorted(range(len(items)), key=lambda at: -scores[at])]
+
+
+def _other_case(hits: Sequence[Hit]) -> Hit | None:
+    """The first section of another article that is nearer to the question than the first hit, a special case."""
+    if not hits[0].special:
+        return None
+    others = (hit for hit in hits[1:] if hit.section.article != hits[0].section.article and not hit.special)
+    return next((hit for hit in others if hit.similarity >= hits[0].similarity), None)
 
 
 def extractive_fallback(answer: str, hits: Sequence[Hit], cosines: Cosines, least: float) -> list[ExtractedSentence]:
@@ -83,7 +107,10 @@ def extractive_fallback(answer: str, hits: Sequence[Hit], cosines: Cosines, leas
 
 
 def render_quote(lines: Sequence[ExtractedSentence]) -> str:
-    """The lines as one text."""
+    """The lines as one text; each case under its title in a line of its own."""
+    if any(line.titled for line in lines):
+        marks = {True: "：", False: ": "}
+        return "\n".join(f"{line.section.title}{marks[line.section.lang == 'zh']}{line.text}" for line in lines)
     return "".join(line.text + ("" if line.section.lang == "zh" else " ") for line in lines).strip()
 
 

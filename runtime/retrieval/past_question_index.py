@@ -51,6 +51,7 @@ class PastQuestionIndex:
         self._sections = sections
         self._known = np.bincount(sections, minlength=len(articles)).astype(np.float64)
         words = [frozenset(terms(text)) for text in texts]
+        self._said = words
         used: defaultdict[str, set[str]] = defaultdict(set)
         rows: defaultdict[str, list[int]] = defaultdict(list)
         for row, (said, section) in enumerate(zip(words, sections, strict=True)):
@@ -97,6 +98,14 @@ class PastQuestionIndex:
         # Standard scores over a handful of sections are small however near a question is: the same words are the same.
         same = np.clip((words[candidates] - NEARLY_SAME) / (1 - NEARLY_SAME), 0, 1)
         return np.asarray(out + SAME_WEIGHT * same)
+
+    def says_more(self, question: str, number: int) -> float:
+        """How much of an earlier question is a case that the new one, which it says all of, does not name (0 to 1)."""
+        asked, said = frozenset(terms(question)), self._said[number]
+        unknown = self._weigh(1)
+        total = sum(self._weights.get(term, unknown) for term in asked)
+        shared = sum(self._weights[term] for term in asked & said)
+        return max(0.0, shared / max(total, 1e-9) - shared / max(float(self._totals[number]), 1e-9))
 
     def _words(self, question: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of each earlier question: the weight shared as a share of both (Dice), and how much more it says (0 to 1)."""

@@ -39,6 +39,9 @@ from runtime.text.tokens import BM25, content_terms
 LEXICAL_WEIGHT = 0.1
 """Of BM25 over the words that not every question has. Chosen on bitcoin_faq_zh and the shop's English questions; from
 .15 on bitcoin_faq_zh falls below plain vectors (benchmarks/retrieval.py)."""
+SPECIAL = 0.25
+"""Of what an earlier question says more (`PastQuestionIndex.says_more`), from which it is about a special case. Of the
+shop's 278 hand-written questions two meet such a one first."""
 CANDIDATES = 100
 """Sections' pieces taken from the vectors, and sections from BM25, before they are weighed."""
 MOST: dict[Kind, int] = {"section": CANDIDATES, "asked": 200}
@@ -61,6 +64,8 @@ class Hit:
     similarity: float
     earlier: tuple[Earlier, ...] = ()
     """How the section answered the nearest questions before, nearest first."""
+    special: bool = False
+    """Whether the nearest of these names a case that the question does not: the section may be about that case."""
 
 
 class Retriever:
@@ -178,7 +183,7 @@ class Retriever:
             section = self._rows[numbers[index]][1]
             hits.setdefault(section.ref, Hit(section, float(score[index]), float(cosine[index])))
         best = self._reranked(question, list(hits.values()))
-        return [self._with_replies(hit, nearest) for hit in diversify(best, limit)]
+        return [self._with_replies(question, hit, nearest) for hit in diversify(best, limit)]
 
     def _reranked(self, question: str, hits: list[Hit]) -> list[Hit]:
         if self._reranker is None:
@@ -190,13 +195,11 @@ class Retriever:
         first = [replace(hit, score=max(hit.score, floor)) for hit in first]
         return [*sorted(first, key=lambda hit: -hit.score), *hits[len(gains) :]]
 
-    def _with_replies(self, hit: Hit, nearest: Sequence[NearQuestion]) -> Hit:
-        replies = [
-            Earlier(reply, near.cosine)
-            for near in nearest
-            if self._rows[near.section][1] == hit.section and (reply := self._replies[near.number])
-        ]
-        return replace(hit, earlier=tuple(replies))
+    def _with_replies(self, question: str, hit: Hit, nearest: Sequence[NearQuestion]) -> Hit:
+        own = [near for near in nearest if self._rows[near.section][1] == hit.section]
+        replies = [Earlier(reply, near.cosine) for near in own if (reply := self._replies[near.number])]
+        special = bool(own) and self._past.says_more(question, own[0].number) > SPECIAL
+        return replace(hit, earlier=tuple(replies), special=special)
 
     def article(self, identity: str, lang: str | None = None) -> Article:
         """An article by its id, in `lang` if it is written in it, else in any language; `MissingError` if unknown."""

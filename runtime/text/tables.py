@@ -31,9 +31,14 @@ class Item(NamedTuple):
     lead: str = ""
 
     @property
+    def is_row(self) -> bool:
+        """Whether it is a row of a table."""
+        return self.text.startswith("|")
+
+    @property
     def shown(self) -> str:
         """As a person reads it by itself."""
-        if self.text.startswith("|"):
+        if self.is_row:
             head, row = _cells(self.lead), _cells(self.text)
             named = [f"{name}: {cell}" if name else cell for name, cell in zip(head, row, strict=False) if cell]
             named += row[len(head) :]

@@ -74,3 +74,63 @@ def test_internal_sentences_are_shown_only_where_nothing_public_was_found() -> N
 
 def test_no_sections_give_no_lines() -> None:
     assert best_sentences([], alike) == []
+
+
+CASES = {
+    "en": (
+        Section("standard", "cost", "Standard delivery", "Cost", "It costs €4.90 an order. It takes two days.", "en"),
+        Section("large", "cost", "Large items", "Cost", "A washing machine costs €29. Choose a day.", "en"),
+        "Standard delivery: It costs €4.90 an order.\nLarge items: A washing machine costs €29.",
+    ),
+    "zh": (
+        Section("standard", "cost", "标准配送", "运费", "每单运费4.90欧元。两天送达。", "zh"),
+        Section("large", "cost", "大件配送", "运费", "洗衣机每单29欧元。可选日期。", "zh"),
+        "标准配送：每单运费4.90欧元。\n大件配送：洗衣机每单29欧元。",
+    ),
+}
+
+
+def costs(texts: Sequence[str]) -> list[float]:
+    return [1.0 if "€" in text or "欧元" in text else 0.0 for text in texts]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_general_question_that_found_a_special_case_is_answered_with_both_cases_named(lang: str) -> None:
+    standard, large, shown = CASES[lang]
+    special = Hit(large, 9.0, 0.88, special=True)
+    lines = best_sentences([special, Hit(standard, 4.0, 0.90)], costs)
+    assert render_quote(lines) == shown
+    assert [line.section for line in lines] == [standard, large]
+    # Another article that is farther from the question is no general case of it.
+    assert {line.section for line in best_sentences([special, Hit(standard, 4.0, 0.87)], costs)} == {large}
+    assert {
+        line.section for line in best_sentences([replace(special, special=False), Hit(standard, 4.0, 0.9)], costs)
+    } == {large}
+
+
+def test_answer_is_of_one_section_however_well_another_ones_sentence_fits() -> None:
+    earlier = (Earlier("Express costs €9.90.", 0.95),)
+    lines = best_sentences([Hit(RETURNS, 2.0, 0.9), Hit(FEES, 1.0, 0.89, earlier)], alike)
+    assert {line.section for line in lines} == {RETURNS}
+
+
+@pytest.mark.parametrize(
+    ("lang", "text", "row", "shown"),
+    [
+        ("en", "Fees:\n\n| model | fee |\n|---|---|\n| A4 | €3 |\n| A5 | €4 |", "A5", "model: A5; fee: €4."),
+        ("zh", "| 型号 | 费用 |\n|---|---|\n| A4 | 3欧元 |\n| A5 | 4欧元 |", "A5", "型号: A5; 费用: 4欧元."),
+        ("en", "We take back:\n- fridges\n- ovens\n- kettles", "oven", "We take back: ovens"),
+        ("zh", "我们回收：\n- 冰箱\n- 烤箱\n- 水壶", "烤箱", "我们回收：烤箱"),
+    ],
+)
+def test_row_is_shown_with_its_head_and_a_lead_in_never_alone(lang: str, text: str, row: str, shown: str) -> None:
+    section = Section("list", "all", "List", "All", text, lang)
+
+    def near(texts: Sequence[str]) -> list[float]:
+        return [1.0 if row in one else 0.0 for one in texts]
+
+    (line,) = best_sentences([Hit(section, 1.0, 0.9)], near, limit=1)
+    assert line.text == shown
+    whole = render_quote(best_sentences([Hit(section, 1.0, 0.9)], near, limit=3))
+    assert not whole.endswith((":", "："))
+    assert whole.count("We take back:") + whole.count("我们回收：") <= 1

@@ -69,3 +69,19 @@ def test_earlier_question_about_a_special_case_counts_for_less_than_its_words(
 
 def test_without_earlier_questions_the_order_is_the_sections_own() -> None:
     assert not index([]).support("anything", [], ALL, NEARNESS).any()
+
+
+@pytest.mark.parametrize(
+    ("question", "special"),
+    [
+        ("What does delivery cost?", "What does delivery of a washing machine cost?"),
+        ("送货要多少钱？", "洗衣机送货要多少钱？"),
+    ],
+)
+def test_special_case_of_a_question_is_told_from_the_question_and_from_another(question: str, special: str) -> None:
+    rows = [(question, 0), (special, 1), ("May I swap a kettle?", 2), ("能换水壶吗？", 2), ("club", 4)]
+    known = index(rows)
+    assert known.says_more(question, 1) > 0.25
+    assert known.says_more(question, 0) == pytest.approx(0.0)
+    assert known.says_more(special, 0) == pytest.approx(0.0)
+    assert known.says_more("May I swap a toaster and a lamp?", 1) < 0.25
