@@ -4,6 +4,7 @@
 #   ./build.sh test [--slow]   set up .venv, run all checks and tests; further words go to pytest
 #   ./build.sh setup           only set up .venv
 #   ./build.sh wheels          llama-cpp-python for any x86-64 processor, into dist/wheels (about 20 minutes)
+#   ./build.sh app [FOLDER]    what a bare branch machine installs: wheels for all Pythons and install.sh, into dist/app
 #   ./build.sh lock            write requirements.lock: what is installed, with the hashes of its files
 #   ./build.sh clean           remove .venv and work/
 # Settings: PYTHON (interpreter), EDGEDESK_TORCH_INDEX (a package index with torch's CPU build), EDGEDESK_TORCH_SHA256
@@ -159,21 +160,39 @@ run_tests() {
 wheels() {
     need_python
     need_machine 3000 2000
-    local pin
+    local pin scratch openmp
     pin=$(grep -io '^llama-cpp-python==[^ ]*' requirements.lock)
     say "building $pin for any x86-64 processor"
+    scratch=$(mktemp -d)
+    # OpenMP's library comes along: a plain Debian has none. Chat formats and downloads are left out, as in setup.
+    openmp=$(readlink -f "$(gcc -print-file-name=libgomp.so.1)")
+    cat >"$scratch/portable.cmake" <<END
+set(LLAMA_BUILD_COMMON OFF CACHE BOOL "" FORCE)
+install(FILES "$openmp" DESTINATION llama_cpp/lib RENAME libgomp.so.1)
+END
     # Every kind of processor's code in a file of its own, beside libllama.so, where runtime/engine/llama/bindings.py looks.
     # No pictures and no sound (LLAVA): a branch has text only.
     CMAKE_BUILD_PARALLEL_LEVEL="${JOBS:-$(nproc)}" \
         CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAVA_BUILD=OFF \
--DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib" \
+-DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib '-DCMAKE_INSTALL_RPATH=\$ORIGIN' \
+'-DCMAKE_PROJECT_llama.cpp_INCLUDE=$scratch/portable.cmake'" \
         "$python" -m pip --disable-pip-version-check wheel -qq --no-deps --no-cache-dir --require-hashes \
         --no-binary llama-cpp-python --wheel-dir dist/wheels --requirement <(entries llama-cpp-python requirements.lock)
     local built
     built=$(ls dist/wheels/llama_cpp_python-*.whl)
-    "$python" -m zipfile --list "$built" | grep -q 'llama_cpp/lib/libggml-cpu-haswell.so' ||
-        die "$built carries no variants" "delete it and look at CMAKE_ARGS in build.sh" 1
+    rm -r "$scratch"
+    for part in libggml-cpu-haswell.so libggml-cpu-x64.so libgomp.so.1; do
+        "$python" -m zipfile --list "$built" | grep -q "llama_cpp/lib/$part" ||
+            die "$built lacks $part" "delete it and look at CMAKE_ARGS in build.sh" 1
+    done
     printf '%s\n' "$built"
+}
+
+# The `app` part of a release; deploy/make_app.py says what is in it.
+app() {
+    [ -x .venv/bin/python ] || setup
+    compgen -G "dist/wheels/llama_cpp_python-*.whl" >/dev/null || wheels >/dev/null
+    .venv/bin/python -m deploy.make_app "${1:-dist/app}" "${@:2}"
 }
 
 # Pins what .venv holds, and what pyproject.toml asks for beyond it, each with the hashes of all its files on the index.
@@ -216,7 +235,8 @@ case "${1:-}" in
     test) shift; run_tests "$@" ;;
     setup) setup ;;
     wheels) wheels ;;
+    app) shift; app "$@" ;;
     lock) lock ;;
     clean) rm -rf .venv work ;;
-    *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+    *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

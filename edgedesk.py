@@ -45,6 +45,7 @@ COMMANDS = {
     "generations": Entry("runtime.cli.main", "branch: list the installed bundles"),
     "doctor": Entry("runtime.cli.main", "branch: check this machine, its bundle and its server"),
     "serve": Entry("runtime.cli.main", "branch: answer the console and other programs over a socket"),
+    "probe": Entry("runtime.cli.probe", "branch: tell a watcher whether the server answers", whole=True),
     "ask": Entry("runtime.cli.main", "branch: ask one question and print the answer with its sources"),
     "agents": Entry("runtime.cli.agents", "branch: manage who may use the server over TCP", whole=True),
     "knowledge": Entry("runtime.cli.knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
@@ -108,13 +109,20 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    # By the option's own callback: the group refuses a line without a command before it runs this function.
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    del version
 
 
 def main() -> None:

@@ -10,5 +10,6 @@ journal            copy, search, encrypt and prune the journal
 feedback           what leaves the branch, and what head office makes of it
 experiment         A/B tests
 evaluate           retrieval and answers, measured
+probe              whether the server answers, for containers and monitoring
 doctor             what `doctor` looks at
 """
