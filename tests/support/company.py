@@ -68,7 +68,7 @@ def recipe(root: Path) -> Recipe:
         student=Student(layers=3),
         kd=DistillSettings(precision="f32"),
         lora=Tuning(packs=2, rank=2, precision="f32"),
-        evaluate=Evaluate(packs=1),
+        evaluate=Evaluate(packs=1, attacks=2),
     )
 
 

@@ -58,7 +58,7 @@ def small(recipe: Recipe, encoder: Path, articles: Path | None, **changes: objec
             "capture": Capture(packs=2, states=True),
             "teacher": recipe.teacher and Tuning(packs=1, rank=2),
             "lora": Tuning(packs=2, rank=2),
-            "evaluate": Evaluate(packs=1, questions=2),
+            "evaluate": Evaluate(packs=1, questions=2, attacks=2),
             "gate": Gate(),
             **changes,
         }
