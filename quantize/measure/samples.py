@@ -32,16 +32,20 @@ def section_index(articles: Path) -> dict[tuple[str, str], Section]:
     return {(section.lang, section.ref): section for article in load_articles(articles) for section in article.sections}
 
 
-def read_sample_records(folder: Path, count: int, languages: Collection[str]) -> list[Record]:
-    """`count` records of the held-out file (test.jsonl, else valid.jsonl), spread by a hash of their ids.
+def read_sample_records(
+    folder: Path, count: int, languages: Collection[str], splits: Sequence[str] = ("test", "valid")
+) -> list[Record]:
+    """`count` records of the first split that has a file, the held-out ones by default, spread by a hash of their ids.
 
     In languages the model writes only: what it makes of others says nothing about a file.
     """
-    for name in ("test.jsonl", "valid.jsonl"):
+    for name in (f"{split}.jsonl" for split in splits):
         if (folder / name).is_file():
             rows = [row for row in read_rows(Record, folder / name) if row.lang in languages]
             return sorted(rows, key=lambda row: hashlib.sha256(row.id.encode()).digest())[:count]
-    raise InputError("neither test.jsonl nor valid.jsonl", where=str(folder), hint="prepare records first")
+    raise InputError(
+        f"no {' nor '.join(f'{split}.jsonl' for split in splits)}", where=str(folder), hint="prepare records first"
+    )
 
 
 def make_samples(

@@ -20,18 +20,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
 from quantize.formats.checkpoint import fingerprint
-from quantize.formats.gguf_quantize import check_kinds
+from quantize.formats.gguf_quantize import UNWEIGHED, check_kinds
 from quantize.measure.answer_quality import PAGE, PROMPT, REPORT, AnswerStudy, measure_answers
 from quantize.measure.divergence import DecoderMeasurement, measure_decoders
 from quantize.measure.samples import Sample, make_samples, read_sample_records, section_index
 from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
-from quantize.pipeline.stages import GGUF, Stages, files_digest, make_f16, make_format, make_onnx
+from quantize.pipeline.stages import GGUF, Stages, files_digest, make_f16, make_format, make_importance, make_onnx
 from runtime.base.files import sha256_file, write_atomic
 from runtime.base.manifest import Manifest, digest
 from runtime.base.progress import counter
 from runtime.bundle.bundle import open_bundle
 from runtime.desk.policy import read_policy
-from runtime.errors import MissingError, UsageError
+from runtime.errors import InputError, MissingError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.retrieval.chunks import chunk_texts
 from runtime.retrieval.embedder import Embedder
@@ -69,6 +69,8 @@ class QuantizeSettings(BaseModel):
     licences: tuple[Path, ...] = ()
     """Licence texts that go into the bundle."""
     measure_records: int = Field(default=16, ge=1)
+    importance_records: int = Field(default=32, ge=0)
+    """Training records that weigh the columns before rounding (llama.cpp's importance matrix); 0 rounds unweighed."""
     decode_tokens: int = Field(default=32, ge=4)
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
@@ -77,8 +79,9 @@ class QuantizeSettings(BaseModel):
     untuned: Path | None = None
     """A checkpoint that is one of them too: the student before it learned."""
     asked: int = Field(default=48, ge=0)
-    attacks: int = Field(default=24, ge=0)
     """Questions each file answers in the build."""
+    attacks: int = Field(default=24, ge=0)
+    """Hostile articles and questions that the default file is tried with."""
     layout_keeps: float = Field(default=0.98, ge=0)
     """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
     facts_read: tuple[float, float] = (0.0, 0.0)
@@ -104,6 +107,7 @@ def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
     return (
         "f16",
         "untuned",
+        "importance",
         *formats,
         *(("onnx",) if onnx else ()),
         "embedder",
@@ -142,9 +146,10 @@ def build(
     beside = dict(settings.beside)
     if settings.untuned:
         beside["untuned student"] = make_f16(stages, settings.untuned, out, name="untuned", stage="untuned")
+    importance = _importance(stages, work, settings)
     candidates = {}
     for kind in settings.formats:
-        candidates[kind] = make_format(stages, f16, out, kind, threads=settings.threads)
+        candidates[kind] = make_format(stages, f16, out, kind, importance=importance, threads=settings.threads)
     if settings.onnx:
         candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
     embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
@@ -171,11 +176,25 @@ def build(
     return QuantizeResult(work / "bundle", measures, embedder, answers, stages.manifests)
 
 
-def load_samples(work: Path, count: int) -> list[Sample]:
+def _importance(stages: Stages, work: Path, settings: QuantizeSettings) -> Path | None:
+    """Which columns matter on training records: what files are measured on must not have weighed their rounding."""
+    if not settings.importance_records or set(settings.formats) <= UNWEIGHED:
+        return None
+    try:
+        samples = load_samples(work, settings.importance_records, ("train",))
+    except InputError as error:
+        stages.say(f"quantize: files are rounded unweighed: {error.what}")
+        return None
+    texts = [sample.tokens for sample in samples]
+    name = f"{settings.name} {settings.version}: {len(texts)} training records"
+    return make_importance(stages, work / "merged", work / "quantized", texts, source=name, threads=settings.threads)
+
+
+def load_samples(work: Path, count: int, splits: Sequence[str] = ("test", "valid")) -> list[Sample]:
     """The samples a work folder is measured on: held-out records, laid out with its prompt and articles."""
     spec = read_prompt(work / "prompt" / "prompt.json")
     return make_samples(
-        read_sample_records(work / "records", count, spec.languages),
+        read_sample_records(work / "records", count, spec.languages, splits),
         spec,
         section_index(work / "articles"),
         JsonTokenizer(work / "merged"),

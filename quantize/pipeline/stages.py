@@ -7,22 +7,26 @@ a bundle and the `quantize` command.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from quantize.formats.checkpoint import fingerprint
-from quantize.formats.gguf_quantize import quantize_gguf
+from quantize.formats.gguf_quantize import UNWEIGHED, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
+from quantize.formats.importance_matrix import measure_importance, write_importance
 from quantize.formats.onnx_decoder import export_onnx_decoder
 from runtime.base.build_stage import stage
+from runtime.base.files import sha256_file
 from runtime.base.manifest import Manifest, digest
+from runtime.base.progress import bar
 from runtime.engine.tools.tokenizer_parity import PROBES, prove_parity
 from runtime.prompting.json_tokenizer import JsonTokenizer
 
 Say = Callable[[str], None]
 GGUF = "model.gguf"
 """The one file of a GGUF stage's folder."""
+IMPORTANCE = "importance.gguf"
 
 
 class Stages:
@@ -79,14 +83,36 @@ def make_f16(
     return out / stage / GGUF
 
 
-def make_format(stages: Stages, f16: Path, out: Path, kind: str, *, threads: int) -> Path:
-    """`out/<kind>/model.gguf` from the f16 file of this run."""
+def make_importance(
+    stages: Stages, checkpoint: Path, out: Path, texts: Sequence[Sequence[int]], *, source: str, threads: int
+) -> Path:
+    """`out/importance/importance.gguf` from token ids of the company's texts."""
 
     def work(folder: Path) -> dict[str, Any]:
-        quantize_gguf(f16, folder / GGUF, kind, threads=threads)
+        with bar("weighing columns", len(texts), unit="texts") as advance:
+            matrix = measure_importance(checkpoint, texts, source=source, threads=threads, advance=advance)
+        write_importance(matrix, folder / IMPORTANCE)
+        return {"texts": len(texts), "tokens": sum(map(len, texts))}
+
+    inputs = {"checkpoint": fingerprint(checkpoint), "texts": digest([list(text) for text in texts])}
+    stages.run("importance", out / "importance", "importance", inputs, work)
+    return out / "importance" / IMPORTANCE
+
+
+def make_format(
+    stages: Stages, f16: Path, out: Path, kind: str, *, importance: Path | None = None, threads: int
+) -> Path:
+    """`out/<kind>/model.gguf` from the f16 file of this run; a type that ignores `importance` does not depend on it."""
+    weighed = None if kind in UNWEIGHED else importance
+
+    def work(folder: Path) -> dict[str, Any]:
+        quantize_gguf(f16, folder / GGUF, kind, importance=weighed, threads=threads)
         return {}
 
-    stages.run(kind, out / kind, "gguf", {"f16": files_digest(stages.manifests["f16"]), "format": kind}, work)
+    inputs = {"f16": files_digest(stages.manifests["f16"]), "format": kind}
+    if weighed:
+        inputs["importance"] = sha256_file(weighed)
+    stages.run(kind, out / kind, "gguf", inputs, work)
     return out / kind / GGUF
 
 
