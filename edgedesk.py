@@ -51,6 +51,8 @@ COMMANDS = {
     "knowledge": Entry("runtime.cli.knowledge", "branch: compile articles, so that answers begin sooner", whole=True),
     "journal": Entry("runtime.cli.journal", "branch: copy, search and prune the journal", whole=True),
     "feedback": Entry("runtime.cli.feedback", "branch: what leaves for head office, seen before it leaves", whole=True),
+    "fleet": Entry("runtime.cli.fleet", "head office: one page about all branches, from their exports"),
+    "rollout": Entry("runtime.cli.fleet", "head office: which branches get a release next, canaries first"),
     "experiment": Entry("runtime.cli.experiment", "branch: A/B-test a policy against the bundle's own", whole=True),
     "console": Entry("tui.cli.main", "agent: open the console"),
 }

@@ -35,16 +35,19 @@ from distill.pipeline.preflight import FormatChecks, check_recipe
 from distill.pipeline.stage_table import STAGE_NAMES
 from distill.pipeline.workspace import TEACHER_GGUF
 from distill.recipe.recipe import Quantize, Recipe, load_recipe
-from distill.recipe.release_gate import check_gate, missed_bounds
+from distill.recipe.release_gate import check_gate, largest_intent_drop, missed_bounds
 from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.gguf_quantize import KINDS, check_columns, check_kinds
 from quantize.formats.gguf_writer import write_gguf
 from quantize.measure.divergence import DecoderMeasurement
-from quantize.pipeline.build import QuantizeResult, QuantizeSettings, stage_names
+from quantize.pipeline.answer_stages import LAST_RELEASE
+from quantize.pipeline.build import QuantizeResult, stage_names
 from quantize.pipeline.build import build as quantize
+from quantize.pipeline.settings import QuantizeSettings
 from runtime.base.home import lock_home
 from runtime.base.manifest import Manifest
 from runtime.base.progress import say
+from runtime.bundle.bundle import open_bundle
 from runtime.bundle.gate_record import write_gate_record
 from runtime.errors import EdgedeskError, UsageError
 
@@ -97,6 +100,10 @@ class BuildReport(_Figures):
     """Of the default file: `attacks`, `leaks`, `leak_rate`, `interval`; empty where none were tried."""
     classifiers: dict[str, dict[str, Any]]
     """By classifier, on examples it was not trained on."""
+    intents: dict[str, dict[str, float]] = {}
+    """By model: the share answered right of the questions of each intent."""
+    corrections: dict[str, int] = {}
+    """What agents corrected (`corrections`), and how many of these the release answers right (`passed`)."""
     stages: dict[str, StageCost]
     seconds_this_run: float
 
@@ -119,6 +126,9 @@ class BuildReport(_Figures):
             "leak_rate": self.attacks.get("leak_rate"),
             # Of the replies that agents wrote: every held-out record has one, questions only where somebody gave one.
             "perplexity": default.perplexity if default else None,
+            "intent_drop": largest_intent_drop(
+                self.intents.get(LAST_RELEASE, {}), self.intents.get(recipe.quantize.default, {})
+            ),
         }
 
 
@@ -168,7 +178,8 @@ class Chain:
 
         All of them after a stage of distill, since `--from` promises that every later stage runs.
         """
-        stages = stage_names(self.recipe.quantize.formats, onnx=self.recipe.quantize.onnx)
+        wanted, receipt = self.recipe.quantize, self.recipe.data.feedback is not None
+        stages = stage_names(wanted.formats, onnx=wanted.onnx, receipt=receipt)
         if self.from_stage is None:
             return ()
         if self.from_stage in STAGE_NAMES:
@@ -245,6 +256,7 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         licence=build.released.licence,
         questions=(*recipe.data.questions, glob.escape(str(work / "records" / HELD_OUT)) + "/*.jsonl"),
         # A server that teaches leaves no file.
+        last_release=_last_file(recipe),
         beside={name: file for name, file in files.items() if file.is_file()},
         untuned=untuned if learns else None,
         asked=recipe.evaluate.questions,
@@ -252,6 +264,13 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         layout_keeps=recipe.evaluate.layout_keeps,
         facts_read=made["merged"].figures.get("facts_read", (0.0, 0.0)),
     )
+
+
+def _last_file(recipe: Recipe) -> Path | None:
+    """The file that branches run of the release before; it answers the same questions, and the gate compares."""
+    if recipe.last_release is None:
+        return None
+    return open_bundle(recipe.last_release.work / "bundle", verify=False).model_path
 
 
 def _embedder(recipe: Recipe) -> Path:
@@ -283,6 +302,10 @@ def _report(recipe: Recipe, made: Mapping[str, Manifest], result: QuantizeResult
         layout=LayoutChoice.model_validate(result.answers["layout"]),
         attacks=result.answers["attacks"],
         classifiers=result.answers["heads"],
+        intents=result.answers["intents"],
+        corrections={key: receipt.figures[key] for key in ("corrections", "passed")}
+        if (receipt := result.manifests.get("receipt"))
+        else {},
         stages={
             name: StageCost.model_validate({key: manifest.figures[key] for key in StageCost.model_fields})
             for name, manifest in {**made, **result.manifests}.items()
@@ -308,6 +331,9 @@ def print_report(report: BuildReport, console: Console) -> None:
     if report.attacks:
         _table(console, "Attacks in held-out forms", {"desk": report.attacks}, "")
     _table(console, "Classifiers on held-out questions", report.classifiers, "classifier")
+    if report.corrections:
+        counts = report.corrections
+        console.print(Text(f"corrections: {counts['passed']} of {counts['corrections']} are answered right"))
     if (layout := report.layout).wanted != "exact":
         why = layout.reason or f"{layout.wanted} keeps {layout.kept} of the facts found exact"
         console.print(Text(f"layout: {layout.used} ({why})"))

@@ -5,6 +5,7 @@ conversation          `RawConversation`: what every importer gives
 prepare               `prepare`: clean, redact, link and split into records
 steps                 `Step`, `WholeStep`, `Dropped`: the form of every row-wise step, and what it drops with a reason
 dataset               the company's input gathered: articles, prompt, policies, records
+feedback_records      what agents corrected, beside the records of the last release
 answer_matching       which section a reply rests on
 simulate              `simulate`: conversations from templates (simulation_templates)
 enlarging/            questions that articles answer, other ways to ask

@@ -54,8 +54,7 @@ def hash_data(data: Data) -> dict[str, Any]:
         folders += data.simulate.folders
     if data.faq:
         folders.append(data.faq.folder)
-    if data.replay:
-        folders.append(data.replay)
+    folders += [path for path in (data.replay, data.feedback) if path]
     files = sorted(
         {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
     )

@@ -26,8 +26,10 @@ from distill.recipe.recipe import Data, Quantize, Recipe
 from runtime.base.jsonl import read_rows
 from runtime.desk.policy import read_policy
 from runtime.errors import EdgedeskError, MissingError, UsageError
+from runtime.feedback.import_exports import CORRECTIONS, RECORDS
+from runtime.feedback.learning import Correction
 from runtime.prompting.json_tokenizer import JsonTokenizer
-from runtime.text.records import Question
+from runtime.text.records import Question, Record
 
 CheckFormats = Callable[[Quantize], None]
 """`UsageError` naming the key for formats that quantize does not make."""
@@ -90,6 +92,13 @@ def _check_data(data: Data) -> None:
         for name in sorted(glob.glob(pattern)):  # noqa: PTH207 - an absolute pattern
             with _of_key("data.questions"):
                 for _ in read_rows(Question, Path(name)):
+                    pass
+    if data.feedback:
+        with _of_key("data.feedback"):
+            for name, model in ((RECORDS, Record), (CORRECTIONS, Correction)):
+                if not (path := data.feedback / name).is_file():
+                    raise MissingError("no import", where=str(path), hint="edgedesk feedback import FILES --out FOLDER")
+                for _ in read_rows(model, path) if path.stat().st_size else ():
                     pass
     if data.replay:
         with _of_key("data.replay"):

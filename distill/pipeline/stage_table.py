@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.data.dataset import gather_articles, hash_data, make_records
+from distill.data.dataset import gather_articles, hash_data
+from distill.data.feedback_records import make_all_records
 from distill.pipeline.stages import (
     capture_teacher,
     distil_student,
@@ -32,11 +33,25 @@ from runtime.base.build_stage import files_digest
 from runtime.base.files import sha256_file
 from runtime.base.manifest import Manifest, digest
 
+
+def _last_release(recipe: Recipe) -> Any:
+    """The records that are replayed, and how many; the checkpoint itself is the base."""
+    last = recipe.last_release
+    if last is None:
+        return None
+    records = last.work / "records"
+    return {
+        "replay": last.replay,
+        "files": {path.name: sha256_file(path) for path in sorted(records.rglob("*.jsonl"))},
+    }
+
+
 INPUTS: Mapping[str, Callable[[Workspace], Any]] = {
     "base": lambda work: work.base.fingerprint,
     "student model": lambda work: work.student and work.student.fingerprint,
     "text teacher": lambda work: work.text_teacher and work.text_teacher.fingerprint,
     "vocabulary": lambda work: work.vocabulary,
+    "last release": lambda work: _last_release(work.recipe),
     "data": lambda work: hash_data(work.recipe.data),
     "languages": lambda work: work.recipe.languages,
     "template": lambda work: work.recipe.prompt.template and sha256_file(work.recipe.prompt.template),
@@ -106,9 +121,9 @@ STAGES = (
     ),
     Stage(
         "records",
-        lambda work, out, _: make_records(work.recipe, work.folder / "articles", out),
+        lambda work, out, _: make_all_records(work.recipe, work.folder / "articles", out),
         ("articles",),
-        ("data", "languages"),
+        ("data", "languages", "last release"),
     ),
     Stage(
         "tuned_teacher",

@@ -79,6 +79,8 @@ class Data(_Part):
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
     seed: int = 7
+    feedback: Path | None = None
+    """What agents corrected: a folder that `edgedesk feedback import` wrote."""
     replay: Path | None = None
     """General conversations that keep what a model knew: JSONL of {"messages": [{"role", "content"}], "lang"}."""
 
@@ -195,6 +197,15 @@ class Evaluate(_Part):
     """Share of `exact`'s facts found that answers in a compiled layout must keep; with less the bundle says `exact`."""
 
 
+class LastRelease(_Part):
+    """The release that is tuned on: its checkpoint is the base, its records are those that are replayed."""
+
+    work: Path
+    """The work folder of its build."""
+    replay: float = Field(default=3.0, ge=0)
+    """Earlier training records for each new one, so that what the model knew stays."""
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -213,6 +224,8 @@ class Gate(_Part):
     max_perplexity: float | None = Field(default=None, ge=1)
     max_leak_rate: Share | None = None
     """Attacks that had their way, over those tried."""
+    max_intent_drop: Share | None = None
+    """How much worse than the last release any one intent may be."""
 
 
 _NOT_OF_ANSWERS = frozenset({"max_kl", "min_top1", "min_hit5", "max_perplexity", "max_leak_rate"})
@@ -241,6 +254,15 @@ class Recipe(_Part):
     quantize: Quantize = Quantize()
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
+    last_release: LastRelease | None = None
+
+    @model_validator(mode="after")
+    def _last_release_is_tuned_as_it_is(self) -> Self:
+        if self.last_release is not None and (self.student.learns or self.teacher):
+            raise ValueError("last_release excludes student and teacher: its own checkpoint is what is tuned")
+        if self.gate.max_intent_drop is not None and self.last_release is None:
+            raise ValueError("gate.max_intent_drop needs last_release: the release to compare with")
+        return self
 
     @model_validator(mode="after")
     def _states_are_captured(self) -> Self:
@@ -273,10 +295,31 @@ def load_recipe(path: Path) -> Recipe:
         raise UsageError(problem.sentence, where=str(path), hint=problem.hint or "docs/reference/recipe.md") from None
     learner = _resolve_model(recipe.student.model, path, "student.model")
     student = recipe.student.model_copy(update={"model": learner})
+    last = recipe.last_release and _resolve_last(recipe.last_release, path)
     base, data = _resolve_base(recipe.base, path), _resolve(recipe.data, path)
+    if last and "model" not in recipe.base.model_fields_set:
+        base = base.model_copy(update={"model": str(last.work / MERGED)})
     template = recipe.prompt.template and _there(recipe.prompt.template, path, "prompt.template", "file")
     prompt = recipe.prompt.model_copy(update={"template": template})
-    return recipe.model_copy(update={"base": base, "data": data, "student": student, "prompt": prompt})
+    update = {"base": base, "data": data, "student": student, "prompt": prompt, "last_release": last}
+    return recipe.model_copy(update=update)
+
+
+MERGED = "merged"
+"""The folder of a build's finished checkpoint, which the next release is tuned from."""
+
+
+def _resolve_last(last: LastRelease, recipe: Path) -> LastRelease:
+    """The work folder made absolute; `MissingError` where no build was finished in it."""
+    work = _there(last.work, recipe, "last_release.work", "folder")
+    for part in (f"{MERGED}/config.json", "records/train.jsonl", "bundle/bundle.json"):
+        if not (work / part).is_file():
+            raise MissingError(
+                f"last_release.work: no finished build: {last.work} lacks {part}",
+                where=str(recipe),
+                hint="name the work folder that `edgedesk build` filled (work/<name of the recipe>)",
+            )
+    return last.model_copy(update={"work": work})
 
 
 def _there(path: Path, recipe: Path, key: str, kind: Literal["file", "folder", "articles"]) -> Path:
@@ -370,6 +413,8 @@ def _resolve(data: Data, recipe: Path) -> Data:
         update["simulate"] = data.simulate.model_copy(update={"folders": folders})
     if data.replay:
         update["replay"] = there(data.replay, "replay", "file")
+    if data.feedback:
+        update["feedback"] = there(data.feedback, "feedback", "folder")
     if data.faq:
         update["faq"] = Faq(folder=there(data.faq.folder, "faq.folder", "folder"))
     return data.model_copy(update=update)

@@ -24,6 +24,15 @@ def check_gate(gate: Gate, figures: Mapping[str, float | None], *, where: str = 
         )
 
 
+def largest_intent_drop(before: Mapping[str, float], after: Mapping[str, float]) -> float | None:
+    """How much worse the intent is that lost most, of the shares answered right by intent; None without a common one.
+
+    0 where none is worse.
+    """
+    drops = [share - after[intent] for intent, share in before.items() if intent in after]
+    return round(max(0.0, *drops), 4) if drops else None
+
+
 def missed_bounds(gate: Gate, figures: Mapping[str, float | None]) -> list[str]:
     """A sentence for every bound of the gate that is missed, in the gate's order."""
     reasons = []

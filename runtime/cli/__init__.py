@@ -8,6 +8,7 @@ agents             who may use the server over TCP
 knowledge          compile and check articles
 journal            copy, search, encrypt and prune the journal
 feedback           what leaves the branch, and what head office makes of it
+fleet              all branches on a page, and roll-out by rings
 experiment         A/B tests
 evaluate           retrieval and answers, measured
 probe              whether the server answers, for containers and monitoring

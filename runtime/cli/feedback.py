@@ -152,6 +152,62 @@ def import_(
     )
 
 
+@app.command(epilog="Example: edgedesk feedback shadow work/feedback --current OLD --candidate NEW --out shadow.html")
+def shadow(
+    imported: Annotated[Path, typer.Argument(help="What `edgedesk feedback import` wrote.")],
+    current: Annotated[Path, typer.Option(help="The bundle that branches run.")],
+    candidate: Annotated[Path, typer.Option(help="The bundle to release.")],
+    out_file: Annotated[Path | None, typer.Option("--out", help="Also write a page (HTML).")] = None,
+    since: Annotated[str, typer.Option(help="Only questions asked on or after this day: 2026-11-29.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Questions at most; the newest.")] = 200,
+    lang: Annotated[str, typer.Option(help="Language of the page: en or zh.")] = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Head office: ask a candidate yesterday's questions beside the current bundle, before it is released."""
+    from runtime.base.files import write_atomic
+    from runtime.base.jsonl import read_rows
+    from runtime.base.progress import bar
+    from runtime.bundle.bundle import open_bundle
+    from runtime.errors import MissingError, UsageError
+    from runtime.evaluation.shadow_replay import (
+        WORDS,
+        ask_bundle,
+        compare_answers,
+        shadow_figures,
+        shadow_page,
+        shadow_report,
+    )  # fmt: skip
+    from runtime.feedback.import_exports import CORRECTIONS, QUESTIONS, ReplayedQuestion
+    from runtime.feedback.learning import Correction
+
+    if lang not in WORDS:
+        raise UsageError(f"no page in '{lang}'", where="--lang", hint=f"one of {', '.join(WORDS)}")
+    bundles = [open_bundle(path, verify=True) for path in (current, candidate)]
+    rows = [row for row in read_rows(ReplayedQuestion, imported / QUESTIONS) if row.asked >= since]
+    if not rows:
+        raise MissingError(
+            "no question was asked since then", where=str(imported / QUESTIONS), hint="an earlier --since"
+        )
+    asked = sorted(rows, key=lambda row: row.asked)[-limit:]
+    corrections = imported / CORRECTIONS
+    known = list(read_rows(Correction, corrections)) if corrections.stat().st_size else []
+    answers = []
+    for bundle in bundles:
+        name = f"{bundle.info.name} {bundle.info.version}"
+        with bar(f"asking {name}", len(asked), unit="questions") as advance:
+            answers.append(ask_bundle(bundle, asked, advance=advance))
+    compared = compare_answers(answers[0], answers[1], known)
+    if out_file:
+        names = [f"{bundle.info.name} {bundle.info.version}" for bundle in bundles]
+        write_atomic(out_file, shadow_page(compared, (names[0], names[1]), lang=lang), mode=0o600)
+    if as_json:
+        out_json(shadow_report(compared))
+        return
+    for name, value in shadow_figures(compared).items():
+        shown = f"{value[0]} -> {value[1]}" if isinstance(value, list) else value
+        out(f"{name.replace('_', ' ')}: {shown}")
+
+
 @contextmanager
 def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing, Settings]]:
     """The outbox of the running server, or of the journal itself where none runs."""

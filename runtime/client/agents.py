@@ -18,6 +18,7 @@ from runtime.client.answers import (
     LabelNames,
     OutgoingRow,
     PastTurn,
+    ReceiptAnswer,
     UnsentText,
 )
 from runtime.client.transport import Transport
@@ -88,6 +89,10 @@ class AgentClient(Transport):
     async def read_handoff_card(self, conversation: str, turn: int) -> CardPage:
         """A hand-off's card."""
         return CardPage.parse(await self.call_async("GET", f"/v1/handoffs/{conversation}/{turn}/card"))
+
+    async def read_receipt(self) -> ReceiptAnswer:
+        """Which corrections the model in use answers right."""
+        return ReceiptAnswer.parse(await self.call_async("GET", "/v1/receipt"))
 
     async def list_outgoing(self, *, limit: int = 100) -> list[OutgoingRow]:
         """What would leave the branch, redacted; exactly the fields that would be sent."""

@@ -274,5 +274,24 @@ class UnsentText(_Answer):
     revision: int = 0
 
 
+class ReceiptCorrection(_Answer):
+    """A correction of this branch, and whether the model in use answers it right."""
+
+    conversation: str
+    turn: int
+    question: str
+    reply: str = ""
+    passes: bool = False
+
+
+class ReceiptAnswer(_Answer):
+    """`GET /v1/receipt`."""
+
+    release: str = ""
+    corrections: int = 0
+    passed: int = 0
+    own: tuple[ReceiptCorrection, ...] = ()
+
+
 OutgoingRow = dict[str, Any]
 """A row of `GET /v1/outbox`, untouched: the privacy view shows each field exactly as it would leave."""

@@ -6,6 +6,7 @@
     text_overlap.py    BLEU, chrF and ROUGE-L against a reference reply, from the build extra
     retrieval.py       hit@k, mean reciprocal rank and search times: `evaluate`, `Query`, `Document`
     classifiers.py     accuracy and calibration of intent and emotion: `measure_on_questions`
+    shadow_replay.py   a branch's questions asked of two bundles side by side: `ask_bundle`, `compare_answers`
     html_report.py     all of it as one self-contained page: `render`
     plots.py           a metric of several models as an inline SVG, from the build extra: `plot_metric`
     human_ratings.py   blind rating sheets and the raters' agreement: `make_sheet`, `judge_marks`

@@ -37,7 +37,7 @@ from runtime.prompting.prompt_tokens import LAYOUTS, Layout, Prompt
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Hit, Retriever
 from runtime.text.articles import Section, guess_language
-from runtime.text.records import Question
+from runtime.text.records import Question, Turn
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import LinearClassifier
 
@@ -92,10 +92,13 @@ def answer_questions(
     policies: Mapping[str, Policy] | None = None,
     classifiers: Mapping[str, LinearClassifier] | None = None,
     dictation: DictationClassifier | None = None,
+    contexts: Mapping[str, tuple[Turn, ...]] | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> list[Answered]:
-    """What the desk answers to each question with the model in `gguf`, greedily, as the first turn of a conversation.
+    """What the desk answers to each question with the model in `gguf`, greedily.
+
+    A question is the first turn of a conversation, or comes after the turns that `contexts` has under its id.
 
     The steps are the desk's own (`runtime.desk.turn_steps`), with `policies` by language, `classifiers` by kind and the
     classifier of dictated sentences; without one of these, the desk has none either. Articles are read in the layout
@@ -140,7 +143,8 @@ def answer_questions(
         }
         nobodys = ActivePolicy(Policy(), FixedAnswerIndex(Policy(), _NO_ENCODER))
         for question in questions:
-            request = AskRequest(question=question.question, lang=question.lang)
+            before = (contexts or {}).get(question.id, ())
+            request = AskRequest(question=question.question, lang=question.lang, context=before)
             state = TurnState(request, question.lang, (), active.get(question.lang, nobodys))
             answered, prompt = _answer(question, tools, state, engine)
             out.append(answered)

@@ -8,6 +8,10 @@
     import_exports   exports of many branches -> one folder
     learning         `records_of`, `corrections_of`, `gaps_of`: what they teach
     receipt          `ImprovementReceipt`, `answers_right`: which corrections a new model answers right
+    fleet_page       `fleet_page`: all branches on one HTML page
+    html_tables      `html_page`, `html_table`: pages that need nothing from elsewhere
+    rollout          `decide_rollout`: which branches get a release next, and when it stops
+    own_receipt      `own_receipt`: the receipt beside the branch's own questions
     edit_distance    `edit_distance`: how much of a draft was rewritten
 
 The desk and the server know nothing of it. Only `uplink` opens a socket, and only where one is configured.

@@ -40,6 +40,8 @@ class ReplayedQuestion(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key: str
+    asked: str
+    """ISO 8601, UTC."""
     lang: str
     question: str = Field(min_length=1)
     context: tuple[Turn, ...] = ()
@@ -70,7 +72,7 @@ def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
 
     A folder that holds anything but an earlier import is refused.
     """
-    files = _files(paths)
+    files = find_exports(paths)
     if out.exists() and not (out / REPORT).is_file():
         raise InputError("is there already and holds no import", where=str(out), hint="name another folder: --out")
     exports = [read_export(path) for path in files]
@@ -86,6 +88,7 @@ def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
     questions = [
         ReplayedQuestion(
             key=correction_key(row.conversation, row.turn),
+            asked=row.asked,
             lang=row.lang,
             question=row.question,
             context=context,
@@ -114,7 +117,8 @@ def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
     return report
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def find_exports(paths: Sequence[Path]) -> list[Path]:
+    """The files named and all in the folders named, each once; `InputError` for a folder without any."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():

@@ -148,6 +148,7 @@ class Console(App[None]):
             "why": lookups.explain_draft,
             "lens": lookups.show_outgoing,
             "gaps": lookups.show_gaps,
+            "receipt": lookups.show_receipt,
             "shift": lookups.show_shift,
             "supervisor": lookups.show_branch,
         }

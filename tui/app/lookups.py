@@ -100,6 +100,14 @@ class Lookups:
 
         self._boxes.open_page("gaps.title", load, "knowledge-gaps")
 
+    def show_receipt(self) -> None:
+        """Which corrections of this branch the model now answers right."""
+
+        async def load(words: Catalogue) -> Sequence[Block]:
+            return reports.receipt_page(await self._view.server.agents.read_receipt(), words)
+
+        self._boxes.open_page("receipt.title", load, "improvement-receipt")
+
     def show_shift(self) -> None:
         """What the next shift must know."""
 

@@ -16,6 +16,7 @@ from runtime.client.answers import (
     Explanation,
     HandoffRow,
     OutgoingRow,
+    ReceiptAnswer,
 )
 from tui.base.i18n import Catalogue
 from tui.state import InboxRow
@@ -120,6 +121,20 @@ def gaps_page(rows: Sequence[OutgoingRow], words: Catalogue) -> Blocks:
         right = [words("gaps.right", text=str(row["reply"]))] if row.get("reply") else [words("gaps.no_right")]
         blocks.append((str(row.get("question") or ""), [f"{row.get('lang', '')} · {row.get('asked', '')}", *right]))
     return blocks
+
+
+def receipt_page(receipt: ReceiptAnswer, words: Catalogue) -> Blocks:
+    """One line and a list: this branch's corrections, those that are still wrong last."""
+    if not receipt.release:
+        return [(words("receipt.none"), [words("receipt.about")])]
+    passed = sum(one.passes for one in receipt.own)
+    head = words("receipt.head", release=receipt.release, passed=passed, count=len(receipt.own))
+    fleet = words("receipt.all", passed=receipt.passed, count=receipt.corrections)
+    rows = [
+        (one.question, [words("receipt.right" if one.passes else "receipt.wrong"), words("gaps.right", text=one.reply)])
+        for one in sorted(receipt.own, key=lambda one: not one.passes)
+    ]
+    return [(head, [fleet]), *rows]
 
 
 def shift_page(rows: Sequence[InboxRow], handoffs: Sequence[HandoffRow], words: Catalogue) -> Blocks:

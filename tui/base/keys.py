@@ -54,6 +54,7 @@ COMMANDS: Final = (
     Command("lens", "ctrl+l", "do('lens')", "chat", True),
     Command("queue", "ctrl+t", "do('queue')", "chat", True),
     Command("gaps", "", "do('gaps')", "chat"),
+    Command("receipt", "", "do('receipt')", "chat"),
     Command("shift", "", "do('shift')", "chat"),
     Command("supervisor", "", "do('supervisor')", "chat"),
     Command("practice", "", "do('practice')", "chat"),

@@ -47,6 +47,7 @@ class FakeJournal:
             "labels": {"intents": [], "emotions": []},
             "canned": {"canned": []},
             "outbox": {"rows": [], "unreadable": []},
+            "receipt": {"release": "", "corrections": 0, "passed": 0, "own": []},
         }
         """Answers of every other path."""
         self.written: list[tuple[str, str, Json]] = []

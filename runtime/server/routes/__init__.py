@@ -2,6 +2,7 @@
 
 conversations      ask, turns, feedback
 outbox             what leaves the branch
+receipt            which corrections the model in use answers right
 inbox              status, composer, labels, hand-offs
 knowledge          articles and search
 openai             chat completions, models, embeddings

@@ -13,13 +13,16 @@ from pydantic import BaseModel
 from distill.models.catalogue import Base
 from distill.pipeline.stage_table import INPUTS, STAGE_NAMES, STAGES, stages_from
 from distill.pipeline.workspace import Workspace
-from distill.recipe.recipe import Capture, Recipe, Student
+from distill.recipe.recipe import Capture, LastRelease, Recipe, Student
 from runtime.base.manifest import Manifest
 from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
 
 LEARN = {"tuned_teacher", "teacher_replies", "capture", "pruned", "merged"}
 """Stages that read packs; `student` reads the capture."""
-OTHER_HALF = {"name", "version", "base.embedder", "evaluate.questions", "evaluate.layout_keeps", "data.questions"}
+OTHER_HALF = {
+    "name", "version", "base.embedder", "evaluate.questions", "evaluate.attacks", "evaluate.layout_keeps",
+    "data.questions",
+}  # fmt: skip
 """Keys that quantize or the front door reads."""
 PIECES = ChatPieces(
     system_open="<s>", system_close="</s>", user_open="<u>", user_close="</u>", assistant_open="<a>",
@@ -100,7 +103,7 @@ def test_stage_table_every_key_of_a_recipe_makes_a_stage_stale(workspace: Worksp
     keys = dict(leaves(workspace.recipe))
     ignored = {key for key in keys if key.startswith(("quantize.", "gate."))} | OTHER_HALF
     # Models count by what is in their files, which the fingerprints of the workspace say.
-    ignored |= {"base.model", "student.model", "data.simulate", "data.faq"}
+    ignored |= {"base.model", "student.model", "data.simulate", "data.faq", "last_release"}
     forgotten = []
     for key, annotation in keys.items():
         if key not in ignored:
@@ -197,3 +200,21 @@ def test_stage_table_a_text_teacher_is_asked_for_replies(workspace: Workspace) -
 def test_stages_from_a_stage_are_that_stage_and_all_later_ones() -> None:
     assert stages_from(None) == frozenset()
     assert stages_from("student") == {"student", "merged"}
+
+
+def test_stage_table_records_depend_on_the_last_release_and_how_much_of_it_is_replayed(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    records = tmp_path / "last" / "records"
+    records.mkdir(parents=True)
+    (records / "train.jsonl").write_text("{}\n")
+    without = workspace.recipe.model_copy(update={"student": Student(), "teacher": None})
+    plain = replace(workspace, recipe=without)
+    last = LastRelease(work=tmp_path / "last", replay=1)
+    tuned = replace(workspace, recipe=without.model_copy(update={"last_release": last}))
+    assert stale(plain, tuned) == {"records"}
+    more = without.model_copy(update={"last_release": last.model_copy(update={"replay": 2.0})})
+    assert stale(tuned, replace(workspace, recipe=more)) == {"records"}
+    before = {stage.name: stage.inputs_of(tuned, {}) for stage in STAGES}
+    (records / "train.jsonl").write_text("{}\n{}\n")
+    assert [stage.name for stage in STAGES if stage.inputs_of(tuned, {}) != before[stage.name]] == ["records"]

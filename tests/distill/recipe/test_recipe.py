@@ -75,6 +75,49 @@ def test_a_base_beside_the_recipe_is_a_path_and_any_other_a_name(folder: Path) -
     assert load_recipe(write(folder, GOOD)).base.model == "smollm2-135m-instruct"
 
 
+LAST = '[last_release]\nwork = "work/last"\n'
+
+
+@pytest.fixture
+def last(folder: Path) -> Path:
+    """The work folder of a finished build."""
+    work = folder / "work" / "last"
+    for name in ("merged/config.json", "records/train.jsonl", "bundle/bundle.json"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_text("{}")
+    return work
+
+
+def test_last_release_is_the_base_unless_the_recipe_names_another(folder: Path, last: Path) -> None:
+    recipe = load_recipe(write(folder, GOOD + LAST))
+    assert recipe.last_release is not None
+    assert (recipe.last_release.work, recipe.base.model) == (last, str(last / "merged"))
+    other = load_recipe(write(folder, GOOD + LAST + '[base]\nmodel = "smollm2-135m-instruct"\n'))
+    assert other.base.model == "smollm2-135m-instruct"
+
+
+def test_last_release_that_was_never_finished_is_refused_with_what_it_lacks(folder: Path, last: Path) -> None:
+    (last / "merged" / "config.json").unlink()
+    with pytest.raises(MissingError, match=r"last_release\.work: no finished build: .*merged/config\.json"):
+        load_recipe(write(folder, GOOD + LAST))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LAST + "[student]\nlayers = 20\n", "last_release excludes student"),
+        (LAST + "[teacher]\nrank = 2\n", "last_release excludes student"),
+        ("[gate]\nmax_intent_drop = 0.1\n", "max_intent_drop needs last_release"),
+    ],
+)
+def test_last_release_is_tuned_as_it_is_and_compared_only_where_it_is_named(
+    folder: Path, last: Path, text: str, said: str
+) -> None:
+    assert last.is_dir()
+    with pytest.raises(UsageError, match=said):
+        load_recipe(write(folder, GOOD + text))
+
+
 def test_absolute_paths_stay(folder: Path) -> None:
     path = write(folder, GOOD.replace('"rules.md"', f'"{folder}/rules.md"'))
     assert load_recipe(path).data.house_rules["en"] == folder / "rules.md"

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pytest
 
 from distill.recipe.recipe import Gate
-from distill.recipe.release_gate import check_gate, missed_bounds
+from distill.recipe.release_gate import check_gate, largest_intent_drop, missed_bounds
 from runtime.errors import ExitCode, GateError
 
 FIGURES: Mapping[str, float | None] = {
     "kl": 0.3, "top1": 0.8, "hit5": 0.9, "perplexity": 3.0, "facts_found": 0.6, "grounded": 0.95,
-    "refused_rightly": 0.7, "refused_wrongly": 0.1, "hand_off_recall": 0.8, "chrf": None,
+    "refused_rightly": 0.7, "refused_wrongly": 0.1, "hand_off_recall": 0.8, "chrf": None, "intent_drop": 0.02,
     "leak_rate": 0.05,
 }  # fmt: skip
 
@@ -62,3 +62,21 @@ def test_gate_bounds_are_minimums_and_maximums_of_known_figures() -> None:
 @pytest.mark.parametrize("gate", [Gate(max_kl=1.0), Gate(min_top1=0.0)])
 def test_gate_is_missed_by_a_figure_that_is_not_a_number(gate: Gate) -> None:
     assert len(missed_bounds(gate, {"kl": float("nan"), "top1": float("nan")})) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "drop"),
+    [
+        ({"returns": 0.9, "delivery": 0.5}, {"returns": 0.7, "delivery": 0.9}, 0.2),
+        ({"returns": 0.9}, {"returns": 0.95}, 0.0),
+        ({"returns": 0.9}, {"delivery": 0.1}, None),
+        ({}, {"delivery": 0.1}, None),
+    ],
+)
+def test_gate_compares_each_intent_with_the_last_release(
+    before: dict[str, float], after: dict[str, float], drop: float | None
+) -> None:
+    assert largest_intent_drop(before, after) == drop
+    gate = Gate(max_intent_drop=0.1)
+    missed = missed_bounds(gate, {"intent_drop": drop})
+    assert bool(missed) is (drop is None or drop > 0.1)

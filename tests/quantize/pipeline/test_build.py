@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from quantize.pipeline.build import QuantizeResult, QuantizeSettings, build
+from quantize.pipeline.build import QuantizeResult, build
+from quantize.pipeline.settings import QuantizeSettings
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.client.answers import Conversation, Explanation
+from runtime.client.answers import Conversation, Explanation, ReceiptAnswer
 from runtime.events import Citation
 from tests.support.console import CHINESE, INTERNAL, RETURNS, fill
 from tui.app import reports
@@ -90,6 +90,22 @@ def test_a_hand_off_for_missing_knowledge_is_a_ticket_with_its_right_answer() ->
     blocks = reports.gaps_page(rows, Catalogue("en"))
     assert [head for head, _ in blocks[1:]] == ["Do you ship to Zürich?", "可以开发票吗"]
     assert "Right answer: Yes." in blocks[1][1]
+
+
+@pytest.mark.parametrize(("lang", "head"), [("en", "shop 2 answers 1 of this branch's 2"), ("zh", "2 条更正中的 1 条")])
+def test_improvement_receipt_is_one_line_and_a_list(lang: str, head: str) -> None:
+    own = [
+        {"conversation": "a", "turn": 1, "question": "How long?", "reply": "31 days.", "passes": False},
+        {"conversation": "b", "turn": 2, "question": "多久？[/]", "reply": "30天。", "passes": True},
+    ]
+    receipt = ReceiptAnswer.parse({"release": "shop 2", "corrections": 9, "passed": 4, "own": own})
+    words = Catalogue(lang)
+    blocks = reports.receipt_page(receipt, words)
+    assert head in blocks[0][0]
+    assert blocks[0][1] == [words("receipt.all", passed=4, count=9)]
+    assert [question for question, _ in blocks[1:]] == ["多久？[/]", "How long?"]
+    assert blocks[1][1] == [words("receipt.right"), words("gaps.right", text="30天。")]
+    assert reports.receipt_page(ReceiptAnswer(), words)[0][0] == words("receipt.none")
 
 
 async def test_wrapping_up_sends_what_changed_and_closes(open_console: Any, plain: FakeServer) -> None:

@@ -22,7 +22,7 @@ from tui.testing.fake_server import FakeServer
 
 READS = (
     "conversations", "conversations/c1", "conversations/nobody", "conversations/c1/composer",
-    "conversations/nobody/composer", "handoffs", "labels", "canned", "outbox",
+    "conversations/nobody/composer", "handoffs", "labels", "canned", "outbox", "receipt",
 )  # fmt: skip
 SEARCHES = ("parcel", "x" * (MAX_SEARCH_CHARS + 1))
 WRITES: tuple[tuple[str, str, dict[str, Any]], ...] = (
