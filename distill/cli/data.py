@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from distill.recipe.transcript_settings import Form, PresetName, Transcripts, check_language
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Make records and look at them.",
@@ -19,19 +21,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("prepare", epilog="Example: edgedesk data prepare chats.csv --articles articles/ --out records")
 def prepare_records(
-    transcripts: Annotated[list[Path], typer.Argument(help="Transcript files: JSONL, CSV, or tau-bench JSONL.")],
+    transcripts: Annotated[list[Path], typer.Argument(help="Files: CSV, TSV, JSON, JSONL, XLSX or Parquet.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     articles: Annotated[Path | None, typer.Option(help="Articles the replies are linked to.")] = None,
-    form: Annotated[str, typer.Option(help="auto, jsonl, csv or taubench.")] = "auto",
+    form: Annotated[Form, typer.Option(help="Form of the files; auto goes by their first bytes.")] = "auto",
+    preset: Annotated[PresetName, typer.Option(help="Help desk whose export they are.")] = "",
+    encoding: Annotated[str, typer.Option(help="Of text files, where their bytes do not tell.")] = "",
     lang: Annotated[str, typer.Option(help="Two-letter code of the language where a file names none.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 7,
     as_json: AsJson = False,
 ) -> None:
     """Clean, redact, link and split transcripts into records; every refused row is named."""
     from distill.data.dataset import evidence_linker
+    from distill.data.importers.transcripts import read_transcripts
     from distill.data.prepare import prepare
-    from distill.data.transcripts import read_transcripts
-    from distill.recipe.recipe import check_language
     from runtime.base.files import new_folder
     from runtime.base.progress import say
     from runtime.errors import UsageError
@@ -43,7 +46,8 @@ def prepare_records(
         raise UsageError(str(error), where="--lang", hint="leave it out to go by the script") from None
     loaded = load_articles(articles) if articles else []
     public = "\n".join(section.text for article in loaded for section in article.sections)
-    rows = (row for path in transcripts for row in read_transcripts(path, form=form, lang=lang))
+    wanted = [Transcripts(path=path, form=form, lang=lang, preset=preset, encoding=encoding) for path in transcripts]
+    rows = (row for each in wanted for row in read_transcripts(each))
     with new_folder(out) as folder:
         report = prepare(rows, folder, seed=seed, link=evidence_linker(loaded) if loaded else None, public=public)
     for refused in report["refused"]:

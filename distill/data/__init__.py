@@ -1,6 +1,6 @@
 """Transcripts, FAQs and simulated conversations to records.
 
-transcripts           `read_transcripts`: JSONL, CSV and tau-bench files
+authors               what programs call the two sides of a conversation
 conversation          `RawConversation`: what every importer gives
 prepare               `prepare`: clean, redact, link and split into records
 steps                 `Step`, `WholeStep`, `Dropped`: the form of every row-wise step, and what it drops with a reason
@@ -9,5 +9,5 @@ feedback_records      what agents corrected, beside the records of the last rele
 answer_matching       which section a reply rests on
 simulate              `simulate`: conversations from templates (simulation_templates)
 enlarging/            questions that articles answer, other ways to ask
-importers/            articles, faq, taubench
+importers/            every form that conversations and articles come in, read into ours
 """

@@ -7,30 +7,32 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from distill.data.authors import AUTHORS, plain_name
 from runtime.text.personal_data import Kind
 from runtime.text.records import Emotion, Source
 
-ROLES = {
-    **dict.fromkeys(("user", "customer", "client", "caller", "visitor", "顾客", "客户", "用户", "买家"), "user"),
-    **dict.fromkeys(("assistant", "agent", "staff", "support", "advisor", "客服", "坐席", "店员", "助手"), "assistant"),
-}
-"""What other systems call the two sides."""
 LANGUAGES = {
-    **dict.fromkeys(("chinese", "mandarin", "simplified chinese", "中文", "汉语", "汉文", "普通话", "简体中文"), "zh"),
-    **dict.fromkeys(("english", "英文", "英语"), "en"),
+    **dict.fromkeys(
+        ("chinese", "mandarin", "simplified chinese", "traditional chinese", "zho", "chi", "cmn", "cn"), "zh"
+    ),
+    **dict.fromkeys(
+        ("中文", "汉语", "汉文", "普通话", "简体中文", "繁體中文", "繁体中文", "简体", "国语", "华语"), "zh"
+    ),
+    **dict.fromkeys(("english", "eng", "英文", "英语"), "en"),
 }
 """What other systems call a language; codes with a region (`zh-CN`, `en_GB`) are cut to the language."""
 
 
 def _role(value: object) -> object:
-    return ROLES.get(value.strip().lower(), value) if isinstance(value, str) else value
+    """The side that common names of authors mean; what is not understood stays, to be refused by the field."""
+    return AUTHORS.get(plain_name(value), value) if isinstance(value, str) else value
 
 
 def _language(value: object) -> object:
     """The two-letter code of a language; what is not understood stays, to be refused by the field's pattern."""
     if not isinstance(value, str):
         return value
-    name = value.strip().lower()
+    name = re.sub(r"\s*[(（].*", "", value.strip().lower())  # "Chinese (Simplified)"
     code = re.match(r"[a-z]{2}(?=$|[-_])", name)
     return LANGUAGES.get(name) or (code[0] if code else name)
 
@@ -65,3 +67,5 @@ class RawConversation(BaseModel):
     """Personal values known from the customer's data, to be redacted wherever they come up."""
     where: str = ""
     """`file:line` it was read from."""
+    only_last: bool = False
+    """Whether only the last reply becomes a record, because the turns before it are its context and no more."""

@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 from distill.data.conversation import RawConversation
 from distill.data.importers.articles import import_markdown
 from distill.data.importers.faq import FAQ_PREFIX, faq_records, import_faq
+from distill.data.importers.transcripts import read_transcripts
 from distill.data.prepare import prepare
 from distill.data.simulate import simulate
-from distill.data.transcripts import read_transcripts
 from distill.recipe.recipe import Data, Recipe
 from runtime.base.files import read_text, sha256_file
 from runtime.base.jsonl import read_rows, write_rows
@@ -133,7 +133,7 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
 def _conversations(recipe: Recipe, articles: Sequence[Article]) -> Iterator[RawConversation | InputError]:
     data = recipe.data
     for transcripts in data.transcripts:
-        yield from read_transcripts(transcripts.path, form=transcripts.form, lang=transcripts.lang)
+        yield from read_transcripts(transcripts)
     for lang, (conversations, _) in _faq(data, articles).items():
         if lang in recipe.languages:
             yield from conversations

@@ -141,13 +141,14 @@ def records(
     name = _name(conversation, redactor)
     context: list[Turn] = []
     asked: RawTurn | None = None
-    for number, turn in enumerate(merge_turns(conversation.turns)):
+    turns = merge_turns(conversation.turns)
+    for number, turn in enumerate(turns):
         entities = {key: _entity(redactor, key, value) for key, value in turn.entities.items()}
         content = redactor.redact(normalise(turn.content))
         if turn.role == "user":
             asked = turn.model_copy(update={"content": content, "entities": entities})
             continue
-        if asked is not None:
+        if asked is not None and (number == len(turns) - 1 or not conversation.only_last):
             query = "\n".join([asked.content, *(f"[{redactor.redact(normalise(line))}]" for line in turn.known)])
             evidence = next((each for each in (asked.evidence, turn.evidence) if each is not None), None)
             if evidence is None:
@@ -169,6 +170,9 @@ def records(
                 split=split,
             )
             context.append(Turn(role="user", content=query))
+            asked = None
+        elif asked is not None:
+            context.append(Turn(role="user", content=asked.content))
             asked = None
         context.append(Turn(role="assistant", content=content))
     if asked is not None:

@@ -2,5 +2,6 @@
 
 recipe        `Recipe`, `load_recipe`: every key, checked
 settings      `DistillSettings`, `LoraSettings`: the keys of the training runs
+transcript_settings  `Transcripts`: the keys of `[[data.transcripts]]`
 release_gate  `check_gate`: the bounds that a release must reach
 """

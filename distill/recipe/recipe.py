@@ -6,32 +6,20 @@ Promises: an unknown key, a missing file or a value out of range is refused with
 from __future__ import annotations
 
 import glob
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from distill.models.catalogue import CATALOGUE
 from distill.packing.packing import Layouts, PackLimits
 from distill.recipe.settings import DistillSettings, LoraSettings
+from distill.recipe.transcript_settings import Language, Transcripts
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.bundle.bundle import Label
 from runtime.errors import MissingError, UsageError
 from runtime.prompting.prompt_tokens import Layout
-
-
-def check_language(code: str) -> str:
-    """The code itself; `ValueError` unless it is two small letters, the form that articles and records have."""
-    if re.fullmatch(r"[a-z]{2}", code):
-        return code
-    near = re.match(r"[A-Za-z]{2}(?![A-Za-z])", code)
-    hint = f'write "{near[0].lower()}"' if near else 'write "en" or "zh"'
-    raise ValueError(f"language '{code}' is not a two-letter code in small letters; {hint}")
-
-
-Language = Annotated[str, AfterValidator(check_language)]
 
 
 class _Part(BaseModel):
@@ -51,14 +39,6 @@ class Simulation(_Part):
     folders: tuple[Path, ...] = Field(min_length=1)
     conversations: int = Field(default=1500, ge=1)
     seed: int = 7
-
-
-class Transcripts(_Part):
-    """A file of real conversations."""
-
-    path: Path
-    form: Literal["auto", "jsonl", "csv", "taubench"] = "auto"
-    lang: Annotated[str, AfterValidator(lambda code: code and check_language(code))] = ""
 
 
 class Faq(_Part):

@@ -19,7 +19,8 @@ from distill.data.dataset import (
     read_split,
     sections_by_ref,
 )
-from distill.recipe.recipe import Data, Recipe, Simulation, Transcripts
+from distill.recipe.recipe import Data, Recipe, Simulation
+from distill.recipe.transcript_settings import Transcripts
 from runtime.base.jsonl import read_rows
 from runtime.errors import InputError
 from runtime.prompting.prompt_spec import PromptSpec

@@ -10,9 +10,10 @@ import pytest
 
 from distill.data.answer_matching import match_answer
 from distill.data.conversation import RawConversation
+from distill.data.importers.transcripts import read_transcripts
 from distill.data.prepare import prepare
 from distill.data.simulate import Shares, simulate
-from distill.data.transcripts import read_transcripts
+from distill.recipe.transcript_settings import Transcripts
 from runtime.base.jsonl import write_rows
 from runtime.errors import InputError
 from tests.support.paths import SHOP
@@ -134,7 +135,7 @@ def test_what_is_written_reads_back(small_shop: Path, tmp_path: Path) -> None:
     written(tmp_path / "t.jsonl", conversations)
     back = [
         each.model_copy(update={"where": ""})
-        for each in read_transcripts(tmp_path / "t.jsonl")
+        for each in read_transcripts(Transcripts(path=tmp_path / "t.jsonl"))
         if not isinstance(each, InputError)
     ]
     assert back == conversations

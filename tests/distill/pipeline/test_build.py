@@ -12,7 +12,8 @@ import pytest
 
 from distill.packing.packing import Pack
 from distill.pipeline.build import open_build
-from distill.recipe.recipe import Evaluate, Recipe, Student, Transcripts
+from distill.recipe.recipe import Evaluate, Recipe, Student
+from distill.recipe.transcript_settings import Transcripts
 from quantize.formats.gguf_writer import write_gguf
 from runtime.base.manifest import Manifest, read_manifest, verify
 from runtime.errors import UsageError

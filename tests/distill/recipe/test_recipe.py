@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from distill.recipe.recipe import Recipe, check_language, load_recipe
+from distill.recipe.recipe import Recipe, load_recipe
+from distill.recipe.transcript_settings import check_language
 from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
 from tests.support.paths import ROOT
 

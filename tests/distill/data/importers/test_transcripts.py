@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from distill.data.conversation import RawConversation
+from distill.data.importers.account import FileAccount
 from distill.data.importers.taubench import parse_chat
+from distill.data.importers.transcripts import read_transcripts
 from distill.data.prepare import prepare
-from distill.data.transcripts import read_transcripts
-from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
+from distill.recipe.transcript_settings import Transcripts
+from runtime.errors import EdgedeskError, InputError, MissingError
 from tests.support.paths import SHARED_DATA
 
 TAU = SHARED_DATA / "en_taubench" / "few_shot_data"
 
 
-def read(path: Path, **options: str) -> tuple[list[RawConversation], list[str]]:
-    items = list(read_transcripts(path, **options))
+def read(path: Path, **options: Any) -> tuple[list[RawConversation], list[str]]:
+    """What is read and what is refused; every row is accounted for."""
+    account = FileAccount()
+    items = list(read_transcripts(Transcripts(path=path, **options), account))
+    assert account.rows == account.used_rows + account.skipped_rows + account.refused_rows
     return (
         [item for item in items if not isinstance(item, InputError)],
         [str(item) for item in items if isinstance(item, InputError)],
@@ -69,7 +76,7 @@ def test_a_malformed_row_takes_its_conversation_with_it_and_is_counted(tmp_path:
     assert any(f"{path}:3: column 'role'" in each and "conversation 'a' is left out" in each for each in refused)
     assert any(f"{path}:6: 2 cells" in each for each in refused)
     assert any(f"{path}:7: column 'conversation' is empty" in each for each in refused)
-    report = prepare(read_transcripts(path), tmp_path / "out", seed=1)
+    report = prepare(read_transcripts(Transcripts(path=path)), tmp_path / "out", seed=1)
     assert (report["kept"], len(report["refused"])) == (1, 4)
 
 
@@ -78,11 +85,10 @@ def test_a_malformed_row_takes_its_conversation_with_it_and_is_counted(tmp_path:
     [
         ("t.csv", b"", "empty"),
         ("t.csv", b"  \n\n", "empty"),
-        ("t.csv", "conversation,role,content\na,user,caf\xe9\n".encode("latin-1"), r"t\.csv:2: not UTF-8"),
-        ("t.csv", "conversation,role,content\na,user,退货\n".encode("gb18030"), r"t\.csv:2: not UTF-8"),
-        ("t.csv", b'conversation,role,content\na,user,"open\n', "not CSV"),
+        ("t.csv", "conversation,role,content\na,user,Привет, как дела\n".encode("cp1251"), "cp1251"),
+        ("t.csv", b'conversation,role,content\na,user,"open\n', r"t\.csv:2: a quote that is opened here is not closed"),
         ("t.jsonl", b"", "empty"),
-        ("t.jsonl", "退货".encode("gb18030"), r"t\.jsonl:1: not UTF-8"),
+        ("t.jsonl", b"PK\x03\x04 and nothing else", "damaged"),
     ],
 )
 def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -96,7 +102,7 @@ def test_a_file_that_is_no_transcript_is_refused(tmp_path: Path, name: str, cont
 def test_a_missing_file_and_an_unknown_form_say_so(tmp_path: Path) -> None:
     with pytest.raises(MissingError):
         read(tmp_path / "none.csv")
-    with pytest.raises(UsageError, match="unknown form"):
+    with pytest.raises(ValidationError, match="form"):
         read(tmp_path / "none.csv", form="xml")
 
 
@@ -180,7 +186,7 @@ def test_language_of_a_transcript_is_understood_as_other_systems_write_it(
     rows = "".join(f"c,{turn['role']},{turn['content']},{cell}\n" for turn in turns)
     line = json.dumps({"conversation": "c", "lang": cell, "turns": turns}, ensure_ascii=False)
     path.write_text("conversation,role,content,lang\n" + rows if form == "csv" else line + "\n", encoding="utf-8")
-    (conversation,) = read_transcripts(path)
+    (conversation,) = read_transcripts(Transcripts(path=path))
     assert isinstance(conversation, RawConversation), conversation
     assert conversation.lang == lang
 
@@ -192,7 +198,7 @@ def test_language_that_is_not_understood_costs_its_conversation_alone(cell: str,
         "conversation,role,content,lang\n"
         f"a,user,Is it open?,{cell}\na,assistant,Yes.,{cell}\nb,user,And now?,en\nb,assistant,No.,en\n"
     )
-    refused, read = read_transcripts(path)
+    refused, read = read_transcripts(Transcripts(path=path))
     assert isinstance(refused, InputError)
     assert "'lang'" in refused.what
     assert "'a' is left out" in refused.what
