@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distill.classifiers.answerable_training import questions_by_language, train_answerable
 from distill.classifiers.dictation_training import MIN_SENTENCES, train_dictation
 from distill.classifiers.intent_training import Example, train_classifier
 from runtime.base.jsonl import read_rows
@@ -21,6 +22,8 @@ from runtime.retrieval.embedder import Embedder
 from runtime.text.articles import load_articles
 from runtime.text.records import Record
 from runtime.text.sentences import sentences
+from runtime.understanding.answerable_classifier import FILE as ANSWERABLE_FILE
+from runtime.understanding.answerable_classifier import write_answerable
 from runtime.understanding.dictation_classifier import FILE as DICTATION_FILE
 from runtime.understanding.dictation_classifier import write_boundary
 from runtime.understanding.linear_classifier import KINDS, save_classifier
@@ -46,6 +49,12 @@ def train_classifiers(records: Path, embedder: Path, out: Path, threads: int) ->
                 save_classifier(classifier, out / f"{kind}.npz")
                 say(f"{kind} classifier: {figures[kind]}")
             advance(1)
+    if trained := train_answerable(questions_by_language(rows), encoder.queries):
+        answerable, figures["answerable"] = trained
+        write_answerable(answerable, out / ANSWERABLE_FILE)
+        for lang, row in figures["answerable"].items():
+            curve = ", ".join(f"{share:.0%} at {float(rate):.0%}" for rate, share in row["refused"].items())
+            say(f"answerable classifier, {lang}: AUC {row['auc']:.3f}; unanswerable refused: {curve} of the others")
     folder = records.parent / "articles"
     articles = load_articles(folder) if folder.is_dir() else []
     if sum(len(sentences(section.text)) for article in articles for section in article.sections) >= MIN_SENTENCES:

@@ -28,6 +28,8 @@ from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import Article, load_articles
 from runtime.text.records import Question
+from runtime.understanding.answerable_classifier import FILE as ANSWERABLE_FILE
+from runtime.understanding.answerable_classifier import read_answerable
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import load_classifiers
 
@@ -172,7 +174,12 @@ def desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
     folder = study.classifier_folder
     if folder is None:
         return {}
-    return {"classifiers": load_classifiers(folder), "dictation": DictationClassifier.open(folder, embedder)}
+    answerable = read_answerable(path) if (path := folder / ANSWERABLE_FILE).is_file() else None
+    return {
+        "classifiers": load_classifiers(folder),
+        "dictation": DictationClassifier.open(folder, embedder),
+        "answerable": answerable,
+    }
 
 
 def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Retriever) -> AskedModels:

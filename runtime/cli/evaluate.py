@@ -49,6 +49,7 @@ def evaluate_answers(
     from runtime.evaluation.plots import require_plots
     from runtime.evaluation.text_overlap import require_text_metrics
     from runtime.retrieval.retriever import Retriever
+    from runtime.understanding.answerable_classifier import load_answerable
     from runtime.understanding.dictation_classifier import DictationClassifier
     from runtime.understanding.linear_classifier import FOLDER, load_classifiers
 
@@ -72,7 +73,8 @@ def evaluate_answers(
             with bar(f"asking {name}", len(asked), unit="questions") as advance:
                 answers[name] = answer_questions(
                     path, asked, retriever, opened.prompt,
-                    policies=policies, classifiers=classifiers, dictation=dictation, advance=advance,
+                    policies=policies, classifiers=classifiers, dictation=dictation,
+                    answerable=load_answerable(opened.root), advance=advance,
                 )  # fmt: skip
         classifier_figures = measure_on_questions(classifiers, asked, retriever.embedder)
     whole = {"classifiers": classifier_figures, **evaluation(answers)}

@@ -34,6 +34,7 @@ from runtime.journal.turn_details import Arm, TurnDetails
 from runtime.prompting.encode import without_closing
 from runtime.prompting.prompt_spec import encode, layout
 from runtime.text.records import Emotion
+from runtime.understanding.answerable_classifier import load_answerable
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
 from runtime.understanding.linear_classifier import load_classifiers
@@ -87,6 +88,7 @@ class Desk:
             retriever=retriever,
             classifiers=load_classifiers(bundle.root / CLASSIFIERS),
             dictation=DictationClassifier.open(bundle.root / CLASSIFIERS, retriever.embedder),
+            answerable=load_answerable(bundle.root),
             settings=settings,
             prompt_tokens=engine.context_tokens - bundle.prompt.answer_tokens,
         )

@@ -10,6 +10,7 @@
     [[canned]]   id, title, text    a reply that agents insert
     [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
+    [answerable] wrong_refusals     the share of answerable questions that may be handed off as unanswerable
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
     [outbox]     max_turns, drop               how many turns wait to leave the branch at most, and which go first
     [personal]   order_number, customer_id, names_not_personal   what is personal data at this company alone
@@ -126,6 +127,14 @@ class FixedAnswer(BaseModel):
         return self
 
 
+class AnswerableRule(BaseModel):
+    """When a question counts as one that the articles do not answer, whatever was found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    wrong_refusals: float = Field(default=0.05, ge=0, le=0.5)
+    """The share of answerable questions that may be handed off for it; 0 = none is, the check is off."""
+
+
 class Curated(BaseModel):
     """When a fixed answer's questions count as asked."""
 
@@ -169,6 +178,7 @@ class Policy(BaseModel):
     tone: dict[str, Tone] = Field(default_factory=dict)
     answer: tuple[FixedAnswer, ...] = ()
     curated: Curated = Curated()
+    answerable: AnswerableRule = AnswerableRule()
     intent: Thresholds = Thresholds()
     emotion: Thresholds = Thresholds()
     canned: tuple[Canned, ...] = ()
@@ -266,11 +276,13 @@ def decide(
     orders: bool = False,
     curated: tuple[str, float] | None = None,
     confident: ConfidentLabels | None = None,
+    answerable: float | None = None,
 ) -> Decision:
     """What to do next; `similarities` are the hits' cosines, or None before the search.
 
     `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine);
-    `confident` is what the classifiers say with high confidence.
+    `confident` is what the classifiers say with high confidence; `answerable` is the share of answerable questions that
+    look less answerable than this one (`runtime.understanding.answerable_classifier`), None where nobody knows.
 
     1. a hand-off phrase: to a person, whatever else is true
     2. a fixed answer's phrase: that answer
@@ -279,7 +291,7 @@ def decide(
     5. not searched yet: search
     6. a fixed answer's question near enough: that answer
     7. `orders` to the model in the question: refuse and offer a person
-    8. nothing similar enough: refuse and offer a person
+    8. nothing similar enough, or less answerable than the policy lets pass: refuse and offer a person
     9. a language the model does not write: quote the best section
     10. else let the model answer
     """
@@ -301,6 +313,8 @@ def decide(
     if orders:
         return Decision("refuse", MANIPULATION)
     if not similarities or max(similarities) < policy.retrieval.min_similarity:
+        return Decision("refuse", NO_ARTICLE)
+    if answerable is not None and answerable < policy.answerable.wrong_refusals:
         return Decision("refuse", NO_ARTICLE)
     return Decision("generate" if lang in languages else "quote")
 

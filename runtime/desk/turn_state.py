@@ -47,6 +47,8 @@ class TurnState:
     """What the steps want sent, oldest first."""
 
     understood: Understood = field(default_factory=Understood)
+    answerable: float | None = None
+    """The share of answerable questions that look less answerable; None where nobody knows."""
     lead: str = ""
     """What is said before the answer, for the customer's emotion."""
     query: str = ""

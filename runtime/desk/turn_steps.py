@@ -30,6 +30,7 @@ from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
 from runtime.text.tables import split_items
+from runtime.understanding.answerable_classifier import AnswerableClassifier
 from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.injection_filter import without_injected
@@ -53,6 +54,8 @@ class TurnTools:
     classifiers: Mapping[str, LinearClassifier]
     """`intent`, `emotion`; what the bundle has of them."""
     dictation: DictationClassifier
+    answerable: AnswerableClassifier | None
+    """None where the bundle carries none."""
     settings: Settings
     prompt_tokens: int
     """The longest prompt after which a whole answer still fits."""
@@ -65,16 +68,21 @@ def understand(tools: TurnTools, state: TurnState) -> TurnState:
     """Intent, emotion and rule of the question; an emotion that is certain decides what is said first."""
     question, policy = state.request.question, state.active.policy
     guesses = dict.fromkeys(KINDS)
-    if tools.classifiers:
+    answerable = None
+    if tools.classifiers or tools.answerable:
         vector = tools.retriever.embedder.queries([question])[0]
+        # A follow-up is judged by what it refers to, which has been judged.
+        if tools.answerable and rewrite_follow_up(question, earlier_questions(state.request, state.before)) == question:
+            answerable = tools.answerable.level(vector, state.lang)
         guesses |= {kind: head.guess(question, vector) for kind, head in tools.classifiers.items()}
     understood = understand_question(policy, question, guesses["intent"], guesses["emotion"])
     lead = ""
     tone = policy.tone.get(understood.emotion or "")
     if tone and understood.emotion_confidence == "high":
         lead = tone.say + ("" if state.lang == "zh" else " ")
-    state = replace(state, understood=understood, lead=lead, events=(*state.events, understood))
-    return state.with_details(**understood.model_dump(exclude={"event"}))
+    state = replace(state, understood=understood, answerable=answerable, lead=lead, events=(*state.events, understood))
+    known = None if answerable is None else round(answerable, 4)
+    return state.with_details(**understood.model_dump(exclude={"event"}), answerable=known)
 
 
 def apply_first_rules(tools: TurnTools, state: TurnState) -> TurnState:
@@ -205,6 +213,7 @@ def _decide(tools: TurnTools, state: TurnState, similarities: Sequence[float] | 
         orders=searched and is_injection(question),
         curated=state.active.fixed_answers.nearest(question) if searched else None,
         confident=confident_labels(state.understood),
+        answerable=state.answerable,
     )
 
 

@@ -38,6 +38,7 @@ from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Hit, Retriever
 from runtime.text.articles import Section, guess_language
 from runtime.text.records import Question, Turn
+from runtime.understanding.answerable_classifier import AnswerableClassifier
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import LinearClassifier
 
@@ -92,6 +93,7 @@ def answer_questions(
     policies: Mapping[str, Policy] | None = None,
     classifiers: Mapping[str, LinearClassifier] | None = None,
     dictation: DictationClassifier | None = None,
+    answerable: AnswerableClassifier | None = None,
     contexts: Mapping[str, tuple[Turn, ...]] | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
@@ -101,9 +103,9 @@ def answer_questions(
     A question is the first turn of a conversation, or comes after the turns that `contexts` has under its id.
 
     The steps are the desk's own (`runtime.desk.turn_steps`), with `policies` by language, `classifiers` by kind and the
-    classifier of dictated sentences; without one of these, the desk has none either. Articles are read in the layout
-    of `spec`; `ModelError` where this model cannot. Where questions bring a reference reply, the model is also asked
-    how likely it finds it.
+    classifiers of dictated sentences and of answerable questions; without one of these, the desk has none either.
+    Articles are read in the layout of `spec`; `ModelError` where this model cannot. Where questions bring a reference
+    reply, the model is also asked how likely it finds it.
     """
     out: list[Answered] = []
     prompts: list[list[int]] = []
@@ -134,6 +136,7 @@ def answer_questions(
             retriever=searching,
             classifiers=classifiers or {},
             dictation=dictation or DictationClassifier(None, lambda: searching.embedder),
+            answerable=answerable,
             settings=Settings(threads=threads),
             prompt_tokens=engine.context_tokens - spec.answer_tokens,
         )

@@ -58,6 +58,8 @@ class TurnDetails(BaseModel):
     reasons: tuple[str, ...] = ()
     """As in `runtime.events.Understood`."""
 
+    answerable: float | None = None
+    """The share of answerable questions that look less answerable than this one; None where nobody knows."""
     query: str = ""
     """What was searched for: the question, or a follow-up with what it refers to."""
     entities: dict[str, str] = {}

@@ -105,3 +105,22 @@ def test_a_policy_that_is_wrong_is_refused_by_name(tmp_path: Path, text: str) ->
     with pytest.raises(InputError) as caught:
         read_policy(path)
     assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "answerable", "action"),
+    [(0.05, 0.049, "refuse"), (0.05, 0.05, "generate"), (0.05, None, "generate"), (0.0, 0.0, "generate")],
+)
+def test_question_below_the_allowed_share_of_wrong_refusals_is_refused_after_every_rule(
+    wrong: float, answerable: float | None, action: str
+) -> None:
+    policy = Policy.model_validate({"answerable": {"wrong_refusals": wrong}, "hand_off": {"legal": ["court"]}})
+
+    def decided(question: str, similarities: list[float] | None) -> Decision:
+        return decide(
+            policy, question=question, lang="en", languages=("en",), similarities=similarities, answerable=answerable
+        )
+
+    assert decided("How much?", [0.5]).action == action
+    assert decided("How much?", None) == Decision("retrieve")
+    assert decided("To court?", [0.5]) == Decision("hand_off", "legal")

@@ -1,0 +1,92 @@
+"""Whether a question is of the kind that the company's articles answer, before anything is shown as an answer.
+
+    heads/answerable.npz    weights [d]; languages [l], means [l, d], scales [l, d], levels [l, q]. Read without pickle,
+                            written by distill/classifiers/answerable_training.py
+
+A direction in the encoder's space (d its width): from questions that nobody could answer to those that an article
+answered, both standardised within their language. A question's level is the share (0 to 1) of answerable questions,
+held out of the training, that look less answerable than it; so whoever refuses below a level of .05 refuses one in
+twenty answerable questions. Promises: the level depends on the question and its language alone; a damaged file is an
+`IntegrityError`. It knows topics and not facts: a question about a known product whose one fact is missing passes.
+Knows nothing of how it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import IntegrityError
+from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
+
+FILE = "answerable.npz"
+
+
+@dataclass(frozen=True)
+class LanguageScale:
+    """What is usual in one language: mean and scale [d] of questions, rising scores [q] of held-out answerable ones."""
+
+    mean: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    levels: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class AnswerableClassifier:
+    """One bundle's."""
+
+    weights: NDArray[np.float32]
+    languages: Mapping[str, LanguageScale]
+
+    def score(self, vector: NDArray[np.float32], lang: str) -> float:
+        """How far a question's unit vector [d] lies on the side of answered ones; larger is more answerable."""
+        known = self.languages[lang]
+        return float((vector - known.mean) / known.scale @ self.weights / len(self.weights))
+
+    def level(self, vector: NDArray[np.float32], lang: str) -> float | None:
+        """The share of answerable questions that look less answerable; None for a language it does not know."""
+        if lang not in self.languages:
+            return None
+        levels = self.languages[lang].levels
+        return float(np.interp(self.score(vector, lang), levels, np.linspace(0, 1, len(levels))))
+
+
+def load_answerable(bundle: Path) -> AnswerableClassifier | None:
+    """The classifier of a bundle's folder; None where it carries none."""
+    path = bundle / CLASSIFIERS / FILE
+    return read_answerable(path) if path.is_file() else None
+
+
+def read_answerable(path: Path) -> AnswerableClassifier:
+    """Read a file; `IntegrityError` when it is damaged."""
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            weights, means, scales, levels = (
+                file[name].astype(np.float32) for name in ("weights", "means", "scales", "levels")
+            )
+            names = [str(name) for name in file["languages"]]
+        if not (
+            means.shape == scales.shape == (len(names), len(weights)) and levels.ndim == 2 and len(levels) == len(names)
+        ):
+            raise ValueError(f"shapes {weights.shape}, {means.shape}, {scales.shape}, {levels.shape}")
+    except Exception as error:  # numpy's, zipfile's and zlib's errors share no base class
+        raise IntegrityError("not a classifier", where=str(path), hint="install the bundle again") from error
+    rows = zip(names, means, scales, levels, strict=True)
+    return AnswerableClassifier(weights, {name: LanguageScale(*row) for name, *row in rows})
+
+
+def write_answerable(classifier: AnswerableClassifier, path: Path) -> None:
+    """Write the file that `read_answerable` reads."""
+    scales = list(classifier.languages.values())
+    np.savez(
+        path,
+        weights=classifier.weights,
+        languages=np.array(list(classifier.languages)),
+        means=np.stack([one.mean for one in scales]),
+        scales=np.stack([one.scale for one in scales]),
+        levels=np.stack([one.levels for one in scales]),
+    )
