@@ -2,8 +2,9 @@
 
 `install.sh` runs as a branch runs it: an environment from wheels, the bundle verified, copied, switched and indexed,
 threads measured, the articles compiled, the self-test. Each run begins with an empty prefix and home. There is no peer.
-`copy_s` is what merely copying the same files takes, and `predicted_s` and `first_s` compare the doctor's prediction of
-the first word with a question that is then asked through a server. Needs `./build.sh app` and the demo's bundle.
+`cpu_s` is the processor time of an installation, which other programs do not lengthen. `copy_s` is what merely copying
+the same files takes. `predicted_s` and `first_s` compare the doctor's prediction of the first word with questions that
+are then asked through a server. Needs `./build.sh app` and the demo's bundle.
 
     python benchmarks/install.py [--release FOLDER | --bundle FOLDER] [--rounds 3] [--quick] [--json]
 """
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -61,7 +63,7 @@ def install(release: Path, folder: Path, *more: str) -> dict[str, float]:
     """One installation into empty folders: seconds of each step, and of the whole."""
     words = ["--prefix", folder / "prefix", "--home", folder / "home", "--bin", folder / "bin", "--no-service", *more]
     words += ["--run-as", "root"] if os.geteuid() == 0 else []
-    began = time.monotonic()
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     marks: list[tuple[int, float]] = []
     command = ["sh", str(release / "install.sh"), *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
@@ -72,11 +74,13 @@ def install(release: Path, folder: Path, *more: str) -> dict[str, float]:
             if found := re.match(r"\[(\d)/\d\]", line):
                 marks.append((int(found[1]), time.monotonic() - began))
     whole = time.monotonic() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise EdgedeskError(f"install.sh ended with {process.returncode}", hint=" / ".join(lines[-4:]))
     ends = [at for _, at in marks[1:]] + [whole]
     steps = {STEPS[number]: end - at for (number, at), end in zip(marks, ends, strict=True) if number in STEPS}
-    return {"whole": whole, **steps}
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"whole": whole, "cpu": cpu, **steps}
 
 
 def copy_seconds(release: Path, folder: Path) -> float:

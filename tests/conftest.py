@@ -26,7 +26,7 @@ from tests.support.branch import (  # noqa: F401
 from tests.support.paths import ROOT
 from tests.support.releases import company, key_folder, small_bundle  # noqa: F401
 
-pytest_plugins = ["tests.support.faults"]
+pytest_plugins = ["tests.support.faults", "tests.support.bare_root"]
 
 os.environ.update(
     HF_HUB_OFFLINE="1",

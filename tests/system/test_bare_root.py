@@ -1,98 +1,22 @@
 """A stick, a plain Debian with Python and nothing else, no network: install.sh makes a branch that answers.
 
-The root is made by mmdebstrap or debootstrap from a Debian mirror, once, and kept in the cache. It has no compiler, no
-pip, no ensurepip and no OpenMP library; a namespace without any network device runs it. Needs root, and the program's
-folder that `./build.sh app` makes.
+Needs root, mmdebstrap and a Debian mirror for the first time, and the program's folder that `./build.sh app` makes.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from distill.models.catalogue import cache_folder
-from tests.support.app_folder import without_network
-from tests.support.paths import ROOT
+from tests.support.bare_root import BareRoot, unpacked
 
 pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(3600)]
-APP = ROOT / "dist" / "app"
-SUITE = "bookworm"
 QUESTIONS = {"en": "How long can I return an item after delivery?", "zh": "大多数商品多长时间内可以退货？"}
-
-
-@pytest.fixture(scope="session")
-def debian() -> Path:
-    """A tar of a plain Debian with python3."""
-    if os.geteuid() != 0 or not without_network():
-        pytest.skip("needs root and namespaces")
-    tar = cache_folder() / f"debian-{SUITE}-python3.tar"
-    if not tar.is_file():
-        if shutil.which("mmdebstrap") is None:
-            pytest.skip("mmdebstrap is missing: apt-get install mmdebstrap")
-        tar.parent.mkdir(parents=True, exist_ok=True)
-        partial = tar.with_suffix(".partial.tar")
-        command = ["mmdebstrap", "--variant=minbase", "--include=python3", SUITE, str(partial)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800)
-        if done.returncode:
-            partial.unlink(missing_ok=True)
-            pytest.skip(f"no Debian mirror answers: {done.stderr.strip().splitlines()[-1:]}")
-        partial.rename(tar)
-    return tar
-
-
-class BareRoot:
-    """A root folder of its own, entered without a network."""
-
-    def __init__(self, folder: Path, stick: Path) -> None:
-        self.folder, self.stick = folder, stick
-
-    def run(self, script: str, *, code: int = 0, user: str = "root", timeout: float = 900) -> str:
-        """Run a shell script in there, expect this exit code, return what it printed."""
-        enter = """
-            mount -t proc proc "$1/proc" && mount -t tmpfs none "$1/dev/shm" && mkdir -p "$1/media/stick" &&
-            mount --bind "$2" "$1/media/stick" && mount -o remount,bind,ro "$1/media/stick" &&
-            exec chroot "$1" /usr/sbin/runuser -u "$3" -- /bin/sh -euc "$4"
-        """
-        command = ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-euc", enter, "sh"]
-        done = subprocess.run(
-            [*command, str(self.folder), str(self.stick), user, script],
-            capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": f"/home/{user}", "LANG": "C.UTF-8"},
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-        return done.stdout + done.stderr
-
-
-@pytest.fixture
-def stick(make_home: Callable[..., Path], random_gguf: Path, tmp_path: Path) -> Path:
-    """A release that every user of the machine may read, as a stick is mounted."""
-    if not (APP / "install.sh").is_file():
-        pytest.skip("dist/app is missing: ./build.sh app")
-    bundle = (make_home(random_gguf, name="built", layout="parallel") / "current").resolve()
-    folder = tmp_path / "stick"
-    folder.mkdir()
-    shutil.copytree(APP, folder / "app", symlinks=True)
-    shutil.move(folder / "app" / "install.sh", folder / "install.sh")
-    shutil.copytree(bundle, folder / "bundle")
-    subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
-    return folder
-
-
-@pytest.fixture
-def bare_root(debian: Path, stick: Path, tmp_path: Path) -> Iterator[BareRoot]:
-    folder = tmp_path / "root"
-    folder.mkdir(mode=0o755)
-    subprocess.run(["tar", "--extract", "--file", str(debian), "--directory", str(folder)], check=True)
-    yield BareRoot(folder, stick)
-    # As the superuser's other tests leave it: half a gigabyte is not kept for three runs.
-    shutil.rmtree(folder)
 
 
 def test_bare_root_has_nothing_to_build_with_and_no_network(bare_root: BareRoot) -> None:
@@ -159,3 +83,73 @@ def test_bare_root_lets_a_user_install_without_root(bare_root: BareRoot) -> None
     # Another user's installation is beside it, not in its way.
     refused = bare_root.run("sh /media/stick/install.sh --home /home/anna/.local/share/edgedesk", code=2)
     assert "belongs to anna" in refused
+
+
+BOOTED = """
+exec >/root/said 2>&1
+set -x
+sh /media/stick/install.sh || exit
+export EDGEDESK_HOME=/var/lib/edgedesk
+pid=$(systemctl show --property=MainPID --value edgedesk)
+echo "state: $(systemctl is-active edgedesk) $(systemctl is-enabled edgedesk)"
+grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/$pid/status
+[ "$(readlink /proc/$pid/ns/net)" = "$(readlink /proc/1/ns/net)" ] || echo "network: its own"
+as() { runuser -u edgedesk -- edgedesk "$@"; }
+echo "probe: $(as probe)"
+as ask 'QUESTION' --json
+as doctor --json
+kill -KILL $pid
+tries=0
+until as probe 2>/dev/null; do tries=$((tries + 1)); [ $tries -lt 300 ] || exit; sleep 1; done
+echo "restarts: $(systemctl show --property=NRestarts --value edgedesk)"
+systemctl stop edgedesk
+echo "result: $(systemctl show --property=Result --value edgedesk)"
+echo end
+"""
+RUNNER = """
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+TimeoutStartSec=infinity
+ExecStart=/bin/sh /root/booted.sh
+ExecStopPost=/bin/systemctl poweroff --force --force
+"""
+
+
+def test_bare_root_runs_the_hardened_service_under_systemd(
+    debian_with_systemd: Path, stick: Path, tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """S12, F18: a booted Debian without a network; the service answers, is killed, and answers again."""
+    if shutil.which("systemd-nspawn") is None:
+        pytest.skip("systemd-nspawn is missing: apt-get install systemd-container")
+    with unpacked(debian_with_systemd, tmp_path / "root") as root:
+        (root / "root/booted.sh").write_text(BOOTED.replace("QUESTION", QUESTIONS["zh"]), encoding="utf-8")
+        (root / "etc/systemd/system/booted.service").write_text(RUNNER)
+        wants = root / "etc/systemd/system/default.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        (wants / "booted.service").symlink_to("/etc/systemd/system/booted.service")
+        command = ["systemd-nspawn", "--quiet", "--directory", str(root), "--boot", "--private-network"]
+        command += ["--register=no", "--keep-unit", f"--bind-ro={stick}:/media/stick"]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=3000)
+        if not (root / "root/said").is_file():
+            pytest.skip("systemd cannot be booted here")
+        said = (root / "root/said").read_text(encoding="utf-8")
+    assert said.endswith("end\n"), said
+    for line in (
+        "state: active enabled",
+        "CapEff:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "network: its own",
+        "probe: ready",
+        "restarts: 1",
+        "result: success",
+    ):
+        assert f"\n{line}\n" in said, (line, said)
+    answer, checks = (json.loads(line) for line in said.splitlines() if line.startswith("{"))
+    assert answer["answer"]
+    assert checks["ok"]
+    assert {one["name"]: one["said"] for one in checks["checks"]}["service"] == "edgedesk.service is active"
+    count_trials("S12", 3)
+    count_trials("F18", 1)

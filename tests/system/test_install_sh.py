@@ -17,8 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from runtime.bundle.keys import make_keys
+from runtime.cli.release import app as release_command
 from tests.support.app_folder import make_app_folder, without_network
+from tests.support.releases import NOW, Company, passed
 
 pytestmark = pytest.mark.system
 NETLESS = without_network()
@@ -142,27 +146,39 @@ def test_install_sh_makes_a_branch_that_answers_and_converges_when_run_again(
     count_trials("S12", 5)
 
 
+@pytest.fixture
+def signed(release: Path, company: Company, tmp_path: Path) -> Path:
+    """The same release, signed: files under their hashes, as `edgedesk release` writes them."""
+    bundle = shutil.move(release / "bundle", tmp_path / "gated")
+    app = shutil.move(release / "app", tmp_path / "app")
+    shutil.move(release / "install.sh", app / "install.sh")
+    words = [str(passed(bundle)), "--wheels", str(app), "--keys", str(company.keys.folder)]
+    for _ in range(2):  # the second changes nothing, and leaves files of the first beside its own
+        done = CliRunner().invoke(release_command, [*words, "--to", str(company.folder)], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    (stale,) = (company.folder / "targets/app/wheels").glob("*.edgedesk-*.whl")
+    stale.with_name(f"{'0' * 64}.edgedesk-9-py3-none-any.whl").write_bytes(b"of another version")
+    return company.folder
+
+
 @needs_namespaces
-def test_install_sh_reads_a_signed_releases_names(branch: Branch) -> None:
-    """Files that carry their hash in their names, as a release keeps them, are found and get their names back."""
-    app, targets = branch.release / "app", branch.release / "targets" / "app"
-    (digest,) = [
-        line.partition("=")[2]
-        for line in (branch.release / "install.sh").read_text().splitlines()
-        if line.startswith("LIST_SHA256=")
-    ]
-    targets.mkdir(parents=True)
-    shutil.copyfile(app / "SHA256SUMS", targets / f"{digest}.SHA256SUMS")
-    for line in (app / "SHA256SUMS").read_text().splitlines():
-        if not line.startswith("#"):
-            sha256, _, name = line.partition("  ")
-            to = targets / Path(name).parent / f"{sha256}.{Path(name).name}"
-            to.parent.mkdir(exist_ok=True)
-            shutil.copyfile(app / name, to)
-    (targets / "wheels" / f"{'0' * 64}.edgedesk-9-py3-none-any.whl").write_bytes(b"of another version")
-    shutil.rmtree(app)
-    branch.install("--program-only")
-    assert branch.edgedesk("--version").strip() == "0.1.0"
+def test_install_sh_installs_a_signed_release_and_compares_its_root(
+    signed: Path, company: Company, program: Path, tmp_path: Path
+) -> None:
+    branch = Branch(tmp_path, signed, program)
+    stranger = make_keys(tmp_path / "stranger", NOW).folder / "1.root.json"
+    error, _ = sentence(branch.install("--root", str(stranger), code=6))
+    assert "root" in error
+    assert not (branch.home / "current").exists()
+    error, _ = sentence(branch.install("--root", str(tmp_path / "none.json"), code=5))
+    assert "--root" in error
+    said = branch.install("--root", str(company.keys.folder / "1.root.json"), "--no-compile")
+    assert "it is there and whole" in said, "a release keeps the program's files byte by byte"
+    assert (branch.home / "trust.json").is_file()
+    assert json.loads(branch.edgedesk("generations", "--json"))["generations"][0]["current"]
+    shutil.rmtree(signed / "targets" / "app" / "wheels")
+    error, _ = sentence(branch.install(code=5))
+    assert "is missing in" in error
 
 
 @needs_namespaces
@@ -212,11 +228,14 @@ def test_install_sh_names_the_other_installer_at_once(branch: Branch, count_tria
 
 
 @needs_namespaces
-def test_install_sh_looks_for_space_before_it_writes(branch: Branch) -> None:
-    branch.prefix.mkdir()
-    mount = f"mount -t tmpfs -o size=40m none '{branch.prefix}'"
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.parametrize(("place", "megabytes"), [("prefix", 4), ("home", 40)])
+def test_install_sh_looks_for_space_before_it_writes(place: str, megabytes: int, branch: Branch) -> None:
+    folder: Path = getattr(branch, place)
+    folder.mkdir()
+    mount = f"mount -t tmpfs -o size={megabytes}m none '{folder}'"
     error, cure = sentence(branch.install(before=mount, code=4))
-    assert "MB free" in error
+    assert f"{folder} has {megabytes} MB free" in error
     assert "needed" in error
     assert "--prefix" in cure
 
