@@ -26,6 +26,7 @@ from runtime.bundle.generations import current_bundle
 from runtime.errors import EdgedeskError
 from runtime.evaluation.retrieval import Query
 from runtime.retrieval.chroma_index import VectorIndex
+from runtime.retrieval.chunks import with_heading
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
@@ -47,7 +48,7 @@ def searchers(
 ) -> Iterator[tuple[str, Search]]:
     """The project and its peers on one corpus."""
     sections = [section for article in articles for section in article.sections]
-    texts = [f"{section.title} {section.heading}\n{section.text}".strip() for section in sections]
+    texts = [with_heading(section, section.text) for section in sections]
     lexical = BM25(texts)
     index = VectorIndex.open(folder / "peer", {}, ["all"] * len(texts), lambda: embedder.passages(texts))
 

@@ -146,6 +146,8 @@ class Done(_Event):
     """Why a person should take over: a rule's name, or `no_article`."""
     unsupported: tuple[str, ...] = ()
     """Figures, promises (the sentence), names and addresses that no section shown to the model nor the question has."""
+    answerable: float | None = None
+    """The share of answerable questions that look less answerable than this one; None where nobody knows."""
     decided: str = ""
     """What made it: `model`, `extract` (the articles' own, in place of a weak answer), `section` (quoted), `rule:NAME`,
     `fixed:ID`, or a hand-off's reason."""

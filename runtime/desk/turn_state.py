@@ -100,6 +100,7 @@ def done_event(state: TurnState, answer: Answer, draft: Draft, *, model: str, no
         model=model,
         handoff=answer.handoff,
         unsupported=answer.unsupported,
+        answerable=state.details.answerable,
         decided=answer.decided,
         intent=state.understood.intent,
         emotion=state.understood.emotion,

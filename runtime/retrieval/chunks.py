@@ -92,8 +92,13 @@ class ChunkTable:
 
 def split_chunks(section: Section) -> list[str]:
     """A section in overlapping pieces as they are embedded; of a table, each piece begins with the table's head."""
+    return [with_heading(section, passage) for passage in _passages(section.text)]
+
+
+def with_heading(section: Section, text: str) -> str:
+    """A text of a section as it is embedded."""
     head = ": ".join(dict.fromkeys(part for part in (section.title, section.heading) if part))
-    return [f"{head}\n{piece}" if head else piece for piece in _passages(section.text)]
+    return f"{head}\n{text}" if head else text
 
 
 def _passages(text: str) -> list[str]:

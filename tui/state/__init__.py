@@ -1,6 +1,7 @@
 """What the console knows, as one value, and how each event changes it: `reduce(state, event) -> state`.
 
     turn.py     one message of a customer, its draft, and what became of it
+    acceptance.py   whether a draft is safe to accept, and why not
     thread.py   one conversation: turns, what is typed, whether a message or a reply
     inbox.py    the list of conversations
     link.py     the server, and what else the branch is up to
@@ -14,6 +15,7 @@ sockets, files and languages.
 
 from __future__ import annotations
 
+from tui.state.acceptance import acceptance_doubts
 from tui.state.events import (
     Accepted,
     Asked,
@@ -94,6 +96,7 @@ __all__ = [
     "Synced",
     "Thread",
     "Typed",
+    "acceptance_doubts",
     "newest_stored_turn",
     "recall",
     "reduce",

@@ -74,6 +74,8 @@ class ConsoleTurn:
     handoff_state: str = ""
     unsupported: tuple[str, ...] = ()
     """What the draft claims that neither a section nor the question holds."""
+    answerable: float | None = None
+    """The share of answerable questions that look less answerable than this one; None where nobody knows."""
     problem: str = ""
     hint: str = ""
     verdict: str = ""
@@ -160,6 +162,7 @@ def finish(turn: ConsoleTurn, event: events.Done) -> ConsoleTurn:
         handoff=event.handoff or "",
         handoff_state="open" if event.handoff else "",
         unsupported=event.unsupported,
+        answerable=event.answerable,
     )
 
 
@@ -211,6 +214,7 @@ def stored_turn(number: int, row: ConversationTurn) -> ConsoleTurn:
         handoff=row.handoff or "",
         handoff_state="open" if row.handoff else "",
         unsupported=details.unsupported,
+        answerable=details.answerable,
         verdict=verdict,
         reply=reply,
         reason=feedback.reason or "",

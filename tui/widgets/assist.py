@@ -14,7 +14,7 @@ from textual.style import Style
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
-from tui.state import ConsoleTurn, Labels, Meta, State
+from tui.state import ConsoleTurn, Labels, Meta, State, acceptance_doubts
 from tui.widgets.label import InertLabel
 from tui.widgets.status import progress_words
 
@@ -99,11 +99,18 @@ def turn_warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
         state = words.get(f"handoff_state.{turn.handoff_state}")
         why = known or one_line(turn.handoff)
         out.append(words("turn.handoff", why=f"{why} ({state})" if state else why))
-    if turn.unsupported and not turn.verdict:
-        out.append(words("turn.unsupported", items=", ".join(one_line(item) for item in turn.unsupported)))
-    if turn.offered and any(one.audience == "internal" for one in turn.citations):
-        out.append(words("turn.rests_internal"))
+    if turn.handoff and turn.offered and turn.citations:
+        out.append(words("accept.may_help"))
+    elif turn.offered and not turn.handoff:
+        out.append(acceptance_line(turn, words))
     return out
+
+
+def acceptance_line(turn: ConsoleTurn, words: Catalogue) -> str:
+    """Whether an offered draft is safe to accept, and why not, in one line."""
+    items = ", ".join(one_line(item) for item in turn.unsupported)
+    why = [words(f"accept.{doubt}", items=items) for doubt in acceptance_doubts(turn)]
+    return words("accept.look", why=words("accept.join").join(why)) if why else words("accept.safe")
 
 
 def doubt_lines(doubts: tuple[tuple[str, str], ...], words: Catalogue) -> list[str]:
