@@ -57,11 +57,12 @@ def run(
     Example: edgedesk quantize build/demo/merged --out files --format q8_0 --format q4_k_m
     """
     from quantize.formats.gguf_quantize import check_kinds
-    from quantize.pipeline.stages import Stages, make_f16, make_format, make_onnx
+    from quantize.pipeline.stages import make_f16, make_format, make_onnx
+    from runtime.base.build_stage import StageRunner
 
     kinds = formats or ["q8_0", "q4_k_m"]
     check_kinds(kinds)
-    stages = Stages(say)
+    stages = StageRunner(say)
     files = {"f16": make_f16(stages, checkpoint, out, name=checkpoint.resolve().name)}
     for kind in kinds:
         files[kind] = make_format(stages, files["f16"], out, kind, threads=threads)

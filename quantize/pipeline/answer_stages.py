@@ -13,7 +13,8 @@ from quantize.measure.answer_quality import PROMPT, AnswerStudy, measure_answers
 from quantize.measure.corrections import check_corrections
 from quantize.pipeline.bundle import read_prompt
 from quantize.pipeline.settings import QuantizeSettings
-from quantize.pipeline.stages import GGUF, Stages, files_digest
+from quantize.pipeline.stages import GGUF
+from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file
 from runtime.base.jsonl import read_rows
 from runtime.desk.policy import read_policy
@@ -29,7 +30,11 @@ LAST_RELEASE = "last release"
 
 
 def measure_answer_stage(
-    stages: Stages, work: Path, settings: QuantizeSettings, beside: Mapping[str, Path], candidates: Mapping[str, Path]
+    stages: StageRunner,
+    work: Path,
+    settings: QuantizeSettings,
+    beside: Mapping[str, Path],
+    candidates: Mapping[str, Path],
 ) -> dict[str, Any]:
     """The teachers, the student before and after, and every format, asked the same questions."""
     out = work / "quantized"
@@ -58,12 +63,12 @@ def measure_answer_stage(
         "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
         "heads": files_digest(stages.manifests["heads"]) if "heads" in stages.manifests else None,
     }
-    figures = stages.run("answers", out / "answers", "answers", inputs, make).figures
+    figures = stages.run("answers", out / "answers", inputs, make).figures
     return {key: figures[key] for key in ("retrieval", "models", "layout", "attacks", "heads", "intents")}
 
 
 def _study(
-    stages: Stages,
+    stages: StageRunner,
     work: Path,
     settings: QuantizeSettings,
     models: Mapping[str, Path],
@@ -96,7 +101,7 @@ def _study(
 
 
 def check_correction_stage(
-    stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]
+    stages: StageRunner, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]
 ) -> Path | None:
     """Which corrections the default file answers right; None where there are none."""
     corrections = work / "records" / CORRECTIONS
@@ -116,11 +121,11 @@ def check_correction_stage(
         "stages": {name: files_digest(manifest) for name, manifest in stages.manifests.items()},
         "articles": fingerprint(work / "articles"),
     }
-    stages.run("receipt", out / "receipt", "receipt", inputs, make)
+    stages.run("receipt", out / "receipt", inputs, make)
     return out / "receipt" / RECEIPT
 
 
-def _told(stages: Stages) -> dict[str, Any]:
+def _told(stages: StageRunner) -> dict[str, Any]:
     """What the heads were measured to tell, by head."""
     figures = stages.manifests["heads"].figures if "heads" in stages.manifests else {}
     return {name: dict(row) for name, row in figures.items() if isinstance(row, Mapping) and "accuracy" in row}

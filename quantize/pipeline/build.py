@@ -24,7 +24,8 @@ from quantize.measure.samples import Sample, make_samples, read_sample_records, 
 from quantize.pipeline.answer_stages import asked_file, check_correction_stage, measure_answer_stage
 from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.pipeline.settings import QuantizeSettings
-from quantize.pipeline.stages import Stages, files_digest, make_f16, make_format, make_importance, make_onnx
+from quantize.pipeline.stages import make_f16, make_format, make_importance, make_onnx
+from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file, write_atomic
 from runtime.base.manifest import Manifest, digest
 from runtime.base.progress import counter
@@ -92,7 +93,7 @@ def build(
     Raises whatever a stage raises; `MissingError` or `UsageError` before the first when a part or setting is wrong.
     """
     _check(work, settings)
-    stages = Stages(say, force)
+    stages = StageRunner(say, force=force, prefix="quantize: ")
     merged, out = work / "merged", work / "quantized"
     spec = read_prompt(work / "prompt" / "prompt.json")
     records = read_sample_records(work / "records", settings.measure_records, spec.languages)
@@ -134,7 +135,7 @@ def build(
     return QuantizeResult(work / "bundle", measures, embedder, answers, stages.manifests)
 
 
-def _importance(stages: Stages, work: Path, settings: QuantizeSettings) -> Path | None:
+def _importance(stages: StageRunner, work: Path, settings: QuantizeSettings) -> Path | None:
     """Which columns matter on training records: what files are measured on must not have weighed their rounding."""
     if not settings.importance_records or set(settings.formats) <= UNWEIGHED:
         return None
@@ -159,7 +160,7 @@ def load_samples(work: Path, count: int, splits: Sequence[str] = ("test", "valid
     )
 
 
-def _embedder(stages: Stages, settings: QuantizeSettings, out: Path, texts: Sequence[str]) -> EncoderMeasurement:
+def _embedder(stages: StageRunner, settings: QuantizeSettings, out: Path, texts: Sequence[str]) -> EncoderMeasurement:
     def make(folder: Path) -> dict[str, Any]:
         return export_encoder(
             settings.embedder, folder, texts=texts, prefixes=settings.prefixes, threads=settings.threads
@@ -167,11 +168,11 @@ def _embedder(stages: Stages, settings: QuantizeSettings, out: Path, texts: Sequ
 
     source = sha256_file(settings.embedder) if settings.embedder.is_file() else fingerprint(settings.embedder)
     inputs = {"source": source, "prefixes": settings.prefixes}
-    figures = stages.run("embedder", out / "embedder", "embedder", inputs, make).figures
+    figures = stages.run("embedder", out / "embedder", inputs, make).figures
     return EncoderMeasurement.model_validate({key: figures[key] for key in EncoderMeasurement.model_fields})
 
 
-def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
+def _vectors(stages: StageRunner, work: Path, settings: QuantizeSettings) -> None:
     """Everything a branch's index embeds, embedded once for all branches."""
 
     def make(folder: Path) -> dict[str, Any]:
@@ -185,10 +186,10 @@ def _vectors(stages: Stages, work: Path, settings: QuantizeSettings) -> None:
         "articles": fingerprint(work / "articles"),
         "asked": sha256_file(asked) if (asked := asked_file(work)) else None,
     }
-    stages.run("vectors", work / "quantized" / "vectors", "vectors", inputs, make)
+    stages.run("vectors", work / "quantized" / "vectors", inputs, make)
 
 
-def _heads(stages: Stages, work: Path, settings: QuantizeSettings, train: TrainHeads | None) -> Path | None:
+def _heads(stages: StageRunner, work: Path, settings: QuantizeSettings, train: TrainHeads | None) -> Path | None:
     """Intent and emotion heads on the embedder's vectors; None where nobody trains them."""
     if train is None:
         return None
@@ -202,12 +203,12 @@ def _heads(stages: Stages, work: Path, settings: QuantizeSettings, train: TrainH
         "records": fingerprint(work / "records"),
         "articles": fingerprint(work / "articles"),
     }
-    stages.run("heads", out, "heads", inputs, make)
+    stages.run("heads", out, inputs, make)
     return out
 
 
 def _measured(
-    stages: Stages, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]
+    stages: StageRunner, work: Path, settings: QuantizeSettings, candidates: Mapping[str, Path]
 ) -> list[DecoderMeasurement]:
     samples = load_samples(work, settings.measure_records)
 
@@ -231,12 +232,12 @@ def _measured(
         "settings": [settings.decode_tokens, settings.threads],
         "columns": sorted(DecoderMeasurement.model_fields),
     }
-    measured = stages.run("measured", work / "quantized" / "measured", "measured", inputs, make)
+    measured = stages.run("measured", work / "quantized" / "measured", inputs, make)
     return [DecoderMeasurement.model_validate(row) for row in measured.figures["rows"]]
 
 
 def _bundle(
-    stages: Stages,
+    stages: StageRunner,
     work: Path,
     settings: QuantizeSettings,
     parts: BundleParts,
@@ -277,7 +278,7 @@ def _bundle(
         ],
         "asked": sha256_file(parts.asked) if parts.asked else None,
     }
-    stages.run("bundle", work / "bundle", "bundle", inputs, make)
+    stages.run("bundle", work / "bundle", inputs, make)
 
 
 def _check(work: Path, settings: QuantizeSettings) -> None:

@@ -6,8 +6,7 @@ a bundle and the `quantize` command.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +15,20 @@ from quantize.formats.gguf_quantize import UNWEIGHED, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
 from quantize.formats.importance_matrix import measure_importance, write_importance
 from quantize.formats.onnx_decoder import export_onnx_decoder
-from runtime.base.build_stage import stage
+from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file
-from runtime.base.manifest import Manifest, digest
+from runtime.base.manifest import digest
 from runtime.base.progress import bar
 from runtime.engine.tools.tokenizer_parity import PROBES, prove_parity
 from runtime.prompting.json_tokenizer import JsonTokenizer
 
-Say = Callable[[str], None]
 GGUF = "model.gguf"
 """The one file of a GGUF stage's folder."""
 IMPORTANCE = "importance.gguf"
 
 
-class Stages:
-    """Runs stages, remembers their manifests and times, and says what it does."""
-
-    def __init__(self, say: Say = lambda _: None, force: Iterable[str] = ()) -> None:
-        self.say = say
-        self._force = frozenset(force)
-        self.manifests: dict[str, Manifest] = {}
-        self.seconds: dict[str, float] = {}
-        """Wall time by stage; about 0 for one taken from the last run."""
-
-    def run(
-        self,
-        name: str,
-        folder: Path,
-        kind: str,
-        inputs: Mapping[str, Any],
-        work: Callable[[Path], Mapping[str, Any]],
-    ) -> Manifest:
-        """`runtime.base.manifest.stage`, with a line before and after."""
-        began = time.monotonic()
-        self.say(f"quantize: {name}")
-        manifest, ran = stage(folder, kind, inputs, work, force=name in self._force)
-        self.manifests[name] = manifest
-        self.seconds[name] = round(time.monotonic() - began, 1)
-        self.say(f"quantize: {name} {f'took {self.seconds[name]} s' if ran else 'is up to date'}")
-        return manifest
-
-
-def files_digest(manifest: Manifest) -> str:
-    """What a stage made, as a key for the stages behind it."""
-    return digest([[entry.path, entry.sha256] for entry in manifest.files])
-
-
 def make_f16(
-    stages: Stages,
+    stages: StageRunner,
     checkpoint: Path,
     out: Path,
     *,
@@ -79,12 +44,12 @@ def make_f16(
         return {"tokens_equal_on": prove_parity(JsonTokenizer(checkpoint), folder / GGUF, [*PROBES, *texts])}
 
     inputs = {"checkpoint": fingerprint(checkpoint), "name": name, "licence": licence}
-    stages.run(stage, out / stage, "gguf", inputs, work)
+    stages.run(stage, out / stage, inputs, work, kind="gguf")
     return out / stage / GGUF
 
 
 def make_importance(
-    stages: Stages, checkpoint: Path, out: Path, texts: Sequence[Sequence[int]], *, source: str, threads: int
+    stages: StageRunner, checkpoint: Path, out: Path, texts: Sequence[Sequence[int]], *, source: str, threads: int
 ) -> Path:
     """`out/importance/importance.gguf` from token ids of the company's texts."""
 
@@ -95,12 +60,12 @@ def make_importance(
         return {"texts": len(texts), "tokens": sum(map(len, texts))}
 
     inputs = {"checkpoint": fingerprint(checkpoint), "texts": digest([list(text) for text in texts])}
-    stages.run("importance", out / "importance", "importance", inputs, work)
+    stages.run("importance", out / "importance", inputs, work)
     return out / "importance" / IMPORTANCE
 
 
 def make_format(
-    stages: Stages, f16: Path, out: Path, kind: str, *, importance: Path | None = None, threads: int
+    stages: StageRunner, f16: Path, out: Path, kind: str, *, importance: Path | None = None, threads: int
 ) -> Path:
     """`out/<kind>/model.gguf` from the f16 file of this run; a type that ignores `importance` does not depend on it."""
     weighed = None if kind in UNWEIGHED else importance
@@ -112,16 +77,16 @@ def make_format(
     inputs = {"f16": files_digest(stages.manifests["f16"]), "format": kind}
     if weighed:
         inputs["importance"] = sha256_file(weighed)
-    stages.run(kind, out / kind, "gguf", inputs, work)
+    stages.run(kind, out / kind, inputs, work, kind="gguf")
     return out / kind / GGUF
 
 
-def make_onnx(stages: Stages, checkpoint: Path, out: Path, *, threads: int) -> Path:
+def make_onnx(stages: StageRunner, checkpoint: Path, out: Path, *, threads: int) -> Path:
     """`out/onnx/`: the 8-bit decoder."""
 
     def work(folder: Path) -> dict[str, Any]:
         export_onnx_decoder(checkpoint, folder, threads=threads)
         return {}
 
-    stages.run("onnx", out / "onnx", "onnx", {"checkpoint": fingerprint(checkpoint), "bits": 8}, work)
+    stages.run("onnx", out / "onnx", {"checkpoint": fingerprint(checkpoint), "bits": 8}, work)
     return out / "onnx"

@@ -68,7 +68,9 @@ class StageRunner:
     def __init__(self, say: Callable[[str], None], *, force: Collection[str] = (), prefix: str = "") -> None:
         """`force` names stages that run though nothing has changed; `prefix` starts every line that is said."""
         self.manifests: dict[str, Manifest] = {}
-        self._say = say
+        self.seconds: dict[str, float] = {}
+        """Of this run, by stage: about 0 for one taken from the last."""
+        self.say = say
         self._force = frozenset(force)
         self._prefix = prefix
 
@@ -82,8 +84,15 @@ class StageRunner:
         kind: str = "",
     ) -> Manifest:
         """`stage` under its name; `kind` is what its manifest says, by default the name."""
-        manifest, ran = stage(folder, kind or name, inputs, work, force=name in self._force)
+        began = time.monotonic()
+
+        def announced(partial: Path) -> Mapping[str, Any]:
+            self.say(f"{self._prefix}{name:<15} started")
+            return work(partial)
+
+        manifest, ran = stage(folder, kind or name, inputs, announced, force=name in self._force)
         self.manifests[name] = manifest
+        self.seconds[name] = round(time.monotonic() - began, 1)
         outcome = f"done in {manifest.figures['seconds']} s" if ran else "unchanged"
-        self._say(f"{self._prefix}{name:<15} {outcome}")
+        self.say(f"{self._prefix}{name:<15} {outcome}")
         return manifest

@@ -83,7 +83,7 @@ def test_a_second_run_redoes_nothing(copy: Path, settings: QuantizeSettings) -> 
     heard: list[str] = []
     build(copy, settings, now=datetime(2027, 1, 1, tzinfo=UTC), say=heard.append)
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
-    assert sum("up to date" in line for line in heard) == 9
+    assert sum("unchanged" in line for line in heard) == 9
 
 
 def test_a_changed_policy_makes_a_new_bundle_and_nothing_else(copy: Path, settings: QuantizeSettings) -> None:
@@ -91,7 +91,7 @@ def test_a_changed_policy_makes_a_new_bundle_and_nothing_else(copy: Path, settin
     policy.write_text(policy.read_text(encoding="utf-8") + "# 政策\n", encoding="utf-8")
     heard: list[str] = []
     result = build(copy, settings, now=NOW, say=heard.append)
-    assert [line.split(" took")[0] for line in heard if "took" in line] == ["quantize: bundle"]
+    assert [line.split()[1] for line in heard if "done in" in line] == ["bundle"]
     assert "政策" in (result.bundle / "policy.toml").read_text(encoding="utf-8")
 
 
@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_finished_stages_and_leaves_nothing_half_made(copy: Path, s
         shutil.rmtree(copy / "quantized" / name)
 
     def stop(line: str) -> None:
-        if line == "quantize: q4_k_m":
+        if line.split()[1:] == ["q4_k_m", "started"]:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
