@@ -25,7 +25,8 @@ from runtime.errors import UsageError
 from tests.support.paths import ROOT
 
 QUANTIZE_STAGES = (
-    "f16", "untuned", "importance", "q8_0", "q4_k_m", "onnx", "embedder", "vectors", "heads", "measured", "answers", "bundle",
+    "f16", "untuned", "importance", "q8_0", "q4_k_m", "onnx",
+    "embedder", "vectors", "heads", "measured", "answers", "bundle",
 )  # fmt: skip
 
 
