@@ -41,6 +41,7 @@ COMMANDS = {
     "keys": Entry("runtime.cli.keys", "head office: make, replace and revoke the keys of releases", whole=True),
     "release": Entry("runtime.cli.release", "head office: sign bundles, articles or wheels for branches", whole=True),
     "install": Entry("runtime.cli.main", "branch: verify a release and make it the one this branch runs"),
+    "update": Entry("runtime.cli.update", "branch: bring this branch to the newest release", whole=True),
     "rollback": Entry("runtime.cli.main", "branch: return to the previous generation"),
     "generations": Entry("runtime.cli.main", "branch: list the installed bundles"),
     "doctor": Entry("runtime.cli.main", "branch: check this machine, its bundle and its server"),

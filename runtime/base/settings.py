@@ -96,6 +96,22 @@ class Settings(BaseModel):
     """Certificates (PEM) the uplink's must come from; none = those of the system."""
     journal_key: Path | None = None
     """A file with the key that encrypts the journal, outside the home (docs/reference/journal.md)."""
+    update_from: str = ""
+    """Where `edgedesk update` looks for releases: a folder, or an https address."""
+    update_window: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
+    """When updates may be copied, in local time: "22:00-06:00"; empty = always."""
+    update_kib_per_s: int = Field(default=0, ge=0)
+    """How fast an update may be copied; 0 = no bound."""
+    update_ca: Path | None = None
+    """The certificates (PEM) that the update server's must be signed by, instead of the system's."""
+    keep_generations: int = Field(default=3, ge=2, le=64)
+    """Installed generations that stay after an update; the current one and the one before always do."""
+    keep_generations_mib: int = Field(default=0, ge=0)
+    """Disk that they may take together; 0 = no bound."""
+    trial_first_word_s: float = Field(default=30.0, gt=0)
+    """The longest that a new release may take to its first word in its trial, as the median of the golden questions."""
+    trial_memory_mib: int | None = Field(default=None, ge=1)
+    """The most memory that a new release may take in its trial; by default what is free."""
     log_text: bool = False
     """Whether the log holds questions and answers; they may contain personal data."""
 

@@ -11,6 +11,9 @@ A signed release, the same with TUF metadata:
     release_format  parts, and what a file is called in them
     trust           `verify_release`: what a branch believes of a release; its high-water mark
     releases        `install_release`, `stage_release`: from believed metadata to a generation
+    update_state    `decide`: the steps of an update, pure
+    updater         `update`: carries them out
+    update_window   when and how fast a branch may copy
     keys            `KeyFolder`, `make_keys`: head office's keys
     publish         `publish`: writes a signed release
     release_parts   what goes into the parts

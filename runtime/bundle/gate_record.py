@@ -35,7 +35,7 @@ class GateRecord(BaseModel):
 
 def files_digest(manifest: Manifest) -> str:
     """What identifies a bundle: its files, whatever else its manifest says."""
-    return digest([(entry.path, entry.sha256) for entry in manifest.files])
+    return digest(sorted((entry.path, entry.sha256) for entry in manifest.files))
 
 
 def write_gate_record(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -59,7 +59,7 @@ def installed_bundle(home: Path, number: int) -> Bundle:
 
 def generations(home: Path) -> list[InstalledGeneration]:
     """Installed generations that can be read, oldest first."""
-    now = _current_number(home)
+    now = current_number(home)
     out = []
     for number in _numbers(home):
         try:
@@ -150,7 +150,7 @@ def _copy_missing(
 def rollback(home: Path) -> int:
     """Make the newest whole generation before the current one current; returns its number."""
     with installing(home):
-        now = _current_number(home)
+        now = current_number(home)
         for number in reversed(_numbers(home)):
             if now is not None and number < now and _is_whole(_folder(home, number)):
                 switch(home, number)
@@ -164,6 +164,62 @@ def activate(home: Path, number: int) -> None:
         installed_bundle(home, number)
         open_bundle(_folder(home, number), verify=True)
         switch(home, number)
+
+
+def clean_up(
+    home: Path, *, keep: int, max_bytes: int = 0, protected: Collection[int] = (), drop: int | None = None
+) -> tuple[int, ...]:
+    """Delete old generations and the files that only they had; returns their numbers.
+
+    The newest `keep` stay, fewer when together they take more than `max_bytes` (0 = no bound); the current one, the one
+    before it and the `protected` stay in any case. `drop` is one that goes although it is new: its trial failed. The
+    caller holds `installing`.
+    """
+    now, numbers = current_number(home), _numbers(home)
+    sizes = {number: _own_bytes(_folder(home, number)) for number in numbers} if max_bytes else {}
+    going = removable(numbers, now, keep=keep, sizes=sizes, max_bytes=max_bytes, protected=protected, drop=drop)
+    for number in going:
+        # Under another name first: a half-deleted folder must not look like a generation.
+        gone = home / "generations" / f".{number}.gone"
+        _folder(home, number).rename(gone)
+        fsync_folder(home / "generations")
+        shutil.rmtree(gone)
+    Store(home).drop_unused()
+    return going
+
+
+def removable(
+    numbers: Sequence[int],
+    current: int | None,
+    *,
+    keep: int,
+    sizes: Mapping[int, int],
+    max_bytes: int,
+    protected: Collection[int],
+    drop: int | None,
+) -> tuple[int, ...]:
+    """Which generations go, oldest first; pure. `numbers` ascend; `sizes` are needed with a bound in bytes."""
+    if current is None:
+        return ()  # what a branch ran is not known: then nothing may go
+    before = max((number for number in numbers if number < current and number != drop), default=None)
+    fixed = {current, before, *protected}
+    going = [drop] if drop in numbers and drop not in fixed else []
+    left = [number for number in numbers if number not in going]
+    for number in [number for number in left if number not in fixed]:
+        if len(left) <= keep and (not max_bytes or sum(sizes[each] for each in left) <= max_bytes):
+            break
+        left.remove(number)
+        going.append(number)
+    return tuple(number for number in going if number is not None)
+
+
+def _own_bytes(folder: Path) -> int:
+    """What deleting a generation would free: files that it shares with others count by their share."""
+    return sum(
+        status.st_size // max(1, status.st_nlink - 1)
+        for path in folder.rglob("*")
+        if path.is_file() and (status := path.stat())
+    )
 
 
 def _find_installed(home: Path, manifest: Manifest) -> int | None:
@@ -213,7 +269,8 @@ def _numbers(home: Path) -> list[int]:
     return sorted(int(name) for name in names if re.fullmatch(r"[1-9]\d*", name))
 
 
-def _current_number(home: Path) -> int | None:
+def current_number(home: Path) -> int | None:
+    """The generation that `current` leads to; None without one."""
     link = home / CURRENT
     return int(link.readlink().name) if link.is_symlink() and link.readlink().name.isdecimal() else None
 

@@ -10,8 +10,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runtime.base.manifest import Manifest, check_names, digest, read_manifest
+from runtime.base.manifest import Manifest, check_names, read_manifest
 from runtime.bundle.bundle import KIND
+from runtime.bundle.gate_record import files_digest
 from runtime.bundle.generations import CURRENT, Progress, add_generation, installing, switch
 from runtime.bundle.sources import Source
 from runtime.bundle.trust import VerifiedRelease, remember, verify_release
@@ -60,7 +61,7 @@ def release_manifest(release: VerifiedRelease) -> Manifest:
 
 def content_digest(release: VerifiedRelease) -> str:
     """What a release holds, whatever it is called and whoever signed it when: what was refused once is known by it."""
-    return digest([(entry.path, entry.sha256) for entry in release.files])
+    return files_digest(release_manifest(release))
 
 
 def _current_hashes(home: Path) -> Collection[str]:

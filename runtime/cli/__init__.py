@@ -4,6 +4,7 @@ main               install, rollback, generations, serve, ask, doctor
 output             what every command writes through, and how errors end one
 keys               the keys of releases
 release            signed releases
+update             updates and their trials
 agents             who may use the server over TCP
 knowledge          compile and check articles
 journal            copy, search, encrypt and prune the journal

@@ -73,7 +73,7 @@ def install(
         out_json({"generation": number, "bundle": info.name, "version": info.version})
     else:
         out(f"{info.name} {info.version} is generation {number}")
-        talk("A running server keeps the previous generation until it is restarted.")
+        talk("A running server changes to it as soon as its answers in work are written.")
 
 
 @app.command(epilog="Example: edgedesk rollback")
@@ -94,12 +94,21 @@ def rollback(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: edgedesk generations --json")
-def generations(home: Home = None, as_json: AsJson = False) -> None:
+def generations(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="First delete old ones, as the setting keep_generations says.")
+    ] = False,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
     """List the installed bundles."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
 
-    found = generations.generations(find_home(home))
+    where = find_home(home)
+    if clean:
+        _clean_up(where)
+    found = generations.generations(where)
     rows = [
         {"generation": one.number, "bundle": one.info.name, "version": one.info.version, "current": one.current}
         for one in found
@@ -272,6 +281,23 @@ def _install_release(folder: Path, home: Path, root: Path | None, progress: Call
         known = ", ".join(keyid[:16] for keyid in release.root_keys)
         talk(f"this branch now believes the root keys {known}: compare them with head office")
     return number
+
+
+def _clean_up(home: Path) -> None:
+    from runtime.base.settings import load_settings
+    from runtime.bundle.generations import clean_up, installing
+    from runtime.desk.ab_test import read_trial
+
+    settings, trial = load_settings(home), read_trial(home)
+    number = trial.experiment.generation if trial else None
+    with installing(home):
+        gone = clean_up(
+            home,
+            keep=settings.keep_generations,
+            max_bytes=settings.keep_generations_mib << 20,
+            protected=(number,) if number else (),
+        )
+    talk(f"deleted: {', '.join(map(str, gone)) or 'none'}")
 
 
 def _make_index(bundle: Bundle, home: Path) -> None:

@@ -20,7 +20,8 @@ from runtime.base.files import write_atomic
 from runtime.base.home import run_folder
 from runtime.base.service_manager import notify
 from runtime.base.settings import Settings
-from runtime.bundle.generations import generations, rollback
+from runtime.bundle.generations import CURRENT, generations, rollback
+from runtime.bundle.update_state import trial_runs
 from runtime.desk.ab_test import drop
 from runtime.desk.desk import Desk
 from runtime.desk.open_desk import apply_retention, open_desk
@@ -128,6 +129,7 @@ class DeskSupervisor(threading.Thread):
             lambda: self._prove(desk, answers_before),
             lambda: self._leave_crashing(desk),
             lambda: self._drop_crashing_candidate(desk),
+            lambda: self._follow(desk),
             lambda: self._retain(desk),
         )
         while not self._ended.wait(LOOK_EVERY_S):
@@ -158,6 +160,16 @@ class DeskSupervisor(threading.Thread):
         experiment = drop(self._home)
         self._service.log.info("crashing", crashes=crashes, experiment=experiment.name)
         self._say(f"the model on trial crashed {crashes} times: {experiment.name} is dropped")
+        return True
+
+    def _follow(self, desk: Desk) -> bool:
+        """Whether another generation has become current for good: an update, an installation, a way back.
+
+        While an update tries its generation out, the one that answers goes on: whoever waits is not made to.
+        """
+        if (self._home / CURRENT).resolve() == desk.bundle.root or trial_runs(self._home):
+            return False
+        self._say("another generation is current: changing to it")
         return True
 
     def _retain(self, desk: Desk) -> bool:

@@ -118,48 +118,52 @@ def articles_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_articles(tmp_path_factory.mktemp("articles"))
 
 
+def write_bundle(root: Path, embedder: Path, version: str) -> Path:
+    """A bundle whose model is sound and says nothing, with both languages' articles."""
+    import shutil
+
+    shutil.copytree(embedder, root / "embedder")
+    write_articles(root / "articles")
+    (root / "model").mkdir()
+    for quantization in ("q8_0", "q4_k_m"):
+        (root / "model" / f"{quantization}.gguf").write_bytes(bytes(tiny_gguf()))
+    info = {
+        "name": "shop",
+        "version": version,
+        "created": "2026-11-23T00:00:00Z",
+        "languages": ["en", "zh"],
+        "model": "model/q4_k_m.gguf",
+        "models": {"q8_0": "model/q8_0.gguf", "q4_k_m": "model/q4_k_m.gguf"},
+        "embedder": "embedder",
+    }
+    prompt = {
+        "pieces": {
+            "system_open": "<|im_start|>system\n",
+            "system_close": "<|im_end|>\n",
+            "user_open": "<|im_start|>user\n",
+            "user_close": "<|im_end|>\n",
+            "assistant_open": "<|im_start|>assistant\n",
+            "assistant_close": "<|im_end|>\n",
+            "stop": ["<|im_end|>"],
+        },
+        "system": {"en": "Answer from the articles.", "zh": "只根据资料回答。"},
+        "refusal": {"en": "I can't find that.", "zh": "我没有找到。"},
+        "languages": ["en"],
+    }
+    (root / "bundle.json").write_text(json.dumps(info), encoding="utf-8")
+    (root / "prompt.json").write_text(json.dumps(prompt, ensure_ascii=False), encoding="utf-8")
+    (root / "policy.toml").write_text('[refusal]\ntext = "我没有找到。"\n', encoding="utf-8")
+    (root / "card.md").write_text("# Shop\n", encoding="utf-8")
+    write_manifest(root, "bundle", {}, {"name": "shop", "version": version})
+    return root
+
+
 @pytest.fixture
 def make_bundle(tmp_path: Path, embedder_folder: Path) -> Callable[..., Path]:
     """Writes a bundle whose model is sound and says nothing: enough for everything but the engine."""
 
     def make(name: str = "bundle", version: str = "1") -> Path:
-        import shutil
-
-        root = tmp_path / name
-        shutil.copytree(embedder_folder, root / "embedder")
-        write_articles(root / "articles")
-        (root / "model").mkdir()
-        for quantization in ("q8_0", "q4_k_m"):
-            (root / "model" / f"{quantization}.gguf").write_bytes(bytes(tiny_gguf()))
-        info = {
-            "name": "shop",
-            "version": version,
-            "created": "2026-11-23T00:00:00Z",
-            "languages": ["en", "zh"],
-            "model": "model/q4_k_m.gguf",
-            "models": {"q8_0": "model/q8_0.gguf", "q4_k_m": "model/q4_k_m.gguf"},
-            "embedder": "embedder",
-        }
-        prompt = {
-            "pieces": {
-                "system_open": "<|im_start|>system\n",
-                "system_close": "<|im_end|>\n",
-                "user_open": "<|im_start|>user\n",
-                "user_close": "<|im_end|>\n",
-                "assistant_open": "<|im_start|>assistant\n",
-                "assistant_close": "<|im_end|>\n",
-                "stop": ["<|im_end|>"],
-            },
-            "system": {"en": "Answer from the articles.", "zh": "只根据资料回答。"},
-            "refusal": {"en": "I can't find that.", "zh": "我没有找到。"},
-            "languages": ["en"],
-        }
-        (root / "bundle.json").write_text(json.dumps(info), encoding="utf-8")
-        (root / "prompt.json").write_text(json.dumps(prompt, ensure_ascii=False), encoding="utf-8")
-        (root / "policy.toml").write_text('[refusal]\ntext = "我没有找到。"\n', encoding="utf-8")
-        (root / "card.md").write_text("# Shop\n", encoding="utf-8")
-        write_manifest(root, "bundle", {}, {"name": "shop", "version": version})
-        return root
+        return write_bundle(tmp_path / name, embedder_folder, version)
 
     return make
 

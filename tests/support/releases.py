@@ -18,6 +18,7 @@ from runtime.bundle.gate_record import write_gate_record
 from runtime.bundle.keys import KeyFolder, make_keys, metadata_bytes
 from runtime.bundle.publish import PublishedRelease, publish
 from runtime.bundle.release_parts import articles_part, model_part
+from tests.support.branch import write_bundle
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -59,17 +60,9 @@ def passed(bundle: Path) -> Path:
     return bundle
 
 
-def small(bundle: Path, version: str) -> Path:
-    """A bundle with as few files as a bundle can have: what is copied counts, not what it says."""
-    for path in sorted((bundle / "articles").rglob("*.md")):
-        if path.name != "returns-window.md":
-            path.unlink()
-    (bundle / "model" / "q8_0.gguf").unlink()
-    info = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
-    info["models"] = {"q4_k_m": "model/q4_k_m.gguf"}
-    (bundle / "bundle.json").write_text(json.dumps(info), encoding="utf-8")
-    (bundle / "embedder" / "model.onnx").write_bytes(b"encoder of version " + version.encode())
-    write_manifest(bundle, "bundle", {}, {"version": version})
+def seal(bundle: Path) -> Path:
+    """A changed bundle with a manifest and a gate's record that fit it."""
+    write_manifest(bundle, "bundle", {}, {})
     return passed(bundle)
 
 
@@ -96,7 +89,28 @@ def company(key_folder: Path, tmp_path: Path) -> Company:
     return Company(KeyFolder(shutil.copytree(key_folder, tmp_path / "keys")), tmp_path / "release")
 
 
+@pytest.fixture(scope="session")
+def small_template(tmp_path_factory: pytest.TempPathFactory, embedder_folder: Path) -> Path:
+    """A bundle with as few and as small files as a bundle can have: what is copied counts, not what it says."""
+    bundle = write_bundle(tmp_path_factory.mktemp("small") / "bundle", embedder_folder, "1")
+    for path in sorted((bundle / "articles").rglob("*.md")):
+        if path.name != "returns-window.md":
+            path.unlink()
+    (bundle / "model" / "q8_0.gguf").unlink()
+    (bundle / "embedder" / "model.onnx").write_bytes(b"encoder")
+    return bundle
+
+
 @pytest.fixture
-def small_bundle(make_bundle: Callable[..., Path]) -> Callable[[str], Path]:
-    """Writes a small bundle of a version."""
-    return lambda version: small(make_bundle(f"bundle {version}", version), version)
+def small_bundle(small_template: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a small bundle of a version, each in a folder of its own; it passed its gate."""
+
+    def make(version: str) -> Path:
+        bundle = shutil.copytree(small_template, tmp_path / f"build {version}" / "bundle")
+        info = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+        info |= {"version": version, "models": {"q4_k_m": "model/q4_k_m.gguf"}}
+        (bundle / "bundle.json").write_text(json.dumps(info), encoding="utf-8")
+        (bundle / "embedder" / "model.onnx").write_bytes(b"encoder of version " + version.encode())
+        return seal(bundle)
+
+    return make
