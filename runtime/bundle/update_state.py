@@ -120,7 +120,12 @@ class Returned:
     """The generation before is current again."""
 
 
-Event = Started | Offered | Staged | Probed | Postponed | Returned
+@dataclass(frozen=True)
+class Cleaned:
+    """What was left is deleted."""
+
+
+Event = Started | Offered | Staged | Probed | Postponed | Returned | Cleaned
 
 
 @dataclass(frozen=True)
@@ -166,7 +171,8 @@ Action = Stage | Switch | TryOut | CleanUp | Finish
 def decide(state: UpdateState, event: Event) -> tuple[UpdateState, tuple[Action, ...]]:
     """The next state, to be written before the actions are carried out in their order.
 
-    A `Switch` in the phase `returning` is answered with `Returned`, a `TryOut` with `Probed` or `Postponed`.
+    In the phase `returning` a `Switch` is answered with `Returned` and a `CleanUp` with `Cleaned`; in any phase a
+    `Stage` is answered with `Staged`, a `TryOut` with `Probed` or `Postponed`.
     """
     match event:
         case Started(current):
@@ -199,8 +205,10 @@ def decide(state: UpdateState, event: Event) -> tuple[UpdateState, tuple[Action,
                 return _idle(state), (Finish("updated", "it could not be tried out"),)
             return _idle(state), (Switch(state.previous), Finish("postponed"))
         case Returned():
-            why = state.refused[-1].why if state.refused else ""
-            return _idle(state), (CleanUp(drop=state.generation), Finish("returned", why))
+            # Idle only once it is gone: after a power cut in between nothing would remember to delete it.
+            return state, (CleanUp(drop=state.generation),)
+        case Cleaned():
+            return _idle(state), (Finish("returned", state.refused[-1].why if state.refused else ""),)
 
 
 def _resume(state: UpdateState, current: int | None) -> tuple[UpdateState, tuple[Action, ...]]:

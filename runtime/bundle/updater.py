@@ -28,6 +28,7 @@ from runtime.bundle.sources import Source
 from runtime.bundle.trust import VerifiedRelease, remember, verify_release
 from runtime.bundle.update_state import (
     Action,
+    Cleaned,
     CleanUp,
     Event,
     Finish,
@@ -170,6 +171,7 @@ class _Run:
                     protected=self._keep.protected,
                     drop=drop,
                 )
+                return Cleaned() if self._state.phase == "returning" else None
         return None
 
     def _probe(self, number: int) -> Event:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.bundle.update_state import (
+    Cleaned,
     CleanUp,
     Finish,
     Offered,
@@ -43,7 +44,8 @@ LEAVING = TRIAL.model_copy(update={"phase": "returning", "refused": (BAD,)})
         (IDLE, Staged(2, 1, "new", 7), TRIAL, (Switch(2), TryOut(2))),
         (TRIAL, Probed(), IDLE, (CleanUp(), Finish("updated"))),
         (TRIAL, Probed("slow"), LEAVING, (Switch(1),)),
-        (LEAVING, Returned(), UpdateState(refused=(BAD,)), (CleanUp(drop=2), Finish("returned", "slow"))),
+        (LEAVING, Returned(), LEAVING, (CleanUp(drop=2),)),
+        (LEAVING, Cleaned(), UpdateState(refused=(BAD,)), (Finish("returned", "slow"),)),
         (TRIAL, Postponed(), IDLE, (Switch(1), Finish("postponed"))),
         (LEAVING, Started(2), LEAVING, (Switch(1),)),
         (TRIAL, Started(2), TRIAL.model_copy(update={"trials": 2}), (Switch(2), TryOut(2))),
@@ -125,6 +127,7 @@ class Branch:
                         case CleanUp(drop):
                             if drop is not None:
                                 self.generations.discard(drop)
+                                pending.append(Cleaned())
                         case Finish(outcome):
                             if outcome == "returned":
                                 return True
@@ -146,5 +149,6 @@ def test_update_killed_anywhere_ends_at_the_good_generation_or_back_at_the_old_o
     assert branch.disk.phase == "idle"
     if not good:
         assert branch.current == 1
+        assert branch.generations == {1}
     elif not branch.disk.refused:
         assert branch.current == 2
