@@ -1,6 +1,7 @@
 """A branch's folder (EDGEDESK_HOME): where its parts lie, and the locks that let one process at a time own them.
 
-    generations/N, current -> generations/N      installed bundles
+    generations/N, current -> generations/N      installed bundles, hard links into store/
+    trust.json, high-water.json, update.json     what is believed of releases, and where an update stands
     index/            the search index, rebuilt when missing
     journal.sqlite    conversations
     install.lock      held by whoever installs

@@ -17,6 +17,7 @@ A signed release, the same with TUF metadata:
     keys            `KeyFolder`, `make_keys`: head office's keys
     publish         `publish`: writes a signed release
     release_parts   what goes into the parts
+    release_documents  model card with front matter, CycloneDX bill of materials
     gate_record     `require_passed`: whether a build passed its gate
 
 Knows nothing of what a branch does with a bundle.

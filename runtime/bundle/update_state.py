@@ -32,7 +32,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Refusal(_Model):
+class RefusedContent(_Model):
     """A content that was tried and given up."""
 
     content: str
@@ -53,7 +53,7 @@ class UpdateState(_Model):
     release: int = 0
     trials: int = 0
     """Begun of this generation."""
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[RefusedContent, ...] = ()
 
 
 def read_state(home: Path) -> UpdateState:
@@ -129,7 +129,7 @@ Event = Started | Offered | Staged | Probed | Postponed | Returned | Cleaned
 
 
 @dataclass(frozen=True)
-class Stage:
+class StageRelease:
     """Copy what is missing and make a generation of it."""
 
 
@@ -165,14 +165,14 @@ class Finish:
     why: str = ""
 
 
-Action = Stage | Switch | TryOut | CleanUp | Finish
+Action = StageRelease | Switch | TryOut | CleanUp | Finish
 
 
 def decide(state: UpdateState, event: Event) -> tuple[UpdateState, tuple[Action, ...]]:
     """The next state, to be written before the actions are carried out in their order.
 
     In the phase `returning` a `Switch` is answered with `Returned` and a `CleanUp` with `Cleaned`; in any phase a
-    `Stage` is answered with `Staged`, a `TryOut` with `Probed` or `Postponed`.
+    `StageRelease` is answered with `Staged`, a `TryOut` with `Probed` or `Postponed`.
     """
     match event:
         case Started(current):
@@ -183,7 +183,7 @@ def decide(state: UpdateState, event: Event) -> tuple[UpdateState, tuple[Action,
                 return state, (Finish("up_to_date"),)
             if refusal and not again:
                 return state, (Finish("refused", refusal.why),)
-            return state, (Stage(),)
+            return state, (StageRelease(),)
         case Staged(generation, current, content, release):
             trial = UpdateState(
                 phase="trial",
@@ -225,7 +225,7 @@ def _resume(state: UpdateState, current: int | None) -> tuple[UpdateState, tuple
 
 
 def _leave(state: UpdateState, why: str) -> tuple[UpdateState, tuple[Action, ...]]:
-    refusal = Refusal(content=state.content, release=state.release, why=why)
+    refusal = RefusedContent(content=state.content, release=state.release, why=why)
     refused = (*(one for one in state.refused if one.content != state.content), refusal)[-MOST_REFUSALS:]
     if state.previous is None:
         # Nothing answered before it: a bad generation is better than none, and a person is told.

@@ -37,8 +37,8 @@ from runtime.bundle.update_state import (
     Postponed,
     Probed,
     Returned,
-    Stage,
     Staged,
+    StageRelease,
     Started,
     Switch,
     TryOut,
@@ -151,7 +151,7 @@ class _Run:
 
     def _carry_out(self, action: Action) -> Event | None:
         match action:
-            case Stage():
+            case StageRelease():
                 assert self.release
                 number = stage_release(
                     self._source, self._home, self.release, self._progress, quick=self._same_model(self.release)

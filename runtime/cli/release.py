@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runtime.base.files import new_file
+from runtime.base.files import new_file, read_text
 from runtime.base.home import locked
+from runtime.base.jsonl import read_rows
 from runtime.base.progress import counter, say
-from runtime.bundle.publish import publish
+from runtime.bundle.gate_record import FILE_NAME as GATE
+from runtime.bundle.gate_record import require_passed
+from runtime.bundle.keys import KeyFolder
+from runtime.bundle.publish import PublishedRelease, publish
 from runtime.bundle.release_format import Part
 from runtime.bundle.release_parts import INSTALL_SCRIPT, app_part, articles_part, model_part
 from runtime.cli.keys import MoreKeys, open_keys
 from runtime.cli.main import AsJson
 from runtime.cli.output import out, out_json
+from runtime.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -33,6 +39,9 @@ def release(
         Path | None, typer.Option(help="A folder of articles, <lang>/*.md; by default the bundle's own.")
     ] = None,
     wheels: Annotated[Path | None, typer.Option(help="A folder with Edgedesk's wheels and install.sh.")] = None,
+    probes: Annotated[
+        Path | None, typer.Option(help="Golden questions (JSONL) that a branch asks before it relies on the model.")
+    ] = None,
     key: MoreKeys = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,10 +50,32 @@ def release(
     Without any of them the release is signed again as it is, so that it does not expire.
     """
     parts: dict[Part, dict[str, Path]] = {}
-    if bundle is not None:
-        parts["model"] = model_part(bundle, {})
-    if articles is not None or bundle is not None:
-        parts["articles"] = articles_part(articles or bundle / "articles")  # type: ignore[operator]
+    with tempfile.TemporaryDirectory(prefix="edgedesk-release-") as scratch:
+        if bundle is not None:
+            parts["model"] = model_part(bundle, _documents(bundle, Path(scratch), wheels, probes))
+        elif probes is not None:
+            raise UsageError("golden questions belong to a model", where="--probes", hint="name its bundle as well")
+        done = _publish(parts, bundle, articles, wheels, to, open_keys(keys, key))
+    if as_json:
+        out_json({"release": done.version, "parts": done.parts, "files": done.new_files, "bytes": done.new_bytes})
+        return
+    versions = ", ".join(f"{part} {version}" for part, version in done.parts.items())
+    out(f"release {done.version}: {versions}; {done.new_files} new files, {done.new_bytes / 1e6:,.1f} MB")
+    say(f"Copy {to} to a stick or a web server. Branches: edgedesk install {to}, then edgedesk update")
+
+
+def _publish(
+    parts: dict[Part, dict[str, Path]],
+    bundle: Path | None,
+    articles: Path | None,
+    wheels: Path | None,
+    to: Path,
+    keys: KeyFolder,
+) -> PublishedRelease:
+    if articles is None and bundle is not None:
+        articles = bundle / "articles"
+    if articles is not None:
+        parts["articles"] = articles_part(articles)
     if wheels is not None:
         parts["app"] = app_part(wheels)
     to.mkdir(parents=True, exist_ok=True)
@@ -53,10 +84,24 @@ def release(
             with new_file(to / INSTALL_SCRIPT) as partial:
                 shutil.copyfile(wheels / INSTALL_SCRIPT, partial)
                 partial.chmod(0o755)
-        done = publish(to, open_keys(keys, key), parts, datetime.now(UTC), progress=step)
-    if as_json:
-        out_json({"release": done.version, "parts": done.parts, "files": done.new_files, "bytes": done.new_bytes})
-        return
-    versions = ", ".join(f"{part} {version}" for part, version in done.parts.items())
-    out(f"release {done.version}: {versions}; {done.new_files} new files, {done.new_bytes / 1e6:,.1f} MB")
-    say(f"Copy {to} to a stick or a web server. Branches: edgedesk install {to}, then edgedesk update")
+        return publish(to, keys, parts, datetime.now(UTC), progress=step)
+
+
+def _documents(bundle: Path, scratch: Path, wheels: Path | None, probes: Path | None) -> dict[str, Path]:
+    """What a release adds to a bundle, by its path in it: card, bill of materials, the gate's record, probes."""
+    from runtime.bundle.bundle import open_bundle, read_bundle_manifest
+    from runtime.bundle.release_documents import CARD, SBOM, bill_of_materials, card_with_front_matter
+    from runtime.desk.probes import PROBES_FILE, Probe
+
+    gate = require_passed(bundle)
+    info, manifest = open_bundle(bundle, verify=False).info, read_bundle_manifest(bundle)
+    licences = [entry.path for entry in manifest.files if entry.path.startswith("licences/")]
+    (scratch / CARD).write_text(
+        card_with_front_matter(read_text(bundle / CARD), info, gate, licences), encoding="utf-8"
+    )
+    (scratch / SBOM).write_text(bill_of_materials(info, manifest, wheels), encoding="utf-8")
+    files = {CARD: scratch / CARD, SBOM: scratch / SBOM, f"report/{GATE}": bundle.parent / GATE}
+    if probes is not None:
+        list(read_rows(Probe, probes))  # a row that does not fit is named here and not in the branches
+        files[PROBES_FILE] = probes
+    return files

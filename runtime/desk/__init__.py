@@ -4,6 +4,7 @@ desk.py                stores a question, runs its steps, stores and streams the
 turn_steps.py          the steps: understand, rules, retrieve, withhold, check: `BEFORE_MODEL`, `AFTER_MODEL`
 turn_state.py          what is known of a turn between two steps: `TurnState`, `Draft`, `Answer`
 drafting.py            the model writes, and the draft is stored as it grows: `write_draft`
+probes.py              the trial of an installed generation: `run_probes`, `judge`
 prefetch.py            reads a question while it is typed: `Prefetcher`
 policy.py              `policy.toml` and what it decides: `Policy`, `decide`
 active_policy.py       which policy a conversation gets, its fixed answers: `PolicySelector`

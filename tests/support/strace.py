@@ -25,6 +25,7 @@ CALLS = (
     "rename",
     "unlink",
     "symlink",
+    "link",
     "chmod",
     "unlinkat",
     "rmdir",
@@ -32,12 +33,28 @@ CALLS = (
     "ftruncate",
 )
 """System calls that change what is on disk."""
+DURABLE = ("write", "pwrite64", "fsync", "rename", "link", "symlink", "unlink", "unlinkat")
+"""Those of which F1 names each: every write, fsync and rename, and what makes or takes a name."""
 
 _HELPER = """
 import ctypes, os, sys
 from pathlib import Path
-from runtime.bundle.generations import install, rollback
+from runtime.bundle.generations import clean_up, install, installing, rollback
+from runtime.bundle.sources import FolderSource
+from runtime.bundle.updater import update
 from runtime.errors import EdgedeskError
+
+def clean(source, home):
+    with installing(home):
+        clean_up(home, keep=2)
+
+ACTS = {
+    "install": install,
+    "rollback": lambda source, home: rollback(home),
+    "update": lambda source, home: update(FolderSource(source), home, lambda bundle: ""),
+    "return": lambda source, home: update(FolderSource(source), home, lambda bundle: "it is slow"),
+    "clean": clean,
+}
 
 while line := sys.stdin.readline():
     act, bundle, home = line.rstrip("\\n").split("\\t")
@@ -49,7 +66,7 @@ while line := sys.stdin.readline():
         print(os.getpid(), flush=True)
         os.read(go, 1)
         try:
-            install(Path(bundle), Path(home)) if act == "install" else rollback(Path(home))
+            ACTS[act](Path(bundle), Path(home))
             os._exit(0)
         except EdgedeskError as error:
             os._exit(int(error.exit_code))
@@ -72,7 +89,7 @@ class Point:
 
 
 class FaultyInstaller:
-    """Runs install and rollback with a fault at one point; to be used as a context."""
+    """Runs a command with a fault at one point; to be used as a context."""
 
     def __enter__(self) -> FaultyInstaller:
         self._helper = subprocess.Popen(
@@ -97,7 +114,8 @@ class FaultyInstaller:
         assert helper.stdout
         print(act, bundle, home, sep="\t", file=helper.stdin, flush=True)
         pid = helper.stdout.readline().strip()
-        command = ["strace", "-p", pid, "-e", f"trace={','.join(CALLS)}", *options]
+        calls = [] if any(option.startswith("trace=") for option in options) else ["-e", f"trace={','.join(CALLS)}"]
+        command = ["strace", "-p", pid, *calls, *options]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
             assert strace.stderr
             said = strace.stderr.readline()

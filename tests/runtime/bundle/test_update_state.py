@@ -16,10 +16,10 @@ from runtime.bundle.update_state import (
     Offered,
     Postponed,
     Probed,
-    Refusal,
+    RefusedContent,
     Returned,
-    Stage,
     Staged,
+    StageRelease,
     Started,
     Switch,
     TryOut,
@@ -31,7 +31,8 @@ from runtime.bundle.update_state import (
 
 IDLE = UpdateState()
 TRIAL = UpdateState(phase="trial", generation=2, previous=1, content="new", release=7, trials=1)
-BAD = Refusal(content="new", release=7, why="slow")
+BAD = RefusedContent(content="new", release=7, why="slow")
+WISER = UpdateState(refused=(BAD,))
 LEAVING = TRIAL.model_copy(update={"phase": "returning", "refused": (BAD,)})
 
 
@@ -39,7 +40,7 @@ LEAVING = TRIAL.model_copy(update={"phase": "returning", "refused": (BAD,)})
     ("state", "event", "after", "actions"),
     [
         (IDLE, Started(1), IDLE, ()),
-        (IDLE, Offered("new", 7, "old"), IDLE, (Stage(),)),
+        (IDLE, Offered("new", 7, "old"), IDLE, (StageRelease(),)),
         (IDLE, Offered("old", 7, "old"), IDLE, (Finish("up_to_date"),)),
         (IDLE, Staged(2, 1, "new", 7), TRIAL, (Switch(2), TryOut(2))),
         (TRIAL, Probed(), IDLE, (CleanUp(), Finish("updated"))),
@@ -57,7 +58,12 @@ LEAVING = TRIAL.model_copy(update={"phase": "returning", "refused": (BAD,)})
             UpdateState(refused=(BAD,)),
             (Finish("refused", "slow"),),
         ),
-        (UpdateState(refused=(BAD,)), Offered("new", 8, "old", again=True), UpdateState(refused=(BAD,)), (Stage(),)),
+        (
+            UpdateState(refused=(BAD,)),
+            Offered("new", 8, "old", again=True),
+            UpdateState(refused=(BAD,)),
+            (StageRelease(),),
+        ),
     ],
 )
 def test_update_step(state: UpdateState, event: object, after: UpdateState, actions: tuple[object, ...]) -> None:
@@ -113,7 +119,7 @@ class Branch:
                     if not self.alive():
                         return False
                     match action:
-                        case Stage():
+                        case StageRelease():
                             self.generations.add(2)
                             pending.append(Staged(2, self.current, "new", 7))
                         case Switch(number):

@@ -1,0 +1,158 @@
+"""Head office's and a branch's commands together: keys, release, install, update, as people type them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from runtime.client.client import Client
+from runtime.errors import ExitCode
+from tests.support.branch import POLICY
+from tests.support.paths import ROOT
+from tests.support.releases import seal
+from tests.support.server import serving, wait_for
+
+Make = Callable[..., Path]
+
+
+def edgedesk(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "edgedesk.py"), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def well(*words: object) -> str:
+    done = edgedesk(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def build(make_bundle: Make, tmp_path: Path) -> Callable[[str, Path], Path]:
+    """Writes a bundle that passed its gate, with a model that really runs."""
+
+    def make(version: str, model: Path) -> Path:
+        root = make_bundle(f"build {version}/bundle", version)
+        for quantization in ("q8_0", "q4_k_m"):
+            shutil.copyfile(model, root / "model" / f"{quantization}.gguf")
+        (root / "policy.toml").write_text(POLICY.format(min_similarity=0.3), encoding="utf-8")
+        return seal(root)
+
+    return make
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGEDESK_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("EDGEDESK_THREADS", "1")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def released(build: Callable[[str, Path], Path], scripted_gguf: Path, tmp_path: Path, home: Path) -> Path:
+    """The release folder; its first release is installed."""
+    well("keys", "init", tmp_path / "keys")
+    well("release", build("1", scripted_gguf), "--keys", tmp_path / "keys", "--to", tmp_path / "release")
+    done = edgedesk("install", tmp_path / "release")
+    assert done.returncode == 0, done.stderr
+    assert "compare them with head office" in done.stderr
+    return tmp_path / "release"
+
+
+def test_new_articles_are_answered_from_after_an_update_in_both_languages(
+    released: Path, tmp_path: Path, build: Callable[[str, Path], Path]
+) -> None:
+    articles = tmp_path / "build 1" / "bundle" / "articles"
+    for lang, before, after in (("en", "within 30 days", "within 45 days"), ("zh", "30天内", "45天内")):
+        path = articles / lang / "returns-window.md"
+        path.write_text(path.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    said = json.loads(well("release", "--articles", articles, "--keys", tmp_path / "keys", "--to", released, "--json"))
+    assert said["files"] == 2
+    assert said["parts"] == {"model": 1, "articles": 2, "app": 1}
+    said = json.loads(well("update", released, "--json"))
+    assert (said["outcome"], said["generation"]) == ("updated", 2)
+    for question, expected in (
+        ("How long do I have to return an item?", "within 45 days"),
+        ("大多数商品多长时间内可以退货？", "45天内"),
+    ):
+        answer = json.loads(well("ask", question, "--json"))
+        assert any(expected in citation["text"] for citation in answer["citations"])
+    assert "up to date: release 2" in well("update", released)
+
+
+def test_release_says_what_it_holds(released: Path, home: Path) -> None:
+    installed = home / "current"
+    card = (installed / "card.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["language"] == ["en", "zh"]
+    assert head["model-index"][0]["results"][0]["metrics"] == [{"type": "kl", "value": 0.1}]
+    sbom = json.loads((installed / "sbom.cdx.json").read_text(encoding="utf-8"))
+    assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
+    named = {component["name"] for component in sbom["components"]}
+    assert {"model/q4_k_m.gguf", "embedder/model.onnx", "chromadb", "llama-cpp-python"} <= named
+    assert "torch" not in named
+    assert json.loads((installed / "report" / "gate.json").read_text())["figures"] == {"kl": 0.1}
+
+
+def test_release_that_runs_badly_is_left_by_itself_while_the_server_answers_on(
+    released: Path,
+    home: Path,
+    tmp_path: Path,
+    build: Callable[[str, Path], Path],
+    random_gguf: Path,
+    scripted_gguf: Path,
+    count_trials: Callable[[str, int], None],
+) -> None:
+    """F7: a model that loads and writes nonsense, golden questions in both languages, a server that runs meanwhile."""
+    probes = tmp_path / "probes.jsonl"
+    rows = [
+        {"question": "How long do I have to return an item?", "lang": "en", "contains": ["30 days"]},
+        {"question": "多长时间内可以退货？", "lang": "zh", "section": "returns-window#how-long", "contains": ["30天"]},
+    ]
+    probes.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    options = ("--probes", probes, "--keys", tmp_path / "keys", "--to", released)
+    well("release", build("2", random_gguf), *options)
+    with serving(home):
+        client = Client(home)
+        done = edgedesk("update", released)
+        assert done.returncode == ExitCode.MODEL, done.stderr
+        assert re.search("[01] of 2 golden questions were answered right", done.stderr)
+        done = edgedesk("update", released)
+        assert done.returncode == ExitCode.MODEL
+        assert "has failed its trial before" in done.stderr
+        rows_now = json.loads(well("generations", "--json"))["generations"]
+        assert [(row["generation"], row["version"]) for row in rows_now] == [(1, "1")]
+        assert client.is_ready()
+        assert client.status()["version"] == "1"
+        well("release", build("3", scripted_gguf), *options)
+        done = edgedesk("update", released)
+        assert done.returncode == 0, done.stderr
+        assert "2 of 2 golden questions right" in done.stderr
+        wait_for(lambda: client.is_ready() and client.status()["version"] == "3")
+    assert not (home / "trial").exists()
+    count_trials("F7", 2)
+
+
+def test_wrong_use_of_the_commands_is_one_sentence(released: Path, tmp_path: Path, home: Path) -> None:
+    bundle = tmp_path / "build 1" / "bundle"
+    (bundle.parent / "gate.json").unlink()
+    cases = (
+        (("release", bundle, "--keys", tmp_path / "keys", "--to", released), ExitCode.GATE, "not passed a gate"),
+        (("release", "--keys", tmp_path / "none", "--to", released), ExitCode.MISSING, "edgedesk keys init"),
+        (("keys", "init", tmp_path / "keys"), ExitCode.USAGE, "not empty"),
+        (("update",), ExitCode.USAGE, "update_from"),
+        (("update", tmp_path / "no stick"), ExitCode.MISSING, "stick"),
+        (("update", tmp_path), ExitCode.MISSING, "release"),
+    )
+    for words, code, said in cases:
+        done = edgedesk(*words)
+        assert done.returncode == code, (words, done.stderr)
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
