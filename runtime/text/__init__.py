@@ -13,6 +13,7 @@ folding.py             one spelling for full-width, spaced and invisible charact
 personal_data.py       personal values in a text: `spans_in`, `PersonalRules`
 personal_patterns.py   their forms, cues and checksums: `Rule`
 names.py               people's names after the words that announce them: `latin_name`, `han_name`
+free_names.py          names that no cue announces: given names that are known, words that stand around a person
 pattern_safety.py      whether a company's pattern may run over strangers' text: `pattern_problem`
 redaction.py           placeholders in place of personal values: `Redactor`
 """

@@ -17,6 +17,7 @@ _DASHES = frozenset("\u2010\u2011\u2012\u2013\u2212\ufe63\uff0d")
 """Written for a hyphen. An em dash is none: it parts sentences."""
 _FULL_WIDTH_KEPT = frozenset("，：；！？（）")
 """Chinese punctuation that NFKC would turn into Latin: a comma between digits means another thing there."""
+_LEADER = re.compile(r"\.{3,}")
 _HAN_DIGITS = str.maketrans("零〇○一二三四五六七八九幺壹贰叁肆伍陆柒捌玖", "0001234567891123456789")
 _HAN_DIGIT = "[零〇○一二三四五六七八九幺壹贰叁肆伍陆柒捌玖]"
 _HAN_NUMBER = re.compile(f"{_HAN_DIGIT}(?:[ -]?{_HAN_DIGIT}){{6,}}")
@@ -40,7 +41,7 @@ class FoldedText:
 def fold(text: str) -> FoldedText:
     """Compatibility forms, spaces, dashes and digits in one spelling; format characters left out."""
     if text.isascii():
-        return FoldedText(text, text, range(len(text)), range(1, len(text) + 1))
+        return FoldedText(text, _spaced(text), range(len(text)), range(1, len(text) + 1))
     out: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -55,7 +56,13 @@ def fold(text: str) -> FoldedText:
             starts.append(place)
             ends.append(place + 1)
     plain = _HAN_NUMBER.sub(lambda match: match[0].translate(_HAN_DIGITS), "".join(out))
-    return FoldedText(text, plain, tuple(starts), tuple(ends))
+    return FoldedText(text, _spaced(plain), tuple(starts), tuple(ends))
+
+
+def _spaced(text: str) -> str:
+    """Tabs and dotted leaders as blanks, one for one: a form with a gap in it is still that form."""
+    text = text.replace("\t", " ")
+    return _LEADER.sub(lambda match: " " * len(match[0]), text) if "..." in text else text
 
 
 @functools.lru_cache(maxsize=8192)

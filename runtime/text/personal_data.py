@@ -6,7 +6,7 @@
 
 Promises: time is linear in the text; checksums decide where a form alone cannot (cards by Luhn, IBANs by ISO 13616,
 Chinese resident ids by GB 11643, Dutch BSNs by the 11-test); prices, dates, hours, model codes and toll-free hotlines
-are not taken. A name that no cue announces is not found. Knows nothing of placeholders and conversations.
+are not taken. A single given name that no cue announces is not found. Knows nothing of placeholders and conversations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from runtime.text import names
+from runtime.text import free_names, names
 from runtime.text.folding import fold
 from runtime.text.pattern_safety import pattern_problem
 from runtime.text.personal_patterns import (
@@ -115,7 +115,7 @@ def hide(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join((*out, text[last:]))
 
 
-_WITHOUT_FIGURES = frozenset({"NAME", "EMAIL", "ACCOUNT", "PASSWORD", "ORDER", "ID"})
+_WITHOUT_FIGURES = frozenset({"NAME", "EMAIL", "ACCOUNT", "PASSWORD", "ORDER", "ID", "ADDRESS"})
 """Kinds whose values may lack figures; a company's own order numbers and ids are among them."""
 
 
@@ -166,6 +166,12 @@ def _rules(rules: PersonalRules) -> tuple[Rule, ...]:
     def here(text: str) -> str:
         return text if latin(text) == text else ""
 
+    def known(text: str) -> str:
+        return free_names.known_name(text, never)
+
+    def anybody(text: str) -> str:
+        return free_names.any_name(text, never)
+
     own = [rule("ORDER", _bounded(pattern)) for pattern in rules.order_number]
     own += [rule("ID", _bounded(pattern)) for pattern in rules.customer_id]
     people = [Rule("NAME", pattern, any_case) for pattern in names.FREE_CUES]
@@ -173,6 +179,11 @@ def _rules(rules: PersonalRules) -> tuple[Rule, ...]:
     people += [Rule("NAME", names.THIS_IS, speaking), Rule("NAME", names.HERE, here)]
     people += [Rule("NAME", pattern, han) for pattern in (*names.HAN_CUES, *names.HAN_CLOSED_CUES)]
     people += [Rule("NAME", pattern, as_found) for pattern in (names.HAN_SURNAME_CUE, names.HAN_TITLE)]
+    people += [Rule("NAME", pattern, anybody) for pattern in (free_names.BELONGING, free_names.PERSONAL_VERB)]
+    people += [
+        Rule("NAME", free_names.LATIN_PAIR, known),
+        *(Rule("NAME", pattern, han) for pattern in free_names.HAN_FREE),
+    ]
     # A name before a phone number is known by the number, so names come before phones are hidden.
     before_phones = [rule for rule in people if rule.pattern is names.HAN_CLOSED_CUES[1]]
     rest = [rule for rule in people if rule not in before_phones]

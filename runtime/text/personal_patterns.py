@@ -205,6 +205,12 @@ FORMS = (
         flags=_I,
     ),
     rule("EMAIL", rf"\b{_LOCAL}[ ]at[ ][\w-]{{2,63}}(?:[ ]dot[ ][a-z]{{2,10}}){{1,3}}\b", flags=_I),
+    rule(
+        "EMAIL",
+        rf"\b{_LOCAL}[ ]at[ ](?:g-?mail|hotmail|yahoo|outlook|live|msn|icloud|gmx|web|aol|proton(?:mail)?|mail|qq|163|126|sina|foxmail)"
+        r"[ ]?\.[ ]?[a-z]{2,5}(?:\.[a-z]{2,3})?\b",
+        flags=_I,
+    ),
     rule("IBAN", r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", _iban),
     rule("ID", r"(?<!\d)[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?\d{4}[ -]?\d{3}[\dXx](?![\dA-Za-z])", _resident_id),
     rule(
@@ -262,13 +268,14 @@ CUED = (
     ),
     rule(
         "ID",
-        rf"(?:运单号|快递单号|单号|会员号|会员卡号|客户号|客户编号|护照号?|身份证号?码?|账号|帐号|序列号|通行证号?|驾驶证号?|驾照号?|社保号?"
+        rf"(?:运单号|快递单号|单号|会员号|会员卡号|客户号|客户编号|护照(?:号码?|编号)?|身份证(?:号码?)?|账号|帐号|序列号|通行证号?|驾驶证号?|驾照号?|社保号?"
         rf"|学号|工号|证件号码?)(?:是|为)?[ ]?[:：]?[ ]?({_ID_TOKEN})",
     ),
     rule("ID", r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"),
+    rule("ID", rf"\bpassport(?:[ ](?:number|no\.?|id))?(?:[ ](?:is|was|=))?[ ]?[:#,(]?[ ]?({_ID_TOKEN})", _number, _I),
     rule(
         "PLATE",
-        rf"[{_PROVINCES}][A-HJ-NP-Z][ ·•.-]?(?=[A-HJ-NP-Z]{{0,5}}\d)[A-HJ-NP-Z0-9]{{4,5}}[A-HJ-NP-Z0-9挂学警港澳]",
+        rf"[{_PROVINCES}][A-Z][ ·•.-]?(?=[A-HJ-NP-Z]{{0,5}}\d)[A-HJ-NP-Z0-9]{{4,5}}[A-HJ-NP-Z0-9挂学警港澳]",
     ),
     rule(
         "PLATE",
@@ -318,6 +325,7 @@ PHONES = (
         r"(?<![A-Za-z0-9_<.,:€$£¥/-])[(（]?0[1-9]\d{0,4}[)）]?(?:[ ]?[/-]?[ ]?\d{2,12}+){1,5}(?![\d:.,]\d|\d)",
         _phone,
     ),
+    rule("PHONE", r"(?<![\w.,#€$£¥/-])[2-9]\d\d[2-9]\d{6}(?![\w-]|[.,]\d)", _phone),
     rule("PHONE", r"(?<![A-Za-z0-9_<.,-])(?:\(\d{3}\)[ ]?|\d{3}[-.])\d{3}[-.]\d{4}(?![\d-])", _phone),
     rule(
         "PHONE",
@@ -329,7 +337,53 @@ PHONES = (
     ),
     rule("PHONE", rf"(?:电话|手机|联系方式|座机|传真|号码){_HAN_IS}(\+?\d(?:[ -]?\d){{6,13}})(?!\d)", _called),
 )
+_UNIT_NUMBER = r"(?:(?:Suite|Apt\.?|Apartment|Flat|Unit|Studio|Room|Floor) ?#?\w{1,8})"
+_US_END = r"[A-Z]{2},? \d{5}(?:-\d{4})?(?![\d-])"
+_UK_END = r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}(?![A-Za-z0-9])"
+_CITIES = rf"{_CAP}(?:[ -]{_CAP}){{0,3}}"
+_CITY_TAIL = rf"(?:[ ](?:am|an der|ob der|in der|im|in|bei|vor der)[ ]{_CAP})?"
+_GERMAN_NUMBER = r"\d{1,4}(?: ?[a-zA-Z]|[/-]\d{1,4}){0,2}"
+_HAN_REGION = (
+    r"(?:北京|天津|上海|重庆|河北|山西|辽宁|吉林|黑龙江|江苏|浙江|安徽|福建|江西|山东|河南|湖北|湖南|广东|海南|四川|贵州|云南|陕西|甘肃"
+    r"|青海|台湾|内蒙古|广西|西藏|宁夏|新疆|香港|澳门)(?:省|市|壮族自治区|回族自治区|维吾尔自治区|自治区|特别行政区)?"
+)
+_HAN_ROAD = r"(?:路|大街|街|大道|道|巷|弄|胡同|里|条|村|镇|乡|屯|庄)"
+_HAN_DOOR = r"(?:(?:东|西|南|北|中)?[A-Za-z\d-]{1,6}(?:号院|号楼|号|栋|幢|座|单元|楼|层|室|户)){0,5}"
 ADDRESSES = (
+    # What ends in a state and its postal code, or in a British postcode, is an address whatever its street is called.
+    rule(
+        "ADDRESS",
+        rf"(?<![A-Za-z0-9_<.])(?:{_UNIT_NUMBER},?[ ]|\d{{1,6}}[a-zA-Z]?,?[ ])(?:\d{{1,5}}[a-zA-Z]?,?[ ])?{_CITIES}(?:,?[ ]{_UNIT_NUMBER})?"
+        rf"(?:,[ ]?{_CITIES}){{1,3}},?[ ](?:{_US_END}|{_UK_END})",
+    ),
+    rule(
+        "ADDRESS",
+        rf"(?<![A-Za-z0-9_-]){_CAP}\.?(?:[ -](?:{_CAP}|von|der|den|dem|am|im|zum|zur)){{0,4}}[ ]{_GERMAN_NUMBER},[ ](?:D-)?\d{{5}}[ ]{_CITIES}{_CITY_TAIL}",
+    ),
+    rule(
+        "ADDRESS",
+        rf"(?<![A-Za-z0-9_-])(?:{_CAP}-){{1,4}}(?:Straße|Strasse|Str\.|Weg|Platz|Allee|Gasse|Ring|Ufer|Damm)[ ]{_GERMAN_NUMBER}(?![A-Za-z0-9])",
+    ),
+    rule(
+        "ADDRESS",
+        rf"(?<![A-Za-z0-9_])(?:\d{{1,4}},?[ ])?(?:[Rr]ue|[Aa]venue|[Bb]oulevard|[Pp]lace|[Aa]llée|[Cc]hemin|[Ii]mpasse|[Rr]oute)"
+        rf"(?:[ ](?:de la|de|du|des|la|le|les))?[ ]{_CITIES},[ ]\d{{5}}[ ]{_CITIES}",
+    ),
+    rule("ADDRESS", r"\b(?:USS|USNS|USNV|USCGC)[ ][A-Z][a-z]{1,20},?[ ][AFD]PO,?[ ]A[AEP],?[ ]\d{5}(?!\d)"),
+    rule("ADDRESS", r"\b(?:PSC|Unit|CMR)[ ]\d{1,5},?[ ]Box[ ]\d{1,5},?[ ][AFD]PO,?[ ]A[AEP],?[ ]\d{5}(?!\d)"),
+    # Provinces and districts lead up to a road; from there on no house number is needed.
+    rule(
+        "ADDRESS",
+        rf"({_HAN_REGION}[{HAN}]{{1,12}}(?:市|州|盟|县|区|旗)[{HAN}]{{1,14}}{_HAN_ROAD}[{HAN}]{{0,6}}{_HAN_DOOR})(?:[ ]?\d{{6}}(?!\d))?",
+    ),
+    Rule(
+        "ADDRESS",
+        re.compile(
+            r"(?:路|街|大道|道|巷|弄|胡同)[A-Za-z]{1,2}(?:座|栋|幢)(?:[A-Z\d-]{1,5}(?:单元|楼|层|室|户|号)){0,3}"
+        ),
+        as_found,
+        grows_back=True,
+    ),
     rule(
         "ADDRESS",
         rf"(?<![A-Za-z0-9_<.])\d{{1,5}}[a-zA-Z]?,? (?:{_CAP}\.? ){{1,3}}{_STREET}(?![A-Za-z])\.?"
@@ -339,7 +393,7 @@ ADDRESSES = (
     rule(
         "ADDRESS",
         rf"(?<![A-Za-z0-9_])(?:{_CAP} ){{0,2}}[A-ZÄÖÜ][\wäöüß-]{{0,40}}(?:{_GERMAN_STREET}|{_DUTCH_STREET}) "
-        r"\d{1,4}(?:[ -]?[a-zA-Z]{1,2}|-\d{1,3})?(?![A-Za-z0-9])"
+        r"\d{1,4}(?:[ -]?[a-zA-Z]{1,2}|[/-]\d{1,3})?(?![A-Za-z0-9])"
         rf"(?:,? (?:D-)?(?:\d{{5}}|\d{{4}} ?[A-Z]{{2}})(?: {_CITY})?)?",
     ),
     rule(

@@ -410,3 +410,68 @@ def test_company_pattern_as_people_write_them_is_accepted(pattern: str) -> None:
 )
 def test_numbers_and_blanks_around_hide_no_card_and_no_address(text: str, expected: str) -> None:
     assert Redactor().redact(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("Anna Kowalski rief an.", " rief an."),
+        ("The parcel for Jens von der Heide never came.", "The parcel for "),
+        ("Did Karim Haddad pay already?", " pay already?"),
+        ("王小明下午再来。", "下午再来。"),
+        ("帮李建国查一下订单", "查一下订单"),
+        ("请转告张淑华。", "请转告"),
+        ("我儿子黄杰弄丢了", "弄丢了"),
+    ],
+)
+def test_full_name_without_a_cue_is_found(text: str, left: str) -> None:
+    out = Redactor().redact(text)
+    assert "<NAME_1>" in out
+    assert left in out
+    assert len(PLACEHOLDER.sub("", out)) < len(text) - 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I flew from Charlotte Airport to San Jose with Delta Air Lines.",
+        "May I use Apple Pay in the Sydney Store?",
+        "Paris Hilton Hotel is full.",
+        "商家也可以退货，成本和时间都不高。",
+        "那刚才的景点呢？安静时段是几点？",
+        "高兴地等了一天，方便的话今天来。",
+        "张裕的酒和王府井的店都不错",
+    ],
+)
+def test_places_brands_and_everyday_words_are_no_names(text: str) -> None:
+    assert Redactor().redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write to anna.k at gmail.com",
+        "card......4111 1111 1111 1111",
+        "card 4111\t1111\t1111\t1111",
+        "Tel........0341 5550100",
+        "邮箱 anna.k at qq.com",
+    ],
+)
+def test_spelled_mail_leaders_and_tabs_hide_no_value(text: str) -> None:
+    out = PLACEHOLDER.sub("", Redactor().redact(text))
+    assert not re.search(r"\d{3}|anna|com", out), out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Flat 4, Wright Wells, Edwardschester, SS97 5EB",
+        "603 Frye Lake, Lake Josefort, MO 28002",
+        "Slavica-Gutknecht-Weg 74, 20145 Holzminden",
+        "83, boulevard de Ollivier, 50754 Grondin",
+        "重庆市建军市滨城王路l座",
+        "江西省深圳县东城长沙路Q座",
+    ],
+)
+def test_address_without_a_usual_street_is_known_by_its_end(text: str) -> None:
+    assert PLACEHOLDER.fullmatch(Redactor().redact(text))
