@@ -11,4 +11,5 @@ simulate              `simulate`: conversations from templates (simulation_templ
 cleaning/             what does not go into training, with a reason: duplicates
 enlarging/            questions that articles answer, other ways to ask
 importers/            every form that conversations and articles come in, read into ours
+labelling/            which labels are wrong
 """
