@@ -30,7 +30,7 @@ def texts(count: int, seed: int = 7) -> list[str]:
         base = [row["text"] for row in csv.DictReader(file)]
     rng = random.Random(seed)  # noqa: S311 - texts to compare, no secrets
     words = [word for text in base[:500] for word in text.split()]
-    out = []
+    out: list[str] = []
     while len(out) < count:
         parts = rng.choice(base).split()
         if rng.random() < 0.34:

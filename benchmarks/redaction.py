@@ -18,7 +18,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from _harness import Bar, begin, quantile
 from _planted_values import DATA, FRAMES, STRUCTURED, Planted, carriers, plant
@@ -34,7 +34,7 @@ BARS = {
     "ms a conversation, longest": Bar(most=160),
     "values": Bar(least=2000),
 }
-_HIDDEN = {
+_HIDDEN: dict[str, Callable[[str], str]] = {
     "full width": lambda value: "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in value),
     "zero-width joiners": lambda value: "\u200d".join(value),
     "soft hyphens": lambda value: "\u00ad".join(value),
