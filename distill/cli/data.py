@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from distill.cli import review
 from distill.recipe.transcript_settings import Form, PresetName, Transcripts, check_language
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     help="Make records and look at them.",
     epilog="Example: edgedesk data prepare chats.csv --out records",
 )
+app.add_typer(review.app, name="review")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
