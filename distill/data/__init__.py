@@ -8,8 +8,8 @@ dataset               the company's input gathered: articles, prompt, policies, 
 feedback_records      what agents corrected, beside the records of the last release
 answer_matching       which section a reply rests on
 simulate              `simulate`: conversations from templates (simulation_templates)
-cleaning/             what does not go into training, with a reason: duplicates
-enlarging/            questions that articles answer, other ways to ask
+cleaning/             what does not go into training, with a reason: duplicates, boilerplate, contradicted replies
+enlarging/            questions that articles answer, other ways to ask, what nobody can answer, balance
 importers/            every form that conversations and articles come in, read into ours
-labelling/            which labels are wrong
+labelling/            which labels are wrong, and a sheet to put them right
 """
