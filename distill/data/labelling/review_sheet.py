@@ -42,7 +42,7 @@ class Doubt(NamedTuple):
     confidence: float = 0.0
 
 
-class Decision(NamedTuple):
+class ReviewDecision(NamedTuple):
     """What a person decided about a record."""
 
     id: str
@@ -66,13 +66,13 @@ def write_sheet(path: Path, doubts: Iterable[Doubt]) -> int:
     return len(rows)
 
 
-def read_sheet(path: Path, *, intents: Sequence[str] = ()) -> list[Decision]:
+def read_sheet(path: Path, *, intents: Sequence[str] = ()) -> list[ReviewDecision]:
     """The decisions of an edited sheet; rows without one are left out.
 
     `intents` are those that exist; a decision that is none of them is a problem, unless it is empty. `InputError` names
     every problem with its row.
     """
-    decisions: list[Decision] = []
+    decisions: list[ReviewDecision] = []
     problems: list[str] = []
     seen: dict[str, int] = {}
     for number, row in _read_rows(path):
@@ -93,14 +93,14 @@ def read_sheet(path: Path, *, intents: Sequence[str] = ()) -> list[Decision]:
         elif said or emotion:
             drop = said.lower() == DROP
             intent = said if said and not drop else None
-            decisions.append(Decision(identity, drop, intent, emotion or None))  # type: ignore[arg-type]
+            decisions.append(ReviewDecision(identity, drop, intent, emotion or None))  # type: ignore[arg-type]
     if problems:
         named = "\n".join(f"  {problem}" for problem in problems[:_PROBLEMS_NAMED])
         raise InputError(f"{len(problems)} rows are not clear:\n{named}", where=str(path), hint=_HINT)
     return decisions
 
 
-def apply_decisions(records: Iterable[Record], decisions: Sequence[Decision]) -> Iterator[Record]:
+def apply_decisions(records: Iterable[Record], decisions: Sequence[ReviewDecision]) -> Iterator[Record]:
     """The records as decided; dropped ones are left out, and `InputError` names an id that no record has."""
     by_id = {decision.id: decision for decision in decisions}
     for record in records:

@@ -14,8 +14,8 @@ from openpyxl import load_workbook
 
 from distill.data.labelling.review_sheet import (
     COLUMNS,
-    Decision,
     Doubt,
+    ReviewDecision,
     apply_decisions,
     read_sheet,
     write_sheet,
@@ -70,7 +70,11 @@ def test_decisions_come_back_and_change_the_records(tmp_path: Path, name: str) -
     decided = {("r1", "decision"): "refund", ("r2", "decision"): "DROP", ("r3", "emotion"): "angry"}
     edit(path, lambda identity, column: decided.get((identity, column), ""))
     decisions = read_sheet(path, intents=["delivery", "refund"])
-    assert decisions == [Decision("r1", intent="refund"), Decision("r2", drop=True), Decision("r3", emotion="angry")]
+    assert decisions == [
+        ReviewDecision("r1", intent="refund"),
+        ReviewDecision("r2", drop=True),
+        ReviewDecision("r3", emotion="angry"),
+    ]
     changed = list(apply_decisions(RECORDS, decisions))
     assert [(each.id, each.intent, each.emotion) for each in changed] == [
         ("r1", "refund", None), ("r3", "refund", "angry"), ("r4", "delivery", None),
@@ -105,7 +109,7 @@ def test_unclear_rows_are_named_together_and_nothing_is_taken(tmp_path: Path, na
 
 def test_sheet_of_other_records_is_refused() -> None:
     with pytest.raises(InputError, match="2 ids of the sheet are of no record, the first is 'x'"):
-        list(apply_decisions(RECORDS, [Decision("x", drop=True), Decision("y", drop=True)]))
+        list(apply_decisions(RECORDS, [ReviewDecision("x", drop=True), ReviewDecision("y", drop=True)]))
 
 
 @pytest.mark.parametrize(
