@@ -26,6 +26,9 @@ class Entry(NamedTuple):
 
 
 COMMANDS = {
+    "init": Entry(
+        "distill.cli.init", "head office: recipe, house rules and policy for a folder of articles", whole=True
+    ),
     "build": Entry(
         "edgedesk_build", "head office: build a bundle from a recipe, re-running only stale stages", whole=True
     ),

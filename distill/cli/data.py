@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from distill.cli import review
 from distill.recipe.transcript_settings import Form, PresetName, Transcripts, check_language
+
+if TYPE_CHECKING:
+    from runtime.text.records import Record
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("prepare", epilog="Example: edgedesk data prepare chats.csv --articles articles/ --out records")
 def prepare_records(
-    transcripts: Annotated[list[Path], typer.Argument(help="Files: CSV, TSV, JSON, JSONL, XLSX or Parquet.")],
+    transcripts: Annotated[
+        list[Path], typer.Argument(help="A recipe (TOML), or files: CSV, TSV, JSON, JSONL, XLSX, Parquet.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     articles: Annotated[Path | None, typer.Option(help="Articles the replies are linked to.")] = None,
     form: Annotated[Form, typer.Option(help="Form of the files; auto goes by their first bytes.")] = "auto",
@@ -33,33 +38,82 @@ def prepare_records(
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Clean, redact, link and split transcripts into records; every refused row is named."""
-    from distill.data.dataset import evidence_linker
-    from distill.data.importers.transcripts import read_transcripts
-    from distill.data.prepare import prepare
+    """Make records of a recipe or of transcript files, with a data card; every row is accounted for."""
+    from distill.data.prepare import REFUSED_FILE
     from runtime.base.files import new_folder
     from runtime.base.progress import say
+
+    recipe = transcripts[0] if transcripts[0].suffix.lower() == ".toml" else None
+    with new_folder(out) as folder:
+        if recipe is not None:
+            report = _prepare_recipe(recipe, folder)
+        else:
+            wanted = [_wanted(path, form, preset, encoding, lang) for path in transcripts]
+            report = _prepare_files(wanted, folder, articles, seed)
+    for refused in report["refused"][:_REFUSED_SHOWN]:
+        say(f"refused: {refused}")
+    if as_json:
+        typer.echo(json.dumps(report, ensure_ascii=False))
+    else:
+        refused_file = out / REFUSED_FILE
+        typer.echo(f"{report['kept']} records in {out}; {report['refused_count']} rows refused, see {refused_file}")
+        typer.echo(str(out / "card.html"))
+
+
+_REFUSED_SHOWN = 20
+"""Refused rows that are said; all of them are in their file."""
+
+
+def _wanted(path: Path, form: Form, preset: PresetName, encoding: str, lang: str) -> Transcripts:
     from runtime.errors import UsageError
-    from runtime.text.articles import load_articles
 
     try:
         lang = lang and check_language(lang)
     except ValueError as error:
         raise UsageError(str(error), where="--lang", hint="leave it out to go by the script") from None
-    loaded = load_articles(articles) if articles else []
+    return Transcripts(path=path, form=form, lang=lang, preset=preset, encoding=encoding)
+
+
+def _prepare_recipe(path: Path, folder: Path) -> dict[str, Any]:
+    from distill.data.dataset import gather_articles, make_records
+    from distill.recipe.recipe import load_recipe
+    from runtime.base.files import read_text
+
+    recipe = load_recipe(path)
+    gather_articles(recipe.data, folder / "articles")
+    make_records(recipe, folder / "articles", folder)
+    report: dict[str, Any] = json.loads(read_text(folder / "report.json"))
+    return report
+
+
+def _prepare_files(wanted: list[Transcripts], folder: Path, articles: Path | None, seed: int) -> dict[str, Any]:
+    from distill.data.dataset import evidence_linker
+    from distill.data.importers.account import FileAccount
+    from distill.data.importers.documents import read_documents
+    from distill.data.importers.transcripts import read_transcripts
+    from distill.data.prepare import Preparation, prepare
+    from runtime.base.files import sha256_file
+
+    loaded = read_documents(articles) if articles else []
     public = "\n".join(section.text for article in loaded for section in article.sections)
-    wanted = [Transcripts(path=path, form=form, lang=lang, preset=preset, encoding=encoding) for path in transcripts]
-    rows = (row for each in wanted for row in read_transcripts(each))
-    with new_folder(out) as folder:
-        report = prepare(rows, folder, seed=seed, link=evidence_linker(loaded) if loaded else None, public=public)
-    for refused in report["refused"]:
-        say(f"refused: {refused}")
-    if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
-    else:
-        typer.echo(
-            f"{report['kept']} records in {out}; {len(report['refused'])} rows refused, see {out / 'report.json'}"
-        )
+    accounts = [FileAccount(sha256=sha256_file(each.path)) for each in wanted]
+    rows = (row for each, account in zip(wanted, accounts, strict=True) for row in read_transcripts(each, account))
+    how = Preparation(seed=seed, link=evidence_linker(loaded) if loaded else None, public=public)
+    return prepare(rows, folder, how=how, accounts=accounts, title=", ".join(each.path.name for each in wanted)[:200])
+
+
+@app.command("card", epilog="Example: edgedesk data card work/northlight-en/records")
+def show_card(
+    folder: Annotated[Path, typer.Argument(help="A folder of records.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the data card: counts by stage, reasons, languages, lengths, redactions, sources and hashes."""
+    from distill.data.data_card import MARKDOWN
+    from runtime.base.files import read_text
+    from runtime.cli.main import printable
+
+    text = read_text(folder / ("report.json" if as_json else MARKDOWN))
+    typer.echo(json.dumps(json.loads(text), ensure_ascii=False) if as_json else printable(text))
 
 
 @app.command("simulate", epilog="Example: edgedesk data simulate examples/shop/en --conversations 100 > chats.jsonl")
@@ -75,24 +129,39 @@ def simulate_conversations(
         typer.echo(conversation.model_dump_json(exclude_defaults=True))
 
 
-@app.command("show", epilog="Example: edgedesk data show work/northlight-en/records --split test --count 3")
+@app.command("show", epilog="Example: edgedesk data show work/northlight-en/records c17-2")
 def show_records(
     folder: Annotated[Path, typer.Argument(help="A folder of records.")],
+    identity: Annotated[str, typer.Argument(metavar="[ID]", help="One record; with the row that it comes from.")] = "",
     split: Annotated[Literal["train", "valid", "test"], typer.Option()] = "train",
     count: Annotated[int, typer.Option(min=1)] = 5,
     as_json: AsJson = False,
 ) -> None:
-    """Print records as a person reads them."""
+    """Print records as a person reads them; of one record also the file and line it was made from."""
+    from distill.data.lineage import find_record
     from runtime.base.jsonl import read_rows
-    from runtime.cli.main import printable
     from runtime.text.records import Record
 
+    if identity:
+        record, where = find_record(folder, identity)
+        if as_json:
+            typer.echo(json.dumps({"record": record.model_dump(mode="json"), "where": where}, ensure_ascii=False))
+            return
+        _print_record(record)
+        typer.echo(f"  from:     {where or '(made here)'}   {record.source}, {record.split}")
+        return
     for record in islice(read_rows(Record, folder / f"{split}.jsonl"), count):
         if as_json:
             typer.echo(record.model_dump_json(exclude_none=True))
-            continue
-        typer.echo(f"{record.id}  {record.lang}  {record.intent or '-'}  {record.emotion or '-'}")
-        for turn in record.context:
-            typer.echo(f"    {turn.role}: {printable(turn.content)}")
-        typer.echo(f"  customer: {printable(record.query)}")
-        typer.echo(f"  reply:    {printable(record.response)}   {list(record.evidence)}")
+        else:
+            _print_record(record)
+
+
+def _print_record(record: Record) -> None:
+    from runtime.cli.main import printable
+
+    typer.echo(f"{record.id}  {record.lang}  {record.intent or '-'}  {record.emotion or '-'}")
+    for turn in record.context:
+        typer.echo(f"    {turn.role}: {printable(turn.content)}")
+    typer.echo(f"  customer: {printable(record.query)}")
+    typer.echo(f"  reply:    {printable(record.response)}   {list(record.evidence)}")

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from distill.data.authors import AUTHORS, plain_name
+from runtime.text.languages import language_code
 from runtime.text.personal_data import Kind
 from runtime.text.records import Emotion, Source
-
-LANGUAGES = {
-    **dict.fromkeys(
-        ("chinese", "mandarin", "simplified chinese", "traditional chinese", "zho", "chi", "cmn", "cn"), "zh"
-    ),
-    **dict.fromkeys(
-        ("中文", "汉语", "汉文", "普通话", "简体中文", "繁體中文", "繁体中文", "简体", "国语", "华语"), "zh"
-    ),
-    **dict.fromkeys(("english", "eng", "英文", "英语"), "en"),
-}
-"""What other systems call a language; codes with a region (`zh-CN`, `en_GB`) are cut to the language."""
 
 
 def _role(value: object) -> object:
@@ -29,12 +18,7 @@ def _role(value: object) -> object:
 
 
 def _language(value: object) -> object:
-    """The two-letter code of a language; what is not understood stays, to be refused by the field's pattern."""
-    if not isinstance(value, str):
-        return value
-    name = re.sub(r"\s*[(（].*", "", value.strip().lower())  # "Chinese (Simplified)"
-    code = re.match(r"[a-z]{2}(?=$|[-_])", name)
-    return LANGUAGES.get(name) or (code[0] if code else name)
+    return language_code(value) if isinstance(value, str) else value
 
 
 class RawTurn(BaseModel):
@@ -67,5 +51,7 @@ class RawConversation(BaseModel):
     """Personal values known from the customer's data, to be redacted wherever they come up."""
     where: str = ""
     """`file:line` it was read from."""
+    time: float | None = None
+    """When it began, in seconds since 1970, where its messages say so."""
     only_last: bool = False
     """Whether only the last reply becomes a record, because the turns before it are its context and no more."""

@@ -6,19 +6,26 @@ Knows the recipe's `[data]` and nothing of models.
 from __future__ import annotations
 
 import functools
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from distill.data.conversation import RawConversation
-from distill.data.importers.articles import import_markdown
+from distill.data.enlarging.article_questions import MAX_PER_SECTION, article_conversations
+from distill.data.importers.account import FileAccount
+from distill.data.importers.articles import write_article
+from distill.data.importers.documents import read_documents
 from distill.data.importers.faq import FAQ_PREFIX, faq_records, import_faq
 from distill.data.importers.transcripts import read_transcripts
-from distill.data.prepare import prepare
+from distill.data.prepare import Preparation, prepare
 from distill.data.simulate import simulate
+from distill.data.splits import split_name, time_cutoffs
 from distill.recipe.recipe import Data, Recipe
 from runtime.base.files import read_text, sha256_file
 from runtime.base.jsonl import read_rows, write_rows
@@ -46,27 +53,40 @@ HELD_OUT = "questions"
 """The folder of held-out questions in the stage `records`."""
 
 
-def hash_data(data: Data) -> dict[str, Any]:
-    """Hashes of every file the `[data]` part names: what makes records stale."""
-    folders: list[Path] = [*data.articles.values(), *data.house_rules.values(), *data.policy.values()]
-    folders += [transcripts.path for transcripts in data.transcripts]
-    if data.simulate:
-        folders += data.simulate.folders
-    if data.faq:
-        folders.append(data.faq.folder)
-    folders += [path for path in (data.replay, data.feedback) if path]
+def hash_data(data: Data, part: Literal["articles", "prompt", "records"]) -> dict[str, Any]:
+    """Hashes of the files, and the settings, that a stage rests on; articles reach the records by their own stage."""
+    paths = {
+        "articles": [*data.articles.values(), *([data.faq.folder] if data.faq else [])],
+        "prompt": [*data.house_rules.values(), *data.policy.values()],
+        "records": [
+            *data.policy.values(),
+            *(transcripts.path for transcripts in data.transcripts),
+            *(data.simulate.folders if data.simulate else ()),
+            *([data.faq.folder] if data.faq else []),
+            *([data.feedback] if data.feedback else []),
+        ],
+    }[part]
     files = sorted(
-        {file for path in folders for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
+        {file for path in paths for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()}
     )
-    # Held-out question files are asked at the end; no record comes from them.
-    settings = data.model_dump(mode="json", exclude={"questions"})
+    keys = {
+        "articles": {"articles", "faq"},
+        "prompt": {"house_rules", "policy"},
+        "records": {"policy", "transcripts", "simulate", "faq", "article_questions", "seed", "split", "leaks"}
+        | {"feedback"},
+    }[part]
+    settings = data.model_dump(mode="json", include=keys)
     return {"settings": settings, "files": {str(file): sha256_file(file) for file in files}}
 
 
 def gather_articles(data: Data, out: Path) -> dict[str, Any]:
     """Write every article as `out/<lang>/*.md`, the form of `runtime.text.articles`."""
+    shared = Counter(data.articles.values())
     for lang, source in data.articles.items():
-        import_markdown(source, out / lang, lang=lang)
+        for article in read_documents(source, lang="" if shared[source] > 1 else lang):
+            # One folder named for several languages: each takes what is written in it.
+            if shared[source] == 1 or article.lang == lang:
+                write_article(out / lang, article)
     if data.faq:
         import_faq(data.faq.folder, out)
     articles = load_articles(out)
@@ -109,39 +129,87 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
     loaded = load_articles(articles)
     public = "\n".join(section.text for article in loaded for section in article.sections)
     policies = [read_policy(path).personal for path in recipe.data.policy.values()]
+    accounts = [FileAccount() for _ in recipe.data.transcripts]
+    cutoffs = None
+    if recipe.data.split == "time":
+        read = _conversations(recipe, loaded, [FileAccount() for _ in accounts])
+        cutoffs = time_cutoffs(each.time for each in read if isinstance(each, RawConversation))
     report = prepare(
-        _conversations(recipe, loaded),
+        _conversations(recipe, loaded, accounts),
         out,
-        seed=recipe.data.seed,
-        link=evidence_linker(loaded),
-        public=public,
-        rules=functools.reduce(PersonalRules.__or__, policies, NO_RULES),
+        how=Preparation(
+            seed=recipe.data.seed,
+            link=evidence_linker(loaded),
+            public=public,
+            rules=functools.reduce(PersonalRules.__or__, policies, NO_RULES),
+            cutoffs=cutoffs,
+            engine=recipe.data.engine,
+            keep_leaks=recipe.data.leaks == "fail",
+        ),
+        accounts=accounts,
+        title=f"{recipe.name} {recipe.version}",
     )
     if report["by_split"]["train"]:
         write_rows(out / ASKED_FILE, select_past_questions(read_rows(Record, out / "train.jsonl")))
-    for lang, (_, questions) in _faq(recipe.data, loaded).items():
+    held_out = {lang: questions for lang, (_, questions) in _faq(recipe.data, loaded).items()}
+    test = read_rows(Record, out / "test.jsonl") if report["by_split"]["test"] else ()
+    for lang, questions in _article_questions(test).items():
+        held_out.setdefault(lang, []).extend(questions)
+    for lang, questions in held_out.items():
         if questions:
             write_rows(out / HELD_OUT / f"{lang}.jsonl", questions)
     return {
         name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
     } | {
-        "refused": len(report["refused"]),
+        "refused": report["refused_count"],
         "redactions": report["redactions"],
     }
 
 
-def _conversations(recipe: Recipe, articles: Sequence[Article]) -> Iterator[RawConversation | InputError]:
+def _conversations(
+    recipe: Recipe, articles: Sequence[Article], accounts: Sequence[FileAccount]
+) -> Iterator[RawConversation | InputError]:
     data = recipe.data
-    for transcripts in data.transcripts:
-        yield from read_transcripts(transcripts)
+    for transcripts, account in zip(data.transcripts, accounts, strict=True):
+        account.sha256 = sha256_file(transcripts.path)
+        yield from read_transcripts(transcripts, account)
     for lang, (conversations, _) in _faq(data, articles).items():
         if lang in recipe.languages:
             yield from conversations
+    yield from _article_conversations(recipe, articles)
     if data.simulate:
         count, folders = data.simulate.conversations, data.simulate.folders
         for index, folder in enumerate(folders):
             share = count // len(folders) + (index < count % len(folders))
             yield from simulate(folder, conversations=share, seed=data.simulate.seed)
+
+
+def _article_conversations(recipe: Recipe, articles: Sequence[Article]) -> list[RawConversation]:
+    """Questions that rules make of the articles, with the articles' own sentences as replies."""
+    data = recipe.data
+    most = data.article_questions
+    if most is None:
+        most = 0 if data.transcripts or data.faq or data.simulate else MAX_PER_SECTION
+    return list(article_conversations(articles, languages=recipe.languages, most=most)) if most else []
+
+
+def _article_questions(test: Iterable[Record]) -> dict[str, list[Question]]:
+    """The first question of every section that is held out, with the figures of its answer as facts, by language."""
+    asked: dict[str, dict[str, Question]] = {}
+    for record in test:
+        name = split_name(record.conversation)
+        if record.source != "article" or name == record.conversation or name in asked.setdefault(record.lang, {}):
+            continue
+        figures = dict.fromkeys(re.findall(r"\d+(?:[.,]\d+)*", record.response))
+        asked[record.lang][name] = Question(
+            id=record.conversation,
+            lang=record.lang,
+            question=record.query,
+            article=record.evidence[0].split("#")[0] if record.evidence else None,
+            evidence=record.evidence,
+            facts=tuple((figure,) for figure in figures),
+        )
+    return {lang: list(questions.values()) for lang, questions in asked.items()}
 
 
 def _faq(data: Data, articles: Sequence[Article]) -> dict[str, tuple[list[RawConversation], list[Question]]]:
@@ -153,17 +221,34 @@ def _faq(data: Data, articles: Sequence[Article]) -> dict[str, tuple[list[RawCon
     }
 
 
-def evidence_linker(articles: Sequence[Article]) -> Callable[[str], str | None]:
-    """Best section for a text by shared words: what a transcript without evidence is taken to rest on."""
-    sections = [section for article in articles for section in article.sections]
-    index = BM25([f"{s.title} {s.heading} {s.text}" for s in sections])
+@dataclass(frozen=True)
+class EvidenceLinker:
+    """Best section for a text by shared words: what a transcript without evidence is taken to rest on.
 
-    def link(text: str) -> str | None:
-        scores = index.scores(text)
+    Workers get the sections and make the index themselves.
+    """
+
+    sections: tuple[Section, ...]
+
+    @functools.cached_property
+    def _index(self) -> BM25:
+        return BM25([f"{s.title} {s.heading} {s.text}" for s in self.sections])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"sections": self.sections}
+
+    def __call__(self, text: str) -> str | None:
+        """The reference of the section, or None where no word is shared."""
+        if not self.sections:
+            return None
+        scores = self._index.scores(text)
         best = int(scores.argmax())
-        return sections[best].ref if scores[best] > 0 else None
+        return self.sections[best].ref if scores[best] > 0 else None
 
-    return link
+
+def evidence_linker(articles: Sequence[Article]) -> EvidenceLinker:
+    """The linker of these articles' sections."""
+    return EvidenceLinker(tuple(section for article in articles for section in article.sections))
 
 
 def neighbour_finder(sections: Mapping[str, Section], count: int = 8) -> Callable[[str], list[str]]:

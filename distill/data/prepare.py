@@ -1,244 +1,337 @@
-"""Makes records out of raw conversations: clean, redacted, split, without repeats, and accounted for.
+"""Makes records out of raw conversations: redacted, split, without repeats or leaks, and accounted for.
 
-Every customer message that got a reply becomes a record with the turns before it as context. Promises: personal data is
-replaced before anything is written; a conversation is in one split only, chosen by its name and the seed, so adding
-conversations moves none; what is not kept is counted in the report with its reason. Pure but for the four files.
+    conversations ─ steps (pure, row by row, on any engine) ─ records ─ repeats and leaks out ─ files
+
+    train, valid, test.jsonl   records            refused.jsonl   rows that were not used: file, line, reason
+    lineage.jsonl              where each record comes from       report.json, card.md, card.html   the account
+
+Promises: personal data is replaced before anything is written into these files; a conversation is in one split only;
+what is not kept is counted with its reason; memory holds one number a record. What waits on disk meanwhile is readable
+by its owner alone and gone at the end.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import unicodedata
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TextIO, get_args
 
-from distill.data.conversation import RawConversation, RawTurn
-from runtime.base.files import write_atomic
-from runtime.base.jsonl import write_rows
+from distill.data.conversation import RawConversation
+from distill.data.data_card import write_card
+from distill.data.engines import Engine, Outcome, run_rows
+from distill.data.importers.account import FileAccount
+from distill.data.leakage import check_leakage, find_leaks
+from distill.data.record_making import MAX_CONTEXT_TURNS, merge_turns, normalise, records
+from distill.data.splits import SHARES, place_of, split_name, split_of
+from distill.data.steps import Dropped, Step, StepCounts, run_steps
+from runtime.base.files import private_folder, write_atomic
+from runtime.base.jsonl import read_rows
 from runtime.base.manifest import digest
 from runtime.errors import InputError
-from runtime.text.personal_data import NO_RULES, Kind, PersonalRules
-from runtime.text.records import Record, Split, Turn
+from runtime.text.personal_data import NO_RULES, PersonalRules
+from runtime.text.records import Record, Split
 from runtime.text.redaction import Redactor
 
-SHARES: dict[Split, float] = {"train": 0.8, "valid": 0.1, "test": 0.1}
-MAX_CONTEXT_TURNS = 6
-"""Earlier messages a record carries; a branch keeps no more in the prompt."""
-_ENTITY_KINDS: dict[str, Kind] = {
-    "name": "NAME",
-    "email": "EMAIL",
-    "phone": "PHONE",
-    "order_id": "ORDER",
-    "card": "CARD",
-    "iban": "IBAN",
-    "address": "ADDRESS",
-    "customer_id": "ID",
-    "resident_id": "ID",
-}
-"""Entities that are personal whatever they look like."""
-_COMPATIBILITY = re.compile("([\uf900-\ufaff\U0002f800-\U0002fa1f]+)")
-_KEPT_FORMAT = {"\u200c", "\u200d"}
+__all__ = ["MAX_CONTEXT_TURNS", "SHARES", "Preparation", "merge_turns", "normalise", "prepare", "records", "split_of"]
+
+_FEWEST_GROUPS = 3
+_BY: tuple[str, ...] = ("split", "intent", "emotion", "lang", "source")
+REFUSED_FILE = "refused.jsonl"
+LINEAGE_FILE = "lineage.jsonl"
+Link = Callable[[str], str | None]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How conversations become records."""
+
+    seed: int
+    link: Link | None = None
+    """Names the best section for a question whose transcript names none; picklable, since workers get a copy."""
+    public: str = ""
+    """Text that the company publishes: contacts in it are not personal."""
+    rules: PersonalRules = NO_RULES
+    conversation_steps: tuple[Step[RawConversation], ...] = ()
+    """Run on each conversation as it was written, before redaction."""
+    record_steps: tuple[Step[Record], ...] = ()
+    """Run on each record."""
+    cutoffs: tuple[float, float] | None = None
+    """Times from which conversations are for validation, and for testing; None = split by name."""
+    engine: Engine = "auto"
+    keep_leaks: bool = False
+    """Whether held-out records that leak stay, so that the check fails, instead of being left out and counted."""
+
+    def split(self, conversation: RawConversation) -> Split:
+        """The split of a conversation."""
+        if self.cutoffs is None:
+            return split_of(split_name(conversation.conversation), self.seed)
+        time = conversation.time
+        return "train" if time is None or time < self.cutoffs[0] else "valid" if time < self.cutoffs[1] else "test"
+
+
+@dataclass(frozen=True)
+class _RowWork:
+    """What a worker does with a batch of conversations; everything it returns may be written."""
+
+    how: Preparation
+
+    def __call__(self, lines: Sequence[str]) -> list[Outcome]:
+        out: list[Outcome] = []
+        for line in lines:
+            out += self._one(RawConversation.model_validate_json(line))
+        return out
+
+    def _one(self, conversation: RawConversation) -> Iterator[Outcome]:
+        counts = StepCounts()
+        prepared = run_steps(conversation, self.how.conversation_steps, counts)
+        if isinstance(prepared, tuple):
+            yield _dropped(*prepared, where=conversation.where)
+            return
+        redactor = Redactor(self.how.public, self.how.rules)
+        made = records(prepared, redactor, split=self.how.split(prepared), link=self.how.link)
+        for record in made:
+            if record is None:
+                yield Outcome("without_reply", "")
+                continue
+            through = run_steps(record, self.how.record_steps, counts)
+            if isinstance(through, tuple):
+                yield _dropped(*through, where=record.id)
+            else:
+                yield Outcome("record", through.model_dump_json(exclude_none=True))
+                yield Outcome(
+                    "lineage", json.dumps({"id": through.id, "where": conversation.where}, ensure_ascii=False)
+                )
+        if redactor.counts:
+            yield Outcome("redactions", json.dumps(redactor.counts))
+
+
+def _dropped(step: str, dropped: Dropped, *, where: str) -> Outcome:
+    row = {"step": step, "reason": dropped.reason, "where": dropped.where or where, "detail": dropped.detail}
+    return Outcome("dropped", json.dumps(row, ensure_ascii=False))
 
 
 def prepare(
     conversations: Iterable[RawConversation | InputError],
     out: Path,
     *,
-    seed: int,
-    link: Callable[[str], str | None] | None = None,
-    public: str = "",
-    rules: PersonalRules = NO_RULES,
+    seed: int = 7,
+    how: Preparation | None = None,
+    accounts: Sequence[FileAccount] = (),
+    title: str = "Records",
+    **options: Any,
 ) -> dict[str, Any]:
-    """Write train, valid and test.jsonl and report.json into `out`; returns the report.
+    """Write the files of the records into `out`; returns the report.
 
-    `link` names the best section for a question whose transcript names none. `public` is text the company publishes
-    (its articles): contacts in it are not personal; `rules` are its policies'. `InputError` when nothing is kept.
+    `options` are fields of `Preparation`, where `how` is not given. `accounts` are filled by the readers meanwhile.
+    `InputError` when nothing is kept, `GateError` when a held-out record leaks.
     """
+    how = how or Preparation(seed=seed, **options)
     report = Report()
-    rows: dict[Split, list[Record]] = {split: [] for split in SHARES}
-    seen: set[str] = set()
-    for conversation in conversations:
-        if isinstance(conversation, InputError):
-            report.refused.append(str(conversation))
-            continue
-        report.conversations += 1
-        redactor = Redactor(public, rules)
-        for record in records(conversation, redactor, seed=seed, link=link):
-            report.read += 1
-            if record is None:
-                report.without_reply += 1
-                continue
-            key = digest([record.lang, [turn.content for turn in record.context], record.query, record.response])
-            if key in seen:
-                report.duplicates += 1
-                continue
-            seen.add(key)
-            rows[record.split].append(record)
-        report.redactions.update(redactor.counts)
-    result = report.as_dict(record for split in rows.values() for record in split)
+    there = out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        return _prepare(conversations, out, how, report, accounts, title)
+    except BaseException:
+        for name in (*_SPLIT_FILES, *_SIDE_FILES):
+            (out / name).unlink(missing_ok=True)
+        if not there:
+            out.rmdir()
+        raise
+
+
+def _prepare(
+    conversations: Iterable[RawConversation | InputError],
+    out: Path,
+    how: Preparation,
+    report: Report,
+    accounts: Sequence[FileAccount],
+    title: str,
+) -> dict[str, Any]:
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".rows-", dir=out)))
+        private_folder(scratch)
+        files = {name: stack.enter_context(_private_file(out / name)) for name in (*_SPLIT_FILES, *_SIDE_FILES)}
+        lines = _lines(conversations, report, files[REFUSED_FILE])
+        _collect(run_rows(lines, _RowWork(how), scratch, engine=how.engine), report, files)
+    _hold_something_out(out, how.seed)
+    if not how.keep_leaks:
+        _drop_leaks(out, report)
+    _count_records(out, report)
+    result = report.as_dict()
     if not result["kept"]:
         raise InputError(
             f"no record could be made of {report.conversations} conversations, {len(report.refused)} refused",
             where=report.refused[0] if report.refused else "",
             hint="a record needs a customer's message and the reply to it",
         )
-    for split, kept in rows.items():
-        write_rows(out / f"{split}.jsonl", kept)
+    result["compared_for_leaks"] = check_leakage(out)
+    result["files"] = [account.as_dict() for account in accounts]
+    for name in _SPLIT_FILES:
+        (out / name).chmod(0o644)
     write_atomic(out / "report.json", json.dumps(result, ensure_ascii=False, indent=1) + "\n")
+    write_card(out, result, title)
     return result
 
 
+_SPLIT_FILES = tuple(f"{split}.jsonl" for split in SHARES)
+_SIDE_FILES = (REFUSED_FILE, LINEAGE_FILE)
+
+
+def _private_file(path: Path) -> TextIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", newline="\n")
+
+
+def _lines(conversations: Iterable[RawConversation | InputError], report: Report, refused: TextIO) -> Iterator[str]:
+    """Conversations as JSON lines; what is refused is written aside."""
+    for each in conversations:
+        if isinstance(each, RawConversation):
+            report.conversations += 1
+            yield each.model_dump_json(exclude_defaults=True)
+            continue
+        if len(report.refused) < _REFUSED_SHOWN:
+            report.refused.append(str(each))
+        report.refused_count += 1
+        report.refused_reasons[_reason(each.what)] += 1
+        file, line = each.where.rpartition(":")[::2] if each.where.rpartition(":")[2].isdigit() else (each.where, "")
+        row = {"file": file, "line": int(line) if line else None, "reason": each.what, "hint": each.hint}
+        refused.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _reason(what: str) -> str:
+    """The sentence without what differs from row to row."""
+    return what.split("; conversation '")[0].split(" (")[0][:80]
+
+
+def _collect(outcomes: Iterable[Outcome], report: Report, files: dict[str, TextIO]) -> None:
+    seen: set[int] = set()
+    skipped_lineage = False
+    for kind, value in outcomes:
+        if kind == "record":
+            report.read += 1
+            record = Record.model_validate_json(value)
+            said = [record.lang, [turn.content for turn in record.context], record.query, record.response]
+            key = int(digest(said)[:16], 16)
+            skipped_lineage = key in seen
+            if skipped_lineage:
+                report.duplicates += 1
+                continue
+            seen.add(key)
+            files[f"{record.split}.jsonl"].write(value + "\n")
+        elif kind == "lineage" and not skipped_lineage:
+            files[LINEAGE_FILE].write(value + "\n")
+        elif kind == "without_reply":
+            report.read += 1
+            report.without_reply += 1
+        elif kind == "redactions":
+            report.redactions.update(json.loads(value))
+        elif kind == "dropped":
+            row = json.loads(value)
+            report.dropped[f"{row['step']}: {row['reason']}"] += 1
+            files[REFUSED_FILE].write(value + "\n")
+
+
+def _hold_something_out(out: Path, seed: int) -> None:
+    """Where chance left few conversations without a test, take the one that was nearest to being it.
+
+    Without it a company with twenty sections could not measure anything. Larger sets never come here.
+    """
+    if (out / "test.jsonl").stat().st_size or not (out / "train.jsonl").stat().st_size:
+        return
+    rows = list(read_rows(Record, out / "train.jsonl"))
+    groups = {split_name(record.conversation) for record in rows}
+    if len(groups) < _FEWEST_GROUPS:
+        return
+    last = max(groups, key=lambda name: place_of(name, seed))
+    moved = [row.model_copy(update={"split": "test"}) for row in rows if split_name(row.conversation) == last]
+    _rewrite(out / "train.jsonl", (row for row in rows if split_name(row.conversation) != last))
+    _rewrite(out / "test.jsonl", moved)
+
+
+def _drop_leaks(out: Path, report: Report) -> None:
+    """Leave held-out records out of which a training record says nearly the same."""
+    held_out = [row for split in ("valid", "test") for row in _rows(out / f"{split}.jsonl")]
+    leaks = {leak.held_out: leak for leak in find_leaks(_rows(out / "train.jsonl"), held_out)}
+    if not leaks:
+        return
+    report.dropped["leakage: near duplicate of a training record"] += len(leaks)
+    for split in ("valid", "test"):
+        _rewrite(out / f"{split}.jsonl", [row for row in held_out if row.split == split and row.id not in leaks])
+    with (out / REFUSED_FILE).open("a", encoding="utf-8") as file:
+        for leak in leaks.values():
+            row = {"step": "leakage", "reason": "near duplicate of a training record", "where": leak.held_out}
+            file.write(json.dumps({**row, "detail": leak.train}) + "\n")
+
+
+def _rows(path: Path) -> Iterator[Record]:
+    if path.stat().st_size:
+        yield from read_rows(Record, path)
+
+
+def _rewrite(path: Path, rows: Iterable[Record]) -> None:
+    write_atomic(path, (f"{row.model_dump_json(exclude_none=True)}\n".encode() for row in rows))
+
+
+def _count_records(out: Path, report: Report) -> None:
+    for split in SHARES:
+        for record in _rows(out / f"{split}.jsonl"):
+            report.count(record)
+
+
+_REFUSED_SHOWN = 1000
+"""Refusals that the report names itself; all of them are in their own file."""
+
+
+@dataclass
 class Report:
-    """What came in and what became of it: read = kept + duplicates + without_reply."""
+    """What came in and what became of it: read = kept + duplicates + without_reply + dropped records."""
 
-    def __init__(self) -> None:
-        self.conversations = 0
-        self.read = 0
-        self.without_reply = 0
-        self.duplicates = 0
-        self.refused: list[str] = []
-        self.redactions: Counter[str] = Counter()
+    conversations: int = 0
+    read: int = 0
+    without_reply: int = 0
+    duplicates: int = 0
+    kept: int = 0
+    not_answerable: int = 0
+    refused_count: int = 0
+    refused: list[str] = field(default_factory=list)
+    refused_reasons: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    redactions: Counter[str] = field(default_factory=Counter)
+    by: dict[str, Counter[str]] = field(default_factory=lambda: {key: Counter() for key in _BY})
+    lengths: dict[str, Counter[int]] = field(default_factory=lambda: {"query": Counter(), "response": Counter()})
 
-    def as_dict(self, kept: Iterable[Record]) -> dict[str, Any]:
+    def count(self, record: Record) -> None:
+        """Count one record that is kept."""
+        self.kept += 1
+        self.not_answerable += not record.evidence
+        for key in _BY:
+            self.by[key][str(getattr(record, key) or "none")] += 1
+        self.lengths["query"][len(record.query).bit_length()] += 1
+        self.lengths["response"][len(record.response).bit_length()] += 1
+
+    def as_dict(self) -> dict[str, Any]:
         """Return the form of report.json; counts are of records, `refused` holds `file:line: why`."""
-        rows = list(kept)
-
-        def by(column: str) -> dict[str, int]:
-            return dict(sorted(Counter(str(getattr(row, column) or "none") for row in rows).items()))
-
+        ordered = {f"by_{key}": dict(sorted(counts.items())) for key, counts in self.by.items()}
         return {
             "conversations": self.conversations,
             "read": self.read,
-            "kept": len(rows),
+            "kept": self.kept,
             "duplicates": self.duplicates,
             "without_reply": self.without_reply,
             "refused": self.refused,
-            "not_answerable": sum(not row.evidence for row in rows),
-            "by_split": {split: sum(row.split == split for row in rows) for split in get_args(Split)},
-            "by_intent": by("intent"),
-            "by_emotion": by("emotion"),
-            "by_lang": by("lang"),
-            "by_source": by("source"),
+            "refused_count": self.refused_count,
+            "refused_reasons": dict(self.refused_reasons.most_common()),
+            "dropped": dict(self.dropped.most_common()),
+            "not_answerable": self.not_answerable,
+            **ordered,
+            "by_split": {split: self.by["split"][split] for split in get_args(Split)},
             "redactions": dict(sorted(self.redactions.items())),
+            "characters": {
+                name: {str(2**bits): n for bits, n in sorted(c.items())} for name, c in self.lengths.items()
+            },
         }
-
-
-def records(
-    conversation: RawConversation,
-    redactor: Redactor,
-    *,
-    seed: int,
-    link: Callable[[str], str | None] | None = None,
-) -> Iterator[Record | None]:
-    """Make the records of one conversation, redacted; None for a customer message without a reply."""
-    for kind, value in conversation.personal:
-        redactor.learn(kind, value)
-    split = split_of(conversation.conversation, seed)
-    name = _name(conversation, redactor)
-    context: list[Turn] = []
-    asked: RawTurn | None = None
-    turns = merge_turns(conversation.turns)
-    for number, turn in enumerate(turns):
-        entities = {key: _entity(redactor, key, value) for key, value in turn.entities.items()}
-        content = redactor.redact(normalise(turn.content))
-        if turn.role == "user":
-            asked = turn.model_copy(update={"content": content, "entities": entities})
-            continue
-        if asked is not None and (number == len(turns) - 1 or not conversation.only_last):
-            query = "\n".join([asked.content, *(f"[{redactor.redact(normalise(line))}]" for line in turn.known)])
-            evidence = next((each for each in (asked.evidence, turn.evidence) if each is not None), None)
-            if evidence is None:
-                section = link(asked.content) if link else None
-                evidence = (section,) if section else ()
-            yield Record(
-                id=f"{name}-{number}",
-                conversation=name,
-                turn=number,
-                lang=conversation.lang or "en",
-                context=tuple(context[-MAX_CONTEXT_TURNS:]),
-                query=query,
-                response=content,
-                intent=asked.intent or turn.intent,
-                emotion=asked.emotion,
-                entities={**entities, **asked.entities},
-                evidence=evidence,
-                source=conversation.source,
-                split=split,
-            )
-            context.append(Turn(role="user", content=query))
-            asked = None
-        elif asked is not None:
-            context.append(Turn(role="user", content=asked.content))
-            asked = None
-        context.append(Turn(role="assistant", content=content))
-    if asked is not None:
-        yield None
-
-
-def _name(conversation: RawConversation, redactor: Redactor) -> str:
-    """Name it as it came, unless that gives somebody away: then by where it was read."""
-    name = normalise(conversation.conversation)
-    if redactor.redact(name) == name:
-        return name
-    return f"c-{digest([conversation.where, len(conversation.turns)])[:12]}"
-
-
-def _entity(redactor: Redactor, key: str, value: str) -> str:
-    text = normalise(value)
-    kind = _ENTITY_KINDS.get(key)
-    # Learnt before the message is read, so that the value is found there without a cue.
-    return redactor.learn(kind, text) if kind and text and not text.startswith("<") else redactor.redact(text)
-
-
-def merge_turns(turns: Iterable[RawTurn]) -> list[RawTurn]:
-    """Messages sent one after the other by the same side, as one; the first label of each sort counts."""
-    merged: list[RawTurn] = []
-    for turn in turns:
-        if not normalise(turn.content):
-            continue
-        if merged and merged[-1].role == turn.role:
-            last = merged[-1]
-            merged[-1] = RawTurn(
-                role=turn.role,
-                content=f"{last.content}\n{turn.content}",
-                intent=last.intent or turn.intent,
-                emotion=turn.emotion or last.emotion,
-                evidence=turn.evidence
-                if last.evidence is None
-                else tuple(dict.fromkeys((*last.evidence, *(turn.evidence or ())))),
-                entities={**turn.entities, **last.entities},
-                known=tuple(dict.fromkeys((*last.known, *turn.known))),
-            )
-        else:
-            merged.append(turn)
-    return merged
-
-
-def split_of(conversation: str, seed: int) -> Split:
-    """Where a conversation goes: by its name and the seed alone."""
-    place = int.from_bytes(hashlib.sha256(f"{seed}:{conversation}".encode()).digest()[:8]) / 2**64
-    for split, share in SHARES.items():
-        place -= share
-        if place < 0:
-            return split
-    return "test"
-
-
-def normalise(text: str) -> str:
-    """NFC, without control and direction marks, runs of blanks as one; line breaks stay.
-
-    Compatibility ideographs are left as written: NFC would turn them, in names mostly, into other characters.
-    """
-    parts = _COMPATIBILITY.split(text.replace("\r\n", "\n").replace("\r", "\n"))
-    text = "".join(part if place % 2 else unicodedata.normalize("NFC", part) for place, part in enumerate(parts))
-    text = "".join(
-        char
-        for char in re.sub(r"[\t\v\f\u2028\u2029]", " ", text)
-        if char == "\n" or char in _KEPT_FORMAT or unicodedata.category(char) not in ("Cc", "Cf", "Cs")
-    )
-    lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.data.dataset import GeneralConversation
-from distill.data.importers.articles import read_markdown
+from distill.data.importers.documents import read_documents
 from distill.data.simulation_templates import check_slots, load_cases, load_templates
 from distill.models.catalogue import CATALOGUE, cached_base
 from distill.models.chat_template import chat_pieces, check_template, gguf_pieces
@@ -84,7 +84,7 @@ def _check_data(data: Data) -> None:
     """That what the build reads later can be read: articles, scenes, questions, and how a file of replay begins."""
     for lang, source in data.articles.items():
         with _of_key(f"data.articles.{lang}"):
-            read_markdown(source, lang=lang, warn=lambda _: None)  # the stage warns
+            read_documents(source, lang=lang, warn=lambda _: None)  # the stage warns
     for folder in data.simulate.folders if data.simulate else ():
         with _of_key("data.simulate.folders"):
             check_slots(folder, load_templates(folder)[0], load_cases(folder / "cases"))

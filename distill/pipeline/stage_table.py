@@ -52,7 +52,9 @@ INPUTS: Mapping[str, Callable[[Workspace], Any]] = {
     "text teacher": lambda work: work.text_teacher and work.text_teacher.fingerprint,
     "vocabulary": lambda work: work.vocabulary,
     "last release": lambda work: _last_release(work.recipe),
-    "data": lambda work: hash_data(work.recipe.data),
+    "article files": lambda work: hash_data(work.recipe.data, "articles"),
+    "prompt files": lambda work: hash_data(work.recipe.data, "prompt"),
+    "conversation files": lambda work: hash_data(work.recipe.data, "records"),
     "languages": lambda work: work.recipe.languages,
     "template": lambda work: work.recipe.prompt.template and sha256_file(work.recipe.prompt.template),
     "prompt": lambda work: work.recipe.prompt.model_dump(mode="json"),
@@ -111,19 +113,19 @@ def _learns(work: Workspace) -> bool:
 
 
 STAGES = (
-    Stage("articles", lambda work, out, _: gather_articles(work.recipe.data, out), inputs=("data",)),
+    Stage("articles", lambda work, out, _: gather_articles(work.recipe.data, out), inputs=("article files",)),
     Stage("teacher", prove_teacher, ("articles",), ("base", "template")),
     Stage(
         "prompt",
         write_prompt,
         (),
-        ("base", "student model", "data", "languages", "prompt", "branch layout", "template"),
+        ("base", "student model", "prompt files", "languages", "prompt", "branch layout", "template"),
     ),
     Stage(
         "records",
         lambda work, out, _: make_all_records(work.recipe, work.folder / "articles", out),
         ("articles",),
-        ("data", "languages", "last release"),
+        ("conversation files", "languages", "last release"),
     ),
     Stage(
         "tuned_teacher",

@@ -20,6 +20,7 @@ from runtime.base.validation import first_problem
 from runtime.bundle.bundle import Label
 from runtime.errors import MissingError, UsageError
 from runtime.prompting.prompt_tokens import Layout
+from runtime.text.languages import TOLD_LANGUAGES
 
 
 class _Part(BaseModel):
@@ -48,7 +49,7 @@ class Faq(_Part):
 
 
 class Data(_Part):
-    """What the company brings. Articles by language; a folder of Markdown, or one Markdown file."""
+    """What the company brings. Articles by language: a folder of documents, or one of them."""
 
     articles: dict[Language, Path] = Field(default_factory=dict)
     house_rules: dict[Language, Path]
@@ -58,7 +59,15 @@ class Data(_Part):
     faq: Faq | None = None
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""
+    article_questions: int | None = Field(default=None, ge=0, le=50)
+    """Questions that rules make of each section; none = 12 where nothing else gives conversations, or else 0."""
     seed: int = 7
+    split: Literal["name", "time"] = "name"
+    """Conversations are held out by their names and the seed, or the newest are."""
+    leaks: Literal["drop", "fail"] = "drop"
+    """Held-out records that nearly repeat a training record are left out, or stop the build."""
+    engine: Literal["auto", "process", "datasets", "ray"] = "auto"
+    """What the row-wise steps run on: this process, `datasets` in several, or a cluster of Ray (`RAY_ADDRESS`)."""
     feedback: Path | None = None
     """What agents corrected: a folder that `edgedesk feedback import` wrote."""
     replay: Path | None = None
@@ -245,6 +254,15 @@ class Recipe(_Part):
         return self
 
     @model_validator(mode="after")
+    def _languages_are_told_apart(self) -> Self:
+        if other := [lang for lang in self.languages if lang not in TOLD_LANGUAGES]:
+            raise ValueError(
+                f"languages: '{other[0]}' cannot be written; questions are told apart in "
+                f"{' and '.join(TOLD_LANGUAGES)} only"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _states_are_captured(self) -> Self:
         if self.kd.state_weight and not self.capture.states and self.student.learns:
             raise ValueError("kd.state_weight needs capture.states = true")
@@ -311,16 +329,16 @@ def _there(path: Path, recipe: Path, key: str, kind: Literal["file", "folder", "
         raise UsageError(f"{key}: not a regular file: {path}", where=str(recipe), hint="name a file")
     if kind == "folder" and not absolute.is_dir():
         raise UsageError(f"{key}: not a folder: {path}", where=str(recipe), hint="name a folder")
-    if kind == "articles" and not (absolute.is_dir() or (absolute.is_file() and absolute.suffix.lower() in _MARKDOWN)):
+    if kind == "articles" and not (absolute.is_dir() or (absolute.is_file() and absolute.suffix.lower() in _DOCUMENTS)):
         raise UsageError(
-            f"{key}: neither a folder nor a Markdown file: {path}",
+            f"{key}: neither a folder nor a document that is read: {path}",
             where=str(recipe),
-            hint=f"a folder with *.md, or a file that ends in {', '.join(_MARKDOWN)}",
+            hint=f"a folder of documents, or a file that ends in {', '.join(_DOCUMENTS)}",
         )
     return absolute
 
 
-_MARKDOWN = (".md", ".markdown", ".txt")
+_DOCUMENTS = (".md", ".markdown", ".txt", ".html", ".htm", ".docx", ".pdf")
 _SHOWN_CHARS = 60
 
 

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
+from quantize.encoder.encoder_cache import cached_encoder
+from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.checkpoint import fingerprint
 from quantize.formats.gguf_quantize import UNWEIGHED, check_kinds
 from quantize.measure.answer_quality import PAGE, PROMPT, REPORT
@@ -162,8 +163,8 @@ def load_samples(work: Path, count: int, splits: Sequence[str] = ("test", "valid
 
 def _embedder(stages: StageRunner, settings: QuantizeSettings, out: Path, texts: Sequence[str]) -> EncoderMeasurement:
     def make(folder: Path) -> dict[str, Any]:
-        return export_encoder(
-            settings.embedder, folder, texts=texts, prefixes=settings.prefixes, threads=settings.threads
+        return cached_encoder(
+            settings.embedder, folder, key=inputs, texts=texts, prefixes=settings.prefixes, threads=settings.threads
         ).model_dump()
 
     source = sha256_file(settings.embedder) if settings.embedder.is_file() else fingerprint(settings.embedder)

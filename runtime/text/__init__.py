@@ -3,6 +3,7 @@
 articles.py            Markdown files and their sections: `Article`, `Section`, `load_articles`
 shown_lines.py         lines without comments and what else is hidden: `shown_text`, `without_comments`
 html_text.py           tags and entities of HTML as text: `html_as_text`
+languages.py           what other systems call a language: `language_code`
 records.py             rows for training and measuring: `Record`, `Question`
 normalize.py           Unicode's compatibility form in linear time: `nfkc`
 sentences.py           cuts text into sentences and pieces: `sentences`, `pieces`

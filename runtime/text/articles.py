@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +22,14 @@ from runtime.base.files import MAX_ARTICLE_BYTES, read_text
 from runtime.base.progress import say
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.text.html_text import html_as_text
+from runtime.text.languages import language_code
 from runtime.text.normalize import nfkc
 from runtime.text.shown_lines import LINE_END, shown_lines, without_comments
 
 _ANCHOR = re.compile(r"\{#([\w.-]{1,100})\}$")
 _ID = re.compile(r"\w[\w.-]*")
+_SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*")
+_ENDINGS = (".md", ".markdown", ".mdown", ".mkd")
 _LANG = re.compile(r"[a-z]{2}")
 _FRONT_KEYS = {"id", "title", "lang", "topic", "audience", "valid_from", "valid_until", "product", "branch"}
 MAX_FRONT_LINES = 200
@@ -93,7 +97,9 @@ def load_articles(folder: Path, *, warn: Callable[[str], None] = say) -> list[Ar
     """
     if not folder.is_dir():
         raise MissingError("no such folder of articles", where=str(folder), hint="check the path")
-    paths = sorted(path for path in folder.rglob("*.md") if path.is_symlink() or path.is_file())
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS and (path.is_symlink() or path.is_file())
+    )
     if not paths:
         raise InputError("no article (*.md) found", where=str(folder), hint="put Markdown files there")
     places: dict[tuple[str, str], Path] = {}
@@ -131,13 +137,13 @@ def parse_article(text: str, path: Path, *, lang: str = "") -> Article:
     """
     values, body, first_line = _split_front_matter(text, path)
     front = _FrontMatter(values, path)
-    lang = front.word("lang") or lang or guess_language(body)
+    lang = language_code(front.word("lang")) or lang or guess_language(body)
     if not _LANG.fullmatch(lang):
         raise InputError(f"lang '{lang}'", where=str(path), hint="a two-letter code: en, zh")
     audience = values.get("audience", "public")
     if audience not in ("public", "internal"):
         raise InputError(f"audience '{audience}'", where=str(path), hint="use public or internal")
-    identity = front.word("id") or path.stem
+    identity = front.word("id") or (path.stem if _ID.fullmatch(path.stem) else slug(path.stem)) or path.stem
     if not _ID.fullmatch(identity):
         raise InputError(f"id '{identity}'", where=str(path), hint="letters, digits, '-', '_' and '.', a letter first")
     title, pieces = _split_sections(body, path, first_line)
@@ -189,25 +195,18 @@ def slug(heading: str) -> str:
     return re.sub(r"[\W_]+", "-", normal).strip("-")[:60]
 
 
-class _FrontLoader(yaml.SafeLoader):
-    """YAML without aliases: ten lines of them can name a value of gigabytes."""
+class _FrontLoader(yaml.BaseLoader):
+    """YAML whose values are the words that were written, without aliases.
+
+    Other loaders make a truth of `lang: no`, 750 of `title: 12:30` and 8 of `id: 010`; and ten lines of aliases can
+    name a value of gigabytes.
+    """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
-
-    def construct_short(self, node: yaml.ScalarNode) -> Any:
-        """A number of few enough digits: Python neither prints one of thousands nor makes a float of it."""
-        if len(node.value) > MAX_WORD_CHARS:
-            problem = f"a number of more than {MAX_WORD_CHARS} characters"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return yaml.SafeLoader.yaml_constructors[node.tag](self, node)
-
-
-for _tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
-    _FrontLoader.add_constructor(_tag, _FrontLoader.construct_short)
 
 
 def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int]:
@@ -234,29 +233,45 @@ def _split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str, int
         raise InputError("the front matter is not YAML", where=f"{path}:2", hint=str(error)[:200]) from None
     if not isinstance(front, dict):
         raise InputError("the front matter is not 'key: value' lines", where=f"{path}:2")
-    if unknown := sorted(set(map(str, front)) - _FRONT_KEYS):
-        raise InputError(
-            f"unknown front matter key '{unknown[0]}'", where=str(path), hint=f"known: {', '.join(sorted(_FRONT_KEYS))}"
-        )
+    for key in map(str, front):  # keys of other systems, such as `layout`, mean nothing here; a slip would
+        if key not in _FRONT_KEYS and (near := get_close_matches(key.lower(), _FRONT_KEYS, n=1, cutoff=0.8)):
+            raise InputError(f"unknown front matter key '{key}'", where=str(path), hint=f"did you mean '{near[0]}'?")
     return front, "\n".join(lines[end + 1 :]), end + 2
 
 
 def _split_sections(body: str, path: Path, first_line: int) -> tuple[str, list[tuple[str, str, str]]]:
-    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs."""
+    """The `# ` title, and (heading, anchor, text) of every section that has text; deeper headings stay in theirs.
+
+    A heading is marked by `#` or underlined. A second one of the first level opens a section like those of the second.
+    """
     title = ""
     pieces: list[tuple[str, str, list[str]]] = [("", "", [])]
+    alone = False  # whether the last line is a paragraph of one line, which a line under it makes a heading
     for _, line, code in shown_lines(body.split("\n"), str(path), first_line):
         heading, level = ("", 0) if code else _heading(line)
-        if level == 2:
+        if not code and alone and (under := _SETEXT.fullmatch(line)):
+            heading, level = pieces[-1][2].pop().strip(), 1 if under[1][0] == "=" else 2
+        opens = level == 2 or (level == 1 and (title or len(pieces) > 1 or any(map(str.strip, pieces[0][2]))))
+        if opens:
             anchor = _ANCHOR.search(heading)
             heading = heading[: anchor.start()].rstrip() if anchor else heading
             pieces.append((html_as_text(heading).strip(), anchor[1] if anchor else "", []))
-        elif level == 1 and not title:
+        elif level == 1:
             title = html_as_text(heading).strip()
         else:
-            pieces[-1][2].append(line if code else html_as_text(line))
+            text = pieces[-1][2]
+            alone = not code and _is_paragraph(line) and not (text and text[-1].strip())
+            text.append(line if code else html_as_text(line))
+            continue
+        alone = False
     whole = [(heading, anchor, "\n".join(lines).strip()) for heading, anchor, lines in pieces]
     return title, [piece for piece in whole if piece[2]]
+
+
+def _is_paragraph(line: str) -> bool:
+    """Whether a line could be a heading if it were underlined: no list, quote, table, heading or code."""
+    plain = line.strip()
+    return bool(plain) and not line.startswith(("    ", "\t")) and plain[0] not in "-*+>|#=`~<" and len(plain) <= 200
 
 
 def _heading(line: str) -> tuple[str, int]:
@@ -291,20 +306,23 @@ class _FrontMatter:
 
     def day(self, key: str) -> date | None:
         """A date; a time of day is dropped."""
-        value = self.values.get(key)
-        if isinstance(value, datetime):
-            return value.date()
-        if value is None or isinstance(value, date):
-            return value
-        shown = str(value)[:40]
+        value = self.word(key)
+        if not value:
+            return None
+        try:
+            return (
+                date.fromisoformat(re.split(r"[T ]", value, maxsplit=1)[0]) if "-" in value else date.fromisoformat("")
+            )
+        except ValueError:
+            shown = value[:40]
         raise InputError(f"{key} '{shown}' is not a date", where=str(self.path), hint="write it as 2026-01-31")
 
     def _text(self, key: str, value: Any) -> str:
         if value is None:
             return ""
-        if not isinstance(value, str | int | float | date):
+        if not isinstance(value, str):
             raise InputError(f"{key} is not one value", where=str(self.path), hint=f"write one line: {key}: …")
-        text = str(value)
+        text = "" if value in ("~", "null") else value
         if len(text) > MAX_WORD_CHARS:
             raise InputError(f"{key} has more than {MAX_WORD_CHARS} characters", where=str(self.path))
         return text

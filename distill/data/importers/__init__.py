@@ -14,6 +14,7 @@ times                 times as exports write them
 message_text          a message without mark-up, quotes and signatures
 office                office files, read in a child process with limits (office_readers)
 taubench              chats of tau-bench
-articles              `import_markdown`: Markdown files and folders
+documents             `read_documents`: manuals and pages as articles
+articles              `write_article`: articles in our own form
 faq                   `import_faq`, `faq_records`: an FAQ of YAML texts and an HTML page
 """

@@ -6,7 +6,8 @@ Promises: rows = used + skipped + refused. Knows nothing of what rows hold.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -23,3 +24,7 @@ class FileAccount:
     skipped: Counter[str] = field(default_factory=Counter)
     """Reasons for leaving messages out: private notes, bots, quotes."""
     conversations: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The counts as JSON."""
+        return {**asdict(self), "skipped": dict(self.skipped)}

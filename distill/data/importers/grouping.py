@@ -85,14 +85,11 @@ class _Groups:
         self._long: list[str] = []
         self._long_where = ""
         self.dates: set[str] = set()
-        self.by_customer = False
         self.timed = 0
-        self.untimed_where = ""
 
     def add(self, row: MessageRow) -> None:
         """Keep one message."""
         name = row.conversation or row.customer
-        self.by_customer = self.by_customer or not row.conversation
         if len(self._long) < 1000 and _LONG_NUMBER.fullmatch(name):
             self._long.append(name)
             self._long_where = self._long_where or row.where
@@ -100,8 +97,6 @@ class _Groups:
             self.timed += 1
             if len(self.dates) < 100_000:
                 self.dates.add(row.time[:10])
-        elif not self.untimed_where:
-            self.untimed_where = row.where
         self._places.setdefault(name, array("Q")).append(self._store.tell())
         self._store.write(json.dumps(astuple(row), ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
 
@@ -141,9 +136,11 @@ def _conversations(groups: _Groups, account: FileAccount, pause_s: float) -> Ite
             account.refused_rows += len(rows)
             yield error
             continue
-        parts = _by_pause(ordered, times, pause_s) if groups.by_customer and not rows[0].conversation else [ordered]
-        for number, part in enumerate(parts, start=1):
-            yield from _conversation(name if len(parts) == 1 else f"{name}-{number}", part, account)
+        begins = _by_pause(times, pause_s) if not rows[0].conversation else []
+        parts = [ordered[start:end] for start, end in pairwise([0, *begins, len(ordered)])]
+        for number, (start, part) in enumerate(zip([0, *begins], parts, strict=True), start=1):
+            time = times[start] if times else None
+            yield from _conversation(name if len(parts) == 1 else f"{name}-{number}", part, time, account)
 
 
 def _in_order(rows: list[MessageRow], *, day_first: bool | None) -> tuple[list[MessageRow], list[float]]:
@@ -164,18 +161,13 @@ def _in_order(rows: list[MessageRow], *, day_first: bool | None) -> tuple[list[M
     return [rows[place] for place in order], [times[place] for place in order]
 
 
-def _by_pause(rows: Sequence[MessageRow], times: Sequence[float], pause_s: float) -> list[list[MessageRow]]:
-    """One customer's messages, parted where nobody wrote for longer than `pause_s`."""
-    parts: list[list[MessageRow]] = []
-    for place, row in enumerate(rows):
-        if not parts or (times and times[place] - times[place - 1] > pause_s):
-            parts.append([])
-        parts[-1].append(row)
-    return parts
+def _by_pause(times: Sequence[float], pause_s: float) -> list[int]:
+    """Where one customer's messages begin a new conversation: after nobody wrote for longer than `pause_s`."""
+    return [place for place, (before, now) in enumerate(pairwise(times), start=1) if now - before > pause_s]
 
 
 def _conversation(
-    name: str, rows: Sequence[MessageRow], account: FileAccount
+    name: str, rows: Sequence[MessageRow], time: float | None, account: FileAccount
 ) -> Iterator[RawConversation | InputError]:
     turns: list[RawTurn] = []
     skipped: list[str] = []
@@ -198,7 +190,7 @@ def _conversation(
             account.skipped_rows += len(skipped)
             return
         lang = next((row.lang for row in rows if row.lang), "")
-        yield RawConversation(conversation=name, lang=lang, turns=tuple(turns), where=rows[0].where)
+        yield RawConversation(conversation=name, lang=lang, turns=tuple(turns), where=rows[0].where, time=time)
     except InputError as error:
         account.refused_rows += len(rows)
         yield InputError(f"{error.what}; conversation '{name}' is left out", where=error.where, hint=error.hint)

@@ -1,6 +1,6 @@
 """Reads office files of strangers in a child process with limits on memory and processor time.
 
-    XLSX  rows, by openpyxl       DOCX  HTML, by mammoth       PDF  text and tables, by pdfplumber
+    XLSX  rows, by openpyxl      DOCX, HTML  Markdown, by mammoth and markdownify      PDF  text, by pdfplumber
 
 A workbook of a few kilobytes may unpack to gigabytes, and a PDF may hold a million objects: the system stops the parser
 then, and the caller gets one sentence. The child prints one JSON value a line. Promises: nothing is written to
@@ -36,11 +36,12 @@ _LAST_WORDS = 2000
 def read_office(kind: str, path: Path, *options: str) -> Iterator[Any]:
     """What the child prints, value by value; `InputError` with its reason where it stops.
 
-    `kind`: xlsx (rows of text, each with its number in front), docx (one string of HTML), pdf (see `office_readers`).
+    `kind`: xlsx (rows of text, each with its number in front), docx and html (one string of Markdown), pdf (see
+    `office_readers`).
     """
     with open_regular(path):  # missing, or a folder: said before a child is started
         pass
-    if kind != "pdf":
+    if kind in ("xlsx", "docx"):
         check_packed(path)
     with subprocess.Popen(
         module_command("distill.data.importers.office_readers", kind, str(path.resolve()), *options),

@@ -27,7 +27,7 @@ def main(kind: str, path: Path, *options: str) -> int:
     warnings.simplefilter("ignore")
     limit_this_process()
     try:
-        {"xlsx": _xlsx, "docx": _docx, "pdf": _pdf}[kind](path, *options)
+        {"xlsx": _xlsx, "docx": _docx, "html": _html, "pdf": _pdf}[kind](path, *options)
     except _RefusedError as refused:
         sys.stderr.write(f"{refused}\n")
         return _BAD
@@ -92,7 +92,34 @@ def _docx(path: Path) -> None:
     with path.open("rb") as file:
         # Pictures are left out: they would come as base64.
         found = mammoth.convert_to_html(file, convert_image=mammoth.images.img_element(_no_picture))
-    _print(found.value)
+    _print(_markdown(found.value))
+
+
+def _html(path: Path) -> None:
+    from distill.data.importers.encoding import open_text
+
+    with open_text(path) as file:
+        _print(_markdown(file.read()))
+
+
+def _markdown(html: str) -> str:
+    """Markdown of what a page says: its main part where it names one, without menus, forms and scripts."""
+    from bs4 import BeautifulSoup
+    from markdownify import MarkdownConverter
+
+    page = BeautifulSoup(html, "lxml")
+    title = page.title.get_text(" ", strip=True) if page.title else ""
+    for name in ("script", "style", "nav", "header", "footer", "form", "aside", "noscript", "template", "img", "svg"):
+        for each in page.find_all(name):
+            each.decompose()
+    main = page.find("main") or page.find("article") or page.body or page
+    text = str(
+        MarkdownConverter(
+            heading_style="ATX", bullets="-", strip=["a"], escape_asterisks=False, escape_underscores=False,
+            table_infer_header=True, escape_misc=False,
+        ).convert_soup(main)
+    ).strip()  # fmt: skip
+    return f"# {title}\n\n{text}" if title and not text.startswith("# ") else text
 
 
 def _no_picture(_image: Any) -> dict[str, str]:

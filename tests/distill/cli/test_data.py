@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.cli.data import app
-from runtime.errors import InputError, UsageError
+from distill.data.new_company import write_company
+from runtime.errors import InputError, MissingError, UsageError
 
 CSV = """conversation,role,content
 c1,customer,"Hello, my e-mail is sam@example.com. 退货要几天？"
@@ -60,3 +61,54 @@ def test_language_that_is_no_two_letter_code_is_refused_before_any_work(lang: st
         CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert error.value.where == "--lang"
     assert not (tmp_path / "out").exists()
+
+
+def test_every_record_is_traced_to_its_row_and_refused_rows_have_a_file_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "chats.csv").write_text(CSV, encoding="utf-8")
+    out = tmp_path / "out"
+    assert CliRunner().invoke(app, ["prepare", str(tmp_path / "chats.csv"), "--out", str(out)]).exit_code == 0
+    shown = CliRunner().invoke(app, ["show", str(out), "c3-1", "--json"])
+    found = json.loads(shown.stdout)
+    assert found["record"]["response"] == "It costs 4.90."
+    assert found["where"].endswith("chats.csv:5")
+    (refused,) = [json.loads(line) for line in (out / "refused.jsonl").read_text().splitlines()]
+    assert (refused["line"], refused["file"]) == (4, str(tmp_path / "chats.csv"))
+    assert "unknown author" in refused["reason"]
+    with pytest.raises(MissingError, match="no record 'c9'"):
+        CliRunner().invoke(app, ["show", str(out), "c9"], catch_exceptions=False)
+
+
+def test_data_card_counts_every_row_and_shows_no_text_of_a_customer(tmp_path: Path) -> None:
+    (tmp_path / "chats.csv").write_text(CSV, encoding="utf-8")
+    out = tmp_path / "out"
+    CliRunner().invoke(app, ["prepare", str(tmp_path / "chats.csv"), "--out", str(out)])
+    report = json.loads(CliRunner().invoke(app, ["card", str(out), "--json"]).stdout)
+    (file,) = report["files"]
+    assert (file["rows"], file["used_rows"], file["refused_rows"]) == (5, 4, 1)
+    assert report["read"] == report["kept"] + report["duplicates"] + report["without_reply"]
+    card = CliRunner().invoke(app, ["card", str(out)]).stdout
+    page = (out / "card.html").read_text(encoding="utf-8")
+    for text in (card, page):
+        assert "unknown author" in text
+        assert "EMAIL" in text
+        assert "Hello" not in text
+    assert page.count("<svg") >= 5
+    assert "http" not in page
+
+
+def test_recipe_of_articles_alone_is_prepared(tmp_path: Path) -> None:
+    """B7."""
+    (tmp_path / "articles").mkdir()
+    for name, days in (("returns", 30), ("repairs", 14), ("gifts", 60), ("loans", 7), ("swaps", 21)):
+        text = f"# {name.title()}\n\n## Period\n\nYou have {days} days for {name}. Bring the receipt to the till.\n"
+        (tmp_path / "articles" / f"{name}.md").write_text(text)
+    made = write_company(tmp_path / "articles", tmp_path / "shop")
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["prepare", str(made.files[0]), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["by_source"] == {"article": report["kept"]}
+    assert report["by_split"]["test"] >= 1
+    assert report["not_answerable"] == 0
+    questions = [json.loads(line) for line in (out / "questions" / "en.jsonl").read_text().splitlines()]
+    assert all(each["evidence"][0].endswith("#period") for each in questions)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.data.importers.articles import import_markdown, render_article
+from distill.data.importers.articles import render_article
+from distill.data.importers.documents import import_documents
 from runtime.errors import InputError, MissingError
 from runtime.text.articles import load_articles, parse_article
 from tests.support.paths import SHARED_DATA, SHOP
@@ -16,7 +17,7 @@ def test_a_policy_page_becomes_an_article(tmp_path: Path) -> None:
     wiki = SHARED_DATA / "en_taubench" / "retail" / "wiki.md"
     if not wiki.exists():
         pytest.skip("../shared/data/en_taubench is not there")
-    (article,) = import_markdown(wiki, tmp_path)
+    (article,) = import_documents(wiki, tmp_path)
     assert (article.id, article.title, article.lang) == ("wiki", "Retail agent policy", "en")
     assert "return-delivered-order" in {section.anchor for section in article.sections}
     assert load_articles(tmp_path) == [article]
@@ -32,7 +33,7 @@ def test_an_article_of_two_megabytes_and_a_missing_folder_are_refused(tmp_path: 
     big = tmp_path / "big.md"
     big.write_text("# Big\n\n" + "word " * 400_000)
     with pytest.raises(InputError, match="more than"):
-        import_markdown(big, tmp_path / "out")
+        import_documents(big, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(MissingError):
-        import_markdown(tmp_path / "none", tmp_path / "out")
+        import_documents(tmp_path / "none", tmp_path / "out")
