@@ -1,8 +1,8 @@
 """Claim: 3,000 branches update from one static server on loopback, each moves at most 1 % of the release, none is lost.
 
-Head office releases a bundle of some MB and then three changed articles of 100. Every branch has the first release
-and updates over HTTP (`runtime.bundle`), several at once, while the server cuts one answer in twenty in the middle; a
-branch that was cut tries again, as its timer would. Then each is looked at: is the new text there, is every file whole.
+Head office releases a bundle of some MB and then three changed articles of 100. Every branch has the first release and
+updates over HTTP (`runtime.bundle.updater`), several at once, while the server cuts one answer in twenty in the middle;
+a branch that was cut tries again, as its timer would. Then each is looked at: is the new text there, every file whole.
 `moved_share` is what the server sent over the branches times the release's size. Branches share disk by hard links, so
 the first installation is made once. There is no peer: a full copy moves 1.0.
 
@@ -39,6 +39,7 @@ from runtime.bundle.publish import publish
 from runtime.bundle.release_parts import articles_part, model_part
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource, HttpSource
+from runtime.bundle.updater import update as update_branch
 from runtime.errors import EdgedeskError
 
 BARS = {"lost": Bar(most=0.0), "moved_share": Bar(most=0.01)}
@@ -167,7 +168,8 @@ def update(url: str, home: Path) -> tuple[float, int]:
     for tries in range(TRIES):
         try:
             with HttpSource(url) as source:
-                install_release(source, home)
+                # A trial asks the model, which is no matter of the network: every branch's goes well.
+                update_branch(source, home, lambda _bundle: "")
             return time.monotonic() - began, tries
         except EdgedeskError as error:
             if tries == TRIES - 1:

@@ -30,6 +30,8 @@ SAME_GAP = 0.5
 MAX_GAPS = 2000
 """Groups that a question is compared with: their terms are looked up in an index, and so many are kept."""
 GAP_EXAMPLES = 5
+_RARE_TERMS, _GROUPS_A_TERM = 8, 200
+"""What bounds the search for a question's group, however many questions there are."""
 
 
 class Correction(BaseModel):
@@ -124,11 +126,10 @@ def gaps_of(turns: Iterable[OutboxRow]) -> list[KnowledgeGap]:
         if row.handoff != NO_ARTICLE or not row.question.strip():
             continue
         said = frozenset(terms(row.question))
-        near = Counter(place for term in said for place in index[row.lang, term])
-        best = next(
-            (place for place, shared in near.most_common(20) if shared >= SAME_GAP * len(said | groups[place][0])),
-            None,
-        )
+        # By their rarest terms, and of those a bounded number of groups: "you" is in every question.
+        rare = sorted(said, key=lambda term: len(index.get((row.lang, term), ())))[:_RARE_TERMS]
+        near = Counter(place for term in rare for place in index.get((row.lang, term), [])[:_GROUPS_A_TERM])
+        best = next((place for place, _ in near.most_common(20) if _alike(said, groups[place][0])), None)
         if best is not None:
             groups[best][1].append(row)
         elif len(groups) < MAX_GAPS:
@@ -137,6 +138,10 @@ def gaps_of(turns: Iterable[OutboxRow]) -> list[KnowledgeGap]:
             groups.append((said, [row]))
     found = [_gap(rows) for _, rows in groups]
     return sorted(found, key=lambda gap: (-gap.asked, gap.questions))
+
+
+def _alike(these: frozenset[str], those: frozenset[str]) -> bool:
+    return len(these & those) >= SAME_GAP * len(these | those)
 
 
 def _gap(rows: Sequence[OutboxRow]) -> KnowledgeGap:
