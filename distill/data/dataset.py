@@ -11,11 +11,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from distill.data.cleaning.contradictions import reply_step
+from distill.data.cleaning.conversations import conversation_steps
 from distill.data.conversation import RawConversation
 from distill.data.enlarging.article_questions import MAX_PER_SECTION, article_conversations
 from distill.data.importers.account import FileAccount
@@ -142,6 +145,8 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
             link=evidence_linker(loaded),
             public=public,
             rules=functools.reduce(PersonalRules.__or__, policies, NO_RULES),
+            conversation_steps=conversation_steps(),
+            record_steps=(reply_step(loaded, date.today()),),  # noqa: DTZ011 - articles expire by the local day
             cutoffs=cutoffs,
             engine=recipe.data.engine,
             keep_leaks=recipe.data.leaks == "fail",

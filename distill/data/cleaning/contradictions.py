@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
@@ -98,20 +99,28 @@ class CurrentArticles:
 
 
 def reply_step(articles: Sequence[Article], today: date) -> Step[Record]:
-    """The step that drops records whose reply an article contradicts, or which quote one that no longer holds."""
-    by_lang = {
-        lang: CurrentArticles((a for a in articles if a.lang == lang), today) for lang in {a.lang for a in articles}
-    }
+    """The step that drops transcripts' records whose reply an article contradicts, or which quote an expired one.
 
-    def run(record: Record) -> Record | Dropped:
-        known = by_lang.get(record.lang)
-        if known and (found := known.contradiction(record.response, record.id)):
+    It can be pickled, since workers get copies.
+    """
+    languages = sorted({article.lang for article in articles})
+    known = {lang: CurrentArticles([each for each in articles if each.lang == lang], today) for lang in languages}
+    return Step("contradictions", _ReplyCheck(known))
+
+
+@dataclass(frozen=True)
+class _ReplyCheck:
+    known: dict[str, CurrentArticles]
+
+    def __call__(self, record: Record) -> Record | Dropped:
+        known = self.known.get(record.lang)
+        if known is None or record.source != "transcript":
+            return record
+        if found := known.contradiction(record.response, record.id):
             return Dropped("an article contradicts the reply", record.id, str(found))
-        if known and (found := known.expired_quote(record.response, record.id)):
+        if found := known.expired_quote(record.response, record.id):
             return Dropped("the reply quotes an expired article", record.id, str(found))
         return record
-
-    return Step("contradictions", run)
 
 
 def article_conflicts(articles: Sequence[Article], today: date) -> list[Contradiction]:

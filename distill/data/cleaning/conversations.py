@@ -15,6 +15,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 
 from distill.data.cleaning.duplicates import text_key
 from distill.data.conversation import RawConversation, RawTurn
@@ -145,13 +147,24 @@ def without_boilerplate(conversation: RawConversation, lines: frozenset[str]) ->
 
 
 def conversation_steps(boilerplate: frozenset[str] = frozenset()) -> tuple[Step[RawConversation], ...]:
-    """The steps of this module in their order: lines go before a conversation is judged by what is left."""
+    """The steps of this module in their order: lines go before a conversation is judged by what is left.
+
+    They can be pickled, since workers get copies, and touch transcripts alone: what was made is as it is meant to be.
+    """
     return (
-        Step("system lines", without_system_lines),
-        Step("boilerplate", lambda conversation: without_boilerplate(conversation, boilerplate)),
-        Step("broken", not_broken),
-        Step("unresolved", resolved),
+        Step("system lines", _TranscriptsOnly(without_system_lines)),
+        Step("boilerplate", _TranscriptsOnly(partial(without_boilerplate, lines=boilerplate))),
+        Step("broken", _TranscriptsOnly(not_broken)),
+        Step("unresolved", _TranscriptsOnly(resolved)),
     )
+
+
+@dataclass(frozen=True)
+class _TranscriptsOnly:
+    run: Callable[[RawConversation], RawConversation | Dropped]
+
+    def __call__(self, conversation: RawConversation) -> RawConversation | Dropped:
+        return self.run(conversation) if conversation.source == "transcript" else conversation
 
 
 def _with_lines(

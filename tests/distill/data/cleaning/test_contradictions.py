@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from datetime import date
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def record(reply: str, lang: str) -> Record:
 def test_reply_that_an_article_contradicts_or_that_quotes_an_expired_one_is_dropped(
     lang: str, reply: str, reason: str
 ) -> None:
-    dropped = reply_step(articles(lang), TODAY).run(record(reply, lang))
+    dropped = pickle.loads(pickle.dumps(reply_step(articles(lang), TODAY))).run(record(reply, lang))
     assert isinstance(dropped, Dropped)
     assert dropped.reason == reason
     assert "#w" in dropped.detail

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from distill.data.cleaning.conversations import (
@@ -128,3 +130,11 @@ def test_boilerplate_is_what_many_conversations_share_and_holds_no_figure() -> N
     assert cleaned.turns[1].content == "You have 30 days.\nAnswer a0x"
     assert without_boilerplate(talk("u:Thank you for choosing us!", "a:Yes."), lines).turns[0].role == "user"  # type: ignore[union-attr]
     assert find_boilerplate(many[:5]) == frozenset()
+
+
+def test_steps_are_the_same_after_pickling_and_leave_what_was_made_alone() -> None:
+    steps = pickle.loads(pickle.dumps(conversation_steps(frozenset({"hello"}))))
+    dropped = run_steps(talk("u:坏了", "a:请重启", "u:还是不行"), steps, StepCounts())
+    assert isinstance(dropped, tuple)
+    made = talk("u:Hi", "a:Hello").model_copy(update={"source": "simulated"})
+    assert run_steps(made, steps, StepCounts()) is made
