@@ -41,6 +41,7 @@ from runtime.bundle.release_parts import articles_part, model_part
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource
 from runtime.bundle.updater import update
+from runtime.errors import MissingError
 
 ROOT = Path(__file__).parents[1]
 BARS = {
@@ -49,7 +50,7 @@ BARS = {
     "verification_vs_sha256sum": Bar(least=0.8),
 }
 ARTICLES = 1000
-QUESTION = "How long can I return something?"
+QUESTION = "How many days does a parcel to the Moon take?"
 
 
 class Counting:
@@ -122,21 +123,21 @@ def first_answers(bundle: Path, keys: KeyFolder, folder: Path, rounds: int) -> l
     release, home = folder / "release", folder / "home"
     publish(release, keys, {"model": model_part(bundle, {}), "articles": articles_part(articles)}, now())
     edgedesk(home, "install", str(release))
-    cited = json.loads(edgedesk(home, "ask", QUESTION, "--json"))["citations"][0]
-    found = [path for path in (articles / "en").glob("*.md") if path.stem == cited["article"]]
-    path = found[0] if found else next((articles / "en").glob("*return*.md"))
+    path = next(iter(sorted((articles / "en").glob("*.md"))))
+    before = path.read_text(encoding="utf-8")
     took = []
     for number in range(rounds):
-        mark = f"This is version {number} of the rule."
-        text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r"(?m)^(#{1,6} .*)$", rf"\1\n\n{mark}\n", text), encoding="utf-8")
+        mark = f"A parcel to the Moon takes {number + 19} days."
+        path.write_text(f"{before}\n\n## Parcels to the Moon {{#moon}}\n\n{mark}\n", encoding="utf-8")
         publish(release, keys, {"articles": articles_part(articles)}, now())
         began = time.monotonic()
         edgedesk(home, "update", str(release))
         answer = json.loads(edgedesk(home, "ask", QUESTION, "--json"))
         took.append(time.monotonic() - began)
         if not any(mark in one["text"] for one in answer["citations"]):
-            raise AssertionError("the answer does not rest on the changed article")
+            raise MissingError(
+                "the answer does not rest on the changed article", where=str(path), hint=str(answer)[:300]
+            )
         say(f"update and first answer: {took[-1]:.1f} s")
     return took
 
