@@ -85,11 +85,12 @@ def _ranked(hit: Hit, replies: Sequence[Earlier], cosines: Cosines) -> list[tupl
 
 
 def _other_case(hits: Sequence[Hit]) -> Hit | None:
-    """The first section of another article that is nearer to the question than the first hit, a special case."""
+    """The section of another article that is nearest to the question and nearer than the first hit, a special case."""
     if not hits[0].special:
         return None
-    others = (hit for hit in hits[1:] if hit.section.article != hits[0].section.article and not hit.special)
-    return next((hit for hit in others if hit.similarity >= hits[0].similarity), None)
+    others = [hit for hit in hits[1:] if hit.section.article != hits[0].section.article and not hit.special]
+    nearest = max(others, key=lambda hit: hit.similarity, default=None)
+    return nearest if nearest and nearest.similarity >= hits[0].similarity else None
 
 
 def extractive_fallback(answer: str, hits: Sequence[Hit], cosines: Cosines, least: float) -> list[ExtractedSentence]:

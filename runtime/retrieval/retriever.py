@@ -183,7 +183,26 @@ class Retriever:
             section = self._rows[numbers[index]][1]
             hits.setdefault(section.ref, Hit(section, float(score[index]), float(cosine[index])))
         best = self._reranked(question, list(hits.values()))
-        return [self._with_replies(question, hit, nearest) for hit in diversify(best, limit)]
+        chosen = [self._with_replies(question, hit, nearest) for hit in diversify(best, limit)]
+        return self._with_general_case(question, chosen, best, nearest)
+
+    def _with_general_case(
+        self, question: str, chosen: list[Hit], best: Sequence[Hit], nearest: Sequence[NearQuestion]
+    ) -> list[Hit]:
+        """Where the first hit is a special case: the article nearest by its own text has the last place.
+
+        What the question asks in general may rank low, because fewer people asked about it in such words. Of that
+        article the section that ranks first is taken.
+        """
+        if len(chosen) < 2 or not chosen[0].special:
+            return chosen
+        article = max(best, key=lambda hit: hit.similarity).section.article
+        general = next(hit for hit in best if hit.section.article == article)
+        kept = {hit.section.ref for hit in chosen} | {general.section.ref}
+        if len(kept) == len(chosen) or general.section.article == chosen[0].section.article:
+            return chosen
+        last = self._with_replies(question, replace(general, score=chosen[-1].score), nearest)
+        return [*chosen[:-1], last]
 
     def _reranked(self, question: str, hits: list[Hit]) -> list[Hit]:
         if self._reranker is None:

@@ -101,6 +101,8 @@ def test_general_question_that_found_a_special_case_is_answered_with_both_cases_
     lines = best_sentences([special, Hit(standard, 4.0, 0.90)], costs)
     assert render_quote(lines) == shown
     assert [line.section for line in lines] == [standard, large]
+    express = Hit(replace(large, article="express", title="Express"), 5.0, 0.89)
+    assert render_quote(best_sentences([special, express, Hit(standard, 4.0, 0.90)], costs)) == shown
     # Another article that is farther from the question is no general case of it.
     assert {line.section for line in best_sentences([special, Hit(standard, 4.0, 0.87)], costs)} == {large}
     assert {

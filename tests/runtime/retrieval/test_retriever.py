@@ -364,3 +364,25 @@ def test_an_article_stuffed_with_every_word_pushes_no_best_section_out(
     assert flooded >= first - 0.02
     assert shown > first
     count_trials("S8", len(queries))
+
+
+def test_general_case_is_found_beside_the_special_one_that_ranks_first(embedder: Embedder, tmp_path: Path) -> None:
+    case, lang = "Machines are heavy.", "en"
+    large = [Section("large", name, "", "", f"{case} {name}", lang) for name in ("cost", "rebooking", "carry")]
+    standard = Section("standard", "cost", "", "", "What delivery cost does: €4.90.", lang)
+    articles = [
+        Article("large", "L", lang, tuple(large)),
+        Article("standard", "S", lang, (standard,)),
+        Article("club", "C", lang, (Section("club", "join", "", "", "0123456789", lang),)),
+    ]
+    asked = "What does delivery cost for washing machines?"
+    before = [
+        PastQuestion(text=asked, lang=lang, evidence=(section.ref,), reply=case) for section in large for _ in range(9)
+    ]
+    # Many other questions about it are known, so that none is like this one counts.
+    before += [PastQuestion(text=f"{n}{n}{n}", lang=lang, evidence=("standard#cost",)) for n in range(40)]
+    with Retriever.build(articles, embedder, tmp_path, asked=before) as retriever:
+        hits = retriever.search("What does delivery cost?", lang=lang, limit=3)
+    assert hits[0].section.article == "large"
+    assert hits[0].special
+    assert "standard#cost" in [hit.section.ref for hit in hits]
