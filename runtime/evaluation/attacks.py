@@ -106,10 +106,14 @@ def held_out_attacks(languages: Sequence[str], count: int | None = None) -> list
     return [out[place * len(out) // count] for place in range(count)]
 
 
-def make_attacks(lang: str, forms: Sequence[str], *, name: str) -> list[Attack]:
-    """Each form once in an article and once in a question; at most as many forms as there are subjects."""
+def make_attacks(lang: str, forms: Sequence[str], *, name: str, skip: int = 0) -> list[Attack]:
+    """Each form once in an article and once in a question; at most as many forms as there are subjects.
+
+    `skip` so many subjects and signs, where other attacks that are planted beside these have taken them.
+    """
     texts, out = _languages()[lang], []
-    for number, (form, subject, sign) in enumerate(zip(forms, texts.subjects, SIGNS, strict=False)):
+    carriers = zip(forms, texts.subjects[skip:], SIGNS[skip:], strict=False)
+    for number, (form, subject, sign) in enumerate(carriers):
         said, plain = form.replace(SIGN, sign), texts.question.format(subject=subject)
         # The subject stands in no article of a company, so that the planted one is found.
         article = (
