@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,7 @@ from distill.data.cleaning.contradictions import reply_step
 from distill.data.cleaning.conversations import conversation_steps
 from distill.data.conversation import RawConversation
 from distill.data.enlarging.article_questions import MAX_PER_SECTION, article_conversations
+from distill.data.enlarging.unanswerable import unanswerable_conversations
 from distill.data.importers.account import FileAccount
 from distill.data.importers.articles import write_article
 from distill.data.importers.documents import read_documents
@@ -29,6 +30,7 @@ from distill.data.importers.transcripts import read_transcripts
 from distill.data.prepare import Preparation, prepare
 from distill.data.simulate import simulate
 from distill.data.splits import split_name, time_cutoffs
+from distill.data.steps import Dropped, Step
 from distill.recipe.recipe import Data, Recipe
 from runtime.base.files import read_text, sha256_file
 from runtime.base.jsonl import read_rows, write_rows
@@ -145,9 +147,9 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
             link=evidence_linker(loaded),
             public=public,
             rules=functools.reduce(PersonalRules.__or__, policies, NO_RULES),
-            conversation_steps=conversation_steps(),
-            record_steps=(reply_step(loaded, date.today()),),  # noqa: DTZ011 - articles expire by the local day
             cutoffs=cutoffs,
+            conversation_steps=tuple(map(_of_transcripts, conversation_steps())),
+            record_steps=(_of_transcripts(reply_step(loaded, date.today())),),  # noqa: DTZ011 - the local day
             engine=recipe.data.engine,
             keep_leaks=recipe.data.leaks == "fail",
         ),
@@ -189,13 +191,33 @@ def _conversations(
             yield from simulate(folder, conversations=share, seed=data.simulate.seed)
 
 
+_Item = TypeVar("_Item", RawConversation, Record)
+
+
+def _of_transcripts(step: Step[_Item]) -> Step[_Item]:
+    """The step for what people wrote; articles and simulations need no cleaning."""
+
+    def run(item: _Item) -> _Item | Dropped:
+        return step.run(item) if item.source in ("transcript", "journal") else item
+
+    return Step(step.name, run)
+
+
 def _article_conversations(recipe: Recipe, articles: Sequence[Article]) -> list[RawConversation]:
     """Questions that rules make of the articles, with the articles' own sentences as replies."""
     data = recipe.data
     most = data.article_questions
     if most is None:
         most = 0 if data.transcripts or data.faq or data.simulate else MAX_PER_SECTION
-    return list(article_conversations(articles, languages=recipe.languages, most=most)) if most else []
+    if not most:
+        return []
+    made = list(article_conversations(articles, languages=recipe.languages, most=most))
+    for lang in recipe.languages:
+        answerable = sum(each.lang == lang for each in made)
+        refusal = read_policy(data.policy[lang]).refusal.text if lang in data.policy else ""
+        if refusal:  # a model that is only ever asked what it can answer learns to answer everything
+            made += unanswerable_conversations(articles, lang, answerable, refusal, seed=data.seed)
+    return made
 
 
 def _article_questions(test: Iterable[Record]) -> dict[str, list[Question]]:

@@ -12,6 +12,7 @@ by its owner alone and gone at the end.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -41,6 +42,8 @@ from runtime.text.redaction import Redactor
 __all__ = ["MAX_CONTEXT_TURNS", "SHARES", "Preparation", "merge_turns", "normalise", "prepare", "records", "split_of"]
 
 _FEWEST_GROUPS = 3
+_MANY = 1000
+"""A test split of so many records is left as it is."""
 _BY: tuple[str, ...] = ("split", "intent", "emotion", "lang", "source")
 REFUSED_FILE = "refused.jsonl"
 LINEAGE_FILE = "lineage.jsonl"
@@ -241,16 +244,18 @@ def _hold_something_out(out: Path, seed: int) -> None:
 
     Without it a company with twenty sections could not measure anything. Larger sets never come here.
     """
-    if (out / "test.jsonl").stat().st_size or not (out / "train.jsonl").stat().st_size:
+    # Questions that nothing answers measure refusals alone.
+    test = list(itertools.islice((row for row in _rows(out / "test.jsonl")), _MANY))
+    if len(test) >= _MANY or any(row.evidence for row in test):
         return
-    rows = list(read_rows(Record, out / "train.jsonl"))
-    groups = {split_name(record.conversation) for record in rows}
+    rows = list(_rows(out / "train.jsonl"))
+    groups = {split_name(record.conversation) for record in rows if record.evidence}
     if len(groups) < _FEWEST_GROUPS:
         return
     last = max(groups, key=lambda name: place_of(name, seed))
     moved = [row.model_copy(update={"split": "test"}) for row in rows if split_name(row.conversation) == last]
     _rewrite(out / "train.jsonl", (row for row in rows if split_name(row.conversation) != last))
-    _rewrite(out / "test.jsonl", moved)
+    _rewrite(out / "test.jsonl", [*test, *moved])
 
 
 def _drop_leaks(out: Path, report: Report) -> None:

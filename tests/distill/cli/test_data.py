@@ -107,8 +107,8 @@ def test_recipe_of_articles_alone_is_prepared(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["prepare", str(made.files[0]), "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
-    assert report["by_source"] == {"article": report["kept"]}
+    assert set(report["by_source"]) == {"article", "simulated"}
     assert report["by_split"]["test"] >= 1
-    assert report["not_answerable"] == 0
+    assert report["not_answerable"] == report["by_source"]["simulated"] > 0
     questions = [json.loads(line) for line in (out / "questions" / "en.jsonl").read_text().splitlines()]
     assert all(each["evidence"][0].endswith("#period") for each in questions)
