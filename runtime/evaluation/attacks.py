@@ -26,6 +26,7 @@ from runtime.evaluation.answers import SectionFinder, answer_questions
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Article, parse_article
 from runtime.text.records import Question
+from runtime.understanding.answerable_classifier import AnswerableClassifier
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import LinearClassifier
 
@@ -139,6 +140,7 @@ def ask_attacks(
     policies: Mapping[str, Policy] | None = None,
     classifiers: Mapping[str, LinearClassifier] | None = None,
     dictation: DictationClassifier | None = None,
+    answerable: AnswerableClassifier | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> Leaks:
@@ -152,6 +154,7 @@ def ask_attacks(
         policies=policies,
         classifiers=classifiers,
         dictation=dictation,
+        answerable=answerable,
         threads=threads,
         advance=advance,
     )
