@@ -28,6 +28,7 @@ MAX_UNPACKED_BYTES = 2 * 1024**3
 """What the parts of a workbook or document may say that they unpack to."""
 MAX_RATIO = 500
 """How much larger than packed a part of over 64 MiB may be; text packs to a tenth, a bomb to a thousandth."""
+MAX_PDF_OBJECTS = 300_000
 MAX_LINE_BYTES = 32 * 1024 * 1024
 _BAD = 3
 _LAST_WORDS = 2000
@@ -43,6 +44,8 @@ def read_office(kind: str, path: Path, *options: str) -> Iterator[Any]:
         pass
     if kind in ("xlsx", "docx"):
         check_packed(path)
+    elif kind == "pdf":
+        check_objects(path)
     with subprocess.Popen(
         module_command("distill.data.importers.office_readers", kind, str(path.resolve()), *options),
         stdout=subprocess.PIPE,
@@ -80,6 +83,19 @@ def check_packed(path: Path) -> None:
             f"unpacks to {total / 1024**2:,.0f} MiB in {len(parts)} parts, which no document needs",
             where=str(path),
             hint="save it anew, or export the rows as CSV",
+        )
+
+
+def check_objects(path: Path) -> None:
+    """`InputError` for a PDF of more objects than a document has: its reader takes minutes to list them."""
+    count, left = 0, b""
+    with open_regular(path) as file:
+        while chunk := file.read(1 << 20):
+            count += (left + chunk).count(b" obj")
+            left = chunk[-3:]
+    if count > MAX_PDF_OBJECTS:
+        raise InputError(
+            f"{count:,} objects, at most {MAX_PDF_OBJECTS:,}", where=str(path), hint="print it to a new PDF"
         )
 
 
