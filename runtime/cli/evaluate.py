@@ -120,6 +120,7 @@ def evaluate_attacks(
     from runtime.retrieval.retriever import Retriever
     from runtime.retrieval.shipped_vectors import VECTORS_FILE
     from runtime.text.articles import load_articles
+    from runtime.understanding.answerable_classifier import load_answerable
     from runtime.understanding.dictation_classifier import DictationClassifier
     from runtime.understanding.linear_classifier import FOLDER, load_classifiers
 
@@ -144,7 +145,8 @@ def evaluate_attacks(
         with bar("attacking", len(attacks), unit="attacks") as advance:
             found = ask_attacks(
                 opened.model_path, attacks, retriever, opened.prompt,
-                policies=policies, classifiers=classifiers, dictation=dictation, advance=advance,
+                policies=policies, classifiers=classifiers, dictation=dictation,
+                answerable=load_answerable(opened.root), advance=advance,
             )  # fmt: skip
     if as_json:
         out_json(found.model_dump(mode="json"))

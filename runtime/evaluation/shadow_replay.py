@@ -24,6 +24,7 @@ from runtime.feedback.learning import Correction
 from runtime.feedback.receipt import answers_right
 from runtime.retrieval.retriever import Retriever
 from runtime.text.records import Question
+from runtime.understanding.answerable_classifier import load_answerable
 from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.linear_classifier import FOLDER, load_classifiers
 
@@ -118,6 +119,7 @@ def ask_bundle(
             policies={lang: read_policy(bundle.policy_path(lang)) for lang in {one.lang for one in asked}},
             classifiers=load_classifiers(heads),
             dictation=DictationClassifier.open(heads, retriever.embedder),
+            answerable=load_answerable(bundle.root),
             contexts={one.key: one.context for one in questions},
             advance=advance,
         )
