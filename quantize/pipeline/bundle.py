@@ -1,7 +1,7 @@
 """The parts of a build → a bundle folder that `runtime.bundle.bundle.open_bundle` accepts.
 
     bundle.json  prompt.json  policy*.toml  card.md  model/*.gguf  embedder/  articles/<lang>/*.md  report/*.json
-    licences/  signatures/README  asked.jsonl  vectors.npy  heads/*.npz  and, where the recipe says so, onnx/
+    licences/  asked.jsonl  vectors.npy  heads/*.npz  and, where the recipe says so, onnx/
 
 Promises: every part is there before the first byte is copied. The manifest with the SHA-256s is written by
 `runtime.base.manifest.stage`, which calls this. Knows nothing of how the parts were made.
@@ -28,13 +28,6 @@ from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.past_questions import ASKED_FILE
 from runtime.retrieval.shipped_vectors import VECTORS_FILE
 from runtime.understanding.linear_classifier import FOLDER as HEADS
-
-_SIGNATURES = """\
-This is the place of the bundle's TUF metadata (root, targets, snapshot, timestamp).
-This bundle is not signed: its files are checked against manifest.json, which proves that nothing was damaged on the
-way, not who made it.
-"""
-
 
 _ON_CARD = ("facts_found", "facts_written", "grounded", "refused_rightly", "refused_wrongly", "hand_off_recall")
 
@@ -76,7 +69,6 @@ def write_bundle(folder: Path, parts: BundleParts, info: BundleInfo, card: str) 
         (folder / name).mkdir(exist_ok=True)
     write_atomic(folder / "bundle.json", info.model_dump_json(indent=1) + "\n")
     write_atomic(folder / "card.md", card)
-    write_atomic(folder / "signatures" / "README", _SIGNATURES)
 
 
 def bundle_info(parts: BundleParts, *, name: str, version: str, created: str, languages: Sequence[str]) -> BundleInfo:

@@ -48,7 +48,7 @@ def test_a_bundle_opens_and_holds_every_part(built: QuantizeResult) -> None:
     names = {path.relative_to(built.bundle).as_posix() for path in built.bundle.rglob("*") if path.is_file()}
     assert {
         "manifest.json", "bundle.json", "prompt.json", "policy.toml", "card.md", "report/answers.json",
-        "licences/test_build.py", "signatures/README", "model/q8_0.gguf", "model/q4_k_m.gguf", "embedder/model.onnx",
+        "licences/test_build.py", "model/q8_0.gguf", "model/q4_k_m.gguf", "embedder/model.onnx",
         "embedder/tokenizer.json", "embedder/embedder.json", "onnx/model.onnx", "vectors.npy",
     } <= names  # fmt: skip
     assert sum(name.startswith("articles/zh/") for name in names) == 3
