@@ -249,6 +249,7 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         version=recipe.version,
         formats=recipe.quantize.formats,
         default=recipe.quantize.default,
+        importance_records=recipe.quantize.importance_records,
         onnx=recipe.quantize.onnx,
         onnx_in_bundle=recipe.quantize.onnx_in_bundle,
         embedder=embedder,

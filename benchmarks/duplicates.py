@@ -3,6 +3,8 @@
 Texts are public customers' questions, each several times with words changed, so that there is something to find. Both
 read the same sets of shingles, with 128 permutations in 32 bands of 4; each says for every text whether a similar one
 stands before it, verified by the exact Jaccard similarity. In one run, in turns; CPU time of one thread.
+
+    python benchmarks/duplicates.py [--texts N]
 """
 
 from __future__ import annotations

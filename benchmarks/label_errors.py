@@ -3,6 +3,8 @@
 3% of the intents of Banking77 (10,003 questions, 77 intents) are replaced by another one at random; the list is
 `distill.data.labelling.label_errors` cut to twice as many. A share of the public labels is wrong already, and stands in
 the list too. `--nearby` plants the intent of a neighbouring question instead, which is what people mistake.
+
+    python benchmarks/label_errors.py [--nearby]
 """
 
 from __future__ import annotations

@@ -169,6 +169,8 @@ class Quantize(_Part):
 
     formats: tuple[str, ...] = ("q8_0", "q4_k_m")
     default: str = "q4_k_m"
+    importance_records: int = Field(default=32, ge=0)
+    """Training records that say which columns matter before rounding; 0 rounds all alike."""
     onnx: bool = True
     onnx_in_bundle: bool = False
 

@@ -47,7 +47,12 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor thread
 def run(
     checkpoint: CheckpointFolder,
     out: Annotated[Path, typer.Option("--out", help="Folder for the files.")] = Path("quantized"),
-    formats: Annotated[list[str] | None, typer.Option("--format", help="q8_0, q6_k, q5_k_m or q4_k_m.")] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="q8_0, q6_k, q5_k_m, q4_k_m, q4_k_s, q4_0, iq4_nl or iq4_xs.")
+    ] = None,
+    importance: Annotated[
+        Path | None, typer.Option(help="Importance matrix (GGUF), of a build or of llama-imatrix.")
+    ] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also the 8-bit ONNX decoder.")] = False,
     threads: Threads = 2,
     as_json: AsJson = False,
@@ -57,15 +62,18 @@ def run(
     Example: edgedesk quantize build/demo/merged --out files --format q8_0 --format q4_k_m
     """
     from quantize.formats.gguf_quantize import check_kinds
+    from quantize.formats.importance_matrix import read_importance
     from quantize.pipeline.stages import make_f16, make_format, make_onnx
     from runtime.base.build_stage import StageRunner
 
     kinds = formats or ["q8_0", "q4_k_m"]
     check_kinds(kinds)
+    if importance:
+        read_importance(importance)  # a wrong file is refused before the f16 file is written
     stages = StageRunner(say)
     files = {"f16": make_f16(stages, checkpoint, out, name=checkpoint.resolve().name)}
     for kind in kinds:
-        files[kind] = make_format(stages, files["f16"], out, kind, threads=threads)
+        files[kind] = make_format(stages, files["f16"], out, kind, importance=importance, threads=threads)
     if onnx:
         files["onnx"] = make_onnx(stages, checkpoint, out, threads=threads)
     sizes = {name: _megabytes(path) for name, path in files.items()}
