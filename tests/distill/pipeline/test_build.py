@@ -65,7 +65,7 @@ def test_a_changed_article_reaches_everything_that_reads_it(
     before = (built / "records" / "train.jsonl").read_bytes()
     path = company / "articles" / "returns.md"
     path.write_text(path.read_text(encoding="utf-8").replace("30 days", "45 days"), encoding="utf-8")
-    assert run() == ["articles", "teacher", "prompt", "records", *LEARNING]
+    assert run() == ["articles", "teacher", "records", *LEARNING]
     assert (built / "records" / "train.jsonl").read_bytes() == before
 
 

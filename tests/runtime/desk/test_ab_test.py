@@ -215,7 +215,9 @@ def test_a_conversation_stays_with_its_model_when_another_agent_takes_over(two: 
 
 def test_a_model_on_trial_that_cannot_be_served_keeps_nobody_from_being_answered(two: Path) -> None:
     command(two, "start", "larger", "--generation", "2", "--share", "1")
-    (two / "generations" / "2" / "embedder" / "model.onnx").write_bytes(b"nothing")
+    broken = two / "generations" / "2" / "embedder" / "model.onnx"
+    broken.unlink()  # generations share files: what is written into one is in both
+    broken.write_bytes(b"nothing")
     with lock_home(two, "test"), open_desk(two, Settings(threads=1)) as desk:
         assert said(desk, "talk").model == "shop-1/q4_k_m"
         assert desk.candidate_error

@@ -71,7 +71,7 @@ FRAMES = ["{}", "It is {}.", "please use {} and hurry", "我的是{}，谢谢", 
 
 
 @pytest.mark.parametrize("kind", CANARIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_a_planted_value_never_survives(kind: str, data: st.DataObject) -> None:
     """Part of S11: the redactor."""
