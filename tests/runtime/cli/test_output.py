@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -94,7 +95,7 @@ def test_failure_of_the_system_is_a_sentence_and_an_exit_code(number: int, code:
 
 
 def test_reader_that_has_left_ends_a_command_quietly() -> None:
-    command = f'{sys.executable} -c "$PROGRAM" | head -1'
+    command = f'{shlex.quote(sys.executable)} -c "$PROGRAM" | head -1'
     program = PROGRAM.format(work="[out('x' * 100) for _ in range(10000)]")
     done = subprocess.run(["bash", "-c", command], capture_output=True, env={**os.environ, "PROGRAM": program})
     assert done.stderr == b""
@@ -111,7 +112,7 @@ def test_json_loses_nothing_in_any_encoding_of_stdout(encoding: str) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_stream_is_no_failure(closed: str) -> None:
     work = "sys.stdin.isatty(), sys.stdout.isatty(), write('a'), out('b'), out_json({}), talk('c'), sys.exit(5)"
-    command = f'{sys.executable} -c "$PROGRAM" {closed}'
+    command = f'{shlex.quote(sys.executable)} -c "$PROGRAM" {closed}'
     env = {**os.environ, "PROGRAM": PROGRAM.format(work=work)}
     done = subprocess.run(["bash", "-c", command], capture_output=True, env=env)
     assert done.returncode == 5, done.stderr
