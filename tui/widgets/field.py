@@ -6,16 +6,22 @@ refused as a whole, with a message to say so, and what was typed before stays. K
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 from textual import events
 from textual.message import Message
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, TextArea
 
 from tui.base.inert_text import inert, one_line
 from tui.base.limits import MAX_TEXT_CHARS
 from tui.base.pasted_text import KeyBurst, clean_pasted, clean_pasted_line, is_invisible
+
+HOLD_S: Final = 0.03
+"""Enter waits this long for a key that follows at once, as it does in a paste. Twice `BURST_GAP_S`: the key must have
+come through the queue by then. Nobody feels it beside the time to the first word."""
 
 
 class TooLong(Message):
@@ -33,6 +39,46 @@ def key_burst_of(widget: Widget) -> KeyBurst | None:
     return burst
 
 
+class HeldKey:
+    """A key that waits for what follows, since in a paste that comes as keys it is text."""
+
+    def __init__(self, widget: Widget, insert: Callable[[str], object]) -> None:
+        """`insert` puts text at the cursor of `widget`."""
+        self._widget = widget
+        self._insert = insert
+        self._timer: Timer | None = None
+        """Runs while it is open whether the key acts or is text."""
+        self._text = ""
+
+    def hold(self, text: str, act: Callable[[], object]) -> None:
+        """Do this, unless a key follows at once: then it was `text`."""
+        self.keep()
+
+        def decide() -> None:
+            self._timer = None
+            act()
+
+        self._timer = self._widget.set_timer(HOLD_S, decide)
+        self._text = text
+
+    def hold_enter(self, text: str, send: Callable[[], object]) -> None:
+        """Hold an Enter, which ends a paste of several lines as `text`: the agent reads it before it is sent."""
+        burst = key_burst_of(self._widget)
+        self.hold(text, lambda: self._insert(text) if burst is not None and burst.has_lines else send())
+
+    def keep(self) -> None:
+        """Something follows the key that is held: it was text."""
+        if self._timer is not None:
+            self.drop()
+            self._insert(self._text)
+
+    def drop(self) -> None:
+        """Forget the key that is held."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+
+
 class Field(Input):
     """One line."""
 
@@ -46,6 +92,7 @@ class Field(Input):
     ) -> None:
         super().__init__(one_line(value), id=id, restrict=restrict, max_length=max_length, select_on_focus=False)
         self.cursor_blink = False
+        self._held = HeldKey(self, self.insert_text_at_cursor)
 
     def take_pasted(self, text: str) -> None:
         """Put pasted text at the cursor, on one line."""
@@ -66,11 +113,14 @@ class Field(Input):
 
     async def _on_key(self, event: events.Key) -> None:
         burst = key_burst_of(self)
+        if event.is_printable:
+            self._held.keep()
         if event.key == "enter" and burst is not None and burst.may_be_paste:
-            # A line break of a paste that comes as keys: it must not choose or submit what is half pasted.
+            # Perhaps a line break of a paste that comes as keys, which must not submit what is half pasted; perhaps
+            # the agent's own, read together with the word before it by a console that was starved for a moment.
             event.prevent_default()
             event.stop()
-            self.insert_text_at_cursor(" ")
+            self._held.hold_enter(" ", lambda: self.call_later(self.action_submit))
         elif event.character is not None and is_invisible(event.character):
             event.prevent_default()
             event.stop()

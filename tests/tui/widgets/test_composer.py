@@ -107,6 +107,18 @@ async def test_line_typed_while_the_machine_is_busy_is_sent(open_console: Any, s
         await console.until(lambda: [question for question, _ in server.asked] == ["where is it"])
 
 
+async def test_choice_typed_while_the_machine_is_busy_is_made(open_console: Any, server: FakeServer) -> None:
+    """The same in a field of one line: the Enter chooses, and is no space of a paste."""
+    async with open_console(server) as console:
+        await console.ask("?")
+        await console.phase("done")
+        await console.press("f8")
+        await console.until(lambda: isinstance(console.app.focused, Input))
+        _burst(console, "complaint\r")
+        await console.sees("Open questions")
+        assert console.app.state.turns[-1].handoff == "complaint"
+
+
 async def test_tab_in_a_paste_is_text_and_after_typing_leaves_the_field(open_console: Any, server: FakeServer) -> None:
     async with open_console(server) as console:
         await console.ask("?")
