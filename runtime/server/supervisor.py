@@ -20,13 +20,13 @@ from runtime.base.files import write_atomic
 from runtime.base.home import run_folder
 from runtime.base.service_manager import notify
 from runtime.base.settings import Settings
-from runtime.bundle.generations import CURRENT, generations, rollback
+from runtime.bundle.generations import CURRENT, current_bundle, generations, rollback
 from runtime.bundle.update_state import trial_runs
 from runtime.desk.ab_test import drop
 from runtime.desk.desk import Desk
 from runtime.desk.open_desk import apply_retention, open_desk
 from runtime.engine.core.crash_report import CrashReport
-from runtime.errors import BusyError, InputError, IntegrityError, MissingError, ModelError, SpaceError
+from runtime.errors import BusyError, EdgedeskError, InputError, IntegrityError, MissingError, ModelError, SpaceError
 from runtime.server.service import Service
 
 LOOK_EVERY_S = 0.5
@@ -71,6 +71,8 @@ class DeskSupervisor(threading.Thread):
         self._say = say
         self._ended = threading.Event()
         self._rolled_back = False
+        self._unreadable: Path | None = None
+        """A generation that was made current and could not be read; said once."""
         self._next_retention = 0.0
 
     def run(self) -> None:
@@ -90,6 +92,8 @@ class DeskSupervisor(threading.Thread):
     def _serve_generation(self) -> None:
         opened = False
         try:
+            # Read here, not where the last one ended: a bundle that cannot be read is one to go back from.
+            self._service.reload()
             with open_desk(self._home, self._settings) as desk:
                 opened = True
                 self._service.desk = desk
@@ -107,7 +111,6 @@ class DeskSupervisor(threading.Thread):
         except _BUNDLE_FAULTS as error:
             if opened or not self._go_back(f"it cannot be opened: {error}"):
                 raise
-        self._service.reload()
 
     def _announce(self, desk: Desk) -> None:
         if desk.journal.recovery:
@@ -144,7 +147,8 @@ class DeskSupervisor(threading.Thread):
 
     def _prove(self, desk: Desk, answers_before: int) -> bool:
         if self._service.metrics.written_by(desk.model) > answers_before:
-            self._mark_proven(self._current())
+            # The one that answered: by now another may be current that this desk has not changed to.
+            self._mark_proven(int(desk.bundle.root.name))
         return False
 
     def _leave_crashing(self, desk: Desk) -> bool:
@@ -165,11 +169,22 @@ class DeskSupervisor(threading.Thread):
     def _follow(self, desk: Desk) -> bool:
         """Whether another generation has become current for good: an update, an installation, a way back.
 
-        While an update tries its generation out, the one that answers goes on: whoever waits is not made to.
+        While an update tries its generation out, the one that answers goes on: whoever waits is not made to. Nor is it
+        left for one whose bundle cannot be read.
         """
-        if (self._home / CURRENT).resolve() == desk.bundle.root or trial_runs(self._home):
+        current = (self._home / CURRENT).resolve()
+        if current == desk.bundle.root or trial_runs(self._home):
+            return False
+        try:
+            current_bundle(self._home)
+        except EdgedeskError as error:
+            if current != self._unreadable:
+                self._unreadable = current
+                self._service.log.failure("unreadable generation", error)
+                self._say(f"another generation is current and cannot be read, this one answers on: {error}")
             return False
         self._say("another generation is current: changing to it")
+        self._rolled_back = False  # whoever made it current has had the last word: it gets a trial of its own
         return True
 
     def _retain(self, desk: Desk) -> bool:

@@ -19,12 +19,12 @@ from runtime.events import Done, Failed, Token
 from tests.support.server import EN, engine_pid, serving, wait_for
 
 
-def newer(make_bundle: Callable[..., Path], home: Path, model: Path) -> Path:
-    """A second bundle, installed over the first."""
+def newer(make_bundle: Callable[..., Path], home: Path, model: Path, *, like: Path | None = None) -> Path:
+    """A second bundle, installed over the first, with the prompt of the generation `like`, by default the current."""
     root = make_bundle("second", version="2")
     for name in ("q8_0", "q4_k_m"):
         shutil.copyfile(model, root / "model" / f"{name}.gguf")
-    spec = json.loads((current_bundle(home).root / "prompt.json").read_text(encoding="utf-8"))
+    spec = json.loads(((like or current_bundle(home).root) / "prompt.json").read_text(encoding="utf-8"))
     (root / "prompt.json").write_text(json.dumps(spec | {"answer_tokens": 5000, "context_tokens": 8000}))
     write_manifest(root, "bundle", {}, {"name": "shop", "version": "2"})
     install(root, home)
@@ -127,3 +127,41 @@ def test_fresh_generation_that_cannot_be_loaded_is_left_for_the_one_before(
         assert Client(home).status()["version"] == "1"
         assert isinstance(list(Client(home).ask(EN))[-1], Done)
     assert current_bundle(home).info.version == "1"
+
+
+def test_running_server_never_leaves_its_generation_for_one_that_cannot_be_read(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    """Damaged after it was installed; the branch answers on, says so in its log, and takes the next whole one."""
+    home = make_home(scripted_gguf)
+    client = Client(home)
+    with serving(home):
+        assert client.status()["version"] == "1"
+        first = (home / "current").resolve()
+        damaged = first.with_name("2")
+        shutil.copytree(first, damaged)
+        (damaged / "bundle.json").write_bytes((damaged / "bundle.json").read_bytes() + b" ")
+        (home / "next").symlink_to(damaged)
+        (home / "next").rename(home / "current")
+        log = home / "run" / "log.jsonl"
+        wait_for(lambda: "unreadable generation" in log.read_text(encoding="utf-8"))
+        assert client.status()["version"] == "1"
+        assert isinstance(list(client.ask(EN))[-1], Done)
+        newer(make_bundle, home, scripted_gguf, like=first)
+        wait_for(lambda: (client.status()["version"], client.status()["state"]) == ("2", "ready"))
+
+
+def test_running_server_goes_back_from_every_generation_that_cannot_be_loaded(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    """Not only from the first: each is on trial anew, and is not proven by what the one before it answered."""
+    home = make_home(scripted_gguf)
+    with serving(home):
+        for number in (2, 3):
+            shutil.copytree((home / "current").resolve(), broken := home / "generations" / str(number))
+            (model := next((broken / "model").glob("q4*"))).write_bytes(model.read_bytes()[:20000])
+            (home / "next").symlink_to(broken)
+            (home / "next").rename(home / "current")
+            wait_for(lambda: (home / "current").resolve().name == "1")
+            wait_for(lambda: Client(home).status()["state"] == "ready")
+            assert isinstance(list(Client(home).ask(EN))[-1], Done)
