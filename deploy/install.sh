@@ -110,7 +110,8 @@ check_machine() {
 # A Python of the right age with its standard library; ensurepip is not needed, since pip comes along as a wheel.
 find_python() {
     found='' old='' broken=''
-    for candidate in ${python:-python3 python3.13 python3.12 python3.11}; do
+    if [ -n "$python" ]; then set -- "$python"; else set -- python3 python3.13 python3.12 python3.11; fi
+    for candidate; do
         path=$(command -v "$candidate" 2>/dev/null) || continue
         version=$("$path" -I -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
         case $version in

@@ -288,7 +288,9 @@ CUED = (
     rule("ACCOUNT", rf"(?:QQ|扣扣|企鹅号?)群?{_HAN_IS}(?:is[ ])?([1-9]\d{{4,11}})(?!\d)", flags=_I),
     rule(
         "ACCOUNT",
-        rf"(?:微信|薇信|V信|(?<![A-Za-z])(?:wechat|weixin|vx|wx))(?:[ ]?id)?{_HAN_IS}(?:is[ ])?"
+        # Letters right behind "wx" are an account with a figure in it, else a word that begins so.
+        r"(?:微信|薇信|V信|(?<![A-Za-z])(?:wechat|weixin|vx|wx)(?=[^A-Za-z]|[A-Za-z_-]{1,19}\d))(?:[ ]?id)?"
+        rf"{_HAN_IS}(?:is[ ])?"
         r"([A-Za-z][\w-]{5,19}|1[3-9]\d{9})(?![\w-])",
         flags=_I,
     ),

@@ -21,6 +21,8 @@ from runtime.base.manifest import read_manifest, verify
 from runtime.errors import InputError, IntegrityError, MissingError, ModelError, SpaceError, UsageError
 from tests.support.company import RUN, leftovers
 
+SEED = Data.model_fields["seed"].default
+
 
 def test_a_stage_there_is_not_is_refused(run: Callable[..., list[str]], work: Path) -> None:
     with pytest.raises(UsageError, match=r"--from: no stage 'studnet'"):
@@ -141,14 +143,12 @@ def test_records_that_fit_no_pack_are_said(run: Callable[..., list[str]], compan
     assert "packing.tokens" in error.value.hint
 
 
-@pytest.mark.xfail(strict=False, reason="near duplicates change sides since, so that these rows are held out by chance")
 @pytest.mark.parametrize("layers", [3, None])
 def test_that_nothing_is_held_out_is_said_before_the_long_stages(
     layers: int | None, run: Callable[..., list[str]], company: Path, work: Path
 ) -> None:
-    names = [
-        name for name in (f"c{n}" for n in range(40)) if split_of(name, Data.model_fields["seed"].default) != "test"
-    ]
+    """Two conversations: from three on, the one nearest to the test split is moved there."""
+    names = [name for name in (f"c{n}" for n in range(40)) if split_of(name, SEED) == "train"][:2]
     rows = [f"{name},user,May I return item {name}?\n{name},assistant,Item {name} costs nothing." for name in names]
     (company / "en.csv").write_text("conversation,role,content\n" + "\n".join(rows) + "\n")
     with pytest.raises(InputError, match="held out"):
@@ -161,7 +161,7 @@ def test_that_no_held_out_record_fits_a_pack_is_said_before_the_capture(
 ) -> None:
     rows = []
     for name in (f"c{n}" for n in range(100, 140)):
-        asked = "May I return item" if split_of(name, Data.model_fields["seed"].default) != "test" else "xyzzy " * 900
+        asked = "May I return item " * (900 if split_of(name, SEED) == "test" else 1)
         rows.append(f"{name},user,{asked} {name}?\n{name},assistant,Item {name} costs nothing.")
     (company / "en.csv").write_text("conversation,role,content\n" + "\n".join(rows) + "\n")
     with pytest.raises(InputError, match="no test record"):

@@ -96,6 +96,8 @@ def test_release_says_what_it_holds(released: Path, home: Path) -> None:
     sbom = json.loads((installed / "sbom.cdx.json").read_text(encoding="utf-8"))
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
     named = {component["name"] for component in sbom["components"]}
+    root = next(each for each in sbom["dependencies"] if each["ref"] == sbom["metadata"]["component"]["bom-ref"])
+    assert len(root["dependsOn"]) == len(sbom["components"]), "the release rests on everything in it"
     assert {"model/q4_k_m.gguf", "embedder/model.onnx", "chromadb", "llama-cpp-python"} <= named
     assert "torch" not in named
     assert json.loads((installed / "report" / "gate.json").read_text())["figures"] == {"kl": 0.1}

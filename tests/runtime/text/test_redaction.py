@@ -71,7 +71,7 @@ FRAMES = ["{}", "It is {}.", "please use {} and hurry", "我的是{}，谢谢", 
 
 
 @pytest.mark.parametrize("kind", CANARIES)
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_planted_value_never_survives(kind: str, data: st.DataObject) -> None:
     """Part of S11: the redactor."""
@@ -105,6 +105,9 @@ def test_a_planted_value_never_survives(kind: str, data: st.DataObject) -> None:
         ("order number is 88123456", "order number is <ORDER_1>"),
         ("订单20261234567没到", "订单<ORDER_1>没到"),
         ("邮箱李＠x", "邮箱李＠x"),
+        ("Vxastraße 1, 11111 Aaa", "<ADDRESS_1>"),
+        ("加我wxanna1988", "加我wx<ACCOUNT_1>"),
+        ("my wechat annakeller", "my wechat <ACCOUNT_1>"),
         ("我的邮箱是li.ming@example.cn。", "我的邮箱是<EMAIL_1>。"),
         ("DE89 3704 0044 0532 0130 00 please", "<IBAN_1> please"),
         ("card 4111 1111 1111 1111.", "card <CARD_1>."),
