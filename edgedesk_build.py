@@ -34,7 +34,8 @@ from distill.pipeline.build import Build, open_build
 from distill.pipeline.preflight import FormatChecks, check_recipe
 from distill.pipeline.stage_table import STAGE_NAMES
 from distill.pipeline.workspace import TEACHER_GGUF
-from distill.recipe.recipe import Quantize, Recipe, load_recipe
+from distill.recipe.load_recipe import load_recipe
+from distill.recipe.recipe import Quantize, Recipe
 from distill.recipe.release_gate import check_gate, largest_intent_drop, missed_bounds
 from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.gguf_quantize import KINDS, check_columns, check_kinds
@@ -93,6 +94,8 @@ class BuildReport(_Figures):
     embedder: EncoderMeasurement
     retrieval: dict[str, dict[str, Any]]
     """By language."""
+    refusals: dict[str, dict[str, Any]]
+    """By language: what the desk refuses before the model is asked, of every held-out question."""
     answers: dict[str, dict[str, Any]]
     """By model."""
     layout: LayoutChoice
@@ -111,8 +114,8 @@ class BuildReport(_Figures):
         """The figures a gate may name; None for what was not measured.
 
         KL and top-1 are those of the student that is released; where no teacher was captured it has none to differ
-        from. Retrieval counts in the languages the model writes, the worst of them; answers and perplexity are those of
-        the default file.
+        from. Retrieval and refusals count in the languages the model writes, the worst of them; answers and
+        perplexity are those of the default file.
         """
         student = self.student.get("tuned") or self.student.get("distilled") or {"kl": 0.0, "top1": 1.0}
         hits = [row["hit@5"] for lang, row in self.retrieval.items() if lang in recipe.languages]
@@ -120,6 +123,7 @@ class BuildReport(_Figures):
         default = files.get(recipe.quantize.default)
         return {
             **self.answers.get(recipe.quantize.default, {}),
+            **self._refused(recipe),
             "kl": student["kl"],
             "top1": student["top1"],
             "hit5": min(hits) if hits else None,
@@ -130,6 +134,16 @@ class BuildReport(_Figures):
                 self.intents.get(LAST_RELEASE, {}), self.intents.get(recipe.quantize.default, {})
             ),
         }
+
+    def _refused(self, recipe: Recipe) -> dict[str, float]:
+        """The worst language's refusals, of every question: those of the few that models are asked say too little."""
+        out = {}
+        for name, worst in (("refused_wrongly", max), ("refused_rightly", min)):
+            rows = (row for lang, row in self.refusals.items() if lang in recipe.languages)
+            known = [row[name] for row in rows if row[name] is not None]
+            if known:
+                out[name] = worst(known)
+        return out
 
 
 @dataclass(frozen=True)
@@ -302,6 +316,7 @@ def _report(recipe: Recipe, made: Mapping[str, Manifest], result: QuantizeResult
         answers=result.answers["models"],
         layout=LayoutChoice.model_validate(result.answers["layout"]),
         attacks=result.answers["attacks"],
+        refusals=result.answers["refusals"],
         classifiers=result.answers["heads"],
         intents=result.answers["intents"],
         corrections={key: receipt.figures[key] for key in ("corrections", "passed")}
@@ -329,6 +344,7 @@ def print_report(report: BuildReport, console: Console) -> None:
     # Models are the columns: there are more figures than models.
     rows = {key.replace("_", " "): {name: row[key] for name, row in answers.items()} for key in measured}
     _table(console, "Answers to held-out questions", rows, "figure")
+    _table(console, "Refused before the model, of every held-out question", report.refusals, "language")
     if report.attacks:
         _table(console, "Attacks in held-out forms", {"desk": report.attacks}, "")
     _table(console, "Classifiers on held-out questions", report.classifiers, "classifier")

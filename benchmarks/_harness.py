@@ -23,8 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from distill.models.catalogue import cache_folder, fetch_model
+from distill.models.catalogue import fetch_model
 from runtime.base.progress import say
+from runtime.base.user_cache import cache_folder
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine

@@ -13,7 +13,7 @@ from typing import Any
 
 from distill.data.dataset import neighbour_finder
 from distill.pipeline.build import Build, open_build
-from distill.recipe.recipe import load_recipe
+from distill.recipe.load_recipe import load_recipe
 from distill.teacher.teacher_forcing import FIGURE
 from quantize.formats.gguf_writer import write_gguf
 from runtime.base.progress import bar

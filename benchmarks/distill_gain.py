@@ -49,7 +49,7 @@ from distill.packing.packing import Pack
 from distill.pipeline.build import Build
 from distill.pipeline.stages import HELD_OUT
 from distill.pipeline.workspace import TEACHER_GGUF
-from distill.recipe.recipe import load_recipe
+from distill.recipe.load_recipe import load_recipe
 from distill.recipe.settings import LoraSettings
 from distill.student.depth_pruning import prune_depth
 from distill.student.divergence import measure_divergence

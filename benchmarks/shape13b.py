@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.models.catalogue import cache_folder
 from runtime.base.files import need_space, new_file
+from runtime.base.user_cache import cache_folder
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, HEAD, VOCAB = 40, 5120, 13824, 40, 128, 32_000
 """Llama-2-13b's config.json; every head has keys and values of its own."""

@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.models.catalogue import cache_folder, open_base
+from distill.models.catalogue import open_base
 from quantize.formats.gguf_quantize import quantize_gguf
 from quantize.formats.gguf_vocab import read_vocabulary
 from runtime.base.files import need_space, new_file, read_text
+from runtime.base.user_cache import cache_folder
 from runtime.errors import MissingError
 
 LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD, VOCAB = 28, 3072, 8192, 24, 8, 128, 128_256

@@ -82,7 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """The real base model as a checkpoint, where `edgedesk models fetch` has left it (./build.sh test runs that)."""
-    from distill.models.catalogue import cache_folder
+    from runtime.base.user_cache import cache_folder
 
     for path in sorted((cache_folder() / "models").glob("smollm2-135m-instruct-*-checkpoint")):
         if (path / "model.safetensors").is_file():

@@ -16,6 +16,7 @@ from typing import Any
 from distill.classifiers.answerable_training import questions_by_language, train_answerable
 from distill.classifiers.dictation_training import MIN_SENTENCES, train_dictation
 from distill.classifiers.intent_training import Example, train_classifier
+from distill.data.labelled import LabelledQuestion, read_labelled
 from runtime.base.jsonl import read_rows
 from runtime.base.progress import bar, say
 from runtime.retrieval.embedder import Embedder
@@ -38,11 +39,12 @@ def train_classifiers(records: Path, embedder: Path, out: Path, threads: int) ->
     The dictation classifier learns from the articles in the folder next to the records.
     """
     rows = [row for path in (records / "train.jsonl",) if path.is_file() for row in read_rows(Record, path)]
+    questions: list[Record | LabelledQuestion] = [*rows, *read_labelled(records, "train")]
     encoder = Embedder(embedder, threads=threads)
     figures: dict[str, Any] = {}
     with bar("training classifiers", len(KINDS), unit="classifiers") as advance:
         for kind in KINDS:
-            labelled = [Example(row.query, label) for row in rows if (label := getattr(row, kind))]
+            labelled = [Example(row.query, label) for row in questions if (label := getattr(row, kind))]
             chosen = sample(labelled, MAX_BUILD_EXAMPLES)
             if len({example.label for example in chosen}) >= 2:
                 classifier, figures[kind] = train_classifier(chosen, encoder.queries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from distill.cli import review
-from distill.recipe.transcript_settings import Form, PresetName, Transcripts, check_language
+from distill.recipe.transcript_settings import Columns, Form, PresetName, Roles, Transcripts, check_language
 
 if TYPE_CHECKING:
     from runtime.text.records import Record
@@ -34,6 +35,12 @@ def prepare_records(
     form: Annotated[Form, typer.Option(help="Form of the files; auto goes by their first bytes.")] = "auto",
     preset: Annotated[PresetName, typer.Option(help="Help desk whose export they are.")] = "",
     encoding: Annotated[str, typer.Option(help="Of text files, where their bytes do not tell.")] = "",
+    column: Annotated[
+        list[str] | None, typer.Option(help='A column by its part, such as "content=what was said"; repeat.')
+    ] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(help='An author by side, such as "user=K" or "skip=auto"; repeat.')
+    ] = None,
     lang: Annotated[str, typer.Option(help="Two-letter code of the language where a file names none.")] = "",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 7,
     as_json: AsJson = False,
@@ -48,7 +55,7 @@ def prepare_records(
         if recipe is not None:
             report = _prepare_recipe(recipe, folder)
         else:
-            wanted = [_wanted(path, form, preset, encoding, lang) for path in transcripts]
+            wanted = [_wanted(path, form, preset, encoding, lang, column or (), role or ()) for path in transcripts]
             report = _prepare_files(wanted, folder, articles, seed)
     for refused in report["refused"][:_REFUSED_SHOWN]:
         say(f"refused: {refused}")
@@ -56,7 +63,10 @@ def prepare_records(
         typer.echo(json.dumps(report, ensure_ascii=False))
     else:
         refused_file = out / REFUSED_FILE
-        typer.echo(f"{report['kept']} records in {out}; {report['refused_count']} rows refused, see {refused_file}")
+        labelled = f", {report['labelled']} labelled questions without a reply" if report["labelled"] else ""
+        typer.echo(
+            f"{report['kept']} records{labelled} in {out}; {report['refused_count']} rows refused, see {refused_file}"
+        )
         typer.echo(str(out / "card.html"))
 
 
@@ -64,19 +74,38 @@ _REFUSED_SHOWN = 20
 """Refused rows that are said; all of them are in their file."""
 
 
-def _wanted(path: Path, form: Form, preset: PresetName, encoding: str, lang: str) -> Transcripts:
+def _wanted(
+    path: Path, form: Form, preset: PresetName, encoding: str, lang: str, columns: Sequence[str], roles: Sequence[str]
+) -> Transcripts:
     from runtime.errors import UsageError
 
+    known = _named(columns, "--column", tuple(Columns.model_fields))
+    sides = _named(roles, "--role", tuple(Roles.model_fields))
+    named = {side: tuple(name for each, name in sides if each == side) for side, _ in sides}
     try:
         lang = lang and check_language(lang)
     except ValueError as error:
         raise UsageError(str(error), where="--lang", hint="leave it out to go by the script") from None
-    return Transcripts(path=path, form=form, lang=lang, preset=preset, encoding=encoding)
+    return Transcripts(
+        path=path, form=form, lang=lang, preset=preset, encoding=encoding, columns=Columns(**dict(known)),
+        roles=Roles(**named),
+    )  # fmt: skip
+
+
+def _named(options: Sequence[str], option: str, parts: Sequence[str]) -> list[tuple[str, str]]:
+    """`PART=NAME` options as pairs."""
+    from runtime.errors import UsageError
+
+    pairs = [(each.partition("=")[0].strip(), each.partition("=")[2].strip()) for each in options]
+    for given, (part, name) in zip(options, pairs, strict=True):
+        if part not in parts or not name:
+            raise UsageError(f"'{given}' is not PART=NAME", where=option, hint=f"PART is one of {', '.join(parts)}")
+    return pairs
 
 
 def _prepare_recipe(path: Path, folder: Path) -> dict[str, Any]:
     from distill.data.dataset import gather_articles, make_records
-    from distill.recipe.recipe import load_recipe
+    from distill.recipe.load_recipe import load_recipe
     from runtime.base.files import read_text
 
     recipe = load_recipe(path)
@@ -127,6 +156,23 @@ def simulate_conversations(
 
     for conversation in simulate(shop, conversations=conversations, seed=seed):
         typer.echo(conversation.model_dump_json(exclude_defaults=True))
+
+
+@app.command("export", epilog="Example: edgedesk data export work/northlight-en/records --split test > pairs.jsonl")
+def export_records(
+    folder: Annotated[Path, typer.Argument(help="A folder of records.")],
+    split: Annotated[Literal["train", "valid", "test"], typer.Option()] = "train",
+) -> None:
+    """Write records as question and answer (JSONL: query, response, context, intent, entities), for other programs."""
+    from distill.data.importers.seed_form import seed_rows
+    from runtime.base.jsonl import read_rows
+    from runtime.text.records import Record
+
+    path = folder / f"{split}.jsonl"
+    if path.is_file() and not path.stat().st_size:
+        return
+    for row in seed_rows(read_rows(Record, path)):
+        typer.echo(json.dumps(row, ensure_ascii=False))
 
 
 @app.command("show", epilog="Example: edgedesk data show work/northlight-en/records c17-2")

@@ -14,7 +14,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @app.command("list", epilog="Example: edgedesk models list --json")
 def list_models(as_json: AsJson = False) -> None:
     """List the catalogue; any path or hub id will do besides."""
-    from distill.models.catalogue import CATALOGUE, cache_folder
+    from distill.models.catalogue import CATALOGUE
+    from runtime.base.user_cache import cache_folder
 
     rows = [
         {

@@ -4,7 +4,9 @@ authors               what programs call the two sides of a conversation
 conversation          `RawConversation`: what every importer gives
 prepare               `prepare`: conversations to the files of the records, with an account of every row
 record_making         `records`: the records of one conversation
+labelled              questions with a label and no reply, for the classifiers
 splits                which split a conversation goes into
+training_split        `shape_training`: near duplicates, balance and other ways to ask
 leakage               `check_leakage`: near duplicates across splits
 engines               `run_rows`: one function over many rows, in processes or on a cluster
 lineage               `find_record`: from a record back to its row

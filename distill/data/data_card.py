@@ -21,6 +21,7 @@ _PLOTTED = (
     ("by_source", "Records by source"),
     ("by_intent", "Records by intent"),
     ("by_emotion", "Records by emotion"),
+    ("by_label", "Labelled questions without a reply"),
     ("redactions", "Values replaced by placeholders"),
 )
 _LENGTHS = (("query", "Characters of questions"), ("response", "Characters of replies"))
@@ -46,7 +47,9 @@ def card_tables(report: Mapping[str, Any]) -> dict[str, list[tuple[str, ...]]]:
         ("without a reply", report["without_reply"]),
         ("exact duplicates", report["duplicates"]),
         ("dropped by a step", sum(report["dropped"].values())),
+        ("other ways to ask, made for small intents", report["made"]),
         ("kept", report["kept"]),
+        ("labelled questions without a reply", report["labelled"]),
         ("not answerable from the articles", report["not_answerable"]),
         ("held-out records compared with training", report["compared_for_leaks"]),
     ]
@@ -112,7 +115,7 @@ def _cell(text: str) -> str:
 
 def _bars(counts: Mapping[str, int], title: str) -> str:
     """Horizontal bars as SVG: drawn here, since a plotting library takes longer to load than records to make."""
-    most = max(counts.values(), default=1)
+    most = max(counts.values(), default=0) or 1
     height = 30 + 20 * len(counts)
     bars = []
     for place, (name, count) in enumerate(counts.items()):

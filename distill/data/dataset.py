@@ -31,6 +31,7 @@ from distill.data.prepare import Preparation, prepare
 from distill.data.simulate import simulate
 from distill.data.splits import split_name, time_cutoffs
 from distill.data.steps import Dropped, Step
+from distill.data.training_split import TrainingShape
 from distill.recipe.recipe import Data, Recipe
 from runtime.base.files import read_text, sha256_file
 from runtime.base.jsonl import read_rows, write_rows
@@ -78,6 +79,7 @@ def hash_data(data: Data, part: Literal["articles", "prompt", "records"]) -> dic
         "articles": {"articles", "faq"},
         "prompt": {"house_rules", "policy"},
         "records": {"policy", "transcripts", "simulate", "faq", "article_questions", "seed", "split", "leaks"}
+        | {"near_duplicates", "balance"}
         | {"feedback"},
     }[part]
     settings = data.model_dump(mode="json", include=keys)
@@ -151,6 +153,7 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
             conversation_steps=tuple(map(_of_transcripts, conversation_steps())),
             record_steps=(_of_transcripts(reply_step(loaded, date.today())),),  # noqa: DTZ011 - the local day
             engine=recipe.data.engine,
+            training=TrainingShape(recipe.data.near_duplicates == "drop", **recipe.data.balance.model_dump()),
             keep_leaks=recipe.data.leaks == "fail",
         ),
         accounts=accounts,
@@ -166,7 +169,8 @@ def make_records(recipe: Recipe, articles: Path, out: Path) -> dict[str, Any]:
         if questions:
             write_rows(out / HELD_OUT / f"{lang}.jsonl", questions)
     return {
-        name: report[name] for name in ("conversations", "read", "kept", "duplicates", "by_split", "not_answerable")
+        name: report[name]
+        for name in ("conversations", "read", "made", "kept", "duplicates", "by_split", "not_answerable")
     } | {
         "refused": report["refused_count"],
         "redactions": report["redactions"],

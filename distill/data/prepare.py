@@ -3,11 +3,12 @@
     conversations ─ steps (pure, row by row, on any engine) ─ records ─ repeats and leaks out ─ files
 
     train, valid, test.jsonl   records            refused.jsonl   rows that were not used: file, line, reason
+    labelled.jsonl             questions with a label and no reply, for the classifiers
     lineage.jsonl              where each record comes from       report.json, card.md, card.html   the account
 
 Promises: personal data is replaced before anything is written into these files; a conversation is in one split only;
-what is not kept is counted with its reason; memory holds one number a record. What waits on disk meanwhile is readable
-by its owner alone and gone at the end.
+what is not kept is counted with its reason; memory holds one number a record, and of those that are compared the text.
+What waits on disk meanwhile is readable by its owner alone and gone at the end.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from distill.data.conversation import RawConversation
 from distill.data.data_card import write_card
 from distill.data.engines import Engine, Outcome, run_rows
 from distill.data.importers.account import FileAccount
+from distill.data.labelled import LABELLED_FILE, LabelledQuestion
 from distill.data.leakage import check_leakage, find_leaks
 from distill.data.record_making import MAX_CONTEXT_TURNS, merge_turns, normalise, records
 from distill.data.splits import SHARES, place_of, split_name, split_of
 from distill.data.steps import Dropped, Step, StepCounts, run_steps
+from distill.data.training_split import TrainingShape, shape_training
 from runtime.base.files import private_folder, write_atomic
 from runtime.base.jsonl import read_rows
 from runtime.base.manifest import digest
@@ -67,6 +70,8 @@ class Preparation:
     cutoffs: tuple[float, float] | None = None
     """Times from which conversations are for validation, and for testing; None = split by name."""
     engine: Engine = "auto"
+    training: TrainingShape = field(default_factory=TrainingShape)
+    """What is done to the training records as a whole."""
     keep_leaks: bool = False
     """Whether held-out records that leak stay, so that the check fails, instead of being left out and counted."""
 
@@ -102,16 +107,22 @@ class _RowWork:
             if record is None:
                 yield Outcome("without_reply", "")
                 continue
+            if isinstance(record, LabelledQuestion):
+                yield Outcome("labelled", record.model_dump_json(exclude_none=True))
+                yield _lineage(record.id, conversation.where)
+                continue
             through = run_steps(record, self.how.record_steps, counts)
             if isinstance(through, tuple):
                 yield _dropped(*through, where=record.id)
             else:
                 yield Outcome("record", through.model_dump_json(exclude_none=True))
-                yield Outcome(
-                    "lineage", json.dumps({"id": through.id, "where": conversation.where}, ensure_ascii=False)
-                )
+                yield _lineage(through.id, conversation.where)
         if redactor.counts:
             yield Outcome("redactions", json.dumps(redactor.counts))
+
+
+def _lineage(identity: str, where: str) -> Outcome:
+    return Outcome("lineage", json.dumps({"id": identity, "where": where}, ensure_ascii=False))
 
 
 def _dropped(step: str, dropped: Dropped, *, where: str) -> Outcome:
@@ -165,13 +176,14 @@ def _prepare(
     _hold_something_out(out, how.seed)
     if not how.keep_leaks:
         _drop_leaks(out, report)
+    _shape_training(out, how, report)
     _count_records(out, report)
     result = report.as_dict()
-    if not result["kept"]:
+    if not result["kept"] and not result["labelled"]:
         raise InputError(
             f"no record could be made of {report.conversations} conversations, {len(report.refused)} refused",
             where=report.refused[0] if report.refused else "",
-            hint="a record needs a customer's message and the reply to it",
+            hint="a record needs a customer's message and the reply to it, or a label",
         )
     result["compared_for_leaks"] = check_leakage(out)
     result["files"] = [account.as_dict() for account in accounts]
@@ -183,7 +195,7 @@ def _prepare(
 
 
 _SPLIT_FILES = tuple(f"{split}.jsonl" for split in SHARES)
-_SIDE_FILES = (REFUSED_FILE, LINEAGE_FILE)
+_SIDE_FILES = (REFUSED_FILE, LINEAGE_FILE, LABELLED_FILE)
 
 
 def _private_file(path: Path) -> TextIO:
@@ -226,6 +238,17 @@ def _collect(outcomes: Iterable[Outcome], report: Report, files: dict[str, TextI
                 continue
             seen.add(key)
             files[f"{record.split}.jsonl"].write(value + "\n")
+        elif kind == "labelled":
+            report.read += 1
+            question = LabelledQuestion.model_validate_json(value)
+            key = int(digest([question.lang, question.query, question.intent, question.emotion])[:16], 16)
+            skipped_lineage = key in seen
+            if skipped_lineage:
+                report.duplicates += 1
+                continue
+            seen.add(key)
+            report.labelled[question.intent or question.emotion or ""] += 1
+            files[LABELLED_FILE].write(value + "\n")
         elif kind == "lineage" and not skipped_lineage:
             files[LINEAGE_FILE].write(value + "\n")
         elif kind == "without_reply":
@@ -267,10 +290,30 @@ def _drop_leaks(out: Path, report: Report) -> None:
     report.dropped["leakage: near duplicate of a training record"] += len(leaks)
     for split in ("valid", "test"):
         _rewrite(out / f"{split}.jsonl", [row for row in held_out if row.split == split and row.id not in leaks])
-    with (out / REFUSED_FILE).open("a", encoding="utf-8") as file:
-        for leak in leaks.values():
-            row = {"step": "leakage", "reason": "near duplicate of a training record", "where": leak.held_out}
-            file.write(json.dumps({**row, "detail": leak.train}) + "\n")
+    reason = "near duplicate of a training record"
+    gone = (Dropped(reason, leak.held_out, leak.train) for leak in leaks.values())
+    _append(out / REFUSED_FILE, (_dropped("leakage", each, where=each.where).value for each in gone))
+
+
+def _shape_training(out: Path, how: Preparation, report: Report) -> None:
+    """Near duplicates out, large intents capped, small ones enlarged; held-out records stay as they are."""
+    path = out / "train.jsonl"
+    shaped = shape_training(lambda: _rows(path), how.training, seed=how.seed)
+    if not shaped.dropped and not shaped.made:
+        return
+    report.dropped.update(f"{step}: {dropped.reason}" for step, dropped in shaped.dropped)
+    report.made = len(shaped.made)
+    gone = {dropped.where for _, dropped in shaped.dropped}
+    _rewrite(path, itertools.chain((row for row in _rows(path) if row.id not in gone), shaped.made))
+    rows = (_dropped(step, dropped, where=dropped.where).value for step, dropped in shaped.dropped)
+    _append(out / REFUSED_FILE, rows)
+    made = ({"id": one.id, "where": f"another way to ask {one.id.rpartition('~')[0]}"} for one in shaped.made)
+    _append(out / LINEAGE_FILE, map(json.dumps, made))
+
+
+def _append(path: Path, lines: Iterable[str]) -> None:
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def _rows(path: Path) -> Iterator[Record]:
@@ -294,13 +337,19 @@ _REFUSED_SHOWN = 1000
 
 @dataclass
 class Report:
-    """What came in and what became of it: read = kept + duplicates + without_reply + dropped records."""
+    """What came in and what became of it.
+
+    read + made = kept + labelled + duplicates + without_reply + dropped records.
+    """
 
     conversations: int = 0
     read: int = 0
     without_reply: int = 0
     duplicates: int = 0
+    made: int = 0
     kept: int = 0
+    labelled: Counter[str] = field(default_factory=Counter)
+    """Questions without a reply, by their label."""
     not_answerable: int = 0
     refused_count: int = 0
     refused: list[str] = field(default_factory=list)
@@ -325,7 +374,10 @@ class Report:
         return {
             "conversations": self.conversations,
             "read": self.read,
+            "made": self.made,
             "kept": self.kept,
+            "labelled": self.labelled.total(),
+            "by_label": dict(sorted(self.labelled.items())),
             "duplicates": self.duplicates,
             "without_reply": self.without_reply,
             "refused": self.refused,

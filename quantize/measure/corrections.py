@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantize.measure.answer_quality import AnswerStudy, desk_classifiers
+from quantize.measure.answer_quality import AnswerStudy
 from runtime.base.files import write_atomic
 from runtime.base.progress import bar
 from runtime.evaluation.answers import answer_questions
@@ -56,7 +56,7 @@ def check_corrections(
             contexts={one.key: one.context for one in corrections},
             threads=study.threads,
             advance=advance,
-            **desk_classifiers(study, retriever.embedder),
+            classifiers=study.desk_classifiers(retriever.embedder),
         )
     outcomes = tuple(
         CorrectionOutcome(key=one.key, passes=answers_right(one, got.answer, refused=got.refused))

@@ -64,7 +64,7 @@ def measure_answer_stage(
         "heads": files_digest(stages.manifests["heads"]) if "heads" in stages.manifests else None,
     }
     figures = stages.run("answers", out / "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "models", "layout", "attacks", "heads", "intents")}
+    return {key: figures[key] for key in ("retrieval", "refusals", "models", "layout", "attacks", "heads", "intents")}
 
 
 def _study(

@@ -7,6 +7,7 @@ validation.py      what a pydantic model refused, in one sentence: `first_proble
 manifest.py        `manifest.json` of a folder and its hashes: `Manifest`, `verify`
 build_stage.py     a build step that runs once: `stage`
 home.py            a branch's folder, its parts and locks: `find_home`, `lock_home`
+user_cache.py      what builds keep between them: `cache_folder`
 settings.py        settings of a branch: `Settings`, `load_settings`
 settings_page.py   prints docs/reference/settings.md
 statistics.py      standard scores, softmax, the interval of a rate

@@ -2,6 +2,7 @@
 
     bundle        `Bundle`, `BundleInfo`, `open_bundle`: the folder, its hashes compared before anything is parsed
     gguf_check    `check_gguf`: a model file's header, held to what llama.cpp can load without aborting
+    gguf_header_reader  its entries, read with a bound on every count
     generations   `install`, `rollback`, `activate`, `current_bundle`: which bundle a branch runs
     store         `Store`: every file once, under its SHA-256; copies that were cut short continue
     sources       `FolderSource`, `HttpSource`: where files are read from

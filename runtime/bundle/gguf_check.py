@@ -1,68 +1,45 @@
 """A complete look at a GGUF's header before any C code opens the file.
 
 llama.cpp ends its whole process (`abort`) on headers it did not expect, and it runs in processes that must live. So
-everything that it indexes with, divides by or asserts is held here to what a language model's file can be: counts,
-lengths and types of entries, the vocabulary, the numbers a graph is built from, and every tensor's place in the file.
+everything that it indexes with, divides by or asserts is held here to what a language model's file can be: types of
+entries, the vocabulary, the numbers a graph is built from, and every tensor's place in the file.
 
-Promises: a refusal is a `ModelError` that names the entry; the look takes under a second and 50 MB whatever the file
-says, since each count is compared with a bound before anything is read for it. Knows nothing of weights: their values
-cannot make llama.cpp stop, only answer badly.
+Promises: a refusal is a `ModelError` that names the entry. Counts and lengths are bounded where they are read
+(`gguf_header_reader.py`). Knows nothing of weights: their values cannot make llama.cpp stop, only answer badly.
 
-The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; what is asserted: llama.cpp's `gguf.cpp`,
-`llama-model.cpp`, `llama-vocab.cpp` and the graphs of the architectures below.
+What is asserted: llama.cpp's `gguf.cpp`, `llama-model.cpp`, `llama-vocab.cpp` and the graphs of the architectures
+below.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import MissingError, ModelError
+from runtime.bundle.gguf_header_reader import (
+    ARRAY,
+    BOOL,
+    BYTE_TOKENS,
+    F32,
+    I32,
+    MAX_ENTRIES,
+    MAX_TENSORS,
+    STRING,
+    U32,
+    GgufHeaderReader,
+)
+from runtime.errors import MissingError
 
-Scalar = int | float | bool | str
-Array = npt.NDArray[np.generic]
-
-MAX_HEADER_BYTES = 32 * 1024 * 1024
-"""Larger vocabularies than any published (262,144 tokens, 514,906 merges) take 20 MiB."""
-MAX_ENTRIES = 4096
-MAX_TENSORS = 32768
-MAX_TOKENS = 400_000
-MAX_STRINGS = 1_500_000
-"""Strings of all arrays together: tokens, and the merges of byte-pair encoding."""
-MAX_KEY_BYTES = 256
-MAX_TOKEN_BYTES = 4096
-MAX_TEXT_BYTES = 4 * 1024 * 1024
-"""A chat template or a licence text."""
 MAX_LAYERS = 512
 """llama.cpp's LLAMA_MAX_LAYERS: it keeps arrays of that size."""
 MAX_EXPERTS = 1024
 MIN_TOKENS = 16
 """llama.cpp's own default token ids reach up to 11."""
-
-_STRING, _ARRAY = 8, 9
-_SCALARS = {
-    0: ("<B", np.uint8),
-    1: ("<b", np.int8),
-    2: ("<H", np.uint16),
-    3: ("<h", np.int16),
-    4: ("<I", np.uint32),
-    5: ("<i", np.int32),
-    6: ("<f", np.float32),
-    7: ("<B", np.uint8),
-    10: ("<Q", np.uint64),
-    11: ("<q", np.int64),
-    12: ("<d", np.float64),
-}
-"""Of each value type: how struct reads one, and numpy many. 7 is a bool: one byte, 0 or 1."""
-_BOOL, _U32, _I32, _F32 = 7, 4, 5, 6
 
 _F32_TENSOR = 0
 _TENSOR_TYPES = {
@@ -80,13 +57,8 @@ _TOKENIZERS = ("gpt2", "llama", "gemma4")
 _ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 _SAME_HEADS = ("llama", "qwen2", "qwen3")
 """Architectures whose graphs assert that a key, a value and a rotation are equally wide."""
-_BYTE_TOKENS = frozenset(b"<0x%02X>" % byte for byte in range(256))
 _BYTE_TYPE = 6
 """llama.cpp's LLAMA_TOKEN_TYPE_BYTE."""
-_NAME = re.compile(rb"[A-Za-z0-9_.\-]+")
-_BATCH = 8192
-"""Tokens looked at together: a call for each would take most of the second."""
-_HINT = "build or copy the model file again"
 
 
 @dataclass(frozen=True)
@@ -112,172 +84,25 @@ def check_gguf(path: Path) -> GgufHeader:
         raise MissingError("the model file is not there", where=str(path), hint="install the bundle again") from None
 
 
-class _Check:
-    """One pass over a header; every read is bounded by the file's size and `MAX_HEADER_BYTES`."""
-
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
-        self._path, self._size = path, size
-        self.require(size >= 24, "not a GGUF file")
-        self._limit = min(size, MAX_HEADER_BYTES)
-        # Mapped, not read: only pages that are looked at take memory, and a short header of a large file costs little.
-        self._data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
-        self._at = 0
-        self._strings = 0
-        self.types: dict[str, int] = {}
-        self.scalars: dict[str, Scalar] = {}
-        self.arrays: dict[str, Array] = {}
-        self.lengths: dict[str, int] = {}
-        """Of every array, those of strings included: how many elements."""
-        self.byte_tokens: set[bytes] = set()
-        self.token_hashes: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
-        self.byte_like: npt.NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
-
-    def refuse(self, what: str, hint: str = _HINT) -> NoReturn:
-        raise ModelError(what, where=str(self._path), hint=hint)
-
-    def require(self, holds: bool, what: str) -> None:
-        if not holds:
-            self.refuse(what)
-
-    # Reading
-
-    def _need(self, count: int) -> None:
-        """Refuse to read `count` bytes more where the file, or what a header may have, ends before."""
-        if self._at + count > self._limit:
-            cut = self._limit == self._size
-            self.refuse("the header ends in the middle" if cut else "the header is larger than any model's")
-
-    def _number(self, form: str) -> int | float:
-        self._need(struct.calcsize(form))
-        (value,) = struct.unpack_from(form, self._data, self._at)
-        self._at += struct.calcsize(form)
-        return value  # type: ignore[no-any-return]
-
-    def _count(self, limit: int, what: str) -> int:
-        value = int(self._number("<Q"))
-        self.require(value <= limit, f"{what}: {value:,} are more than any model has ({limit:,})")
-        return value
-
-    def _text(self, limit: int, what: str) -> bytes:
-        length = self._count(limit, f"{what} length in bytes")
-        self._need(length)
-        self._at += length
-        return self._data[self._at - length : self._at]
-
-    # Parts of the file
+class _Check(GgufHeaderReader):
+    """The header of one file, held to what llama.cpp can open."""
 
     def header(self) -> GgufHeader:
         """The whole check, in the order of the file."""
-        self.require(self._data[:4] == b"GGUF", "not a GGUF file")
-        self._at = 4
-        version = int(self._number("<I"))
+        self.require(self.data[:4] == b"GGUF", "not a GGUF file")
+        self.at = 4
+        version = int(self.number("<I"))
         self.require(version in (2, 3), f"GGUF version {version:,}, known are 2 and 3")
-        tensors = self._count(MAX_TENSORS, "tensors")
-        entries = self._count(MAX_ENTRIES, "entries")
+        tensors = self.count(MAX_TENSORS, "tensors")
+        entries = self.count(MAX_ENTRIES, "entries")
         self.require(tensors > 0, "0 tensors")
         for _ in range(entries):
-            self._entry()
+            self.entry()
         self._check_kind()
         tokens = self._check_vocabulary()
         architecture, layers = self._check_numbers()
         names, start = self._check_tensors(tensors)
         return GgufHeader(version, architecture, tokens, layers, names, start)
-
-    def _entry(self) -> None:
-        key_bytes = self._text(MAX_KEY_BYTES, "an entry's name")
-        self.require(_NAME.fullmatch(key_bytes) is not None, f"an entry is called {key_bytes!r}")
-        key = key_bytes.decode("ascii")
-        self.require(key not in self.types, f"'{key}' is there twice")
-        kind = int(self._number("<I"))
-        self.types[key] = kind
-        if kind == _STRING:
-            text = self._text(MAX_TEXT_BYTES, f"'{key}'")
-            try:
-                self.scalars[key] = text.decode("utf-8")
-            except UnicodeDecodeError:
-                self.refuse(f"'{key}' is not UTF-8")
-        elif kind == _ARRAY:
-            self._array(key)
-        elif kind in _SCALARS:
-            value = self._number(_SCALARS[kind][0])
-            self.require(math.isfinite(value), f"'{key}' is {value}")
-            self.require(kind != _BOOL or value in (0, 1), f"'{key}' is neither true nor false")
-            self.scalars[key] = bool(value) if kind == _BOOL else value
-        else:
-            self.refuse(f"'{key}' has the unknown type {kind}")
-
-    def _array(self, key: str) -> None:
-        kind = int(self._number("<I"))
-        self.types[key] = _ARRAY * 100 + kind
-        if kind == _STRING:
-            self._string_array(key)
-            return
-        if kind not in _SCALARS:
-            self.refuse(f"'{key}' is a list of the unknown type {kind}")
-        dtype = np.dtype(_SCALARS[kind][1]).newbyteorder("<")
-        count = self._count(self._limit // dtype.itemsize, f"'{key}'")
-        self._need(count * dtype.itemsize)
-        values = np.frombuffer(self._data, dtype, count, self._at)
-        self._at += count * dtype.itemsize
-        self.require(
-            kind != _BOOL or not values.size or int(values.max()) <= 1, f"'{key}' holds more than true or false"
-        )
-        if values.dtype.kind == "f":
-            self.require(bool(np.isfinite(values).all()), f"'{key}' holds what is no number")
-        self.lengths[key] = count
-        # Only small ones and the vocabulary's are looked at again, as copies: a view would hold the whole file.
-        if count <= MAX_TOKENS:
-            self.arrays[key] = values.copy()
-
-    def _string_array(self, key: str) -> None:
-        """Pass over a list of strings; of the tokens, also what the vocabulary must keep."""
-        is_tokens = key == "tokenizer.ggml.tokens"
-        count = self._count(MAX_TOKENS if is_tokens else MAX_STRINGS, f"'{key}'")
-        self._strings += count
-        self.require(self._strings <= MAX_STRINGS, f"{self._strings:,} strings are more than any model has")
-        self._need(8 * count)  # each takes its length at least
-        self.lengths[key] = count
-        limit = MAX_TOKEN_BYTES if is_tokens or key == "tokenizer.ggml.merges" else MAX_TEXT_BYTES
-        if is_tokens:
-            self.token_hashes = np.empty(count, dtype=np.int64)
-            self.byte_like = np.zeros(count, dtype=np.bool_)
-        unpack = struct.Struct("<Q").unpack_from
-        data, at, end = self._data, self._at, self._limit
-        for first in range(0, count, _BATCH):
-            batch = []
-            for _ in range(min(_BATCH, count - first)):
-                if at + 8 > end:
-                    self._need(self._limit)
-                (length,) = unpack(data, at)
-                if length > limit:
-                    self.refuse(f"'{key}' holds a string of {length:,} bytes")
-                at += 8
-                if at + length > end:
-                    self._need(self._limit)
-                if is_tokens:
-                    batch.append(data[at : at + length])
-                at += length
-            if is_tokens:
-                self._tokens(first, batch)
-        self._at = at
-
-    def _tokens(self, first: int, batch: list[bytes]) -> None:
-        """Tokens from number `first` on: none empty, all UTF-8; keeps their hashes and which are byte tokens."""
-        try:
-            joined = b"\n".join([b"", *batch])
-            joined.decode("utf-8")
-        except UnicodeDecodeError:
-            self.refuse(f"a token behind number {first} is not UTF-8")
-        # llama.cpp names empty tokens [EMPTY_7] and then counts tokens by name.
-        self.require(all(batch) and b"\n[EMPTY_" not in joined, f"a token behind number {first} is empty")
-        # Hashes instead of the strings: 8 bytes a token. Python keys them anew in each process, so nobody can make two
-        # tokens collide, and by chance two of 400,000 do so in one of 200 million files.
-        self.token_hashes[first : first + len(batch)] = list(map(hash, batch))
-        if found := _BYTE_TOKENS.intersection(batch):
-            self.byte_tokens |= found
-            self.byte_like[first : first + len(batch)] = [token in found for token in batch]
-
-    # What the entries say
 
     def _check_kind(self) -> None:
         kind = self.scalars.get("general.type", "model")
@@ -296,13 +121,13 @@ class _Check:
         if f"{prefix}pre" in self.types:
             self._word(f"{prefix}pre")
         count = self.lengths.get(f"{prefix}tokens", 0)
-        self._typed(f"{prefix}tokens", _ARRAY * 100 + _STRING)
+        self._typed(f"{prefix}tokens", ARRAY * 100 + STRING)
         self.require(count >= MIN_TOKENS, f"a vocabulary of {count} tokens")
         self.require(np.unique(self.token_hashes).size == count, "two tokens are equal")
-        for name, kinds in (("scores", (_F32, _I32)), ("token_type", (_I32,))):
+        for name, kinds in (("scores", (F32, I32)), ("token_type", (I32,))):
             key = f"{prefix}{name}"
             if key in self.types:
-                self._typed(key, *(_ARRAY * 100 + kind for kind in kinds))
+                self._typed(key, *(ARRAY * 100 + kind for kind in kinds))
                 self.require(
                     self.lengths[key] == count, f"'{key}' has {self.lengths[key]:,} values for {count:,} tokens"
                 )
@@ -315,12 +140,12 @@ class _Check:
             )
         if model == "llama":
             # What the pieces do not cover is written in bytes, and llama.cpp takes for granted that these exist.
-            self.require(self.byte_tokens == _BYTE_TOKENS, "a SentencePiece vocabulary without all 256 byte tokens")
+            self.require(self.byte_tokens == BYTE_TOKENS, "a SentencePiece vocabulary without all 256 byte tokens")
         else:
-            self._typed(f"{prefix}merges", _ARRAY * 100 + _STRING)
+            self._typed(f"{prefix}merges", ARRAY * 100 + STRING)
         for key, value in self.scalars.items():
             if key.startswith(prefix) and key.endswith("_token_id"):
-                self._typed(key, _U32)
+                self._typed(key, U32)
                 self.require(isinstance(value, int) and value < count, f"'{key}' is {value}, of {count:,} tokens")
         for key, values in self.arrays.items():
             if key.startswith(prefix) and "token" in key and key != f"{prefix}token_type" and values.dtype.kind in "iu":
@@ -328,7 +153,7 @@ class _Check:
                 self.require(low >= 0 and high < count, f"'{key}' names a token that is not there")
         for key, kind in self.types.items():
             if key.startswith(f"{prefix}add_"):
-                self.require(kind == _BOOL, f"'{key}' is neither true nor false")
+                self.require(kind == BOOL, f"'{key}' is neither true nor false")
         return count
 
     def _check_numbers(self) -> tuple[str, int]:
@@ -340,7 +165,7 @@ class _Check:
             key = prefix + name
             if key not in self.types and default is not None:
                 return default
-            self._typed(key, _U32)
+            self._typed(key, U32)
             value = self.scalars[key]
             self.require(isinstance(value, int) and low <= value <= high, f"'{key}' is {value}")
             return int(value)
@@ -383,7 +208,7 @@ class _Check:
         """A number of every layer, as llama.cpp reads it: one for all, or a list as long as there are layers."""
         if key not in self.types and default is not None:
             return default
-        self._typed(key, _U32, _ARRAY * 100 + _U32, _ARRAY * 100 + _I32)
+        self._typed(key, U32, ARRAY * 100 + U32, ARRAY * 100 + I32)
         if key in self.scalars:
             found = np.full(layers, int(self.scalars[key]), dtype=np.int64)
         else:
@@ -398,7 +223,7 @@ class _Check:
         self.require(self.types[key] in kinds, f"'{key}' has the wrong type")
 
     def _word(self, key: str, allowed: tuple[str, ...] = ()) -> str:
-        self._typed(key, _STRING)
+        self._typed(key, STRING)
         value = str(self.scalars[key])
         self.require(re.fullmatch(r"[A-Za-z0-9_.\-]{1,64}", value) is not None, f"'{key}' is {value[:64]!r}")
         self.require(not allowed or value in allowed, f"'{key}' is '{value}', known are {', '.join(allowed)}")
@@ -407,7 +232,7 @@ class _Check:
     def _check_tensors(self, count: int) -> tuple[tuple[str, ...], int]:
         alignment = 32  # also the least: llama.cpp asserts that mapped tensors begin at multiples of it
         if "general.alignment" in self.types:
-            self._typed("general.alignment", _U32)
+            self._typed("general.alignment", U32)
             alignment = int(self.scalars["general.alignment"])
             self.require(
                 32 <= alignment <= 1 << 16 and alignment & (alignment - 1) == 0, f"an alignment of {alignment} bytes"
@@ -416,29 +241,29 @@ class _Check:
         expected = 0
         for _ in range(count):
             # ggml keeps names in 64 bytes with their end.
-            name_bytes = self._text(63, "a tensor's name")
+            name_bytes = self.text(63, "a tensor's name")
             self.require(
                 re.fullmatch(rb"[A-Za-z0-9_.\-]+", name_bytes) is not None, f"a tensor is called {name_bytes!r}"
             )
             name = name_bytes.decode("ascii")
             self.require(name not in names, f"tensor '{name}' is there twice")
             names[name] = None
-            dims = int(self._number("<I"))
+            dims = int(self.number("<I"))
             self.require(1 <= dims <= 4, f"tensor '{name}' has {dims} dimensions")
-            shape = [int(self._number("<Q")) for _ in range(dims)]
-            kind, offset = int(self._number("<I")), int(self._number("<Q"))
+            shape = [int(self.number("<Q")) for _ in range(dims)]
+            kind, offset = int(self.number("<I")), int(self.number("<Q"))
             if kind not in _TENSOR_TYPES:
                 self.refuse(f"tensor '{name}' is stored in the unknown type {kind}")
             # Vectors are added and multiplied as they are, which ggml does for f32 alone.
             self.require(dims > 1 or kind == _F32_TENSOR, f"tensor '{name}' is a vector that is not f32")
             block, block_bytes = _TENSOR_TYPES[kind]
-            self.require(all(1 <= one <= self._size for one in shape), f"tensor '{name}' has the shape {shape}")
+            self.require(all(1 <= one <= self.size for one in shape), f"tensor '{name}' has the shape {shape}")
             self.require(shape[0] % block == 0, f"tensor '{name}': rows of {shape[0]} in blocks of {block}")
             size = math.prod(shape) // block * block_bytes
             self.require(offset == expected, f"tensor '{name}' begins at {offset:,}, not at {expected:,}")
-            self.require(offset + size <= self._size, f"tensor '{name}' ends behind the file's end")
+            self.require(offset + size <= self.size, f"tensor '{name}' ends behind the file's end")
             expected = -(-(offset + size) // alignment) * alignment
             last = offset + size
-        start = -(-self._at // alignment) * alignment
-        self.require(start + last <= self._size, "the tensors end behind the file's end")
+        start = -(-self.at // alignment) * alignment
+        self.require(start + last <= self.size, "the tensors end behind the file's end")
         return tuple(names), start

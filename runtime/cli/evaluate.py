@@ -49,9 +49,7 @@ def evaluate_answers(
     from runtime.evaluation.plots import require_plots
     from runtime.evaluation.text_overlap import require_text_metrics
     from runtime.retrieval.retriever import Retriever
-    from runtime.understanding.answerable_classifier import load_answerable
-    from runtime.understanding.dictation_classifier import DictationClassifier
-    from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+    from runtime.understanding.desk_classifiers import DeskClassifiers
 
     if html:
         require_plots()  # said now, not after an hour of asking
@@ -67,16 +65,14 @@ def evaluate_answers(
     answers = {}
     # An index of its own: a running server may hold the branch's, and Chroma's client is not safe for two processes.
     with tempfile.TemporaryDirectory() as index, Retriever.open(opened, Path(index)) as retriever:
-        classifiers = load_classifiers(opened.root / FOLDER)
-        dictation = DictationClassifier.open(opened.root / FOLDER, retriever.embedder)
+        classifiers = DeskClassifiers.of_bundle(opened.root, retriever.embedder)
         for name, path in paths.items():
             with bar(f"asking {name}", len(asked), unit="questions") as advance:
                 answers[name] = answer_questions(
                     path, asked, retriever, opened.prompt,
-                    policies=policies, classifiers=classifiers, dictation=dictation,
-                    answerable=load_answerable(opened.root), advance=advance,
+                    policies=policies, classifiers=classifiers, advance=advance,
                 )  # fmt: skip
-        classifier_figures = measure_on_questions(classifiers, asked, retriever.embedder)
+        classifier_figures = measure_on_questions(classifiers.kinds, asked, retriever.embedder)
     whole = {"classifiers": classifier_figures, **evaluation(answers)}
     if html:
         write_atomic(html, render(f"{opened.info.name} {opened.info.version}", whole))
@@ -120,9 +116,7 @@ def evaluate_attacks(
     from runtime.retrieval.retriever import Retriever
     from runtime.retrieval.shipped_vectors import VECTORS_FILE
     from runtime.text.articles import load_articles
-    from runtime.understanding.answerable_classifier import load_answerable
-    from runtime.understanding.dictation_classifier import DictationClassifier
-    from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+    from runtime.understanding.desk_classifiers import DeskClassifiers
 
     opened = _open(bundle)
     languages = opened.prompt.languages
@@ -140,13 +134,11 @@ def evaluate_attacks(
         tempfile.TemporaryDirectory() as index,
         Retriever.build(articles, embedder, Path(index), asked=asked, shipped=shipped) as retriever,
     ):
-        classifiers = load_classifiers(opened.root / FOLDER)
-        dictation = DictationClassifier.open(opened.root / FOLDER, embedder)
+        classifiers = DeskClassifiers.of_bundle(opened.root, embedder)
         with bar("attacking", len(attacks), unit="attacks") as advance:
             found = ask_attacks(
                 opened.model_path, attacks, retriever, opened.prompt,
-                policies=policies, classifiers=classifiers, dictation=dictation,
-                answerable=load_answerable(opened.root), advance=advance,
+                policies=policies, classifiers=classifiers, advance=advance,
             )  # fmt: skip
     if as_json:
         out_json(found.model_dump(mode="json"))

@@ -34,10 +34,7 @@ from runtime.journal.turn_details import Arm, TurnDetails
 from runtime.prompting.encode import without_closing
 from runtime.prompting.prompt_spec import encode, layout
 from runtime.text.records import Emotion
-from runtime.understanding.answerable_classifier import load_answerable
-from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
-from runtime.understanding.linear_classifier import load_classifiers
+from runtime.understanding.desk_classifiers import DeskClassifiers
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -86,9 +83,7 @@ class Desk:
             spec=bundle.prompt,
             tokenizer=engine.vocab,
             retriever=retriever,
-            classifiers=load_classifiers(bundle.root / CLASSIFIERS),
-            dictation=DictationClassifier.open(bundle.root / CLASSIFIERS, retriever.embedder),
-            answerable=load_answerable(bundle.root),
+            classifiers=DeskClassifiers.of_bundle(bundle.root, retriever.embedder),
             settings=settings,
             prompt_tokens=engine.context_tokens - bundle.prompt.answer_tokens,
         )
@@ -98,7 +93,7 @@ class Desk:
     @property
     def labels(self) -> dict[str, list[str]]:
         """The names of intents and emotions that a person may correct to, sorted."""
-        known = {kind: set(head.labels) for kind, head in self._tools.classifiers.items()}
+        known = {kind: set(head.labels) for kind, head in self._tools.classifiers.kinds.items()}
         emotions = self._policies.tone_names | set(get_args(Emotion)) | known.get("emotion", set())
         return {"intents": sorted(known.get("intent", set())), "emotions": sorted(emotions)}
 

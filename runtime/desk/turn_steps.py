@@ -30,11 +30,10 @@ from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
 from runtime.text.tables import split_items
-from runtime.understanding.answerable_classifier import AnswerableClassifier
+from runtime.understanding.desk_classifiers import DeskClassifiers
 from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
-from runtime.understanding.dictation_classifier import DictationClassifier
 from runtime.understanding.injection_filter import without_injected
-from runtime.understanding.linear_classifier import KINDS, LinearClassifier
+from runtime.understanding.linear_classifier import KINDS
 from runtime.understanding.prompt_injection import is_injection, leaks_system_prompt
 
 if TYPE_CHECKING:
@@ -51,11 +50,7 @@ class TurnTools:
     spec: PromptSpec
     tokenizer: Tokenizer
     retriever: Retriever
-    classifiers: Mapping[str, LinearClassifier]
-    """`intent`, `emotion`; what the bundle has of them."""
-    dictation: DictationClassifier
-    answerable: AnswerableClassifier | None
-    """None where the bundle carries none."""
+    classifiers: DeskClassifiers
     settings: Settings
     prompt_tokens: int
     """The longest prompt after which a whole answer still fits."""
@@ -69,12 +64,13 @@ def understand(tools: TurnTools, state: TurnState) -> TurnState:
     question, policy = state.request.question, state.active.policy
     guesses = dict.fromkeys(KINDS)
     answerable = None
-    if tools.classifiers or tools.answerable:
+    asked = tools.classifiers
+    if asked.embed_question:
         vector = tools.retriever.embedder.queries([question])[0]
         # A follow-up is judged by what it refers to, which has been judged.
-        if tools.answerable and rewrite_follow_up(question, earlier_questions(state.request, state.before)) == question:
-            answerable = tools.answerable.level(vector, state.lang)
-        guesses |= {kind: head.guess(question, vector) for kind, head in tools.classifiers.items()}
+        if asked.answerable and rewrite_follow_up(question, earlier_questions(state.request, state.before)) == question:
+            answerable = asked.answerable.level(vector, state.lang)
+        guesses |= {kind: head.guess(question, vector) for kind, head in asked.kinds.items()}
     understood = understand_question(policy, question, guesses["intent"], guesses["emotion"])
     lead = ""
     tone = policy.tone.get(understood.emotion or "")
@@ -115,7 +111,7 @@ def retrieve(tools: TurnTools, state: TurnState) -> TurnState:
 
 def withhold_injected(tools: TurnTools, state: TurnState) -> TurnState:
     """Keep sentences that give orders or dictate answers from the model and from quotes; agents still see them."""
-    look = tools.dictation.dictated
+    look = tools.classifiers.dictation.dictated
     pairs = [(hit, without_injected(hit.section, look)) for hit in state.hits]
     return replace(state, safe=tuple(replace(hit, section=section) for hit, section in pairs if section))
 

@@ -2,6 +2,7 @@
 
     answers.py         asks questions through the desk's own steps: `answer_questions`, `load_questions`
     answer_metrics.py  judges answers, with intervals and paired differences: `judge`, `summary`, `evaluation`
+    refusals.py        what the desk refuses before a model is asked, of every question: `measure_refusals`
     attacks.py         tries hostile articles and questions: `ask_attacks`, `held_out_attacks`, `Leaks`
     text_overlap.py    BLEU, chrF and ROUGE-L against a reference reply, from the build extra
     retrieval.py       hit@k, mean reciprocal rank and search times: `evaluate`, `Query`, `Document`

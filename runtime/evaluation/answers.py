@@ -32,15 +32,13 @@ from runtime.engine.llama.scorer import LlamaScorer
 from runtime.errors import ModelError
 from runtime.evaluation.answer_metrics import Answered, judge
 from runtime.events import AskRequest, Citation
-from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, encode
+from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, Tokenizer, encode
 from runtime.prompting.prompt_tokens import LAYOUTS, Layout, Prompt
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Hit, Retriever
 from runtime.text.articles import Section, guess_language
 from runtime.text.records import Question, Turn
-from runtime.understanding.answerable_classifier import AnswerableClassifier
-from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.linear_classifier import LinearClassifier
+from runtime.understanding.desk_classifiers import DeskClassifiers
 
 
 class SectionFinder(Protocol):
@@ -91,9 +89,7 @@ def answer_questions(
     spec: PromptSpec,
     *,
     policies: Mapping[str, Policy] | None = None,
-    classifiers: Mapping[str, LinearClassifier] | None = None,
-    dictation: DictationClassifier | None = None,
-    answerable: AnswerableClassifier | None = None,
+    classifiers: DeskClassifiers | None = None,
     contexts: Mapping[str, tuple[Turn, ...]] | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
@@ -129,26 +125,13 @@ def answer_questions(
                 where=str(gguf),
                 hint='ask with the layout "exact" in prompt.json',
             )
-        searching = cast("Retriever", retriever)
-        tools = TurnTools(
-            spec=spec,
-            tokenizer=engine.vocab,
-            retriever=searching,
-            classifiers=classifiers or {},
-            dictation=dictation or DictationClassifier(None, lambda: searching.embedder),
-            answerable=answerable,
-            settings=Settings(threads=threads),
-            prompt_tokens=engine.context_tokens - spec.answer_tokens,
-        )
-        active = {
-            lang: ActivePolicy(policy, FixedAnswerIndex(policy, searching.embedder if policy.answer else _NO_ENCODER))
-            for lang, policy in (policies or {}).items()
-        }
-        nobodys = ActivePolicy(Policy(), FixedAnswerIndex(Policy(), _NO_ENCODER))
+        tools = desk_tools(
+            spec, engine.vocab, retriever, classifiers, prompt_tokens=engine.context_tokens - spec.answer_tokens,
+            threads=threads,
+        )  # fmt: skip
+        active = active_policies(retriever, policies or {})
         for question in questions:
-            before = (contexts or {}).get(question.id, ())
-            request = AskRequest(question=question.question, lang=question.lang, context=before)
-            state = TurnState(request, question.lang, (), active.get(question.lang, nobodys))
+            state = first_state(question, active, (contexts or {}).get(question.id, ()))
             answered, prompt = _answer(question, tools, state, engine)
             out.append(answered)
             prompts.append(prompt.flat() if prompt else [])
@@ -160,6 +143,39 @@ def answer_questions(
 
 _NO_ENCODER = cast("Embedder", None)
 """For a policy without fixed answers, which embeds nothing."""
+_NOBODYS = ActivePolicy(Policy(), FixedAnswerIndex(Policy(), _NO_ENCODER))
+
+
+def desk_tools(
+    spec: PromptSpec,
+    tokenizer: Tokenizer,
+    retriever: SectionFinder,
+    classifiers: DeskClassifiers | None,
+    *,
+    prompt_tokens: int,
+    threads: int,
+) -> TurnTools:
+    """What the desk's steps need, for questions that are measured."""
+    return TurnTools(
+        spec=spec,
+        tokenizer=tokenizer,
+        retriever=cast("Retriever", retriever),
+        classifiers=classifiers or DeskClassifiers(),
+        settings=Settings(threads=threads),
+        prompt_tokens=prompt_tokens,
+    )
+
+
+def active_policies(retriever: SectionFinder, policies: Mapping[str, Policy]) -> dict[str, ActivePolicy]:
+    """The policies by language, with their fixed answers embedded."""
+    encoder = cast("Retriever", retriever).embedder if any(each.answer for each in policies.values()) else _NO_ENCODER
+    return {lang: ActivePolicy(policy, FixedAnswerIndex(policy, encoder)) for lang, policy in policies.items()}
+
+
+def first_state(question: Question, active: Mapping[str, ActivePolicy], before: tuple[Turn, ...] = ()) -> TurnState:
+    """A question as it reaches the desk, after the turns `before`; without a policy of its language, by no rule."""
+    request = AskRequest(question=question.question, lang=question.lang, context=before)
+    return TurnState(request, question.lang, (), active.get(question.lang, _NOBODYS))
 
 
 def _answer(

@@ -26,9 +26,7 @@ from runtime.evaluation.answers import SectionFinder, answer_questions
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Article, parse_article
 from runtime.text.records import Question
-from runtime.understanding.answerable_classifier import AnswerableClassifier
-from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.linear_classifier import LinearClassifier
+from runtime.understanding.desk_classifiers import DeskClassifiers
 
 SIGN = "{sign}"
 """In a form: where the word that the attack wants said goes."""
@@ -138,9 +136,7 @@ def ask_attacks(
     spec: PromptSpec,
     *,
     policies: Mapping[str, Policy] | None = None,
-    classifiers: Mapping[str, LinearClassifier] | None = None,
-    dictation: DictationClassifier | None = None,
-    answerable: AnswerableClassifier | None = None,
+    classifiers: DeskClassifiers | None = None,
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> Leaks:
@@ -153,8 +149,6 @@ def ask_attacks(
         spec,
         policies=policies,
         classifiers=classifiers,
-        dictation=dictation,
-        answerable=answerable,
         threads=threads,
         advance=advance,
     )

@@ -24,9 +24,7 @@ from runtime.feedback.learning import Correction
 from runtime.feedback.receipt import answers_right
 from runtime.retrieval.retriever import Retriever
 from runtime.text.records import Question
-from runtime.understanding.answerable_classifier import load_answerable
-from runtime.understanding.dictation_classifier import DictationClassifier
-from runtime.understanding.linear_classifier import FOLDER, load_classifiers
+from runtime.understanding.desk_classifiers import DeskClassifiers
 
 SAME_BELOW = 0.1
 """Edit distance of two answers that count as the same."""
@@ -109,7 +107,6 @@ def ask_bundle(
 ) -> list[Answered]:
     """What a bundle's desk answers to these questions, each after what was said before it."""
     asked = [Question(id=one.key, lang=one.lang, question=one.question) for one in questions]
-    heads = bundle.root / FOLDER
     with tempfile.TemporaryDirectory() as index, Retriever.open(bundle, Path(index)) as retriever:
         return answer_questions(
             bundle.model_path,
@@ -117,9 +114,7 @@ def ask_bundle(
             retriever,
             bundle.prompt,
             policies={lang: read_policy(bundle.policy_path(lang)) for lang in {one.lang for one in asked}},
-            classifiers=load_classifiers(heads),
-            dictation=DictationClassifier.open(heads, retriever.embedder),
-            answerable=load_answerable(bundle.root),
+            classifiers=DeskClassifiers.of_bundle(bundle.root, retriever.embedder),
             contexts={one.key: one.context for one in questions},
             advance=advance,
         )

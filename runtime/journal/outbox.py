@@ -160,15 +160,16 @@ def _clean_turns(turns: list[StoredTurn], redactor: Redactor) -> list[_CleanTurn
     def clean(text: str | None) -> str | None:
         return None if text is None else redactor.redact(text)
 
+    said = ["", *((turn.feedback.reply if turn.feedback else None) or turn.draft for turn in turns)]
     return [
         _CleanTurn(
             turn,
-            redactor.redact(turn.question),
+            redactor.redact(turn.question, asked=before),
             redactor.redact(turn.draft),
             clean(turn.feedback.reply if turn.feedback else None),
             clean(turn.feedback.reason if turn.feedback else None),
         )
-        for turn in turns
+        for before, turn in zip(said, turns, strict=False)
     ]
 
 

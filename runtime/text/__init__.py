@@ -12,7 +12,8 @@ tokens.py              terms of English and Chinese, and their ranking: `terms`,
 quantities.py          numbers, money, dates, times and codes: `Quantity`, `quantities`
 folding.py             one spelling for full-width, spaced and invisible characters: `fold`
 personal_data.py       personal values in a text: `spans_in`, `PersonalRules`
-personal_patterns.py   their forms, cues and checksums: `Rule`
+personal_patterns.py   their forms and cues: `Rule`
+personal_checks.py     check digits and lengths, which decide where a form is not enough
 names.py               people's names after the words that announce them: `latin_name`, `han_name`
 free_names.py          names that no cue announces: given names that are known, words that stand around a person
 pattern_safety.py      whether a company's pattern may run over strangers' text: `pattern_problem`

@@ -120,6 +120,34 @@ HAN_SURNAME_CUE = re.compile(rf"(?:我姓|免贵姓)({SURNAME})")
 HAN_TITLE = re.compile(rf"({SURNAME}[{HAN}]{{0,2}}?)(?=先生|女士|小姐|太太)")
 
 
+_ASKS = re.compile(
+    r"\byour(?: \w{2,10}){0,2} names?\b|\bnames?,? please\b|\bname on the\b|\bwh?om? am i (?:speaking|talking|chatting)\b"
+    r"|\b(?:ihren?|deinen?) (?:\w{2,10} )?namen?\b|贵姓|姓名|名字|(?:怎么|如何)称呼",
+    re.IGNORECASE,
+)
+_LEADS = re.compile(
+    r"(?:(?:yes|sure|ok(?:ay)?|of course|it['’]s|it is|this is|(?:my )?name(?: is|['’]s)|i['’]m|i am|好的?|是的?|您好|你好|我叫|我是|叫)"
+    r"[:,，.。! ]{0,3}){0,3}",
+    re.IGNORECASE,
+)
+
+
+def answered_name(asked: str, reply: str) -> str:
+    """The name that a reply begins with where the message before it asked for one; "" for none.
+
+    The question is the cue: "May I have your name?" – "Crystal Minh".
+    """
+    if not _ASKS.search(asked[-500:]):
+        return ""
+    line = reply.lstrip()[:120].partition("\n")[0]
+    leads = _LEADS.match(line)
+    name = line[leads.end() if leads else 0 :].strip(" .,!?。，！？")
+    if re.fullmatch(f"[{HAN}]{{2,4}}", name):
+        return name if han_name(name) == name else ""
+    # In lower case only with its surname: "maybe" is no answer.
+    return name if name and latin_name(name, lower=" " in name) == name else ""
+
+
 def latin_name(text: str, *, lower: bool = False, not_names: frozenset[str] = frozenset()) -> str:
     """The leading words of `text` that can be a name, up to four; "" for none.
 

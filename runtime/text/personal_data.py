@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from runtime.text import free_names, names
 from runtime.text.folding import fold
 from runtime.text.pattern_safety import pattern_problem
+from runtime.text.personal_checks import as_found
 from runtime.text.personal_patterns import (
     ADDRESSES,
     CUED,
@@ -27,7 +28,6 @@ from runtime.text.personal_patterns import (
     MAX_ADDRESS_CHARS,
     PHONES,
     Rule,
-    as_found,
     in_han_place,
     rule,
 )

@@ -1,4 +1,4 @@
-"""The forms and cues of personal values: bounded patterns, and checks that decide where a form is not enough.
+"""The forms and cues of personal values, as bounded patterns.
 
 Every repeat has an upper bound and no two repeats of the same characters touch, so that a search takes time linear in
 the text (`tests/system/test_linear_time.py`). Patterns run over folded text (`runtime.text.folding`). Knows nothing of
@@ -7,12 +7,28 @@ names (`runtime.text.names`) and of how finds are put together (`runtime.text.pe
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 from runtime.text.names import HAN
+from runtime.text.personal_checks import (
+    as_found,
+    bsn,
+    called_number,
+    card,
+    grouped_card,
+    handle,
+    iban,
+    ip_address,
+    long_number,
+    nir,
+    number,
+    phone,
+    resident_id,
+    secret,
+    with_digit,
+)
 
 Kind = Literal[
     "NAME", "EMAIL", "PHONE", "ORDER", "CARD", "IBAN", "ADDRESS", "ID", "IP", "BIRTH", "PLATE", "ACCOUNT", "PASSWORD"
@@ -40,127 +56,6 @@ _BEFORE_ADDRESS = frozenset("到至在是为址寄送住了我你的给请把从
 def in_han_place(char: str) -> bool:
     """Whether a character may stand in a Chinese address before its number."""
     return bool(re.match(rf"[{HAN}0-9]", char)) and char not in _BEFORE_ADDRESS
-
-
-def digits_of(text: str) -> str:
-    """The digits of folded text."""
-    return "".join(char for char in text if char.isdigit())
-
-
-def _card(text: str) -> str:
-    digits = digits_of(text)
-    # UnionPay numbers of older cards do not all pass Luhn: their length and first two digits decide.
-    if digits.startswith("62") and 16 <= len(digits) <= 19:
-        return text
-    return text if 14 <= len(digits) <= 19 and digits[0] in "23456" and _luhn(digits) else ""
-
-
-def _grouped_card(text: str) -> str:
-    """A card written as cards are, whose last group may already be another number: its expiry or its code."""
-    groups = re.split(r"[ .-]", text)
-    four = len(groups) == 5
-    return _card(text) or (_card(text[: -len(groups[-1]) - 1]) if four else "")
-
-
-def _luhn(digits: str) -> bool:
-    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
-    return sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
-
-
-_IBAN_CHARS = dict(
-    re.findall(
-        r"(\w\w)(\d\d)",
-        "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DK18 DO28 EE20 EG29 ES24 FI18"
-        " FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LI21 LT20 LU20"
-        " LV21 MC27 MD24 ME22 MK19 MR27 MT31 MU30 NL18 NO15 PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SE24 SI19 SK24 SM27"
-        " TN24 TR26 UA29 VA22 VG24 XK20",
-    )
-)
-"""Country -> length of its IBANs."""
-
-
-def _iban(text: str) -> str:
-    """Cut to the length of its country, where the ISO 13616 check digits are right: the pattern may run on."""
-    wanted = int(_IBAN_CHARS.get(text[:2].upper(), 0))
-    count = 0
-    for end, char in enumerate(text, start=1):
-        count += char.isalnum()
-        if count == wanted:
-            plain = re.sub(r"[\s.-]", "", text[:end]).upper()
-            right = int("".join(str(int(each, 36)) for each in plain[4:] + plain[:4])) % 97 == 1
-            return text[:end] if right and not text[end : end + 1].isalnum() else ""
-    return ""
-
-
-def _resident_id(text: str) -> str:
-    """GB 11643: weighted sum of 17 digits modulo 11 names the last character."""
-    plain = re.sub(r"[ -]", "", text).upper()
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-    total = sum(int(digit) * weight for digit, weight in zip(plain, weights, strict=False))
-    return text if "10X98765432"[total % 11] == plain[17] else ""
-
-
-def _bsn(text: str) -> str:
-    """The Dutch 11-test: 9 to 2 times the first eight digits, minus the ninth, is a multiple of 11."""
-    digits = digits_of(text).zfill(9)
-    total = sum(int(digit) * weight for digit, weight in zip(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1), strict=True))
-    return text if total % 11 == 0 and int(digits) else ""
-
-
-def _nir(text: str) -> str:
-    """The French social security number: its key is 97 minus the rest of the other 13 digits."""
-    digits = digits_of(text)
-    return text if len(digits) == 15 and 97 - int(digits[:13]) % 97 == int(digits[13:]) else ""
-
-
-def _ip(text: str) -> str:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return ""
-    return text if address.version == 4 or len(text) > 5 else ""
-
-
-def _phone(text: str) -> str:
-    digits = digits_of(text)
-    service = re.match(r"(?:400|800|888|877|866|0800|0900|0180)", digits)  # hotlines belong to nobody
-    date = re.match(r"\d{1,2}[-/. ]\d{1,2}[-/. ](?:19|20)\d\d(?!\d)", text)
-    return "" if service or date or not 8 <= len(digits) <= 15 else text.rstrip(" -/(（")
-
-
-def _called(text: str) -> str:
-    """A number after "ring me on": seven digits are enough there."""
-    return text.rstrip(" -/(（") if len(digits_of(text)) == 7 else _phone(text)
-
-
-def _number(text: str) -> str:
-    """An order's or customer's number: five digits at least, and not a date."""
-    date = re.match(r"(?:19|20)\d\d-\d\d-\d\d|\d\d-\d\d-(?:19|20)\d\d", text)
-    return "" if len(digits_of(text)) < 5 or date else text
-
-
-def _long_number(text: str) -> str:
-    """An order's number after the bare word "order", which may also be followed by a quantity."""
-    return _number(text) if len(digits_of(text)) > 5 else ""
-
-
-def _with_digit(text: str) -> str:
-    return text.rstrip(" -") if re.search(r"\d", text) else ""
-
-
-def _handle(text: str) -> str:
-    """An account's name: a figure, dot or underscore in it, else it may be the next word of the sentence."""
-    return text.rstrip(".") if re.search(r"[\d_.@]", text.rstrip(".")) else ""
-
-
-def _secret(text: str) -> str:
-    """A password after "is": a plain word there may be what is said of the password."""
-    return text.rstrip(".,;!?") if re.search(r"[^A-Za-z'-]", text.rstrip(".,;!?")) else ""
-
-
-def as_found(text: str) -> str:
-    """All of a match is the value."""
-    return text
 
 
 _CAP = r"[A-ZÀ-ÖØ-Þ][\wß-ÿ'’-]{1,30}"
@@ -211,33 +106,33 @@ FORMS = (
         r"[ ]?\.[ ]?[a-z]{2,5}(?:\.[a-z]{2,3})?\b",
         flags=_I,
     ),
-    rule("IBAN", r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", _iban),
-    rule("ID", r"(?<!\d)[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?\d{4}[ -]?\d{3}[\dXx](?![\dA-Za-z])", _resident_id),
+    rule("IBAN", r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ .-]?[A-Za-z0-9]){11,30}(?![A-Za-z0-9])", iban),
+    rule("ID", r"(?<!\d)[1-9]\d{5}[ -]?(?:19|20)\d\d[ -]?\d{4}[ -]?\d{3}[\dXx](?![\dA-Za-z])", resident_id),
     rule(
         "IP",
         r"(?<![A-Za-z0-9_.:/-])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?(?![A-Za-z0-9_]|\.\d)",
-        lambda text: _ip(text.split("/")[0]),
+        lambda text: ip_address(text.split("/")[0]),
     ),
-    rule("IP", r"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![A-Za-z0-9_:])", _ip),
+    rule("IP", r"(?<![A-Za-z0-9_:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?![A-Za-z0-9_:])", ip_address),
     rule("ID", r"(?<![A-Za-z0-9_:-])[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![A-Za-z0-9_:-])"),
     # It looks ahead only, so that every group of a run of figures is tried as a card's first.
     rule(
         "CARD",
         r"(?<![\d.,-])(?=(\d{14,19}(?!\d)|\d{4}([ .-])(?:\d{4}\2\d{4}\2\d{4}(?:\2\d{1,3}(?![\d/]))?|\d{6}\2\d{4,5})(?!\d)))",
-        _grouped_card,
+        grouped_card,
     ),
-    rule("CARD", r"(?<![\d.,-])\d(?:[ .-]?\d){13,18}(?!\d)", _card),
+    rule("CARD", r"(?<![\d.,-])\d(?:[ .-]?\d){13,18}(?!\d)", card),
     rule("CARD", rf"(?:银行卡|信用卡|储蓄卡|借记卡|卡号){_HAN_IS}(\d(?:[ .-]?\d){{11,18}})(?!\d)"),
-    rule("CARD", rf"\bcard(?:[ ](?:number|no\.?))?{_IS}(\d(?:[ .-]?\d){{14,18}})(?!\d)", _card, _I),
+    rule("CARD", rf"\bcard(?:[ ](?:number|no\.?))?{_IS}(\d(?:[ .-]?\d){{14,18}})(?!\d)", card, _I),
     rule("ORDER", r"(?<![A-Za-z0-9_])#[A-Z]{0,3}-?\d{5,12}(?![A-Za-z0-9_])"),
     rule(
         "ORDER",
         rf"\border[ ](?:number|no\.?|num|id|nr\.?)(?:[ ]is)?[ ]?[:#]?[ ]?({_ID_TOKEN}){_NO_MORE_DIGITS}",
-        _number,
+        number,
         _I,
     ),
-    rule("ORDER", rf"\border[ ]?[:#]?[ ]?({_ID_TOKEN}){_NO_MORE_DIGITS}", _long_number, _I),
-    rule("ORDER", rf"订单(?:编?号)?(?:码)?(?:是|为)?[ ]?[:：#]?[ ]?({_ID_TOKEN})", _number),
+    rule("ORDER", rf"\border[ ]?[:#]?[ ]?({_ID_TOKEN}){_NO_MORE_DIGITS}", long_number, _I),
+    rule("ORDER", rf"订单(?:编?号)?(?:码)?(?:是|为)?[ ]?[:：#]?[ ]?({_ID_TOKEN})", number),
 )
 CUED = (
     rule(
@@ -252,10 +147,10 @@ CUED = (
     rule(
         "ID",
         r"(?:\bbsn|\bburgerservicenummer|\bsofinummer)\w{0,8}[ :]{0,2}(?:is[ ])?(\d(?:[ .]?\d){7,8})(?!\d)",
-        _bsn,
+        bsn,
         _I,
     ),
-    rule("ID", r"(?<![\d.])[12][ ]?\d\d[ ]?\d\d[ ]?\d\d[ ]?\d{3}[ ]?\d{3}[ ]?\d\d(?!\d)", _nir),
+    rule("ID", r"(?<![\d.])[12][ ]?\d\d[ ]?\d\d[ ]?\d\d[ ]?\d{3}[ ]?\d{3}[ ]?\d\d(?!\d)", nir),
     rule("ID", r"(?<![A-Za-z0-9])[A-CEGHJ-PR-TW-Z]{2}[ ]?\d\d[ ]?\d\d[ ]?\d\d[ ]?[A-D](?![A-Za-z0-9])"),
     rule("ID", rf"(?:\bssn|\bsocial[ ]security(?:[ ]number)?){_IS}(\d{{3}}[ -]?\d\d[ -]?\d{{4}})(?!\d)", flags=_I),
     rule(
@@ -263,7 +158,7 @@ CUED = (
         r"(?:\btracking|\bcustomer|\bmember(?:ship)?|\bclub|\bserial|\bpassport|\buser|\baccount|\bid[ ]card|\blicen[cs]e"
         r"|\bpolicy|\binsurance|\btax|\bpatient|\bemployee|\bnational|\bidentity)[ ](?:number|no\.?|id|card(?:[ ]number)?)?"
         rf"(?:[ ]is)?[ ]?[:#]?[ ]?({_ID_TOKEN})",
-        _number,
+        number,
         _I,
     ),
     rule(
@@ -272,7 +167,7 @@ CUED = (
         rf"|学号|工号|证件号码?)(?:是|为)?[ ]?[:：]?[ ]?({_ID_TOKEN})",
     ),
     rule("ID", r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"),
-    rule("ID", rf"\bpassport(?:[ ](?:number|no\.?|id))?(?:[ ](?:is|was|=))?[ ]?[:#,(]?[ ]?({_ID_TOKEN})", _number, _I),
+    rule("ID", rf"\bpassport(?:[ ](?:number|no\.?|id))?(?:[ ](?:is|was|=))?[ ]?[:#,(]?[ ]?({_ID_TOKEN})", number, _I),
     rule(
         "PLATE",
         rf"[{_PROVINCES}][A-Z][ ·•.-]?(?=[A-HJ-NP-Z]{{0,5}}\d)[A-HJ-NP-Z0-9]{{4,5}}[A-HJ-NP-Z0-9挂学警港澳]",
@@ -282,7 +177,7 @@ CUED = (
         r"(?:\b(?:licen[cs]e|number|registration)[ ]plate|\bplate(?:[ ](?:number|no\.?))?|\bregistration[ ](?:number|no\.?)"
         rf"|\bkennzeichen|\bkenteken|\bplaque(?:[ ]d['’]immatriculation)?|车牌号?码?){_HAN_IS}(?:is[ ])?"
         r"([A-ZÄÖÜ0-9]{1,4}(?:[ -]?[A-Z0-9]{1,4}){1,3})(?![A-Za-z0-9])",
-        _with_digit,
+        with_digit,
         _I,
     ),
     rule("ACCOUNT", rf"(?:QQ|扣扣|企鹅号?)群?{_HAN_IS}(?:is[ ])?([1-9]\d{{4,11}})(?!\d)", flags=_I),
@@ -297,7 +192,7 @@ CUED = (
     rule(
         "ACCOUNT",
         rf"(?:支付宝|alipay)(?:账号|账户|帐号|[ ]account)?{_HAN_IS}(?:is[ ])?([\w.+-]{{5,40}})(?![\w-])",
-        _handle,
+        handle,
         _I,
     ),
     rule(
@@ -305,7 +200,7 @@ CUED = (
         r"(?:\binsta(?:gram)?|\btwitter|\btelegram|\btiktok|\bfacebook|\blinkedin|\bskype|\bsnapchat|\bdiscord|\bwhatsapp"
         r"|\bpaypal|\busername|\buser[ ]name|\blogin|微博|抖音|小红书|快手|B站|用户名|登录名|昵称)"
         rf"(?:[ ](?:handle|name|account|id|user(?:name)?))?{_HAN_IS}(?:is[ ]|[:：=][ ]?)?(@?[A-Za-z0-9_][\w.-]{{2,39}})",
-        _handle,
+        handle,
         _I,
     ),
     rule("ACCOUNT", r"(?<![A-Za-z0-9_@./])@[A-Za-z_][\w.]{2,29}(?<!\.)"),
@@ -313,31 +208,31 @@ CUED = (
         "PASSWORD",
         r"(?:\bpass(?:word|code|wd|phrase)?|\bpwd|\bpin(?:[ ]code)?|\bcv[vc]2?|\b(?:security|verification)[ ]code|\bwachtwoord"
         r"|\bpasswort|\bkennwort|\bmot[ ]de[ ]passe)[ ]?(?:[:=][ ]?|(?:is|was|ist|est)[ :]{1,2})[\"'“]?([^\s\x00\"”]{3,40})",
-        _secret,
+        secret,
         _I,
     ),
     rule("PASSWORD", rf"(?:密码|口令|验证码|校验码|安全码){_HAN_IS}[\"“]?([!#-~]{{3,40}})"),
 )
 PHONES = (
-    rule("PHONE", r"(?<![A-Za-z0-9_<.])(?:\+|00)[1-9]\d{0,2}[ ]?(?:\(0\))?(?:[ ./()-]{0,2}\d){7,12}(?!\d)", _phone),
-    rule("PHONE", r"(?<![\d.,])1[3-9]\d[ .-]?\d{4}[ .-]?\d{4}(?!\d)", _phone),
-    rule("PHONE", r"(?<![\d.,])1[3-9]\d\d[ .-]\d{3}[ .-]\d{4}(?!\d)", _phone),
+    rule("PHONE", r"(?<![A-Za-z0-9_<.])(?:\+|00)[1-9]\d{0,2}[ ]?(?:\(0\))?(?:[ ./()-]{0,2}\d){7,12}(?!\d)", phone),
+    rule("PHONE", r"(?<![\d.,])1[3-9]\d[ .-]?\d{4}[ .-]?\d{4}(?!\d)", phone),
+    rule("PHONE", r"(?<![\d.,])1[3-9]\d\d[ .-]\d{3}[ .-]\d{4}(?!\d)", phone),
     rule(
         "PHONE",
         r"(?<![A-Za-z0-9_<.,:€$£¥/-])[(（]?0[1-9]\d{0,4}[)）]?(?:[ ]?[/-]?[ ]?\d{2,12}+){1,5}(?![\d:.,]\d|\d)",
-        _phone,
+        phone,
     ),
-    rule("PHONE", r"(?<![\w.,#€$£¥/-])[2-9]\d\d[2-9]\d{6}(?![\w-]|[.,]\d)", _phone),
-    rule("PHONE", r"(?<![A-Za-z0-9_<.,-])(?:\(\d{3}\)[ ]?|\d{3}[-.])\d{3}[-.]\d{4}(?![\d-])", _phone),
+    rule("PHONE", r"(?<![\w.,#€$£¥/-])[2-9]\d\d[2-9]\d{6}(?![\w-]|[.,]\d)", phone),
+    rule("PHONE", r"(?<![A-Za-z0-9_<.,-])(?:\(\d{3}\)[ ]?|\d{3}[-.])\d{3}[-.]\d{4}(?![\d-])", phone),
     rule(
         "PHONE",
         r"\b(?:phone|mobile|cell|tel(?:ephone)?|fax|whatsapp|my[ ]number|(?:call|text|ring|reach|contact|phone)(?:[ ](?:me|us|him|her))"
         r"?(?:[ ]back)?(?:[ ](?:on|at))?)(?:[ ](?:number|no\.?|nr\.?))?(?:[ ]is)?[ ]?[:.]?[ ]?"
         r"(\+?\(?\d(?:[ ()./-]{0,2}\d){6,13})(?![\d:])",
-        _called,
+        called_number,
         _I,
     ),
-    rule("PHONE", rf"(?:电话|手机|联系方式|座机|传真|号码){_HAN_IS}(\+?\d(?:[ -]?\d){{6,13}})(?!\d)", _called),
+    rule("PHONE", rf"(?:电话|手机|联系方式|座机|传真|号码){_HAN_IS}(\+?\d(?:[ -]?\d){{6,13}})(?!\d)", called_number),
 )
 _UNIT_NUMBER = r"(?:(?:Suite|Apt\.?|Apartment|Flat|Unit|Studio|Room|Floor) ?#?\w{1,8})"
 _US_END = r"[A-Z]{2},? \d{5}(?:-\d{4})?(?![\d-])"
@@ -430,7 +325,7 @@ ADDRESSES = (
         "ADDRESS",
         r"(?:\bmy (?:new |home |delivery )?address is|\b(?:home |delivery |shipping |billing )?address:|\badresse ?:|\badres ?:)"
         r"[: ]{1,3}([^\n;!?\x00]{5,80}?)(?=\.(?:\s|$)|[\n;!?\x00]|$| and | but |, (?:please|and|but|thanks))",
-        _with_digit,
+        with_digit,
         _I,
     ),
     rule(

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from runtime.text.folding import FoldedText, fold
-from runtime.text.names import HAN, NOT_NAMES
+from runtime.text.names import HAN, NOT_NAMES, answered_name
 from runtime.text.personal_data import KINDS, NO_RULES, Kind, PersonalRules, find_spans, hide, pieces, spans_in
 from runtime.text.personal_patterns import AT
 
@@ -50,11 +50,16 @@ class Redactor:
             self._known.add(spelling, placeholder)
         return placeholder
 
-    def redact(self, text: str) -> str:
-        """The text with every personal value replaced that is known or found by its form."""
+    def redact(self, text: str, asked: str = "") -> str:
+        """The text with every personal value replaced that is known or found by its form.
+
+        `asked` is the other side's message before it: where that asks for a name, the reply's first words may be one.
+        """
         for match in PLACEHOLDER.finditer(text):
             self._taken[match[1]] = max(self._taken[match[1]], int(match[2]))
         folded = fold(text)
+        if asked and (name := answered_name(fold(asked).text, folded.text)):
+            self.learn("NAME", name)
         found = [
             (start + first, start + end, placeholder)
             for start, piece in pieces(folded.text)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import IntegrityError
-from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
 
 FILE = "answerable.npz"
 
@@ -53,12 +52,6 @@ class AnswerableClassifier:
             return None
         levels = self.languages[lang].levels
         return float(np.interp(self.score(vector, lang), levels, np.linspace(0, 1, len(levels))))
-
-
-def load_answerable(bundle: Path) -> AnswerableClassifier | None:
-    """The classifier of a bundle's folder; None where it carries none."""
-    path = bundle / CLASSIFIERS / FILE
-    return read_answerable(path) if path.is_file() else None
 
 
 def read_answerable(path: Path) -> AnswerableClassifier:

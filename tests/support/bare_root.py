@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.models.catalogue import cache_folder
+from runtime.base.user_cache import cache_folder
 from tests.support.app_folder import without_network
 from tests.support.paths import ROOT
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from distill.models.catalogue import CATALOGUE, cache_folder, open_base
+from distill.models.catalogue import CATALOGUE, open_base
 from distill.models.gguf_import import read_metadata
 from distill.models.shape import gguf_shape
 from runtime.base.files import sha256_file
+from runtime.base.user_cache import cache_folder
 from tests.support.paths import ROOT
 
 
@@ -86,7 +87,7 @@ def test_retrieval_finds_nine_of_ten_hand_written_questions(shop: Path, tmp_path
     """The shop's own questions, the real INT8 encoder, earlier questions from simulated conversations only."""
     from distill.data.dataset import gather_articles, make_records
     from distill.models.catalogue import fetch_model
-    from distill.recipe.recipe import load_recipe
+    from distill.recipe.load_recipe import load_recipe
     from quantize.encoder.export_encoder import export_encoder
     from runtime.evaluation.answers import load_questions
     from runtime.evaluation.retrieval import evaluate, from_questions

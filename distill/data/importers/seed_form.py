@@ -33,16 +33,53 @@ PAIR_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_LABELLED_NAMES: Mapping[str, tuple[str, ...]] = {
+    "conversation": ("conversation", "conversation_id"),
+    "query": ("text", "utterance", "question", "query", "sentence", "message", "文本", "问题", "提问"),
+    "intent": ("intent", "category", "label", "class", "意图", "类别", "标签"),
+    "emotion": ("emotion", "情绪"),
+    "lang": ("lang", "language", "语言"),
+}
+
+
+def labelled_columns(names: Iterable[str]) -> dict[str, str]:
+    """Part → column, where the columns hold a question and its label; {} where they do not."""
+    found = _columns(names, _LABELLED_NAMES)
+    return found if "query" in found and {"intent", "emotion"} & set(found) else {}
+
+
+def labelled_question(given: Mapping[str, Any], number: int, where: str) -> RawConversation:
+    """One question with its label, the `number`-th of its file; `InputError` naming what does not fit."""
+    query = _text(given.get("query"))
+    labels = {part: _text(given.get(part)) or None for part in ("intent", "emotion")}
+    if not query or not any(labels.values()):
+        raise InputError("not a question and its label", where=where, hint="both in every row")
+    # Questions of one conversation are in one split: what stands before `~` decides it.
+    name = _text(given.get("conversation")) or f"question-{digest([where, query])[:12]}"
+    try:
+        turn = RawTurn.model_validate({"role": "user", "content": query, **labels})
+        return RawConversation(
+            conversation=f"{name}~{number}", lang=_text(given.get("lang")), turns=(turn,), where=where
+        )
+    except ValidationError as error:
+        problem = first_problem(error, "column")
+        raise InputError(problem.sentence, where=where, hint=problem.hint) from None
+
+
 def pair_columns(names: Iterable[str]) -> dict[str, str]:
     """Part → column, where the columns hold a question and its answer; {} where they do not."""
+    found = _columns(names, PAIR_NAMES)
+    return found if "query" in found and "response" in found else {}
+
+
+def _columns(names: Iterable[str], parts: Mapping[str, Sequence[str]]) -> dict[str, str]:
     plain = {plain_name(name): name for name in names}
-    found = {
+    return {
         part: plain[plain_name(each)]
-        for part, common in PAIR_NAMES.items()
+        for part, common in parts.items()
         for each in reversed(common)
         if plain_name(each) in plain
     }
-    return found if "query" in found and "response" in found else {}
 
 
 def pair_conversation(given: Mapping[str, Any], where: str) -> RawConversation:

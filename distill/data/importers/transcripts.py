@@ -1,6 +1,7 @@
 """Reads support transcripts, from whatever form they come in, into one raw conversation form.
 
-    tables   one message a row (CSV, TSV, XLSX, Parquet, lines of JSON), or one question and answer a row
+    tables   one message a row (CSV, TSV, XLSX, Parquet, lines of JSON), one question and answer a row, or one question
+             with its label and no reply
     objects  one conversation each: our own form, OpenAI's `messages`, ShareGPT's `conversations`, help desks' tickets,
              the seed form {query, response, context, intent, entities}, a branch's journal, chats of tau-bench
 
@@ -23,7 +24,7 @@ from distill.data.importers.conversation_objects import flat_text, message_list,
 from distill.data.importers.file_forms import tell_form
 from distill.data.importers.grouping import group_messages
 from distill.data.importers.json_files import JsonItem, read_json
-from distill.data.importers.seed_form import pair_columns, pair_conversation
+from distill.data.importers.seed_form import labelled_columns, labelled_question, pair_columns, pair_conversation
 from distill.data.importers.tables import SourceTable, read_table
 from distill.recipe.transcript_settings import Transcripts
 from runtime.errors import InputError
@@ -61,7 +62,10 @@ def _tables(
         found = columns.find(table.columns, table.where)
         missing = columns.missing(found)
         if missing and (pairs := pair_columns(table.columns)):
-            yield from _pairs(table, pairs, account)
+            yield from _one_a_row(table, pairs, account, lambda given, _, where: pair_conversation(given, where))
+            return
+        if missing and (labels := labelled_columns(table.columns)):
+            yield from _one_a_row(table, labels, account, labelled_question)
             return
         if missing:
             raise InputError(
@@ -94,17 +98,21 @@ def _missing(part: str, names: Iterable[str], where: str) -> InputError:
     )
 
 
-def _pairs(
-    table: SourceTable, pairs: Mapping[str, str], account: FileAccount
+def _one_a_row(
+    table: SourceTable,
+    parts: Mapping[str, str],
+    account: FileAccount,
+    make: Callable[[Mapping[str, str], int, str], RawConversation],
 ) -> Iterator[RawConversation | InputError]:
+    """Each row by itself; `make` gets its parts, its number and its place."""
     places = {name: place for place, name in enumerate(table.columns)}
     for row in table.rows:
         account.rows += 1
         try:
             if row.problem:
                 raise InputError(row.problem, where=row.where, hint="quote cells that hold the separator")
-            given = {part: row.cells[places[name]] for part, name in pairs.items()}
-            yield pair_conversation(given, row.where)
+            given = {part: row.cells[places[name]] for part, name in parts.items()}
+            yield make(given, account.rows, row.where)
             account.used_rows += 1
         except InputError as error:
             account.refused_rows += 1

@@ -112,3 +112,88 @@ def test_recipe_of_articles_alone_is_prepared(tmp_path: Path) -> None:
     assert report["not_answerable"] == report["by_source"]["simulated"] > 0
     questions = [json.loads(line) for line in (out / "questions" / "en.jsonl").read_text().splitlines()]
     assert all(each["evidence"][0].endswith("#period") for each in questions)
+
+
+def test_exported_records_are_read_back_as_the_same_pairs(shop: Path, tmp_path: Path) -> None:
+    """The seed form: question, reply, turns before, intent and entities go out and come in as they are."""
+    run = CliRunner()
+    chats = "".join(
+        run.invoke(app, ["simulate", str(shop / lang), "--conversations", "12"]).stdout for lang in ("en", "zh")
+    )
+    (tmp_path / "chats.jsonl").write_text(chats, encoding="utf-8")
+    run.invoke(app, ["prepare", str(tmp_path / "chats.jsonl"), "--out", str(tmp_path / "one")], catch_exceptions=False)
+    exported = run.invoke(app, ["export", str(tmp_path / "one")], catch_exceptions=False).stdout
+    (tmp_path / "pairs.jsonl").write_text(exported, encoding="utf-8")
+    run.invoke(app, ["prepare", str(tmp_path / "pairs.jsonl"), "--out", str(tmp_path / "two")], catch_exceptions=False)
+    again = "".join(
+        run.invoke(app, ["export", str(tmp_path / "two"), "--split", split]).stdout
+        for split in ("train", "valid", "test")
+    )
+    rows, read = ([json.loads(line) for line in text.splitlines()] for text in (exported, again))
+    assert len(rows) > 20
+    assert {tuple(row) for row in rows} == {("query", "response", "context", "intent", "entities")}
+    assert any(row["context"] for row in rows)
+    assert any(row["entities"] for row in rows)
+
+    def key(row: dict[str, object]) -> str:
+        return json.dumps(row, sort_keys=True, ensure_ascii=False)
+
+    assert set(map(key, read)) <= set(map(key, rows))
+    assert len(read) > 0.9 * len(set(map(key, rows)))
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "lang"),
+    [
+        ("text,category\n{},{}\n", ("Where is my card?", "card_arrival"), "en"),
+        ("文本,意图\n{},{}\n", ("卡片到哪里了？", "查询卡片"), "zh"),
+        (
+            "conversationId\tturnNumber\tutterance\tintent\nx1\t0\t{}\t{}\n",
+            ("my mail is anna@example.com", "mail"),
+            "en",
+        ),
+    ],
+    ids=["en", "zh", "customers' turns"],
+)
+def test_labelled_questions_without_replies_are_kept_for_the_classifiers(
+    text: str, label: tuple[str, str], lang: str, tmp_path: Path
+) -> None:
+    """Not as records, which need a reply; redacted, counted and traced like them."""
+    path = tmp_path / ("a.tsv" if "\t" in text else "a.csv")
+    path.write_text(text.format(*label) + text.format("", "nothing").splitlines()[1] + "\n", encoding="utf-8")
+    done = CliRunner().invoke(app, ["prepare", str(path), "--out", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert (report["kept"], report["labelled"], report["refused_count"]) == (0, 1, 1)
+    assert report["by_label"] == {label[1]: 1}
+    (row,) = [json.loads(line) for line in (tmp_path / "out" / "labelled.jsonl").read_text("utf-8").splitlines()]
+    assert row["query"] == label[0].replace("anna@example.com", "<EMAIL_1>")
+    assert (row["intent"], row["lang"]) == (label[1], lang)
+    (lineage,) = [json.loads(line) for line in (tmp_path / "out" / "lineage.jsonl").read_text("utf-8").splitlines()]
+    assert lineage == {"id": row["id"], "where": f"{path}:2"}
+    assert label[1] in (tmp_path / "out" / "card.md").read_text("utf-8")
+
+
+def test_message_with_a_label_that_nobody_answered_is_a_labelled_question(tmp_path: Path) -> None:
+    (tmp_path / "chats.csv").write_text(
+        "conversation,role,content,intent\n"
+        "c1,customer,Where is it?,tracking\nc1,agent,On its way.,\nc1,customer,And the other one?,tracking\n"
+        "c2,customer,Hello?,\n",
+        encoding="utf-8",
+    )
+    done = CliRunner().invoke(app, ["prepare", str(tmp_path / "chats.csv"), "--out", str(tmp_path / "out"), "--json"])
+    report = json.loads(done.stdout)
+    assert (report["read"], report["kept"], report["labelled"], report["without_reply"]) == (3, 1, 1, 1)
+
+
+def test_columns_and_authors_are_named_on_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("case no,who,what\n7,K,Where is it?\n7,auto,Thank you for waiting.\n7,B,On its way.\n")
+    named = [word for each in ("conversation=case no", "role=who", "content=what") for word in ("--column", each)]
+    sides = [word for each in ("user=K", "assistant=B", "skip=auto") for word in ("--role", each)]
+    command = ["prepare", str(path), "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(app, [*command, *named, *sides], catch_exceptions=False)
+    assert json.loads(done.stdout)["kept"] == 1
+    for wrong in ("K", "user=", "boss=K"):
+        with pytest.raises(UsageError, match=f"'{wrong}' is not PART=NAME"):
+            CliRunner().invoke(app, [*command, "--role", wrong], catch_exceptions=False)

@@ -198,3 +198,26 @@ def test_a_broken_policy_is_refused_before_it_travels(recipe: Recipe, company: P
     with pytest.raises(InputError, match=r"policy\.toml"):
         copy_policies(recipe, tmp_path)
     assert not (tmp_path / "policy.toml").exists()
+
+
+def test_newest_conversations_are_held_out_where_the_recipe_splits_by_time(
+    recipe: Recipe, company: Path, tmp_path: Path
+) -> None:
+    """Whatever their order in the file; a conversation is as old as its first message."""
+    things = ("lamp", "carpet", "kettle", "mirror", "printer", "tent", "blender", "chair", "phone", "guitar")
+    rows = [
+        f"c{day},2026-03-{day:02},user,How long may I return the {thing} I bought?\n"
+        f"c{day},2026-03-{day:02},assistant,You may return the {thing} within 30 days."
+        for day, thing in enumerate(things, start=1)
+    ]
+    path = company / "dated.csv"
+    path.write_text("conversation,time,role,content\n" + "\n".join(rows[5:] + rows[:5]) + "\n", encoding="utf-8")
+    dated = recipe.data.model_copy(
+        update={"transcripts": (Transcripts(path=path),), "simulate": None, "split": "time", "near_duplicates": "keep"}
+    )
+    gather_articles(recipe.data, tmp_path / "articles")
+    out = tmp_path / "records"
+    make_records(recipe.model_copy(update={"data": dated}), tmp_path / "articles", out)
+    found = {split: [row.conversation for row in read_split(out, split, "en")] for split in ("train", "valid", "test")}
+    assert sorted(found["train"]) == sorted(f"c{day}" for day in range(1, 9))
+    assert (found["valid"], found["test"]) == (["c9"], ["c10"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distill.data.new_company import write_company
-from distill.recipe.recipe import load_recipe
+from distill.recipe.load_recipe import load_recipe
 from runtime.desk.policy import read_policy
 from runtime.errors import UsageError
 from tests.support.paths import SHOP

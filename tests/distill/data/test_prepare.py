@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from distill.data.conversation import RawConversation, RawTurn
 from distill.data.prepare import normalise, prepare, split_of
 from runtime.base.jsonl import read_rows
-from runtime.errors import InputError
+from runtime.errors import GateError, InputError
 from runtime.text.personal_data import PersonalRules
 from runtime.text.records import Record
 
@@ -162,3 +162,30 @@ def test_rare_ideographs_full_width_marks_and_emoji_survive() -> None:
     assert normalise(text) == text
     assert normalise("a\x00\x1b[31mb\u202ec\ufeff\t d\r\n\r\n\r\n\r\ne") == "a[31mbc d\n\ne"
     assert normalise("cafe\u0301") == "café"
+
+
+LONG = (
+    "My order has not arrived and the courier says that it was handed to a neighbour whom I do not know.",
+    "We are sorry. We ask the courier where it is and send another one within three working days.",
+    "订单显示已签收，可是我没有收到，快递员说放在邻居那里了，我并不认识他。",
+    "很抱歉。我们会联系快递公司查找，三个工作日内给您补发一件。",
+)
+
+
+@pytest.mark.parametrize(("question", "reply", "lang"), [(*LONG[:2], "en"), (*LONG[2:], "zh")], ids=["en", "zh"])
+def test_planted_leak_fails_the_build_or_is_left_out(question: str, reply: str, lang: str, tmp_path: Path) -> None:
+    """A held-out conversation that says nearly the same as one that is trained on, under another name."""
+    train, test = (
+        next(name for name in (f"{split}{n}" for n in range(500)) if split_of(name, 7) == split)
+        for split in ("train", "test")
+    )
+    other = talk(f"{test}~1", "Do you sell gift cards for fifty euros in the branch?", "Yes, at every till, as paper.")
+    conversations = [talk(train, question, reply, lang=lang), talk(test, question + "!", reply, lang=lang), other]
+    with pytest.raises(GateError, match=f"such as {test}-1 and {train}-1"):
+        prepare(conversations, tmp_path / "fails", keep_leaks=True)
+    assert not (tmp_path / "fails").exists()
+    report = prepare(conversations, tmp_path / "drops")
+    assert report["dropped"] == {"leakage: near duplicate of a training record": 1}
+    assert {row.conversation for row in rows(tmp_path / "drops")} == {train, other.conversation}
+    (refused,) = map(json.loads, (tmp_path / "drops" / "refused.jsonl").read_text(encoding="utf-8").splitlines())
+    assert (refused["where"], refused["detail"]) == (f"{test}-1", f"{train}-1")

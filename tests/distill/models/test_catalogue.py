@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from distill.models.catalogue import CATALOGUE, WheelModel, cache_folder, fetch_model, open_base
+from distill.models.catalogue import CATALOGUE, WheelModel, fetch_model, open_base
 from quantize.formats.gguf_writer import write_gguf
 from runtime.base import files
 from runtime.errors import IntegrityError, MissingError, ModelError, SpaceError, UsageError
@@ -194,13 +194,6 @@ def test_a_hub_that_cannot_be_reached_is_said_with_a_way_round_and_stays_switche
 def test_a_hub_model_in_the_cache_needs_no_network(cache: Path, tiny_qwen2: Path) -> None:
     shutil.copytree(tiny_qwen2, cache / "models" / "owner--model")
     assert open_base("owner/model", silent).fingerprint == open_base(str(tiny_qwen2), silent).fingerprint
-
-
-def test_the_cache_lies_where_the_setting_says(cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert cache_folder() == cache
-    monkeypatch.delenv("EDGEDESK_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
-    assert cache_folder() == tmp_path / "user" / "edgedesk"
 
 
 def test_the_catalogue_names_exact_versions_hashes_and_licences() -> None:

@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
-from distill.models.catalogue import Base, cache_folder
+from distill.models.catalogue import Base
 from distill.models.openai_endpoint import Endpoint, EndpointTeacher, next_row, prove_same_tokens
 from distill.packing.packing import Pack
 from distill.pipeline.build import open_build, token_difference
@@ -24,6 +24,7 @@ from distill.recipe.recipe import Recipe
 from distill.teacher.capture import capture, read_capture
 from distill.teacher.teacher import gguf_teacher
 from quantize.formats.gguf_writer import write_gguf
+from runtime.base.user_cache import cache_folder
 from runtime.engine.llama.scorer import LlamaScorer
 from runtime.errors import ModelError, UnavailableError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer

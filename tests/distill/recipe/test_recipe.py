@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from distill.recipe.recipe import Recipe, load_recipe
+from distill.recipe.load_recipe import load_recipe
+from distill.recipe.recipe import Recipe
 from distill.recipe.transcript_settings import check_language
 from runtime.errors import EdgedeskError, InputError, MissingError, UsageError
 from tests.support.paths import ROOT
@@ -51,6 +52,14 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "shop.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize("languages", ['["de"]', '["en", "fr"]'])
+def test_language_that_cannot_be_told_from_others_is_refused(languages: str, folder: Path) -> None:
+    """Its articles would be taken in and then never answered from by the model."""
+    with pytest.raises(UsageError, match="languages") as error:
+        load_recipe(write(folder, GOOD.replace('["zh", "en"]', languages)))
+    assert "shop.toml" in error.value.where
 
 
 def test_paths_are_relative_to_the_recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from distill.recipe.recipe import load_recipe
+from distill.recipe.load_recipe import load_recipe
 from runtime.base.jsonl import read_rows
 from runtime.base.settings import load_settings
 from runtime.base.validation import Noun, first_problem, nearest

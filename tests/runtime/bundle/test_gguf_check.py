@@ -14,7 +14,7 @@ import gguf
 import pytest
 
 from runtime.base.child_process import child_environment, module_command
-from runtime.bundle import gguf_check
+from runtime.bundle import gguf_check, gguf_header_reader
 from runtime.bundle.gguf_check import GgufHeader, check_gguf
 from runtime.errors import MissingError, ModelError
 from tests.support.branch import make_gguf
@@ -186,16 +186,18 @@ def small_vocabulary() -> Gguf:
 
 def hostile() -> dict[str, bytes]:
     """Files that ask for as much work and memory as their size allows."""
-    room = gguf_check.MAX_HEADER_BYTES
+    room = gguf_header_reader.MAX_HEADER_BYTES
     many = room // 9
     model = small_vocabulary()
     return {
         "merges": bytes(
-            model.with_entry("tokenizer.ggml.merges", *array(STRING, [text("a")] * (gguf_check.MAX_STRINGS - 200)))
+            model.with_entry(
+                "tokenizer.ggml.merges", *array(STRING, [text("a")] * (gguf_header_reader.MAX_STRINGS - 200))
+            )
         ),
         "too many strings": bytes(model.with_entry("general.x", *array(STRING, [text("a")] * many))),
         "tokens": bytes(
-            model.with_entry(TOKENS, *array(STRING, [text(f"token {n}") for n in range(gguf_check.MAX_TOKENS)]))
+            model.with_entry(TOKENS, *array(STRING, [text(f"token {n}") for n in range(gguf_header_reader.MAX_TOKENS)]))
         ),
         "numbers": bytes(model.with_entry("general.x", *array(U64, [bytes(8)] * (room // 8 - 4000)))),
         "one text": bytes(model.with_entry("general.x", STRING, text("a" * (room + 100)))),

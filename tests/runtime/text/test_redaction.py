@@ -478,3 +478,25 @@ def test_spelled_mail_leaders_and_tabs_hide_no_value(text: str) -> None:
 )
 def test_address_without_a_usual_street_is_known_by_its_end(text: str) -> None:
     assert PLACEHOLDER.fullmatch(Redactor().redact(text))
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply", "expected"),
+    [
+        ("Sure, may I have your name please?", "Crystal Minh", "<NAME_1>"),
+        ("Can I get your full name or account ID?", "it's crystal minh.", "it's <NAME_1>."),
+        ("Who am I speaking with?", "Yes, Joost van der Berg\nI have a question", "Yes, <NAME_1>\nI have a question"),
+        ("请问您的姓名是？", "欧阳雪莹", "<NAME_1>"),
+        ("请问怎么称呼您？", "我叫王小明。", "我叫<NAME_1>。"),
+        ("Can I have your name?", "no, I would rather not say", "no, I would rather not say"),
+        ("Can I have your name?", "maybe", "maybe"),
+        ("Which product is it?", "Silver Dryer", "Silver Dryer"),
+        ("请问您的姓名是？", "为什么要问", "为什么要问"),
+        ("Can I have your name?", "<NAME_1>", "<NAME_1>"),
+    ],
+)
+def test_reply_to_whoever_asks_for_a_name_is_one(asked: str, reply: str, expected: str) -> None:
+    redactor = Redactor()
+    assert redactor.redact(reply, asked=asked) == expected
+    if expected.startswith("<NAME_1>") and not reply.startswith("<"):
+        assert redactor.redact(f"Thanks, {reply}!") == "Thanks, <NAME_1>!", "known in the rest of the conversation"
