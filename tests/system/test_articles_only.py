@@ -36,7 +36,7 @@ def test_articles_alone_build_and_answer(tmp_path: Path, tiny_llama: Path, tiny_
     """The project's own how-to pages and a Chinese page, as they are."""
     articles = tmp_path / "our articles"
     articles.mkdir()
-    for page in sorted((ROOT / "docs" / "how-to").glob("[a-k]*.md")):
+    for page in sorted((ROOT / "docs" / "how-to").glob("c*.md")):
         (articles / page.name).write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
     (articles / "退货.txt").write_text(CHINESE, encoding="utf-8")
     made = write_company(articles, tmp_path / "shop")
@@ -47,7 +47,7 @@ def test_articles_alone_build_and_answer(tmp_path: Path, tiny_llama: Path, tiny_
             "data": recipe.data.model_copy(update={"article_questions": 2}),
             "lora": Tuning(packs=2, rank=2, precision="f32"),
             "quantize": Quantize(formats=("q8_0",), default="q8_0", onnx=False),
-            "evaluate": Evaluate(packs=1, questions=0),
+            "evaluate": Evaluate(packs=1, questions=0, attacks=0),
         }
     )
     report = Chain(small, tmp_path / "work").run()
@@ -61,4 +61,4 @@ def test_articles_alone_build_and_answer(tmp_path: Path, tiny_llama: Path, tiny_
                 one for one in desk.ask(AskRequest(question=question), threading.Event()) if isinstance(one, Done)
             )
             assert article in {citation.article for citation in done.citations}, (question, done)
-            assert done.text
+            assert done.answer
