@@ -10,6 +10,7 @@
 A signed release, the same with TUF metadata:
 
     release_format  parts, and what a file is called in them
+    rings           which branches may take a release, as its metadata says
     trust           `verify_release`: what a branch believes of a release; its high-water mark
     releases        `install_release`, `stage_release`: from believed metadata to a generation
     update_state    `decide`: the steps of an update, pure

@@ -22,13 +22,14 @@ from runtime.errors import InputError, IntegrityError, MissingError
 from runtime.prompting.prompt_spec import PromptSpec
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text; `ValueError` where a terminal would not show it as it is."""
     if not text.isprintable():
         raise ValueError("must be printable: no control characters, escape sequences or signs that turn a line around")
     return text
 
 
-Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+Label = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(printable)]
 """A short text that terminals and logs show as it is: it may come from a stranger's bundle."""
 Model = TypeVar("Model", bound=BaseModel)
 KIND = "bundle"

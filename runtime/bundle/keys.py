@@ -93,20 +93,16 @@ class KeyFolder:
         """Sign with every key of the role at hand; `MissingError` when they are fewer than it demands."""
         owner = self.root().signed if role in TOP_ROLES else self.targets().signed
         wanted = owner.get_delegated_role(role)
+        self._require_key(role, owner)
         metadata.signatures.clear()
         for keyid in wanted.keyids:
             if keyid in self.signers():
                 metadata.sign(self.signers()[keyid], append=True)
-        if len(metadata.signatures) < wanted.threshold:
-            raise MissingError(
-                f"the private key of the role '{role}' is not among the keys",
-                where=str(self.folder),
-                hint=f"name its file with --key; its id begins with {wanted.keyids[0][:8]}",
-            )
 
     def rotate(self, role: str, now: datetime, keyid: str = "") -> Change:
         """Give a role a new key in place of its old one; of root's keys, in place of the one whose id begins so."""
         old = self._one_key(role, keyid)
+        self._require_changeable(role)
         signer = self._new_key(role)
 
         def change(signed: Root | Targets) -> None:
@@ -141,9 +137,7 @@ class KeyFolder:
             change(targets.signed)
             self._write_targets(targets, now)
             return Change(role, targets.signed.version, 0)
-        if (self.folder / DRAFT).exists():
-            raise UsageError("another change of keys waits for signatures", where=str(self.folder / DRAFT),
-                             hint="edgedesk keys sign, or delete the draft")  # fmt: skip
+        self._require_changeable(role)
         root = copy.deepcopy(self.root())
         change(root.signed)
         root.signed.version += 1
@@ -151,6 +145,28 @@ class KeyFolder:
         root.signatures.clear()
         done = self._finish_root(root, now)
         return Change(role, done.version, done.missing)
+
+    def _require_changeable(self, role: str) -> None:
+        """Before a new key is written: a change that cannot be made leaves no private key behind."""
+        draft = self.folder / DRAFT
+        if role not in TOP_ROLES:
+            self._require_key("targets", self.root().signed)
+        elif draft.exists():
+            raise UsageError(
+                "another change of keys waits for signatures",
+                where=str(draft),
+                hint="edgedesk keys sign, or delete the draft",
+            )
+
+    def _require_key(self, role: str, owner: Root | Targets) -> None:
+        """`MissingError` naming the role when fewer of its private keys are at hand than it demands."""
+        wanted = owner.get_delegated_role(role)
+        if sum(keyid in self.signers() for keyid in wanted.keyids) < wanted.threshold:
+            raise MissingError(
+                f"the private key of the role '{role}' is not among the keys",
+                where=str(self.folder),
+                hint=f"name its file with --key; its id begins with {wanted.keyids[0][:8]}",
+            )
 
     def _finish_root(self, root: Metadata[Root], now: datetime) -> Change:
         old = self.root()
@@ -162,10 +178,15 @@ class KeyFolder:
         if not found:
             _write(draft, root)
             return Change("root", root.signed.version, max(found.first.missing, found.second.missing))
+        new_targets_key = root.signed.roles["targets"].keyids != old.signed.roles["targets"].keyids
+        if new_targets_key:
+            # Before the root takes effect: without it nothing that was signed for the parts would count any more.
+            _write(draft, root)
+            self._require_key("targets", root.signed)
         _write(self.folder / f"{root.signed.version}.root.json", root)
         draft.unlink(missing_ok=True)
         # A new targets key signs anew what the old one had signed.
-        if root.signed.roles["targets"].keyids != old.signed.roles["targets"].keyids:
+        if new_targets_key:
             self._write_targets(self.targets(), now)
         return Change("root", root.signed.version, 0)
 

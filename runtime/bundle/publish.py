@@ -12,12 +12,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from runtime.base.files import need_space, new_file, open_regular, sha256_file, write_atomic
+from runtime.base.files import need_space, new_file, open_regular, read_text, sha256_file, write_atomic
+from runtime.bundle.bundle import BundleInfo
 from runtime.bundle.keys import DAYS, KeyFolder, metadata_bytes, read_metadata
 from runtime.bundle.release_format import METADATA, PARTS, TARGETS, Part, file_name
-from runtime.errors import IntegrityError
+from runtime.bundle.rings import RING_TARGET, AllowedBranches, allowed_branches, with_branches
+from runtime.errors import InputError, IntegrityError, UsageError
 
 SIGNED = "x-edgedesk-signed"
 """Field of the timestamp: when it was signed. A branch whose clock stands before it knows that its clock is wrong."""
@@ -42,24 +45,30 @@ def publish(
     parts: Mapping[Part, Mapping[str, Path]],
     now: datetime,
     *,
+    branches: Iterable[str] | None = None,
     progress: Progress = lambda _done, _all: None,
 ) -> PublishedRelease:
     """Publish parts, each whole: target to the file it is read from. Parts that are not given stay as they are.
 
-    With no part the release is signed again as it is, for another season. `MissingError` names the key that is not at
-    hand, before anything is written.
+    With no part the release is signed again as it is, for another season. `branches`: those that may take it (`rings`);
+    without them a new model is for everybody, and a model that is not given stays for those it was for. `MissingError`
+    names the key that is not at hand, before anything is written; `UsageError` where there is no model for branches.
     """
     before = _read_published(folder)
     roles: dict[str, Metadata[Targets]] = {}
     for part in PARTS:
         old = before.get(part)
-        if part in parts:
+        given = part in parts
+        targets = dict(old.signed.targets) if old else {}
+        if given:
             targets = {target: _target(target, path) for target, path in sorted(parts[part].items())}
-            if old is None or old.signed.targets != targets or not _signed_by(keys, old, part):
-                version = old.signed.version + 1 if old else 1
-                roles[part] = Metadata(Targets(version=version, expires=_end(now, part), targets=targets))
-        elif old is None:
-            roles[part] = Metadata(Targets(version=1, expires=_end(now, part)))
+        if part == "model" and branches is not None:
+            if RING_TARGET not in targets:
+                raise UsageError("no model to roll out", where=str(folder), hint="edgedesk release BUNDLE adds it")
+            targets[RING_TARGET] = with_branches(targets[RING_TARGET], branches)
+        if old is None or old.signed.targets != targets or (given and not _signed_by(keys, old, part)):
+            version = old.signed.version + 1 if old else 1
+            roles[part] = Metadata(Targets(version=version, expires=_end(now, part), targets=targets))
     snapshot_before = before.get("snapshot")
     for role, metadata in roles.items():
         keys.sign(metadata, role)
@@ -93,6 +102,28 @@ def publish(
     write_atomic(place / "timestamp.json", [metadata_bytes(timestamp)])
     _sweep(folder, before, all_roles, version)
     return PublishedRelease(version, {part: all_roles[part].signed.version for part in PARTS}, *added)
+
+
+class PublishedModel(NamedTuple):
+    """What branches are offered."""
+
+    title: str
+    """Name and version of the bundle, such as `shop 2`."""
+    branches: AllowedBranches
+
+
+def published_model(folder: Path) -> PublishedModel | None:
+    """The model of the release in a folder, its signatures not checked: it is head office's own; None without one."""
+    model = _read_published(folder).get("model")
+    target = model.signed.targets.get(RING_TARGET) if model else None
+    if target is None:
+        return None
+    path = folder / file_name(RING_TARGET, target.hashes["sha256"])
+    try:
+        info = BundleInfo.model_validate_json(read_text(path))
+    except ValidationError:
+        raise InputError("not a description of a bundle", where=str(path), hint="release the bundle again") from None
+    return PublishedModel(f"{info.name} {info.version}", allowed_branches(target))
 
 
 def _read_published(folder: Path) -> dict[str, Metadata[Any]]:

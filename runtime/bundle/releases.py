@@ -7,6 +7,7 @@ believed once stays its high-water mark, whether the installation succeeds or no
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from runtime.base.manifest import Manifest, check_names, read_manifest
 from runtime.bundle.bundle import KIND
 from runtime.bundle.gate_record import files_digest
 from runtime.bundle.generations import CURRENT, Progress, add_generation, installing, switch
+from runtime.bundle.release_format import part_of
 from runtime.bundle.sources import Source
 from runtime.bundle.trust import VerifiedRelease, remember, verify_release
-from runtime.errors import EdgedeskError, InputError
+from runtime.errors import EdgedeskError, InputError, UnavailableError
 
 
 def install_release(
@@ -24,16 +26,24 @@ def install_release(
     home: Path,
     progress: Progress | None = None,
     *,
+    branch: str = "",
     root: bytes | None = None,
     now: datetime | None = None,
 ) -> tuple[int, VerifiedRelease]:
     """Install a release and make it current; returns its generation and what was believed.
 
-    Raises as `verify_release` and `generations.install` do; whatever it raises, the current generation stays so.
+    Raises as `verify_release` and `generations.install` do, and `UnavailableError` where another generation is current
+    and the release is not for `branch` yet; whatever it raises, the current generation stays so.
     """
     release = verify_release(source, home, now or datetime.now(UTC), root=root)
     with installing(home):
         remember(home, release)
+        if why := for_branch(release, home, branch)[1]:
+            raise UnavailableError(
+                f"the release is not for this branch yet: {why}",
+                where=source.where,
+                hint="head office widens its roll-out; edgedesk update takes the articles of it now",
+            )
         number = stage_release(source, home, release, progress)
         switch(home, number)
         return number, release
@@ -62,6 +72,33 @@ def release_manifest(release: VerifiedRelease) -> Manifest:
 def content_digest(release: VerifiedRelease) -> str:
     """What a release holds, whatever it is called and whoever signed it when: what was refused once is known by it."""
     return files_digest(release_manifest(release))
+
+
+def for_branch(release: VerifiedRelease, home: Path, branch: str) -> tuple[VerifiedRelease, str]:
+    """What of a release a branch may take, and why its model is held back; empty when it may take all.
+
+    A model that is rolled out to other branches first leaves a branch with the model that it runs. Articles are facts
+    and reach everybody at once: otherwise a price could not be corrected while a roll-out lasts. A branch without any
+    generation, or with one that cannot be read, takes all: a release folder holds nothing older.
+    """
+    why = release.branches.refusal(branch)
+    try:
+        current = read_manifest(home / CURRENT).files if why else ()
+    except EdgedeskError:
+        current = ()
+    here = {entry for entry in current if part_of(entry.path) == "model"}
+    if not here or here == {entry for entry in release.files if part_of(entry.path) == "model"}:
+        return release, ""
+    articles = {entry for entry in release.files if part_of(entry.path) == "articles"}
+    return replace(release, files=tuple(sorted(here | articles, key=lambda entry: entry.path))), why
+
+
+def current_content(home: Path) -> str:
+    """What the current generation holds, as `content_digest` says it of a release; empty without one."""
+    try:
+        return files_digest(read_manifest(home / CURRENT))
+    except EdgedeskError:
+        return ""
 
 
 def _current_hashes(home: Path) -> Collection[str]:

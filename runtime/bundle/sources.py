@@ -7,7 +7,8 @@ it was given.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -20,6 +21,11 @@ CHUNK_BYTES = 1 << 20
 """Read at once; a copy that was cut short reads at most one such piece again."""
 CONNECT_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 60.0
+"""Without a byte; a server that goes on sending single bytes is given up by the next two."""
+SLOW_S = 120.0
+"""Waited for the server; what the branch pauses by itself does not count."""
+SLOW_BYTES = 1 << 16
+"""What must come in that time: no line that a branch could be updated over is slower."""
 
 
 class Source(Protocol):
@@ -79,15 +85,27 @@ class FolderSource:
 class HttpSource:
     """A static HTTP or HTTPS server; use as a context, which closes its connection."""
 
-    def __init__(self, url: str, *, ca: Path | None = None) -> None:
-        import ssl
-
+    def __init__(self, url: str, *, ca: Path | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`InputError` where `ca` holds no certificates, `UsageError` for what is no address."""
         import httpx  # a tenth of a second, which a branch that updates from sticks does not pay
 
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc:
+        from runtime.base.tls import trusted_certificates
+
+        try:
+            _ = urlsplit(url).port  # httpx takes some hosts that are none
+            address = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError):
+            address = httpx.URL("")
+        if address.scheme not in ("http", "https") or not address.host:
             raise UsageError("not an http or https address", where=url, hint="https://host/folder")
+        if address.userinfo:
+            # Without the address: a message goes into logs.
+            raise UsageError(
+                "the address of releases holds a password", where="update_from", hint="https://host/folder"
+            )
         self._url = url.rstrip("/") + "/"
-        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=str(ca)) if ca else True
+        self._monotonic = monotonic
+        verify = trusted_certificates(ca, "update_ca")
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
         # No proxy and no credentials from the environment: the configured address is the only one that is contacted.
         self._client = httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False)
@@ -118,10 +136,15 @@ class HttpSource:
                     return
                 if answer.status_code not in (200, 206):
                     raise UnavailableError(
-                        f"the server says {answer.status_code} for '{name}'", where=self.where, hint="try again later"
+                        f"the server says {answer.status_code} for '{name}'",
+                        where=self.where,
+                        hint="redirections are not followed: correct the address"
+                        if answer.is_redirect
+                        else "try again later",
                     )
                 skip = start if answer.status_code == 200 else 0
-                for chunk in answer.iter_raw(CHUNK_BYTES):
+                # As it comes and not in large pieces: a slow line is kept busy, and less is read again after a cut.
+                for chunk in self._not_too_slow(answer.iter_raw(), name):
                     if skip >= len(chunk):
                         skip -= len(chunk)
                         continue
@@ -134,6 +157,26 @@ class HttpSource:
                 hint="try again: what was copied is kept",
             ) from error
 
+    def _not_too_slow(self, pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
+        """The pieces; `UnavailableError` once too little has come in the time that was spent waiting for them."""
+        waited, came = 0.0, 0
+        while True:
+            began = self._monotonic()
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            waited += self._monotonic() - began
+            came += len(piece)
+            if came >= SLOW_BYTES:
+                waited, came = 0.0, 0
+            elif waited > SLOW_S:
+                raise UnavailableError(
+                    f"'{name}' comes too slowly: {came:,} bytes in {waited:.0f} s",
+                    where=self.where,
+                    hint="try again: what was copied is kept",
+                )
+            yield piece
+
 
 class PacedSource:
     """A source read no faster than so many bytes a second, and only while it may be: `check` raises when it may not."""
@@ -142,8 +185,8 @@ class PacedSource:
         self._source = source
         self._rate = bytes_per_s
         self._pace = clock
-        self._begun = clock.now()
-        self._read = 0
+        self._due = clock.now()
+        """When what was read is paid for; never in the past, so that a pause is not made up for."""
 
     @property
     def where(self) -> str:
@@ -154,11 +197,11 @@ class PacedSource:
         """See `Source`."""
         for chunk in self._source.read(name, start):
             self._pace.check()
-            self._read += len(chunk)
             if self._rate > 0:
-                early = self._read / self._rate - (self._pace.now() - self._begun)
-                if early > 0:
-                    self._pace.wait(early)
+                now = self._pace.now()
+                self._due = max(self._due + len(chunk) / self._rate, now)
+                if self._due > now:
+                    self._pace.wait(self._due - now)
             yield chunk
 
 

@@ -27,7 +27,7 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
@@ -35,8 +35,9 @@ from runtime.base.files import read_text, write_atomic
 from runtime.base.manifest import FileEntry
 from runtime.bundle.publish import SIGNED
 from runtime.bundle.release_format import METADATA, PARTS, bundle_path, file_name
+from runtime.bundle.rings import RING_TARGET, AllowedBranches, allowed_branches
 from runtime.bundle.sources import Source
-from runtime.errors import EdgedeskError, IntegrityError, MissingError
+from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError
 
 TRUST = "trust.json"
 HIGH_WATER = "high-water.json"
@@ -91,6 +92,8 @@ class VerifiedRelease:
     """Where each of them lies below the release."""
     app: tuple[FileEntry, ...]
     """The files of Edgedesk itself: wheels and units; not installed with a bundle."""
+    branches: AllowedBranches
+    """Those that may take it."""
     root_keys: tuple[str, ...]
     """Ids of the root keys, for a person to compare at the first installation."""
     first: bool
@@ -124,12 +127,12 @@ def verify_release(source: Source, home: Path, now: datetime, *, root: bytes | N
         for part in PARTS:
             updater.get_targetinfo(f"{part}/-")  # loads the part's own metadata
         believed = {role: (folder / f"{role}.json").read_text(encoding="utf-8") for role in ("root", *_CACHED)}
-        files, places, app = _list_files(updater, believed, source.where)
+        files, places, app, branches = _list_files(updater, believed, source.where)
     mark = _raise_mark(mark, believed, now, source.where)
     new_state = TrustState(root=believed.pop("root"), metadata=believed)
     new_root: Root = Metadata[Root].from_bytes(new_state.root.encode()).signed
     keys = tuple(new_root.roles["root"].keyids)
-    return VerifiedRelease(mark.versions, files, places, app, keys, first, new_state, mark)
+    return VerifiedRelease(mark.versions, files, places, app, branches, keys, first, new_state, mark)
 
 
 def remember(home: Path, release: VerifiedRelease) -> None:
@@ -157,9 +160,9 @@ class _Fetcher(FetcherInterface):
 
 def _list_files(
     updater: Updater, believed: Mapping[str, str], where: str
-) -> tuple[tuple[FileEntry, ...], dict[str, str], tuple[FileEntry, ...]]:
-    """The files of all parts, each only from the role that may sign its path."""
-    files, places, app = [], {}, []
+) -> tuple[tuple[FileEntry, ...], dict[str, str], tuple[FileEntry, ...], AllowedBranches]:
+    """The files of all parts, each only from the role that may sign its path, and whom the release is for."""
+    files, places, app, branches = [], {}, [], AllowedBranches()
     for part in PARTS:
         targets: Targets = Metadata[Targets].from_bytes(believed[part].encode()).signed
         if len(targets.targets) > MAX_FILES:
@@ -173,6 +176,8 @@ def _list_files(
                 raise IntegrityError(
                     f"the part '{part}' names a file it may not sign", where=where, hint="do not use it"
                 )
+            if path == RING_TARGET:
+                branches = _branches(info, where)
             if part == "app":
                 app.append(FileEntry(path=path.removeprefix("app/"), sha256=sha256, bytes=info.length))
                 continue
@@ -181,7 +186,14 @@ def _list_files(
                 raise IntegrityError(f"'{name}' is named by two parts", where=where, hint="do not use it")
             files.append(FileEntry(path=name, sha256=sha256, bytes=info.length))
             places[name] = file_name(path, sha256)
-    return tuple(sorted(files, key=lambda entry: entry.path)), places, tuple(app)
+    return tuple(sorted(files, key=lambda entry: entry.path)), places, tuple(app), branches
+
+
+def _branches(target: TargetFile, where: str) -> AllowedBranches:
+    try:
+        return allowed_branches(target)
+    except InputError as error:
+        raise IntegrityError(f"the release is not believed: {error.what}", where=where, hint=error.hint) from None
 
 
 def _raise_mark(mark: HighWaterMark | None, believed: Mapping[str, str], now: datetime, where: str) -> HighWaterMark:

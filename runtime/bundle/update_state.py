@@ -39,6 +39,8 @@ class RefusedContent(_Model):
     """Digest of the files, whatever the release is called."""
     release: int
     why: str
+    title: str = ""
+    """Name and version of the bundle; head office's roll-out stops for it."""
 
 
 class UpdateState(_Model):
@@ -51,6 +53,8 @@ class UpdateState(_Model):
     """What was current before; None at the first installation."""
     content: str = ""
     release: int = 0
+    title: str = ""
+    """Name and version of the bundle on trial."""
     trials: int = 0
     """Begun of this generation."""
     refused: tuple[RefusedContent, ...] = ()
@@ -67,6 +71,11 @@ def read_state(home: Path) -> UpdateState:
 def write_state(home: Path, state: UpdateState) -> None:
     """Write the state whole, on disk when this returns."""
     write_atomic(home / FILE_NAME, state.model_dump_json(indent=1) + "\n", mode=0o600)
+
+
+def refused_titles(home: Path) -> tuple[str, ...]:
+    """Name and version of the bundles that have failed their trial here, the newest last."""
+    return tuple(dict.fromkeys(one.title for one in read_state(home).refused if one.title))
 
 
 def trial_runs(home: Path) -> bool:
@@ -91,6 +100,9 @@ class Offered:
     """Of the current generation; empty without one."""
     again: bool = False
     """Whether a person asked to try what was refused."""
+    held_back: str = ""
+    """Why the release's model is not for this branch yet, empty when it is. `content` then is what the branch may
+    have: the model it runs, with the articles of the release."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,8 @@ class Staged:
     current: int | None
     content: str
     release: int
+    title: str = ""
+    """Name and version of its bundle."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +168,7 @@ class CleanUp:
     drop: int | None = None
 
 
-Outcome = Literal["up_to_date", "updated", "refused", "returned", "postponed"]
+Outcome = Literal["up_to_date", "updated", "not_yet", "refused", "returned", "postponed"]
 
 
 @dataclass(frozen=True)
@@ -177,20 +191,21 @@ def decide(state: UpdateState, event: Event) -> tuple[UpdateState, tuple[Action,
     match event:
         case Started(current):
             return _resume(state, current)
-        case Offered(content, _, current_content, again):
+        case Offered(content, _, current_content, again, held_back):
             refusal = next((one for one in state.refused if one.content == content), None)
             if content == current_content:
-                return state, (Finish("up_to_date"),)
+                return state, (Finish("not_yet", held_back) if held_back else Finish("up_to_date"),)
             if refusal and not again:
                 return state, (Finish("refused", refusal.why),)
             return state, (StageRelease(),)
-        case Staged(generation, current, content, release):
+        case Staged(generation, current, content, release, title):
             trial = UpdateState(
                 phase="trial",
                 generation=generation,
                 previous=current if current != generation else None,
                 content=content,
                 release=release,
+                title=title,
                 trials=1,
                 refused=tuple(one for one in state.refused if one.content != content),
             )
@@ -225,7 +240,7 @@ def _resume(state: UpdateState, current: int | None) -> tuple[UpdateState, tuple
 
 
 def _leave(state: UpdateState, why: str) -> tuple[UpdateState, tuple[Action, ...]]:
-    refusal = RefusedContent(content=state.content, release=state.release, why=why)
+    refusal = RefusedContent(content=state.content, release=state.release, why=why, title=state.title)
     refused = (*(one for one in state.refused if one.content != state.content), refusal)[-MOST_REFUSALS:]
     if state.previous is None:
         # Nothing answered before it: a bad generation is better than none, and a person is told.

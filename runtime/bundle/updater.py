@@ -13,7 +13,6 @@ from pathlib import Path
 
 from runtime.base.manifest import read_manifest
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.gate_record import files_digest
 from runtime.bundle.generations import (
     CURRENT,
     Progress,
@@ -23,7 +22,7 @@ from runtime.bundle.generations import (
     installing,
     switch,
 )
-from runtime.bundle.releases import content_digest, stage_release
+from runtime.bundle.releases import content_digest, current_content, for_branch, stage_release
 from runtime.bundle.sources import Source
 from runtime.bundle.trust import VerifiedRelease, remember, verify_release
 from runtime.bundle.update_state import (
@@ -76,6 +75,8 @@ class UpdateReport:
     """The release that was offered."""
     removed: tuple[int, ...] = ()
     """Generations that were deleted."""
+    held_back: str = ""
+    """Why the release's model is not for this branch yet."""
 
 
 def update(
@@ -85,13 +86,15 @@ def update(
     *,
     keep: Keep | None = None,
     again: bool = False,
+    branch: str = "",
     root: bytes | None = None,
     now: datetime | None = None,
     progress: Progress | None = None,
 ) -> UpdateReport:
     """Bring a branch to the release in a source, or tell why it stays where it is.
 
-    First what an earlier run left undone is done. Raises as `verify_release` and `generations.install` do.
+    First what an earlier run left undone is done. `branch` is the name by which a roll-out by rings knows it. Raises as
+    `verify_release` and `generations.install` do.
     """
     with installing(home):
         run = _Run(source, home, try_out, keep or Keep(), progress)
@@ -99,20 +102,17 @@ def update(
             return run.report(finished)
         run.release = verify_release(source, home, now or datetime.now(UTC), root=root)
         remember(home, run.release)
+        run.release, run.held_back = for_branch(run.release, home, branch)
         offered = Offered(
-            content_digest(run.release), run.release.versions["snapshot"], current_content(home), again=again
+            content_digest(run.release),
+            run.release.versions["snapshot"],
+            current_content(home),
+            again=again,
+            held_back=run.held_back,
         )
         finished = run.handle(offered)
         assert finished
         return run.report(finished)
-
-
-def current_content(home: Path) -> str:
-    """What the current generation holds, as `content_digest` says it of a release; empty without one."""
-    try:
-        return files_digest(read_manifest(home / CURRENT))
-    except EdgedeskError:
-        return ""
 
 
 class _Run:
@@ -122,6 +122,7 @@ class _Run:
         self, source: Source, home: Path, try_out: TryGeneration, keep: Keep, progress: Progress | None
     ) -> None:
         self.release: VerifiedRelease | None = None
+        self.held_back = ""
         self._source = source
         self._home = home
         self._try_out = try_out
@@ -147,17 +148,25 @@ class _Run:
     def report(self, finished: Finish) -> UpdateReport:
         """What is told of the run."""
         release = self.release.versions["snapshot"] if self.release else 0
-        return UpdateReport(finished.outcome, finished.why, current_number(self._home), release, self._removed)
+        return UpdateReport(
+            finished.outcome, finished.why, current_number(self._home), release, self._removed, self.held_back
+        )
 
     def _carry_out(self, action: Action) -> Event | None:
         match action:
             case StageRelease():
                 assert self.release
-                number = stage_release(
-                    self._source, self._home, self.release, self._progress, quick=self._same_model(self.release)
+                same_model = self._same_model(self.release)
+                number = stage_release(self._source, self._home, self.release, self._progress, quick=same_model)
+                info = installed_bundle(self._home, number).info
+                return Staged(
+                    number,
+                    current_number(self._home),
+                    content_digest(self.release),
+                    self.release.versions["snapshot"],
+                    # Articles that fail their trial say nothing of a model that a roll-out is about.
+                    "" if same_model else f"{info.name} {info.version}",
                 )
-                current = current_number(self._home)
-                return Staged(number, current, content_digest(self.release), self.release.versions["snapshot"])
             case Switch(number):
                 switch(self._home, number)
                 return Returned() if self._state.phase == "returning" else None

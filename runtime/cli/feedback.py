@@ -214,6 +214,7 @@ def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing
     from runtime.base.home import lock_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle, generations
+    from runtime.bundle.update_state import refused_titles
     from runtime.client.client import Client
     from runtime.client.outbox import ServerOutbox
     from runtime.errors import MissingError
@@ -236,7 +237,7 @@ def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing
         lock_home(home, "feedback"),
         Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)) as journal,
     ):
-        own = JournalOutbox(journal, bundle, branch=settings.branch, generation=number)
+        own = JournalOutbox(journal, bundle, branch=settings.branch, generation=number, refused=refused_titles(home))
         if retry_aside:
             own.release_aside()
         yield own, settings

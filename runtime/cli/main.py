@@ -273,10 +273,17 @@ def _wait_for_server(client: Client, *, begun: bool = False) -> bool:
 
 
 def _install_release(folder: Path, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:
+    from runtime.base.settings import load_settings
     from runtime.bundle.releases import install_release  # python-tuf takes a fifth of a second
     from runtime.bundle.sources import FolderSource
 
-    number, release = install_release(FolderSource(folder), home, progress, root=root.read_bytes() if root else None)
+    number, release = install_release(
+        FolderSource(folder),
+        home,
+        progress,
+        branch=load_settings(home).branch,
+        root=root.read_bytes() if root else None,
+    )
     if release.first:
         known = ", ".join(keyid[:16] for keyid in release.root_keys)
         talk(f"this branch now believes the root keys {known}: compare them with head office")

@@ -42,6 +42,10 @@ def release(
     probes: Annotated[
         Path | None, typer.Option(help="Golden questions (JSONL) that a branch asks before it relies on the model.")
     ] = None,
+    rollout: Annotated[
+        Path | None,
+        typer.Option(help="The plan of a roll-out (TOML): only its first ring may take the bundle for now."),
+    ] = None,
     key: MoreKeys = None,
     as_json: AsJson = False,
 ) -> None:
@@ -50,12 +54,13 @@ def release(
     Without any of them the release is signed again as it is, so that it does not expire.
     """
     parts: dict[Part, dict[str, Path]] = {}
+    ring = _first_ring(rollout, bundle) if rollout else None
     with tempfile.TemporaryDirectory(prefix="edgedesk-release-") as scratch:
         if bundle is not None:
             parts["model"] = model_part(bundle, _documents(bundle, Path(scratch), wheels, probes))
         elif probes is not None:
             raise UsageError("golden questions belong to a model", where="--probes", hint="name its bundle as well")
-        done = _publish(parts, bundle, articles, wheels, to, open_keys(keys, key))
+        done = _publish(parts, bundle, articles, wheels, to, open_keys(keys, key), ring)
     if as_json:
         out_json({"release": done.version, "parts": done.parts, "files": done.new_files, "bytes": done.new_bytes})
         return
@@ -71,6 +76,7 @@ def _publish(
     wheels: Path | None,
     to: Path,
     keys: KeyFolder,
+    ring: tuple[str, ...] | None,
 ) -> PublishedRelease:
     if articles is None and bundle is not None:
         articles = bundle / "articles"
@@ -84,7 +90,21 @@ def _publish(
             with new_file(to / INSTALL_SCRIPT) as partial:
                 shutil.copyfile(wheels / INSTALL_SCRIPT, partial)
                 partial.chmod(0o755)
-        return publish(to, keys, parts, datetime.now(UTC), progress=step)
+        return publish(to, keys, parts, datetime.now(UTC), branches=ring, progress=step)
+
+
+def _first_ring(plan: Path, bundle: Path | None) -> tuple[str, ...]:
+    """The branches that a roll-out begins with; `UsageError` where the plan is of another bundle."""
+    from runtime.bundle.bundle import open_bundle
+    from runtime.feedback.rollout import read_plan
+
+    rings = read_plan(plan)
+    if bundle is None:
+        raise UsageError("a roll-out begins with a bundle", where="--rollout", hint="edgedesk rollout widens it later")
+    info = open_bundle(bundle, verify=False).info
+    if rings.release != (title := f"{info.name} {info.version}"):
+        raise UsageError(f"the plan is for {rings.release}, the bundle is {title}", where=str(plan), hint="correct it")
+    return rings.ring[0].branches
 
 
 def _documents(bundle: Path, scratch: Path, wheels: Path | None, probes: Path | None) -> dict[str, Path]:

@@ -78,6 +78,7 @@ def _update(home: Path, settings: Settings, place: str, *, again: bool, now: boo
             trial_of(home, settings),
             keep=keep,
             again=again,
+            branch=settings.branch,
             progress=lambda _, done, total: step(done, total),
         )
 
@@ -120,6 +121,7 @@ def _tell(report: UpdateReport, *, as_json: bool) -> None:
                 "generation": report.generation,
                 "release": report.release,
                 "removed": list(report.removed),
+                "held_back": report.held_back,
             }
         )
     if report.outcome == "returned":
@@ -140,9 +142,13 @@ def _tell(report: UpdateReport, *, as_json: bool) -> None:
         return
     if report.outcome == "up_to_date":
         out(f"up to date: release {report.release}, generation {report.generation}")
+    elif report.outcome == "not_yet":
+        out(f"release {report.release} is not for this branch yet, generation {report.generation} stays")
     else:
         out(f"release {report.release} is generation {report.generation}")
         if report.why:
             say(report.why)
+    if report.held_back:
+        say(f"the model of release {report.release} is held back: {report.held_back}; new articles are taken")
     if report.removed:
         say(f"deleted old generations: {', '.join(map(str, report.removed))}")

@@ -14,16 +14,20 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.base.files import read_lines, write_atomic
 from runtime.base.jsonl import parse_rows
 from runtime.base.validation import first_problem
-from runtime.bundle.bundle import Label
+from runtime.bundle.bundle import Label, printable
+from runtime.bundle.update_state import MOST_REFUSALS
 from runtime.errors import InputError
 from runtime.journal.outbox import OutboxRow
+
+BundleTitle = Annotated[str, Field(min_length=1, max_length=201), AfterValidator(printable)]
+"""Name and version of a bundle, such as `shop 2`."""
 
 
 class ExportHeader(BaseModel):
@@ -47,6 +51,8 @@ class ExportHeader(BaseModel):
     """Turns that could not leave."""
     dropped: int = Field(default=0, ge=0)
     """Turns that were dropped because too many waited."""
+    refused: tuple[BundleTitle, ...] = Field(default=(), max_length=MOST_REFUSALS)
+    """Releases that failed their trial in this branch."""
 
 
 @dataclass(frozen=True)

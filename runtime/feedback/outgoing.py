@@ -55,11 +55,13 @@ class Outgoing(Protocol):
 class JournalOutbox:
     """The outbox of a journal that this process owns."""
 
-    def __init__(self, journal: Journal, bundle: Bundle, *, branch: str, generation: int) -> None:
+    def __init__(
+        self, journal: Journal, bundle: Bundle, *, branch: str, generation: int, refused: tuple[str, ...] = ()
+    ) -> None:
         """Turns over the policy's cap are dropped at once, so that what leaves is what the policy wants."""
         policies = [read_policy(path) for path in sorted(bundle.root.glob("policy*.toml"))]
         self._journal, self._bundle = journal, bundle
-        self._branch, self._generation = branch, generation
+        self._branch, self._generation, self._refused = branch, generation, refused
         self._public, self._rules = bundle.public_text(), personal_rules(bundle)
         self._reasons = hand_off_reasons(policies)
         cap = outbox_cap(bundle)
@@ -67,7 +69,9 @@ class JournalOutbox:
 
     def header(self) -> ExportHeader:
         """Who exports, and from what."""
-        return make_header(self._journal, self._bundle, branch=self._branch, generation=self._generation)
+        return make_header(
+            self._journal, self._bundle, branch=self._branch, generation=self._generation, refused=self._refused
+        )
 
     def page(self, limit: int, skip: int = 0) -> OutboxPage:
         """Turns that wait."""
@@ -92,7 +96,9 @@ class JournalOutbox:
         return release_aside(self._journal)
 
 
-def make_header(journal: Journal, bundle: Bundle, *, branch: str, generation: int) -> ExportHeader:
+def make_header(
+    journal: Journal, bundle: Bundle, *, branch: str, generation: int, refused: tuple[str, ...]
+) -> ExportHeader:
     """The line about a branch; one without a name gets one that says nothing of it and stays the same."""
     counts = outbox_counts(journal)
     return ExportHeader(
@@ -105,6 +111,7 @@ def make_header(journal: Journal, bundle: Bundle, *, branch: str, generation: in
         waiting=counts.waiting,
         aside=counts.aside,
         dropped=counts.dropped,
+        refused=refused,
     )
 
 

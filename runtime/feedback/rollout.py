@@ -10,11 +10,12 @@
 
     wait      the ring has not asked enough questions yet, or branches of it have not exported since the update
     widen     the ring did well: the next one gets the release
-    stop      a branch went back by itself (its trial failed), or hand-offs or failures have risen: nobody else gets it
+    stop      the trial failed in a branch, a branch went back, or hand-offs or failures have risen: nobody else gets it
     done      every ring has it
 
 Promises: a stop names its reason and figures; a rise counts as one only when its 95 % interval leaves out 0, so that
-chance does not stop a roll-out; the same exports give the same decision. Knows nothing of how a release travels.
+chance does not stop a roll-out; the same exports give the same decision. Knows nothing of how a release travels:
+`edgedesk rollout --to` signs the branches of a decision into it, and branches keep to that list.
 """
 
 from __future__ import annotations
@@ -31,10 +32,9 @@ from runtime.base.statistics import wilson_interval
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.bundle.bundle import Label
+from runtime.bundle.rings import EVERYBODY
 from runtime.errors import InputError
 from runtime.feedback.export_file import FeedbackExport, newest_turns
-
-EVERYBODY = "*"
 
 
 class RolloutRing(BaseModel):
@@ -100,6 +100,8 @@ class BranchEvidence:
     with_release: OutcomeCounts
     before: OutcomeCounts
     """Answered by any other release."""
+    trial_failed: bool = False
+    """Whether the branch tried the release out and left it by itself."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,10 @@ def gather_evidence(plan: RolloutPlan, exports: Iterable[FeedbackExport]) -> dic
         for row in newest_turns(own).values():
             ours = row.model.startswith(plan.model_prefix)
             counts[ours] += OutcomeCounts(1, row.handoff is not None, row.state in ("failed", "partial"))
-        out[name] = BranchEvidence(f"{newest.bundle} {newest.version}", counts[True], counts[False])
+        running = f"{newest.bundle} {newest.version}"
+        # A branch that runs the release has tried it again since, because a person wanted it.
+        failed = plan.release in newest.refused and running != plan.release
+        out[name] = BranchEvidence(running, counts[True], counts[False], failed)
     return out
 
 
@@ -146,10 +151,11 @@ def decide_rollout(plan: RolloutPlan, branches: Mapping[str, BranchEvidence]) ->
     reached, problems = 0, []
     for place, ring in enumerate(plan.ring):
         members = _members(plan, place, branches)
-        if place and not any(branches[name].with_release.turns for name in members if name in branches):
+        known = [branches[name] for name in members if name in branches]
+        if place and not any(one.with_release.turns or one.trial_failed for one in known):
             break  # nobody of it has it yet
         reached = place
-        problems += _problems(plan, ring, [branches[name] for name in members if name in branches], members, branches)
+        problems += _problems(plan, ring, known, members, branches)
     now = plan.ring[reached]
     if problems:
         return RolloutDecision("stop", now.name, (), tuple(problems))
@@ -181,7 +187,9 @@ def _problems(
         for name in members
         if name in branches and branches[name].with_release.turns and branches[name].running != plan.release
     ]
-    problems = [f"{name} has gone back to {branches[name].running}" for name in gone_back]
+    failed = [name for name in members if name in branches and branches[name].trial_failed]
+    problems = [f"{plan.release} failed its trial in {name}" for name in failed]
+    problems += [f"{name} has gone back to {branches[name].running}" for name in gone_back if name not in failed]
     after = sum((one.with_release for one in evidence), OutcomeCounts())
     before = sum((one.before for one in evidence), OutcomeCounts())
     bounds = (("hand-offs", "handed_off", plan.max_hand_off_rise), ("failures", "failed", plan.max_failed_rise))

@@ -9,7 +9,6 @@ read but its status. `runtime.feedback.delivery` decides what follows.
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import httpx
 
 from runtime import __version__
 from runtime.base.files import read_text
+from runtime.base.tls import trusted_certificates
 from runtime.errors import InputError, UnavailableError, UsageError
 from runtime.feedback.delivery import DeliveryLimits, DeliveryState, ReceiverAnswer, answer_of_status, decide
 from runtime.feedback.export_file import ExportHeader, export_lines
@@ -64,7 +64,7 @@ class Uplink:
             trust_env=False,
             follow_redirects=False,
             transport=transport,
-            verify=_trust(ca),
+            verify=trusted_certificates(ca, "uplink_ca"),
         )
 
     def post(self, header: ExportHeader, rows: Sequence[OutboxRow]) -> ReceiverAnswer:
@@ -154,12 +154,3 @@ def read_token(path: Path | None) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise InputError("not a token: one line of letters and signs", where=str(path), hint="write the token into it")
     return token
-
-
-def _trust(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=str(ca) if ca else None)
-    except (OSError, ssl.SSLError) as error:
-        raise InputError(
-            f"no certificates can be read from it ({error})", where=str(ca), hint="a PEM file: uplink_ca"
-        ) from None

@@ -11,11 +11,17 @@ from tests.support.feedback_rows import row
 
 
 def export(
-    branch: str, rows: Sequence[OutboxRow] = (), *, version: str = "1", day: int = 1, **more: int
+    branch: str,
+    rows: Sequence[OutboxRow] = (),
+    *,
+    version: str = "1",
+    day: int = 1,
+    refused: tuple[str, ...] = (),
+    **more: int,
 ) -> FeedbackExport:
     header = ExportHeader(
         branch=branch, exported=f"2026-11-{day:02d}T09:00:00.000+00:00", edgedesk="0.1.0", bundle="shop",
-        version=version, generation=int(version), waiting=len(rows), **more,
+        version=version, generation=int(version), waiting=len(rows), refused=refused, **more,
     )  # fmt: skip
     return FeedbackExport(Path(f"{branch}-{day}"), header, tuple(rows))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tuf.api.metadata import Metadata
+from tuf.api.metadata import Metadata, MetaFile
 
 from runtime.base.manifest import write_manifest
 from runtime.bundle.gate_record import write_gate_record
@@ -32,15 +32,19 @@ class Company:
     folder: Path
 
     def release(
-        self, bundle: Path | None = None, articles: Path | None = None, now: datetime = NOW
+        self,
+        bundle: Path | None = None,
+        articles: Path | None = None,
+        now: datetime = NOW,
+        branches: Iterable[str] | None = None,
     ) -> PublishedRelease:
-        """Publish a bundle, articles alone, or the same again."""
+        """Publish a bundle, articles alone, or the same again; for some branches where they are named."""
         parts: dict[Any, dict[str, Path]] = {}
         if bundle is not None:
             parts["model"] = model_part(bundle, {})
         if articles is not None or bundle is not None:
             parts["articles"] = articles_part(articles or Path(str(bundle)) / "articles")
-        return publish(self.folder, self.keys, parts, now)
+        return publish(self.folder, self.keys, parts, now, branches=branches)
 
     def copy(self, to: Path) -> Path:
         """The release as it is now, as a stick carries it."""
@@ -75,6 +79,22 @@ def resign(company: Company, path: Path, change: Callable[[Any], None], keys: Ke
     for key in (keys or company.keys).keys_of(role):
         metadata.sign((keys or company.keys).signers()[key.keyid], append=True)
     path.write_bytes(metadata_bytes(metadata))
+
+
+def make_fit(company: Company, role: str, data: bytes, version: int) -> None:
+    """Sign snapshot and timestamp anew so that they name a changed role."""
+    fit = MetaFile.from_data(version, data, ["sha256"])
+    if role != "snapshot":
+        snapshot = company.metadata("snapshot")
+        resign(company, snapshot, lambda signed: signed.meta.__setitem__(f"{role}.json", fit))
+        number = int(snapshot.name.split(".")[0])
+        fit = MetaFile.from_data(number, snapshot.read_bytes(), ["sha256"])
+
+    def change(signed: Any) -> None:
+        signed.version += 1
+        signed.snapshot_meta = fit
+
+    resign(company, company.metadata("timestamp"), change)
 
 
 @pytest.fixture(scope="session")

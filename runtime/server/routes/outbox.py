@@ -17,6 +17,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.bundle.generations import generations
+from runtime.bundle.update_state import refused_titles
 from runtime.feedback.export_file import ExportHeader
 from runtime.feedback.outgoing import make_header
 from runtime.journal.outbox import OutboxRow, acknowledge, outbox_page, put_aside, still_waiting
@@ -71,7 +72,13 @@ def routes(service: Service) -> APIRouter:
         """Who exports, and from what."""
         number = next((one.number for one in generations(service.home) if one.current), 0)
         journal = service.ready_desk().journal
-        return make_header(journal, service.bundle, branch=service.settings.branch, generation=number)
+        return make_header(
+            journal,
+            service.bundle,
+            branch=service.settings.branch,
+            generation=number,
+            refused=refused_titles(service.home),
+        )
 
     @router.post("/sent", openapi_extra=documented(OutboxKeys))
     async def sent(request: Request) -> dict[str, int]:

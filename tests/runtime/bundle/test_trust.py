@@ -18,7 +18,7 @@ from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource
 from runtime.bundle.trust import LIMITS
 from runtime.errors import EdgedeskError, IntegrityError, MissingError
-from tests.support.releases import DAY, NOW, Company, resign, seal
+from tests.support.releases import DAY, NOW, Company, make_fit, resign, seal
 
 Small = Callable[[str], Path]
 Count = Callable[[str, int], None]
@@ -71,29 +71,11 @@ def test_release_with_a_role_that_is_not_signed_by_its_key_is_refused(
     else:
         # Whoever holds the keys below, snapshot and timestamp, makes the rest fit.
         path.with_name(f"{metadata.signed.version}.{role}.json").write_bytes(data)
-        _make_fit(released, role, data, metadata.signed.version)
+        make_fit(released, role, data, metadata.signed.version)
     with pytest.raises(IntegrityError):
         install(released.folder, home)
     assert current_bundle(home).info.version == "1"
     count_trials("S1", 1)
-
-
-def _make_fit(company: Company, role: str, data: bytes, version: int) -> None:
-    """Sign snapshot and timestamp anew so that they name a changed role."""
-    from tuf.api.metadata import MetaFile
-
-    fit = MetaFile.from_data(version, data, ["sha256"])
-    if role != "snapshot":
-        snapshot = company.metadata("snapshot")
-        resign(company, snapshot, lambda signed: signed.meta.__setitem__(f"{role}.json", fit))
-        number = int(snapshot.name.split(".")[0])
-        fit = MetaFile.from_data(number, snapshot.read_bytes(), ["sha256"])
-
-    def change(signed: Any) -> None:
-        signed.version += 1
-        signed.snapshot_meta = fit
-
-    resign(company, company.metadata("timestamp"), change)
 
 
 @pytest.mark.parametrize("signatures", [0, 1])

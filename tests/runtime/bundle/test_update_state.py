@@ -26,6 +26,7 @@ from runtime.bundle.update_state import (
     UpdateState,
     decide,
     read_state,
+    refused_titles,
     write_state,
 )
 
@@ -42,6 +43,9 @@ LEAVING = TRIAL.model_copy(update={"phase": "returning", "refused": (BAD,)})
         (IDLE, Started(1), IDLE, ()),
         (IDLE, Offered("new", 7, "old"), IDLE, (StageRelease(),)),
         (IDLE, Offered("old", 7, "old"), IDLE, (Finish("up_to_date"),)),
+        (IDLE, Offered("old", 7, "old", held_back="others first"), IDLE, (Finish("not_yet", "others first"),)),
+        (IDLE, Offered("old", 7, "old", again=True, held_back="x"), IDLE, (Finish("not_yet", "x"),)),
+        (IDLE, Offered("new articles", 7, "old", held_back="others first"), IDLE, (StageRelease(),)),
         (IDLE, Staged(2, 1, "new", 7), TRIAL, (Switch(2), TryOut(2))),
         (TRIAL, Probed(), IDLE, (CleanUp(), Finish("updated"))),
         (TRIAL, Probed("slow"), LEAVING, (Switch(1),)),
@@ -75,6 +79,15 @@ def test_update_whose_trial_was_cut_off_twice_is_given_up() -> None:
     assert state.phase == "returning"
     assert state.refused[0].why == "its trial was cut off 2 times"
     assert actions == (Switch(1),)
+
+
+def test_refused_release_is_known_by_the_name_of_its_bundle(tmp_path: Path) -> None:
+    state, _ = decide(IDLE, Staged(2, 1, "new", 7, "shop 2"))
+    state, _ = decide(state, Probed("slow"))
+    write_state(tmp_path, state)
+    assert refused_titles(tmp_path) == ("shop 2",)
+    write_state(tmp_path, WISER)  # as an earlier Edgedesk wrote it
+    assert refused_titles(tmp_path) == ()
 
 
 def test_first_generation_of_a_branch_stays_though_its_trial_fails() -> None:

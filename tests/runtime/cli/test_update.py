@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from runtime.client.client import Client
 from runtime.errors import ExitCode
 from tests.support.branch import POLICY
 from tests.support.paths import ROOT
+from tests.support.release_server import release_server
 from tests.support.releases import seal
 from tests.support.server import serving, wait_for
 
@@ -67,8 +69,9 @@ def released(build: Callable[[str, Path], Path], scripted_gguf: Path, tmp_path: 
 
 
 def test_new_articles_are_answered_from_after_an_update_in_both_languages(
-    released: Path, tmp_path: Path, build: Callable[[str, Path], Path]
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, socket_enabled: None
 ) -> None:
+    """Over HTTP, and in the branch's hours alone unless a person is in a hurry."""
     articles = tmp_path / "build 1" / "bundle" / "articles"
     for lang, before, after in (("en", "within 30 days", "within 45 days"), ("zh", "30天内", "45天内")):
         path = articles / lang / "returns-window.md"
@@ -76,8 +79,18 @@ def test_new_articles_are_answered_from_after_an_update_in_both_languages(
     said = json.loads(well("release", "--articles", articles, "--keys", tmp_path / "keys", "--to", released, "--json"))
     assert said["files"] == 2
     assert said["parts"] == {"model": 1, "articles": 2, "app": 1}
-    said = json.loads(well("update", released, "--json"))
+    hour = datetime.now().astimezone().hour
+    monkeypatch.setenv("EDGEDESK_UPDATE_WINDOW", f"{(hour + 2) % 24:02}:00-{(hour + 3) % 24:02}:00")
+    monkeypatch.setenv("EDGEDESK_UPDATE_KIB_PER_S", "100000")
+    with release_server(released) as server:
+        monkeypatch.setenv("EDGEDESK_UPDATE_FROM", server.url)
+        done = edgedesk("update")
+        assert done.returncode == ExitCode.UNAVAILABLE
+        assert "--now" in done.stderr
+        assert server.asked == []
+        said = json.loads(well("update", "--now", "--json"))
     assert (said["outcome"], said["generation"]) == ("updated", 2)
+    monkeypatch.delenv("EDGEDESK_UPDATE_WINDOW")
     for question, expected in (
         ("How long do I have to return an item?", "within 45 days"),
         ("大多数商品多长时间内可以退货？", "45天内"),
@@ -85,6 +98,45 @@ def test_new_articles_are_answered_from_after_an_update_in_both_languages(
         answer = json.loads(well("ask", question, "--json"))
         assert any(expected in citation["text"] for citation in answer["citations"])
     assert "up to date: release 2" in well("update", released)
+
+
+PLAN = """release = "shop 2"
+[[ring]]
+name = "canary"
+branches = ["里斯本"]
+[[ring]]
+name = "everybody"
+branches = ["*"]
+"""
+
+
+def test_release_that_is_rolled_out_is_taken_by_its_ring_alone(
+    released: Path,
+    home: Path,
+    tmp_path: Path,
+    build: Callable[[str, Path], Path],
+    scripted_gguf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = tmp_path / "rollout.toml"
+    plan.write_text(PLAN, encoding="utf-8")
+    keys = ("--keys", tmp_path / "keys", "--to", released)
+    well("release", build("2", scripted_gguf), "--rollout", plan, *keys)
+    done = edgedesk("update", released)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "release 2 is not for this branch yet, generation 1 stays\n"
+    assert "this branch has no name (setting 'branch')" in done.stderr
+    monkeypatch.setenv("EDGEDESK_BRANCH", "Oslo")
+    said = json.loads(well("update", released, "--again", "--json"))
+    assert (said["outcome"], said["generation"]) == ("not_yet", 1)
+    assert "'Oslo' is not among them" in said["held_back"]
+    done = edgedesk("install", released)
+    assert done.returncode == ExitCode.UNAVAILABLE
+    assert "not for this branch yet" in done.stderr
+    assert [row["version"] for row in json.loads(well("generations", "--json"))["generations"]] == ["1"]
+    (home / "settings.toml").write_text('branch = "里斯本"\n', encoding="utf-8")
+    monkeypatch.delenv("EDGEDESK_BRANCH")
+    assert json.loads(well("update", released, "--json"))["outcome"] == "updated"
 
 
 def test_release_says_what_it_holds(released: Path, home: Path) -> None:

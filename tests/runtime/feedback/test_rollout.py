@@ -81,6 +81,25 @@ def test_rollout_stops_when_answers_fail_or_a_branch_went_back_by_itself() -> No
     assert (back.action, back.reasons) == ("stop", ("Lisbon has gone back to shop 1",))
 
 
+def test_rollout_stops_when_the_trial_failed_in_a_branch_before_any_customer_was_answered() -> None:
+    """The branch went back within its update: not one turn of its journal is the release's."""
+    failed = export("里斯本", (), day=20, refused=("shop 0", "shop 2"))
+    decision = decide(before("Lisbon"), before("里斯本"), after("Lisbon"), failed)
+    assert (decision.action, decision.branches) == ("stop", ())
+    assert decision.reasons == ("shop 2 failed its trial in 里斯本",)
+    other = export("里斯本", (), day=20, refused=("shop 0",))
+    assert decide(before("Lisbon"), before("里斯本"), after("Lisbon"), other).action == "wait"
+    later = export("Oslo", (), day=20, refused=("shop 2",))
+    decision = decide(before("Lisbon"), before("里斯本"), after("Lisbon"), after("里斯本"), before("Oslo"), later)
+    assert (decision.action, decision.ring) == ("stop", "north")
+
+
+def test_rollout_goes_on_where_a_person_tried_the_release_again_and_it_stayed() -> None:
+    again = after("里斯本")
+    again = export("里斯本", again.rows, version="2", day=20, refused=("shop 2",))
+    assert decide(before("Lisbon"), before("里斯本"), after("Lisbon"), again).action == "widen"
+
+
 def test_rollout_that_a_later_ring_has_stops_for_that_ring_too() -> None:
     fleet = [before(name) for name in ("Lisbon", "里斯本", "Oslo")]
     decision = decide(*fleet, after("Lisbon"), after("里斯本"), after("Oslo", handed_off=90))
