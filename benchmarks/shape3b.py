@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,23 @@ from runtime.base.files import need_space, new_file, read_text
 from runtime.base.user_cache import cache_folder
 from runtime.errors import MissingError
 
-LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD, VOCAB = 28, 3072, 8192, 24, 8, 128, 128_256
+
+class Shape(NamedTuple):
+    """Sizes of a Llama, as its config.json has them."""
+
+    layers: int
+    hidden: int
+    feed_forward: int
+    heads: int
+    kv_heads: int
+    head: int
+    vocab: int
+
+
+LLAMA_3B = Shape(28, 3072, 8192, 24, 8, 128, 128_256)
 """Llama-3.2-3B's config.json; keys and values take 2 x 28 x 8 x 128 x 2 bytes = 112 KiB a token in f16."""
+SAME_CACHE = LLAMA_3B._replace(hidden=128, feed_forward=128, heads=8, vocab=49_152)
+"""Its keys and values, in a model that is read in no time."""
 CONTEXT = 131_072
 F16_BYTES = 6_500_000_000
 NAME = "shape3b-q4_k_m.gguf"
@@ -47,7 +63,7 @@ def shape3b(threads: int = 2) -> Path:
         if not f16.is_file():
             sys.stderr.write(f"writing random weights into {f16}\n")
             with new_file(f16) as partial:
-                _write(partial)
+                _write(partial, LLAMA_3B)
         sys.stderr.write(f"quantizing into {path}\n")
         quantize_gguf(f16, path, "q4_k_m", threads=threads)
     finally:
@@ -56,26 +72,37 @@ def shape3b(threads: int = 2) -> Path:
     return path
 
 
-def tensors() -> Iterator[tuple[str, tuple[int, ...]]]:
+def small_model() -> Path:
+    """A file with the 3B's keys and values and little else, in f16 (30 MB); made when it is not there yet."""
+    path = cache_folder() / "benchmarks" / "cache3b-f16.gguf"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with new_file(path) as partial:
+            _write(partial, SAME_CACHE)
+    return path
+
+
+def tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
     """(name, shape) of every tensor; the output layer is the embedding."""
-    yield "token_embd.weight", (VOCAB, HIDDEN)
-    yield "output_norm.weight", (HIDDEN,)
-    for layer in range(LAYERS):
-        for name, shape in (
-            ("attn_norm", (HIDDEN,)),
-            ("attn_q", (HEADS * HEAD, HIDDEN)),
-            ("attn_k", (KV_HEADS * HEAD, HIDDEN)),
-            ("attn_v", (KV_HEADS * HEAD, HIDDEN)),
-            ("attn_output", (HIDDEN, HEADS * HEAD)),
-            ("ffn_norm", (HIDDEN,)),
-            ("ffn_gate", (FEED_FORWARD, HIDDEN)),
-            ("ffn_up", (FEED_FORWARD, HIDDEN)),
-            ("ffn_down", (HIDDEN, FEED_FORWARD)),
+    hidden = shape.hidden
+    yield "token_embd.weight", (shape.vocab, hidden)
+    yield "output_norm.weight", (hidden,)
+    for layer in range(shape.layers):
+        for name, size in (
+            ("attn_norm", (hidden,)),
+            ("attn_q", (shape.heads * shape.head, hidden)),
+            ("attn_k", (shape.kv_heads * shape.head, hidden)),
+            ("attn_v", (shape.kv_heads * shape.head, hidden)),
+            ("attn_output", (hidden, shape.heads * shape.head)),
+            ("ffn_norm", (hidden,)),
+            ("ffn_gate", (shape.feed_forward, hidden)),
+            ("ffn_up", (shape.feed_forward, hidden)),
+            ("ffn_down", (hidden, shape.feed_forward)),
         ):
-            yield f"blk.{layer}.{name}.weight", shape
+            yield f"blk.{layer}.{name}.weight", size
 
 
-def _write(path: Path) -> None:
+def _write(path: Path, shape: Shape) -> None:
     from gguf import GGUFWriter, LlamaFileType
 
     base = open_base("smollm2-135m-instruct", lambda _text: None)
@@ -83,20 +110,22 @@ def _write(path: Path) -> None:
     if not tokenizer.is_file():
         raise MissingError("no tokenizer.json", where=str(base.checkpoint), hint="edgedesk models fetch")
     raw = json.loads(read_text(tokenizer))
-    vocabulary, base_rows = read_vocabulary(raw, VOCAB), len(raw["model"]["vocab"])
-    plan = list(tensors())
+    vocabulary, base_rows = read_vocabulary(raw, shape.vocab), len(raw["model"]["vocab"])
+    plan = list(tensors(shape))
     with closing(GGUFWriter(path, "llama")) as writer:
         writer.add_type("model")
         writer.add_name("shape3b, random weights")
-        writer.add_block_count(LAYERS)
+        writer.add_block_count(shape.layers)
         writer.add_context_length(CONTEXT)
-        writer.add_embedding_length(HIDDEN)
-        writer.add_feed_forward_length(FEED_FORWARD)
-        writer.add_head_count(HEADS)
-        writer.add_head_count_kv(KV_HEADS)
+        writer.add_embedding_length(shape.hidden)
+        writer.add_feed_forward_length(shape.feed_forward)
+        writer.add_head_count(shape.heads)
+        writer.add_head_count_kv(shape.kv_heads)
         writer.add_layer_norm_rms_eps(1e-5)
-        writer.add_vocab_size(VOCAB)
-        writer.add_rope_dimension_count(HEAD)
+        writer.add_key_length(shape.head)
+        writer.add_value_length(shape.head)
+        writer.add_vocab_size(shape.vocab)
+        writer.add_rope_dimension_count(shape.head)
         writer.add_rope_freq_base(500_000.0)
         writer.add_file_type(LlamaFileType.MOSTLY_F16)
         writer.add_tokenizer_model("gpt2")
@@ -106,15 +135,15 @@ def _write(path: Path) -> None:
         writer.add_token_merges(list(vocabulary.merges))
         writer.add_eos_token_id(2)
         writer.add_add_bos_token(False)
-        for name, shape in plan:
-            dtype = np.dtype(np.float16 if len(shape) > 1 else np.float32)
-            writer.add_tensor_info(name, shape, dtype, int(np.prod(shape)) * dtype.itemsize)
+        for name, size in plan:
+            dtype = np.dtype(np.float16 if len(size) > 1 else np.float32)
+            writer.add_tensor_info(name, size, dtype, int(np.prod(size)) * dtype.itemsize)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
         drawn = np.random.default_rng(7).normal(scale=0.02, size=_BLOCK).astype(np.float16)
-        for place, (name, shape) in enumerate(plan):
-            values = _filled(drawn, shape, place)
+        for place, (name, size) in enumerate(plan):
+            values = _filled(drawn, size, place)
             if name == "token_embd.weight":
                 # Rows without a text of their own are never the likeliest, so every token written can be seen.
                 values[base_rows:] = 0

@@ -81,9 +81,10 @@ def resident(status: str) -> int:
 def planned(model: Path, name: str) -> int | None:
     """What `edgedesk quantize plan` says of a server with this file; none for a shape that is not known here."""
     if name == "3b":
+        sizes = shape3b.LLAMA_3B
         shape = ModelShape(
-            family="llama", layers=shape3b.LAYERS, hidden=shape3b.HIDDEN, heads=shape3b.HEADS,
-            kv_heads=shape3b.KV_HEADS, head_dim=shape3b.HEAD, feed_forward=shape3b.FEED_FORWARD, vocab=shape3b.VOCAB,
+            family="llama", layers=sizes.layers, hidden=sizes.hidden, heads=sizes.heads,
+            kv_heads=sizes.kv_heads, head_dim=sizes.head, feed_forward=sizes.feed_forward, vocab=sizes.vocab,
             context=shape3b.CONTEXT, norm_eps=1e-5, rope_theta=500_000.0, rope_scaling=None, tied=True,
         )  # fmt: skip
         return next(row.memory_bytes for row in predict_sizes(shape, CONTEXT_TOKENS) if row.format == "q4_k_m")

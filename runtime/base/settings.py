@@ -56,6 +56,8 @@ class Settings(BaseModel):
     """Whether the engine, while idle, reads a question that is still being typed."""
     compile: IdleCompile = "idle"
     """Which articles are compiled while the engine is idle: `idle` all, `cited` those cited before, `off` none."""
+    knowledge_coding: Literal["f16", "q5", "q4"] = "q4"
+    """How compiled articles are kept on disk: as computed (`f16`), in 35 % (`q5`) or in 25 % (`q4`) of that."""
     knowledge_mib: int = Field(default=8192, ge=0)
     """Disk that compiled articles may take."""
     conversations_mib: int = Field(default=1024, ge=0)

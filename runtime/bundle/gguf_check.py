@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +73,8 @@ class GgufHeader:
     tensors: tuple[str, ...]
     data_start: int
     """Where the first tensor lies, in bytes from the file's beginning."""
+    vectors: Mapping[str, tuple[int, int]]
+    """Of every tensor of one dimension, which is f32: its offset behind `data_start` in bytes, and its length."""
 
 
 def check_gguf(path: Path) -> GgufHeader:
@@ -101,8 +104,8 @@ class _Check(GgufHeaderReader):
         self._check_kind()
         tokens = self._check_vocabulary()
         architecture, layers = self._check_numbers()
-        names, start = self._check_tensors(tensors)
-        return GgufHeader(version, architecture, tokens, layers, names, start)
+        names, start, vectors = self._check_tensors(tensors)
+        return GgufHeader(version, architecture, tokens, layers, names, start, vectors)
 
     def _check_kind(self) -> None:
         kind = self.scalars.get("general.type", "model")
@@ -229,7 +232,7 @@ class _Check(GgufHeaderReader):
         self.require(not allowed or value in allowed, f"'{key}' is '{value}', known are {', '.join(allowed)}")
         return value
 
-    def _check_tensors(self, count: int) -> tuple[tuple[str, ...], int]:
+    def _check_tensors(self, count: int) -> tuple[tuple[str, ...], int, dict[str, tuple[int, int]]]:
         alignment = 32  # also the least: llama.cpp asserts that mapped tensors begin at multiples of it
         if "general.alignment" in self.types:
             self._typed("general.alignment", U32)
@@ -238,6 +241,7 @@ class _Check(GgufHeaderReader):
                 32 <= alignment <= 1 << 16 and alignment & (alignment - 1) == 0, f"an alignment of {alignment} bytes"
             )
         names: dict[str, None] = {}
+        vectors: dict[str, tuple[int, int]] = {}
         expected = 0
         for _ in range(count):
             # ggml keeps names in 64 bytes with their end.
@@ -264,6 +268,8 @@ class _Check(GgufHeaderReader):
             self.require(offset + size <= self.size, f"tensor '{name}' ends behind the file's end")
             expected = -(-(offset + size) // alignment) * alignment
             last = offset + size
+            if dims == 1:
+                vectors[name] = (offset, shape[0])
         start = -(-self.at // alignment) * alignment
         self.require(start + last <= self.size, "the tensors end behind the file's end")
-        return tuple(names), start
+        return tuple(names), start, vectors

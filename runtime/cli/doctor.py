@@ -239,9 +239,9 @@ def _articles(home: Path) -> str:
     sections = len(all_sections(bundle))
     if bundle.prompt.layout == "exact":
         return f"{sections} sections, read with each question (layout exact)"
-    packs, size = usage(home / FOLDER)
+    used = usage(home / FOLDER)
     limit = load_settings(home).knowledge_mib
-    return f"{min(packs, sections)} of {sections} sections compiled, {size / 2**20:.0f} of {limit:,} MiB"
+    return f"{min(used.packs, sections)} of {sections} sections compiled, {used.bytes / 2**20:.0f} of {limit:,} MiB"
 
 
 def _server(home: Path) -> str:

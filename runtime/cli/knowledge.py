@@ -77,12 +77,14 @@ def status(home: Home = None, as_json: AsJson = False) -> None:
 
     where = find_home(home)
     bundle = current_bundle(where)
-    packs, size = usage(where / FOLDER)
+    used = usage(where / FOLDER)
     limit = load_settings(where).knowledge_mib
+    layout = bundle.prompt.layout
     if as_json:
-        out_json({"layout": bundle.prompt.layout, "packs": packs, "bytes": size, "limit_mib": limit})
+        out_json({"layout": layout, **used._asdict(), "limit_mib": limit})
     else:
-        out(f"{bundle.prompt.layout}: {packs} compiled sections, {size / 2**20:,.1f} of {limit:,} MiB")
+        share = f" ({used.share:.0%} of f16)" if used.packs else ""
+        out(f"{layout}: {used.packs} compiled sections, {used.bytes / 2**20:,.1f} of {limit:,} MiB{share}")
 
 
 @app.command(epilog="Example: edgedesk knowledge check examples/shop/en/articles --json")

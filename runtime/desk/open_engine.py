@@ -55,6 +55,7 @@ def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layou
         layout=layout,
         article_folder=home / FOLDER,
         article_bytes=settings.knowledge_mib << 20,
+        article_coding=settings.knowledge_coding,
         session_folder=home / SESSION_FOLDER if keeps_sessions else None,
         session_bytes=settings.conversations_mib << 20,
         weights_sha256=weights,

@@ -25,7 +25,7 @@ from distill.recipe.recipe import BaseChoice, Capture, Evaluate, Gate, Recipe, S
 from edgedesk_build import BuildReport, Chain, print_report
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
-from runtime.engine.llama import article_cache
+from runtime.engine.llama import self_test
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import UsageError
 from tests.support.paths import ROOT
@@ -311,7 +311,7 @@ def test_chain_builds_from_public_data(
 def test_bundle_reads_exact_where_composed_articles_are_not_bit_equal(
     rebuild: Callable[..., tuple[BuildReport, list[str]]], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(article_cache, "self_test", lambda *_: "its memory lies")
+    monkeypatch.setattr(self_test, "self_test", lambda *_: "its memory lies")
     report, ran = rebuild(from_stage="answers")
     assert ran == ["answers", "bundle"]
     assert report.layout.wanted == "sequential"

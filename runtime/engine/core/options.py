@@ -10,6 +10,8 @@ from runtime.errors import UsageError
 from runtime.prompting.prompt_tokens import LAYOUTS, Layout
 
 KvType = Literal["f16", "q8_0"]
+ArticleCoding = Literal["f16", "q5", "q4"]
+"""How compiled articles are kept on disk (`runtime.engine.llama.pack_coding`)."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class EngineOptions:
     article_folder: Path | None = None
     """Where compiled articles are kept."""
     article_bytes: int = 8 << 30
-    """Disk for compiled articles; 800 of 90 tokens each for a 3B model take as much in f16."""
+    """Disk for compiled articles; 1,000 of 300 tokens each for a 3B model take as much in q4."""
+    article_coding: ArticleCoding = "q4"
+    """How they are kept there; a more exact coding is used where the model loses too much in the self-test."""
     session_folder: Path | None = None
     """Where turns of conversations are kept that have no room in memory; None keeps none on disk."""
     session_bytes: int = 1 << 30
@@ -54,6 +58,11 @@ class EngineOptions:
         if self.kv_type not in get_args(KvType):
             raise UsageError(
                 f"keys and values cannot be kept as {self.kv_type}", hint=f"one of {', '.join(get_args(KvType))}"
+            )
+        if self.article_coding not in get_args(ArticleCoding):
+            raise UsageError(
+                f"compiled articles cannot be kept as {self.article_coding}",
+                hint=f"one of {', '.join(get_args(ArticleCoding))}",
             )
         # A batch holds a token of every writer and still has room to read.
         if self.batch_tokens < 2 * self.slots:

@@ -4,9 +4,15 @@
     runner           one step after another                           `LlamaRunner`
     active_sequence  a request that has begun                         `ActiveSequence`
     article_cache    compiled articles                                `ArticleCache`
+    article_packs    compiled articles on disk                        `ArticlePacks`
+    pack_coding      keys and values in a quarter of their size       `encode`, `expand`
+    self_test        whether articles can be composed and coded       `examine`
     session_cache    turns of conversations on disk                   `SessionCache`
     kv_cache         llama.cpp's cells and their ledger               `KvCache`
     kv_store         packs on disk                                    `KvStore`
+    sequence_state   the bytes that llama.cpp stores a sequence in    `SequenceState`
+    rotary           rotary positions of keys, taken off and put on   `Rotation`
+    ggml_blocks      numbers in ggml's blocks                         `quantize`, `dequantize`
     model            batches of tokens in, logits out                 `LlamaModel`
     vocab            text to tokens and back                          `LlamaVocabulary`
     sampler          how a token is chosen                            `LlamaSampler`

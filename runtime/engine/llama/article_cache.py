@@ -5,8 +5,8 @@
     sequential  a copy of each article is shifted to the end of the one before
     exact       the whole prompt is read; always works
 
-Promises: a layout that the model cannot have, or whose logits are not those of plain reading in the self-test, is not
-used, and `reason` says why; an article that cannot be loaded is built again. Belongs to the engine's thread.
+Promises: an article that cannot be loaded is built again; how it is stored is the packs' affair, what is loaded is a
+state. Belongs to the engine's thread.
 
 Why composing is right: for the last two layouts the student was trained with articles that attend to the system text
 and to themselves only. An article's keys and values then depend on the system text, the article and its positions, not
@@ -39,21 +39,10 @@ from runtime.engine.core.composition import (
     hash_tokens,
 )
 from runtime.engine.core.kv_ledger import SequenceLease
+from runtime.engine.llama.article_packs import ArticlePacks
 from runtime.engine.llama.kv_cache import KvCache, Reservation
-from runtime.engine.llama.kv_store import PackStore
-from runtime.engine.llama.model import LlamaModel, Row
-from runtime.prompting.prompt_tokens import Layout, Prompt
-
-MAX_DIVERGENCE = 0.01
-"""KL divergence, in nats, of composed from plain logits up to which they count as equal."""
-MAX_NOISE_RATIO = 1.5
-"""Composed logits may differ by this many times what plain readings at two places differ by, in the median of the
-probes. For SmolLM2-135M and a 3B shape in 4 and 8 bits, correctly shifted articles differ 0.6 to 1.0 times as much,
-articles one position off 1.5 to 2.5 times.
-"""
-UNREADABLE_NATS = 0.5
-"""Divergence at which plain readings of the same text have nothing in common, so that nothing can be compared."""
-PROBES = 5
+from runtime.engine.llama.self_test import Verdict
+from runtime.prompting.prompt_tokens import Prompt
 
 SYSTEM = "system"
 """Key of the sequences that hold a system text alone."""
@@ -62,17 +51,17 @@ SYSTEM = "system"
 class ArticleCache:
     """Builds, keeps and composes articles. With the layout `exact` it composes nothing, and no prompt reaches it."""
 
-    def __init__(self, cache: KvCache, layout: Layout, store: PackStore, identity: ModelIdentity) -> None:
-        """Run the self-test for the layout, and fall back to `exact` if it fails. The cache must be empty."""
+    def __init__(self, cache: KvCache, verdict: Verdict, packs: ArticlePacks, identity: ModelIdentity) -> None:
+        """`verdict`: what the self-test found."""
         self._cache = cache
-        self._store = store
+        self.packs = packs
         self._identity = identity
         self._building: dict[Hashable, ArticleBuild] = {}
         self._unsaved: dict[KvKey, NDArray[np.uint8]] = {}
-        """Payloads that could not be kept on disk, for the requests that wait for them."""
-        self.reason = "" if layout == "exact" else why_not_composable(cache.model, layout)
+        """States that may never come to disk, for the requests that wait for them."""
+        self.layout = verdict.layout
+        self.reason = verdict.reason
         """Why the layout is not the one that was asked for."""
-        self.layout: Layout = "exact" if self.reason else layout
         cache.reserve(self._reserved)
 
     def composes(self, prompt: Prompt) -> bool:
@@ -106,7 +95,7 @@ class ArticleCache:
         resident = [
             article
             for article in composition.absent
-            if self.layout == "parallel" or not self._store.has(self._pack_key(prompt, article))
+            if self.layout == "parallel" or not self.packs.has(self._pack_key(prompt, article))
         ]
         copies = self.copy_cells(prompt)
         cells = len(prompt.system) + sum(map(len, resident)) + copies
@@ -128,7 +117,7 @@ class ArticleCache:
             pack = self._pack_key(prompt, article)
             # One that another request is building is not on disk yet, or only half.
             if pack not in self._building and (
-                self._store.has(pack) if only_build else self._load(composition, pack, article)
+                self.packs.has(pack) if only_build else self._load(composition, pack, article)
             ):
                 composition.reused += len(article)
             else:
@@ -160,9 +149,10 @@ class ArticleCache:
         lease.pins = build.users
         if build.pack is not None:
             self._cache.drop_base(lease)
-            payload = self._cache.model.save(lease.id)
-            if not self._store.write(build.pack, (payload,)):
-                self._unsaved[build.pack] = payload
+            state = self._cache.model.save(lease.id)
+            if build.users:
+                self._unsaved[build.pack] = state
+            self.packs.write(build.pack, state)
 
     def compose(self, composition: Composition, lease: SequenceLease) -> bool:
         """Fill the request's empty sequence with system text and articles; False when that cannot be done."""
@@ -224,13 +214,13 @@ class ArticleCache:
     def _add_sequential(self, lease: SequenceLease, pack: KvKey, article: tuple[int, ...], at: int) -> bool:
         """Add a copy of an article, shifted from position `at`, where it was read, to the end of what is there."""
         cache = self._cache
-        payload = self._unsaved.get(pack)
-        if payload is None:
-            payload = self._store.read(pack)
-        if payload is None or not cache.ledger.free_sequences:
+        state = self._unsaved.get(pack)
+        if state is None:
+            state = self.packs.read(pack)
+        if state is None or not cache.ledger.free_sequences:
             return False
         copy = cache.ledger.open()
-        loaded = cache.load(copy, payload, article, at)
+        loaded = cache.load(copy, state, article, at)
         if loaded:
             cache.model.shift(copy.id, lease.start - at)
             cache.share_cells(copy, lease)
@@ -240,11 +230,13 @@ class ArticleCache:
 
     def _load(self, composition: Composition, pack: KvKey, article: tuple[int, ...]) -> bool:
         """Whether an article comes from disk; `parallel` loads it, since requests share it in memory."""
-        payload = self._store.read(pack)
-        if payload is None or self.layout == "sequential":
-            return payload is not None
+        if self.layout == "sequential":
+            return self.packs.check(pack)
+        state = self.packs.read(pack)
+        if state is None:
+            return False
         lease = self._cache.ledger.open(pack)
-        if self._cache.load(lease, payload, article, len(composition.prompt.system)):
+        if self._cache.load(lease, state, article, len(composition.prompt.system)):
             composition.pinned.append(lease)
             return True
         self._cache.release(lease)
@@ -265,91 +257,3 @@ class ArticleCache:
 
     def _pack_key(self, prompt: Prompt, article: tuple[int, ...]) -> KvKey:
         return self._identity.key(hash_tokens(prompt.system), hash_tokens(article))
-
-
-def why_not_composable(model: LlamaModel, layout: Layout) -> str:
-    """Why prompts cannot be composed with this model; empty when they can. Leaves the model's memory empty."""
-    return model.cannot_compose(layout) or self_test(model, layout)
-
-
-def self_test(model: LlamaModel, layout: Layout) -> str:
-    """What is wrong with the logits after an article that was stored and loaded again; empty when nothing is.
-
-    One article after a system text attends to just what it attends to in plain reading, so the logits must be equal;
-    and so must they when everything is shifted by some positions, since positions are relative. A quantized model
-    rounds otherwise at other positions, though, in plain reading too: where a shifted probe differs, several probes
-    are compared with what plain readings at two places differ by. Leaves the memory empty. Needs three sequences.
-    """
-    moved = 7 if layout == "sequential" else 0
-    differences, noise = [], []
-    for probe in range(PROBES):
-        plain = _read_plain(model, probe, 0)
-        composed = _read_composed(model, probe, moved)
-        model.clear()
-        if composed is None:
-            return "its memory cannot be stored"
-        differences.append(_divergence(plain, composed))
-        if probe == 0 and differences[0] <= MAX_DIVERGENCE:
-            return ""
-        noise.append(_divergence(plain, _read_plain(model, probe, moved)))
-        model.clear()
-    divergence, usual = float(np.median(differences)), float(np.median(noise))
-    # Written so that NaN does not pass.
-    if divergence <= max(MAX_DIVERGENCE, MAX_NOISE_RATIO * usual) and usual < UNREADABLE_NATS:
-        return ""
-    return f"logits differ from plain reading by {divergence:.3g} nats in the self-test, plain ones by {usual:.3g}"
-
-
-def _probe(model: LlamaModel, number: int) -> tuple[list[int], list[int], list[int]]:
-    """System text, article and tail of meaningless tokens; other ones for every number."""
-    size = model.vocab.size
-    starts = ((11 + number, 4), (23 + 5 * number, 12), (5 + 11 * number, 4))
-    system, article, tail = ([(start + (97 + number) * place) % size for place in range(n)] for start, n in starts)
-    return system, article, tail
-
-
-def _read(model: LlamaModel, tokens: Sequence[int], start: int, sequence: int) -> NDArray[np.float32]:
-    last = len(tokens) - 1
-    model.decode([Row(token, start + n, sequence, n == last) for n, token in enumerate(tokens)])
-    return model.logits(last)
-
-
-def _read_plain(model: LlamaModel, number: int, start: int) -> NDArray[np.float32]:
-    """Logits after the whole probe from position `start` on, read in the batches in which compiled articles are."""
-    model.clear()
-    for part in _probe(model, number):
-        logits = _read(model, part, start, 0)
-        start += len(part)
-    return logits
-
-
-def _read_composed(model: LlamaModel, number: int, moved: int) -> NDArray[np.float32] | None:
-    """The same with the article stored and loaded again, all of it shifted by `moved`; None where that fails."""
-    system, article, tail = _probe(model, number)
-    model.clear()
-    _read(model, system, 0, 0)
-    model.copy(0, 1, len(system))
-    _read(model, article, len(system), 1)
-    model.remove(1, 0, len(system))
-    payload = model.save(1)
-    model.clear()
-    _read(model, system, 0, 0)
-    if not model.load(1, payload):
-        return None
-    model.copy(0, 2)
-    model.copy(1, 2)
-    if moved:
-        model.remove(0)
-        model.remove(1)
-        model.shift(2, moved)
-    return _read(model, tail, len(system) + len(article) + moved, 2)
-
-
-def _divergence(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """KL(a ‖ b) of two rows of logits, nats; infinite when either is not finite."""
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return float("inf")
-    log_a, log_b = (
-        row - row.max() - np.log(np.exp(row - row.max()).sum()) for row in (a.astype(np.float64), b.astype(np.float64))
-    )
-    return float((np.exp(log_a) * (log_a - log_b)).sum())

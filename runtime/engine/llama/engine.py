@@ -14,12 +14,14 @@ from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.core.scheduler import Scheduler
 from runtime.engine.llama.article_cache import ArticleCache
+from runtime.engine.llama.article_packs import ArticlePacks
 from runtime.engine.llama.bindings import build_of_llama
 from runtime.engine.llama.kv_cache import KvCache
 from runtime.engine.llama.kv_store import KvStore, NoKvStore
 from runtime.engine.llama.model import LlamaModel
 from runtime.engine.llama.runner import LlamaRunner
 from runtime.engine.llama.sampler import LlamaSampler
+from runtime.engine.llama.self_test import examine_once
 from runtime.engine.llama.session_cache import MAX_AGE_S, SessionCache
 from runtime.engine.llama.vocab import LlamaVocabulary
 
@@ -54,8 +56,11 @@ class LlamaEngine(Scheduler):
         identity = _identify(options)
         article_folder = options.article_folder if options.layout != "exact" else None
         article_store = KvStore(article_folder, options.article_bytes) if article_folder else NoKvStore()
-        articles = ArticleCache(cache, options.layout, article_store, identity)
-        self.layout, self.layout_reason = articles.layout, articles.reason
+        verdict = examine_once(self._model, identity, options.layout, options.article_coding, article_folder)
+        self.layout, self.layout_reason = verdict.layout, verdict.reason
+        self.article_coding, self.article_coding_reason = verdict.coding, verdict.coding_reason
+        self._packs = ArticlePacks(article_store, verdict.coding, self._model.rotation(), options.threads)
+        articles = ArticleCache(cache, verdict, self._packs, identity)
         folder = options.session_folder
         session_store = KvStore(folder, options.session_bytes, max_age_s=MAX_AGE_S) if folder else NoKvStore()
         self._sessions = SessionCache(cache, session_store, identity)
@@ -70,6 +75,7 @@ class LlamaEngine(Scheduler):
         return self._model.vocab
 
     def _free(self) -> None:
+        self._packs.close()
         self._sessions.close()
         self._model.close()
 

@@ -19,6 +19,7 @@ from runtime.bundle.gguf_check import check_gguf
 from runtime.engine.core.memory_capacity import MemoryNeeds, available_bytes, fit_slots
 from runtime.engine.core.options import KvType
 from runtime.engine.llama.bindings import last_log, library
+from runtime.engine.llama.rotary import Rotation
 from runtime.engine.llama.vocab import LlamaVocabulary
 from runtime.errors import ModelError
 from runtime.prompting.prompt_tokens import Layout
@@ -53,7 +54,7 @@ class LlamaModel:
         memory_bytes: int | None = None,
     ) -> None:
         """`memory_bytes`: what it may take, by default what can be had; so many slots are opened as fit into it."""
-        check_gguf(path)  # llama.cpp aborts the process on some malformed headers
+        self._header = check_gguf(path)  # llama.cpp aborts the process on some malformed headers
         self.path = path
         self.lib = lib = library()
         self._model: Any = None
@@ -175,6 +176,32 @@ class LlamaModel:
         buffer = ctypes.create_string_buffer(256)
         count = self.lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
         return buffer.value.decode(errors="replace") if count >= 0 else ""
+
+    def rotation(self) -> Rotation | None:
+        """How keys are turned by their positions; None where that is not a plain multiple of the position."""
+        lib, kind = self.lib, self.metadata("general.architecture")
+        pairing = lib.llama_model_rope_type(self._model)
+        scaling = self.metadata(f"{kind}.rope.scaling.type") or "none"
+        if pairing not in (lib.LLAMA_ROPE_TYPE_NORM, lib.LLAMA_ROPE_TYPE_NEOX) or scaling not in ("none", "linear"):
+            return None
+
+        def number(name: str, default: float) -> float:
+            return float(self.metadata(f"{kind}.{name}") or default)
+
+        width = int(lib.llama_model_n_embd(self._model)) // max(1, int(lib.llama_model_n_head(self._model)))
+        head = int(number("attention.key_length", width))
+        turned = int(number("rope.dimension_count", head))
+        if head % 2 or turned % 2 or not 0 < turned <= head:
+            return None
+        exponents = -np.arange(0, turned, 2) / turned
+        frequencies = number("rope.freq_base", 10_000.0) ** exponents
+        if scaling == "linear":
+            frequencies = frequencies / number("rope.scaling.factor", 1.0)
+        offset, length = self._header.vectors.get("rope_freqs.weight", (0, 0))
+        if length == len(frequencies):  # Llama 3's long context slows the low ones down
+            at = self._header.data_start + offset
+            frequencies = frequencies / np.fromfile(self.path, dtype="<f4", count=length, offset=at)
+        return Rotation(head, pairing == lib.LLAMA_ROPE_TYPE_NORM, tuple(frequencies.tolist()))
 
     def cannot_compose(self, layout: Layout) -> str:
         """Why articles cannot be put together on this architecture; empty when they can."""

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.engine.core.options import EngineOptions
+from quantize.formats.gguf_writer import write_gguf
+from runtime.engine.core.options import ArticleCoding, EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
-from runtime.engine.llama.article_cache import self_test
+from runtime.engine.llama import self_test as self_test_module
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.llama.model import LlamaModel
+from runtime.engine.llama.self_test import self_test
 from runtime.engine.tools.logits_recorder import LogitsRecorder, TokenRecord
 from runtime.errors import UsageError
 from runtime.prompting.prompt_tokens import Layout, Prompt
@@ -44,6 +46,7 @@ def opened(random_gguf: Path, tmp_path: Path) -> Callable[..., LlamaEngine]:
             "slots": 3,
             "batch_tokens": 48,
             "article_folder": tmp_path,
+            "article_coding": "f16",  # so that what comes from disk is equal; the others have tests of their own
         } | more
         options = EngineOptions(random_gguf, layout=layout, **given)  # type: ignore[arg-type]
         return LlamaEngine(options, make_sampler=RECORDER)
@@ -84,6 +87,52 @@ def test_composed_article_gives_the_logits_of_plain_reading(
         with opened("exact", kv_type=kv_type, article_folder=None) as plain:
             wanted = logprobs(plain, prompt(plain, ARTICLES[:1], "Q: how long?\nA:"))
         assert np.abs(found - wanted).max() < (0.02 if kv_type == "f16" else 0.3)
+
+
+@pytest.mark.parametrize("layout", ["parallel", "sequential"])
+@pytest.mark.parametrize("coding", ["q5", "q4"])
+@pytest.mark.parametrize("checkpoint", ["tiny_llama", "tiny_qwen2"])
+def test_coded_articles_from_disk_give_nearly_the_logits_of_f16(
+    checkpoint: str, coding: str, layout: Layout, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """English and Chinese, heads that turn in neighbours and in halves: far nearer than without the last article."""
+    gguf = tmp_path / "model.gguf"
+    write_gguf(request.getfixturevalue(checkpoint), gguf)
+    asked = [(ARTICLES, "Q: how long?\nA:"), (ARTICLES[1:2], "问：运费多少？\n答：")]
+
+    def opened(coding: str, folder: str) -> LlamaEngine:
+        given = {"context_tokens": 512, "threads": 1, "slots": 1, "layout": layout, "article_coding": coding}
+        options = EngineOptions(gguf, article_folder=tmp_path / folder, **given)  # type: ignore[arg-type]
+        return LlamaEngine(options, make_sampler=RECORDER)
+
+    with opened("f16", "f16") as engine:
+        wanted = [logprobs(engine, prompt(engine, articles, question)) for articles, question in asked]
+        without = [logprobs(engine, prompt(engine, articles[:-1], question)) for articles, question in asked]
+    with opened(coding, "coded") as engine:
+        assert (engine.article_coding, engine.article_coding_reason) == (coding, "")
+        for articles, question in asked:
+            ask(engine, prompt(engine, articles, question))
+    with opened(coding, "coded") as engine:
+        for (articles, question), row, other in zip(asked, wanted, without, strict=True):
+            whole = prompt(engine, articles, question)
+            found = logprobs(engine, whole)
+            assert 0 < np.abs(found - row).mean() < 0.2 * np.abs(other - row).mean()
+            _, stats = ask(engine, whole)
+            assert stats.layout == layout
+
+
+def test_model_that_loses_too_much_keeps_its_articles_more_exactly(
+    opened: Callable[..., LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = self_test_module.MAX_CODING_LOSS
+    monkeypatch.setattr(self_test_module, "MAX_CODING_LOSS", 0.0)
+    with opened(article_coding="q4") as engine:
+        assert engine.layout == "parallel"
+        assert engine.article_coding == "f16"
+        assert "q4 changes logits by" in engine.article_coding_reason
+    monkeypatch.setattr(self_test_module, "MAX_CODING_LOSS", bound)
+    with opened(article_coding="q4", kv_type="q8_0") as engine:
+        assert (engine.article_coding, engine.article_coding_reason) == ("f16", "keys and values are q8_0 in memory")
 
 
 def test_article_order_changes_nothing_in_parallel_and_something_in_sequential(
@@ -158,6 +207,7 @@ def test_packs_are_found_at_a_later_start_and_only_a_changed_article_is_built(
 
     with opened() as engine:
         assert compile_all(engine, ARTICLES) == [False, False, False]
+        engine.backend.articles.packs.wait_for_writes()
         assert len(list(tmp_path.glob("*.pack"))) == 3
     with opened() as engine:
         assert compile_all(engine, (*ARTICLES[:2], ARTICLES[2] + "Not on food.\n")) == [True, True, False]
@@ -276,3 +326,46 @@ def test_article_cache_reserves_a_sequence_for_every_article_that_is_still_to_be
         with ThreadPoolExecutor(3) as agents:
             layouts = list(agents.map(lambda one: ask(engine, one)[1].layout, asked))
     assert layouts == ["parallel"] * 3
+
+
+def test_self_test_verdict_is_kept_until_what_it_depends_on_changes(
+    opened: Callable[..., LlamaEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, str]] = []
+    examine = self_test_module.examine
+
+    def counted(model: LlamaModel, layout: Layout, coding: ArticleCoding) -> self_test_module.Verdict:
+        tried.append((layout, coding))
+        return examine(model, layout, coding)
+
+    monkeypatch.setattr(self_test_module, "examine", counted)
+    for layout, coding, kv_type, again in (
+        ("parallel", "q4", "f16", True),
+        ("parallel", "q4", "f16", False),
+        ("sequential", "q4", "f16", True),
+        ("sequential", "q5", "f16", True),
+        ("sequential", "q5", "f16", False),
+        ("parallel", "q5", "q8_0", True),
+    ):
+        before = len(tried)
+        with opened(layout, article_coding=coding, kv_type=kv_type) as engine:
+            assert engine.layout == layout
+            assert engine.article_coding == ("f16" if kv_type == "q8_0" else coding)
+        assert tried[before:] == ([(layout, coding)] if again else [])
+    (tmp_path / self_test_module.FILE_NAME).write_bytes(b"\xff{half")
+    with opened("parallel", article_coding="q5", kv_type="q8_0"):
+        assert len(tried) == 5
+    monkeypatch.setattr(self_test_module, "VERSION", self_test_module.VERSION + 1)
+    with opened("parallel", article_coding="q5", kv_type="q8_0"):
+        assert len(tried) == 6
+
+
+def test_self_test_that_failed_is_tried_again_at_the_next_start(
+    opened: Callable[..., LlamaEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(self_test_module, "self_test", lambda *_: "its memory lies")
+        with opened("parallel") as engine:
+            assert (engine.layout, engine.layout_reason) == ("exact", "its memory lies")
+    with opened("parallel") as engine:
+        assert (engine.layout, engine.layout_reason) == ("parallel", "")

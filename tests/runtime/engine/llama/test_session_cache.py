@@ -40,6 +40,7 @@ def opened(
     gguf: Path, folder: Path, layout: Layout, recorder: LogitsRecorder | None = None, **more: object
 ) -> LlamaEngine:
     given = {"context_tokens": 512, "threads": 1, "slots": 1, "layout": layout, "article_folder": folder / "packs"}
+    given["article_coding"] = "f16"  # random weights magnify what a coding loses, and texts are compared here
     options = EngineOptions(gguf, **(given | {"session_folder": folder / "turns"} | more))  # type: ignore[arg-type]
     return LlamaEngine(options, make_sampler=recorder or LogitsRecorder())
 
