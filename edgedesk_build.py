@@ -11,7 +11,6 @@ work. Knows nothing of how a stage works.
 from __future__ import annotations
 
 import glob
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +49,7 @@ from runtime.base.manifest import Manifest
 from runtime.base.progress import say
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.gate_record import write_gate_record
+from runtime.cli.output import out, out_json
 from runtime.errors import EdgedeskError, UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -401,12 +401,12 @@ def build(
     folder = (work or Path("work") / loaded.name).absolute()
     chain = Chain(loaded, folder, base=base, from_stage=from_stage, launcher=launcher, shard=shard, source=str(recipe))
     if dry_run:
-        typer.echo(_dry_run(chain, recipe, sample, as_json=as_json))
+        _dry_run(chain, recipe, sample, as_json=as_json)
         return
     with lock_home(folder, "build"):
         report = chain.run()
     if as_json:
-        typer.echo(report.model_dump_json())
+        out_json(report.model_dump(mode="json"))
     else:
         print_report(report, Console())
     figures = report.gate_figures(loaded)
@@ -419,12 +419,20 @@ def build(
     check_gate(loaded.gate, figures, where=f"{recipe}: gate")
 
 
-def _dry_run(chain: Chain, recipe: Path, sample: int, *, as_json: bool) -> str:
+def _dry_run(chain: Chain, recipe: Path, sample: int, *, as_json: bool) -> None:
     chain.forced_quantize_stages()
     if unseen := chain.check():
         say(f"not checked, because not on this machine yet: {', '.join(unseen)}")
-    if not sample:
-        return f"{recipe}: {chain.recipe.name} {chain.recipe.version} would be built in {chain.work}"
-    with lock_home(chain.work, "build"):
-        figures = chain.predict_capture(sample)
-    return json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items())
+    made = chain.recipe
+    figures: Mapping[str, float | str]
+    if sample:
+        with lock_home(chain.work, "build"):
+            figures = chain.predict_capture(sample)
+        said = ", ".join(f"{key} {value}" for key, value in figures.items())
+    else:
+        figures = {"recipe": str(recipe), "name": made.name, "version": made.version, "work": str(chain.work)}
+        said = f"{recipe}: {made.name} {made.version} would be built in {chain.work}"
+    if as_json:
+        out_json(figures)
+    else:
+        out(said)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +41,10 @@ def cross_validate_file(
     encoder = Embedder(embedder or current_bundle(find_home()).embedder_path)
     with bar("training and measuring", folds, unit="folds") as advance:
         figures = measured(examples, encoder.queries, count=folds, advance=advance)
-    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+    if as_json:
+        out_json(figures)
+    else:
+        out(", ".join(f"{key} {value}" for key, value in figures.items()))
 
 
 @app.command("evaluate", epilog="Example: edgedesk classifiers evaluate intents.csv --kind intent --json")
@@ -68,4 +72,7 @@ def evaluate_bundle(
             f"the bundle has no {kind} classifier", where=str(opened.root), hint="label records and build again"
         )
     figures = measure_on_labelled(head, rows, Embedder(opened.embedder_path))
-    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
+    if as_json:
+        out_json(figures)
+    else:
+        out(", ".join(f"{key} {value}" for key, value in figures.items()))

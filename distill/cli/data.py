@@ -12,6 +12,8 @@ import typer
 
 from distill.cli import review
 from distill.recipe.transcript_settings import Columns, Form, PresetName, Roles, Transcripts, check_language
+from runtime.cli.output import out as print_line
+from runtime.cli.output import out_json
 
 if TYPE_CHECKING:
     from runtime.text.records import Record
@@ -60,14 +62,14 @@ def prepare_records(
     for refused in report["refused"][:_REFUSED_SHOWN]:
         say(f"refused: {refused}")
     if as_json:
-        typer.echo(json.dumps(report, ensure_ascii=False))
+        out_json(report)
     else:
         refused_file = out / REFUSED_FILE
         labelled = f", {report['labelled']} labelled questions without a reply" if report["labelled"] else ""
-        typer.echo(
+        print_line(
             f"{report['kept']} records{labelled} in {out}; {report['refused_count']} rows refused, see {refused_file}"
         )
-        typer.echo(str(out / "card.html"))
+        print_line(str(out / "card.html"))
 
 
 _REFUSED_SHOWN = 20
@@ -139,10 +141,12 @@ def show_card(
     """Print the data card: counts by stage, reasons, languages, lengths, redactions, sources and hashes."""
     from distill.data.data_card import MARKDOWN
     from runtime.base.files import read_text
-    from runtime.cli.main import printable
 
     text = read_text(folder / ("report.json" if as_json else MARKDOWN))
-    typer.echo(json.dumps(json.loads(text), ensure_ascii=False) if as_json else printable(text))
+    if as_json:
+        out_json(json.loads(text))
+    else:
+        print_line(text)
 
 
 @app.command("simulate", epilog="Example: edgedesk data simulate examples/shop/en --conversations 100 > chats.jsonl")
@@ -155,7 +159,7 @@ def simulate_conversations(
     from distill.data.simulate import simulate
 
     for conversation in simulate(shop, conversations=conversations, seed=seed):
-        typer.echo(conversation.model_dump_json(exclude_defaults=True))
+        out_json(conversation.model_dump(mode="json", exclude_defaults=True))
 
 
 @app.command("export", epilog="Example: edgedesk data export work/northlight-en/records --split test > pairs.jsonl")
@@ -172,7 +176,7 @@ def export_records(
     if path.is_file() and not path.stat().st_size:
         return
     for row in seed_rows(read_rows(Record, path)):
-        typer.echo(json.dumps(row, ensure_ascii=False))
+        out_json(row)
 
 
 @app.command("show", epilog="Example: edgedesk data show work/northlight-en/records c17-2")
@@ -191,23 +195,21 @@ def show_records(
     if identity:
         record, where = find_record(folder, identity)
         if as_json:
-            typer.echo(json.dumps({"record": record.model_dump(mode="json"), "where": where}, ensure_ascii=False))
+            out_json({"record": record.model_dump(mode="json"), "where": where})
             return
         _print_record(record)
-        typer.echo(f"  from:     {where or '(made here)'}   {record.source}, {record.split}")
+        print_line(f"  from:     {where or '(made here)'}   {record.source}, {record.split}")
         return
     for record in islice(read_rows(Record, folder / f"{split}.jsonl"), count):
         if as_json:
-            typer.echo(record.model_dump_json(exclude_none=True))
+            out_json(record.model_dump(mode="json", exclude_none=True))
         else:
             _print_record(record)
 
 
 def _print_record(record: Record) -> None:
-    from runtime.cli.main import printable
-
-    typer.echo(f"{record.id}  {record.lang}  {record.intent or '-'}  {record.emotion or '-'}")
+    print_line(f"{record.id}  {record.lang}  {record.intent or '-'}  {record.emotion or '-'}")
     for turn in record.context:
-        typer.echo(f"    {turn.role}: {printable(turn.content)}")
-    typer.echo(f"  customer: {printable(record.query)}")
-    typer.echo(f"  reply:    {printable(record.response)}   {list(record.evidence)}")
+        print_line(f"    {turn.role}: {turn.content}")
+    print_line(f"  customer: {record.query}")
+    print_line(f"  reply:    {record.response}   {list(record.evidence)}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from runtime.cli.output import out as print_line
+from runtime.cli.output import out_json
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -27,10 +29,10 @@ def init(
 
     made = write_company(folder, out, name=name)
     if as_json:
-        typer.echo(json.dumps(made.model_dump(mode="json"), ensure_ascii=False))
+        out_json(made.model_dump(mode="json"))
         return
     for lang, count in made.articles.items():
         say(f"{lang}: {count} articles, {made.sections[lang]} sections, {made.questions.get(lang, 0)} questions")
     for path in made.files:
-        typer.echo(str(path))
+        print_line(str(path))
     say(f"read {made.files[-1]} through, then: edgedesk build {made.files[0]}")

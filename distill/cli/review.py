@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+
+from runtime.cli.output import out as print_line
+from runtime.cli.output import out_json
 
 if TYPE_CHECKING:
     from runtime.text.records import Record
@@ -41,7 +43,10 @@ def export_sheet(
         for error in found
     ]
     count = write_sheet(sheet, doubts)
-    typer.echo(json.dumps({"rows": count, "compared": len(rows)}) if as_json else f"{count} rows in {sheet}")
+    if as_json:
+        out_json({"rows": count, "compared": len(rows)})
+    else:
+        print_line(f"{count} rows in {sheet}")
 
 
 @app.command(
@@ -73,8 +78,10 @@ def import_sheet(
         "intents changed": sum(decision.intent is not None for decision in decisions),
         "emotions given": sum(decision.emotion is not None for decision in decisions),
     }
-    said = ", ".join(f"{count} {what}" for what, count in report.items())
-    typer.echo(json.dumps(report) if as_json else f"{said}; in {out}")
+    if as_json:
+        out_json(report)
+    else:
+        print_line(f"{', '.join(f'{count} {what}' for what, count in report.items())}; in {out}")
 
 
 def _read(folder: Path) -> Iterator[Record]:

@@ -17,5 +17,6 @@ hardware.py        processors, and the threads measured as best: `ThreadMeasurem
 memory_watch.py    the most memory a block held: `watch_memory`
 child_process.py   starts a module of this project in a process of its own: `module_command`
 service_manager.py tells systemd that a service is ready: `notify`
+terminal.py        text that cannot steer a terminal: `printable`
 progress.py        talk and bars on stderr: `say`, `bar`, `counter`, `ProgressCallback`
 """

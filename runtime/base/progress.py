@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from runtime.base.terminal import printable
+
 LINE_EVERY_S = 30.0
 ProgressCallback = Callable[[float, float], None]
 """Called with (done, all)."""
@@ -18,8 +20,8 @@ Advance = Callable[[int], None]
 
 
 def say(text: str) -> None:
-    """One line to whoever watches."""
-    sys.stderr.write(text + "\n")
+    """One line to whoever watches, who is steered by nothing in it."""
+    sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
 
 
@@ -37,13 +39,13 @@ def counter(what: str, *, unit: str = "", clock: Callable[[], float] = time.mono
         yield _lines(what, clock)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a path may have brackets in it
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit, markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=0, visible=False)
+        task = progress.add_task(printable(what), total=0, visible=False)
         yield lambda done, total: progress.update(task, completed=done, total=total, visible=True)
 
 

@@ -43,7 +43,7 @@ def evaluate_answers(
     from runtime.desk.policy import read_policy
     from runtime.errors import MissingError
     from runtime.evaluation.answer_metrics import evaluation
-    from runtime.evaluation.answers import answer_questions, load_questions, sample
+    from runtime.evaluation.answers import answer_questions, find_questions, load_questions, sample
     from runtime.evaluation.classifiers import measure_on_questions
     from runtime.evaluation.html_report import render
     from runtime.evaluation.plots import require_plots
@@ -54,7 +54,7 @@ def evaluate_answers(
     if html:
         require_plots()  # said now, not after an hour of asking
     opened = _open(bundle)
-    asked = load_questions([str(Path(pattern).absolute()) for pattern in questions])
+    asked = load_questions(find_questions(questions))
     if not asked:
         raise MissingError("no question there", where=", ".join(questions), hint="check the path")
     asked = sample(asked, count) if count else asked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -211,32 +211,31 @@ def shadow(
 @contextmanager
 def _outbox(home: Path, *, retry_aside: bool = False) -> Iterator[tuple[Outgoing, Settings]]:
     """The outbox of the running server, or of the journal itself where none runs."""
-    from runtime.base.home import lock_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle, generations
     from runtime.bundle.update_state import refused_titles
-    from runtime.client.client import Client
+    from runtime.cli.server_or_home import server_or_home
     from runtime.client.outbox import ServerOutbox
     from runtime.errors import MissingError
     from runtime.feedback.outgoing import JournalOutbox
     from runtime.journal.encryption import read_key
     from runtime.journal.journal import FILE_NAME, Journal
 
+    def has_journal() -> None:
+        if not (home / FILE_NAME).is_file():
+            raise MissingError("there is no journal yet", where=str(home), hint="it begins with the first question")
+
     settings = load_settings(home)
-    if Client(home).is_alive():
-        outbox = ServerOutbox(home)
-        if retry_aside:
-            outbox.release_aside()
-        yield outbox, settings
-        return
-    if not (home / FILE_NAME).is_file():
-        raise MissingError("there is no journal yet", where=str(home), hint="it begins with the first question")
-    bundle = current_bundle(home)
-    number = next((one.number for one in generations(home) if one.current), 0)
-    with (
-        lock_home(home, "feedback"),
-        Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)) as journal,
-    ):
+    with ExitStack() as stack:
+        if stack.enter_context(server_or_home(home, "feedback", has_journal)) is not None:
+            outbox = ServerOutbox(home)
+            if retry_aside:
+                outbox.release_aside()
+            yield outbox, settings
+            return
+        bundle = current_bundle(home)
+        number = next((one.number for one in generations(home) if one.current), 0)
+        journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
         own = JournalOutbox(journal, bundle, branch=settings.branch, generation=number, refused=refused_titles(home))
         if retry_aside:
             own.release_aside()

@@ -11,7 +11,7 @@ import typer
 
 from runtime.base.progress import counter, say
 from runtime.cli.main import AsJson, Home
-from runtime.cli.output import out, out_json, printable
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,7 +99,7 @@ def encrypt(
         assert key is not None
         turns = encrypt_journal(where / FILE_NAME, key)
         for name in delete_plain_copies(where):
-            say(f"deleted, it was in clear: {printable(name)}")
+            say(f"deleted, it was in clear: {name}")
     say(f'add to {where / "settings.toml"}: journal_key = "{path}"; without that file nobody reads the journal again')
     if as_json:
         out_json({"turns": turns})

@@ -12,7 +12,7 @@ import typer
 
 from runtime.base.progress import counter, say
 from runtime.cli.main import AsJson, Home, Threads
-from runtime.cli.output import out, out_json, printable
+from runtime.cli.output import out, out_json
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -114,5 +114,5 @@ def check(
         out_json({"sections": sections, "found": [one._asdict() for one in found]})
         return
     for one in found:
-        out(f"{one.ref} ({one.lang}) {one.kind}: {printable(one.sentence)}")
+        out(f"{one.ref} ({one.lang}) {one.kind}: {one.sentence}")
     say(f"{len(found)} sentences withheld in {sections:,} sections")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -18,16 +17,12 @@ import typer
 
 from runtime.base.progress import counter
 from runtime.cli.output import out, out_json, run_app, talk, write
-from runtime.cli.output import printable as printable  # other packages' commands know it from here
 from runtime.errors import BusyError, EdgedeskError, ExitCode, UnavailableError
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
-    from runtime.client.client import Client
     from runtime.events import Event
 
-START_TIMEOUT_S = 120.0
-"""How long `ask` waits for a server that is starting."""
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 Home = Annotated[
@@ -220,56 +215,23 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 @contextmanager
 def _events(home: Path, question: str, lang: str | None, threads: int | None) -> Iterator[Iterator[Event]]:
     """The events of an answer: from the server if one runs, else from a desk opened here for this one question."""
-    from runtime.client.client import Client
-
-    client = Client(home)
-    if _wait_for_server(client):
-        yield client.ask(question, lang=lang)
-        return
-    from runtime.base.home import lock_home
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
+    from runtime.cli.server_or_home import server_or_home
     from runtime.desk.open_desk import open_desk
     from runtime.events import make_request
 
-    request = make_request(question=question, lang=lang)
-    current_bundle(home)  # says what is missing before a lock file is made
     with ExitStack() as stack:
-        try:
-            stack.enter_context(lock_home(home, "ask"))
-        except BusyError as error:
-            # A server that has the home and does not listen yet is about to.
-            if "edgedesk serve " not in error.what or not _wait_for_server(client, begun=True):
-                raise
+        client = stack.enter_context(server_or_home(home, "ask", lambda: current_bundle(home)))
+        if client is not None:
             yield client.ask(question, lang=lang)
             return
+        request = make_request(question=question, lang=lang)
         step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
         if desk.journal.recovery:
             talk(str(desk.journal.recovery))
         yield desk.ask(request, threading.Event())
-
-
-def _wait_for_server(client: Client, *, begun: bool = False) -> bool:
-    """Whether a server answers questions here; one that is starting is waited for, `begun` or found listening.
-
-    `UnavailableError` when it is not ready in the time a large model needs.
-    """
-    deadline, said = time.monotonic() + START_TIMEOUT_S, False
-    while not client.is_ready():
-        if client.is_alive():
-            begun = True
-        elif not begun:
-            return False
-        if time.monotonic() > deadline:
-            raise UnavailableError(
-                f"the server was not ready after {START_TIMEOUT_S:.0f} s", where=str(client.home), hint="see its log"
-            )
-        if not said:
-            talk("the server is starting; the question is asked as soon as it is ready")
-            said = True
-        time.sleep(0.1)
-    return True
 
 
 def _install_release(folder: Path, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:

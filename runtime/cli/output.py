@@ -13,21 +13,17 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from runtime.base.terminal import STEERING, printable
 from runtime.errors import EdgedeskError, ExitCode, MissingError, SpaceError, UsageError
 
-# Control characters but newline and tab, and the marks that turn the direction of text.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def printable(text: str) -> str:
-    """Text that cannot steer a terminal: control and direction characters but newline and tab become spaces."""
-    return _STEERING.sub(" ", text)
+_IN_JSON = re.compile(f"{STEERING.pattern[:-1]}\u2028\u2029]")
+"""The same, and what readers of lines take for their end though JSON does not."""
 
 
 def out(text: str) -> None:
@@ -35,14 +31,14 @@ def out(text: str) -> None:
     typer.echo(printable(text))
 
 
-def out_json(value: Mapping[str, Any]) -> None:
-    """One JSON object in a line; what could steer a terminal is escaped, so that it reads back as it was.
+def out_json(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON value in a line; what could steer a terminal or end the line is escaped, and reads back as it was.
 
     Where stdout is not UTF-8, all that is not ASCII is escaped as well.
     """
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = json.dumps(value, ensure_ascii=codecs.lookup(encoding).name != "utf-8")
-    typer.echo(_STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+    typer.echo(_IN_JSON.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def talk(text: str) -> None:

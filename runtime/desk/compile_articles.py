@@ -39,7 +39,7 @@ class CompileReport(NamedTuple):
     on_disk: int
     """Were compiled before."""
     too_long: int
-    """Longer than a context; such an article cannot be shown to the model either."""
+    """Longer than a context, or refused by the engine; such an article cannot be shown to the model either."""
     reason: str
     """Why nothing is compiled; empty when everything is in order."""
 
@@ -93,11 +93,11 @@ def compile_articles(
     wanted = list(prompts(bundle, engine.vocab, shown))
     for done, prompt in enumerate(wanted):
         progress(done, len(wanted))
-        generation = engine.compile(prompt, cancel)
         try:
+            generation = engine.compile(prompt, cancel)
             for _ in generation:
                 pass  # it has no pieces; this waits for its end
-        except InputError:
+        except InputError:  # too long, or it has ended the engine: the others are compiled all the same
             too_long += 1
             continue
         if cancel.is_set():

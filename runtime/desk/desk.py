@@ -20,7 +20,7 @@ from runtime.base.settings import Settings
 from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
 from runtime.desk.drafting import write_draft
-from runtime.desk.history import bound_texts, language_of
+from runtime.desk.history import TURNS_READ, bound_texts, bound_turns, language_of, readable
 from runtime.desk.policy import Policy
 from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
 from runtime.desk.turn_state import Draft, TurnState, done_event, final_details
@@ -33,6 +33,7 @@ from runtime.journal.stored_turn import State, StoredTurn, TurnKey
 from runtime.journal.turn_details import Arm, TurnDetails
 from runtime.prompting.encode import without_closing
 from runtime.prompting.prompt_spec import encode, layout
+from runtime.text.normalize import without_invisible
 from runtime.text.records import Emotion
 from runtime.understanding.desk_classifiers import DeskClassifiers
 
@@ -114,7 +115,7 @@ class Desk:
                 f"the question has {len(question):,} characters, {self.settings.question_chars:,} are allowed",
                 hint="ask a shorter question",
             )
-        if not question.strip():
+        if not without_invisible(question).strip():
             raise InputError("the question is empty", hint="write a question")
         spec, most = self.bundle.prompt, self._tools.prompt_tokens
         # Without the earlier turns: they are left out before the question is, so they never make it too long.
@@ -129,7 +130,12 @@ class Desk:
     ) -> list[Hit]:
         """The sections that answer a question in this branch, best first; without `internal` only published ones."""
         return self.retriever.search(
-            question, lang=lang, limit=limit, branch=self.settings.branch, product=product, internal=internal
+            without_invisible(question),
+            lang=lang,
+            limit=limit,
+            branch=self.settings.branch,
+            product=product,
+            internal=internal,
         )
 
     def ask(self, request: AskRequest, cancel: Flag, *, agent: str = "") -> Iterator[Event]:
@@ -142,7 +148,7 @@ class Desk:
             # The arm of an A/B test hangs on the conversation's name, so a new one needs its name before its policy.
             name = request.conversation or uuid4().hex
             request = bound_texts(request, self.settings.question_chars).model_copy(update={"conversation": name})
-            before = self.journal.turns(name) if request.conversation else []
+            before = self._before(request)
             arm = self._arm(request, before, agent)
             desk = self._desk_of(arm)
             key = self.journal.ask(name, request.question, language_of(request, before))
@@ -159,8 +165,13 @@ class Desk:
         desk = self
         if self.candidate:
             question = request.as_question()
-            desk = self._desk_of(self._arm(question, self.journal.turns(conversation), agent))
+            desk = self._desk_of(self._arm(question, self._before(question), agent))
         return desk._prefetcher.typed(request)
+
+    def _before(self, request: AskRequest) -> list[StoredTurn]:
+        """The newest turns of the request's conversation, oldest first."""
+        turns = self.journal.turns(request.conversation, newest=TURNS_READ) if request.conversation else []
+        return bound_turns(turns, self.settings.question_chars)
 
     def _desk_of(self, arm: Arm | None) -> Desk:
         return self.candidate if arm == "candidate" and self.candidate else self
@@ -179,11 +190,11 @@ class Desk:
         lang = language_of(request, before)
         test = self._trial.experiment.name if arm and self._trial else ""
         details = TurnDetails(experiment=test, arm=arm)
-        return TurnState(request, lang, tuple(before), self._policies.policy_for(lang, arm), details)
+        return TurnState(readable(request), lang, tuple(before), self._policies.policy_for(lang, arm), details)
 
     def _foresee(self, request: AskRequest) -> Prompt | None:
         """The prompt of a question whose next words are still to come; None where the model would not be asked."""
-        before = self.journal.turns(request.conversation) if request.conversation else []
+        before = self._before(request)
         state = prepare_prompt(self._tools, self._state(request, before, self._arm(request, before, "")))
         if state.prompt is None:
             return None
@@ -216,7 +227,8 @@ class Desk:
                 yield from state.events[seen:]
                 if state.answer:
                     break
-            if state.prompt and not state.answer:
+            # A question that has ended the engine's process before is answered by the article itself.
+            if state.prompt and not state.answer and not self.engine.refuses(state.prompt):
                 yield from write_draft(
                     key, state, draft, cancel, self.engine, self.journal, self.settings,
                     max_tokens=self.bundle.prompt.answer_tokens, stop_tokens=self._stop_tokens, clock=self._clock,

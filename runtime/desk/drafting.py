@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from runtime.engine.core.generation import Flag
     from runtime.engine.core.interface import TextEngine
 
+MAX_DRAFT_CHARS = 20_000
+"""After which a draft is cut: `answer_tokens` bounds its tokens, and a vocabulary may have tokens of any length.
+
+As long as the longest reply of an agent."""
+
 
 def write_draft(
     key: TurnKey,
@@ -50,10 +55,13 @@ def write_draft(
         stop=stop_tokens,
     )
 
+    def is_full() -> bool:
+        return len(draft.text) >= MAX_DRAFT_CHARS
+
     def wrote(text: str) -> Token:
         now = clock()
         draft.first = draft.first or now
-        text = text if draft.text else state.lead + text
+        text = (text if draft.text else state.lead + text)[: MAX_DRAFT_CHARS - len(draft.text)]
         draft.text += text
         if now - draft.stored >= settings.draft_every_s:
             draft.stored = now
@@ -75,11 +83,11 @@ def write_draft(
                 continue
             # The prompt ends right where the answer starts; what a model writes before its first word is no text.
             text = stop.feed(update.text if draft.text else update.text.lstrip())
-            if text:
+            if text and not is_full():
                 yield wrote(text)
-            if stop.found:
+            if stop.found or is_full():
                 generation.close()
-        if text := stop.rest():
+        if (text := stop.rest()) and not is_full():
             yield wrote(text)
     finally:
         generation.close()
@@ -90,7 +98,7 @@ def write_draft(
         "answer_tokens": stats.answer_tokens,
         "queued_s": round(stats.queued_s, 3),
         "tokens_per_s": round(stats.tokens_per_s, 1),
-        "finish": "stop" if stop.found else stats.finish,
+        "finish": "stop" if stop.found else "length" if is_full() else stats.finish,
         "layout": stats.layout,
         "layout_reason": stats.layout_reason,
     }

@@ -7,11 +7,17 @@ rewrote or rejected is not repeated to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from runtime.events import AskRequest
 from runtime.journal.stored_turn import StoredTurn
+from runtime.text.normalize import without_invisible
 from runtime.text.records import Turn
 from runtime.understanding.dialogue_context import detect_language
+
+TURNS_READ = 64
+"""Newest turns of a conversation from which its next question is answered: as many as a client may send with it. A
+program may put all its customers' questions into one conversation, and each would take longer than the one before."""
 
 
 def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
@@ -33,6 +39,26 @@ def bound_texts(request: AskRequest, chars: int) -> AskRequest:
         return request
     cut = tuple(turn.model_copy(update={"content": turn.content[:chars]}) for turn in request.context)
     return request.model_copy(update={"context": cut})
+
+
+def readable(request: AskRequest) -> AskRequest:
+    """The request as it is read: pasted soft hyphens, zero-width spaces and direction marks cut no word in two.
+
+    The journal keeps what was written.
+    """
+    return request.model_copy(
+        update={
+            "question": without_invisible(request.question) or " ",
+            "context": tuple(
+                turn.model_copy(update={"content": without_invisible(turn.content) or " "}) for turn in request.context
+            ),
+        }
+    )
+
+
+def bound_turns(turns: Sequence[StoredTurn], chars: int) -> list[StoredTurn]:
+    """The journal's turns with every question cut in the same way: a message that wants no draft may be longer."""
+    return [turn if len(turn.question) <= chars else replace(turn, question=turn.question[:chars]) for turn in turns]
 
 
 def earlier_questions(request: AskRequest, turns: Sequence[StoredTurn]) -> list[str]:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from runtime.retrieval.retriever import Hit
 
 
+MAX_ERROR_CHARS = 500
+"""Of an error's sentence that the journal keeps: what a library says may quote any text."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What ends a turn: the text, what it cites, and what made it."""
@@ -114,7 +118,7 @@ def done_event(state: TurnState, answer: Answer, draft: Draft, *, model: str, no
 
 def final_details(state: TurnState, draft: Draft, ended: Done | None, *, now: float, error: str = "") -> TurnDetails:
     """What the journal keeps of the turn besides its texts; `ended` is None where it was cut."""
-    update: dict[str, Any] = {**draft.counts, "took_s": round(now - draft.arrived, 3), "error": error}
+    update: dict[str, Any] = {**draft.counts, "took_s": round(now - draft.arrived, 3), "error": error[:MAX_ERROR_CHARS]}
     if ended:
         update |= {
             "citations": tuple(f"{one.article}#{one.section}" for one in ended.citations),

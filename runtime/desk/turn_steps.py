@@ -29,6 +29,7 @@ from runtime.journal.turn_details import NO_ARTICLE, FoundSection
 from runtime.prompting.prompt_spec import PromptSpec, Tokenizer
 from runtime.prompting.truncate import truncate_prompt
 from runtime.text.articles import Section
+from runtime.text.records import Turn
 from runtime.text.tables import split_items
 from runtime.understanding.desk_classifiers import DeskClassifiers
 from runtime.understanding.dialogue_context import find_entities, rewrite_follow_up
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 WHOLE_ITEMS = 5
 """Sentences, list items or rows of a section that is quoted whole; nobody at a counter reads thirteen."""
+MAX_QUOTE_CHARS = 4000
+"""Of what is quoted: a table's row may hold any number, and goes into journal, search index and outbox."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def lay_out_prompt(tools: TurnTools, state: TurnState) -> TurnState:
     """The prompt, where the model writes this language and a section fits into its context."""
     if state.lang not in tools.spec.languages:
         return state
-    turns = shown_turns(state.request, state.before, tools.settings.history_turns)
+    turns = _without_orders(shown_turns(state.request, state.before, tools.settings.history_turns))
     sections = [hit.section for hit in state.safe]
     prompt, fitted = truncate_prompt(
         tools.spec, tools.tokenizer, state.lang, sections, turns, state.request.question, tools.prompt_tokens
@@ -152,7 +155,7 @@ def check_draft(tools: TurnTools, state: TurnState) -> TurnState:
         return replace(state, answer=Answer(_refusal_text(tools, state), WITHHELD, handoff=WITHHELD))
     cosines = partial(tools.retriever.cosines, state.query)
     if lines := extractive_fallback(written, read, cosines, tools.spec.min_agreement):
-        quote = f"{state.active.policy.quote_text(state.lang)}\n{render_quote(lines)}"
+        quote = f"{state.active.policy.quote_text(state.lang)}\n{_bounded(render_quote(lines))}"
         cited = list(dict.fromkeys(line.section for line in lines))
         return replace(state, answer=Answer(state.lead + quote, "extract", _citations(cited, scores)))
     # What the customer said may be repeated: an order number, a date.
@@ -172,7 +175,7 @@ def quote_section(tools: TurnTools, state: TurnState) -> TurnState:
         lines = best_sentences(state.safe, partial(tools.retriever.cosines, state.query))
         if lines:
             quote, cited = render_quote(lines), list(dict.fromkeys(line.section for line in lines))
-    text = f"{state.active.policy.quote_text(state.lang)}\n{quote}"
+    text = f"{state.active.policy.quote_text(state.lang)}\n{_bounded(quote)}"
     scores = {hit.section.ref: hit.score for hit in state.safe}
     return replace(state, answer=Answer(state.lead + text, "section", _citations(cited, scores)))
 
@@ -236,6 +239,25 @@ def _evidence(tools: TurnTools, state: TurnState, references: Sequence[str]) -> 
         for section in found
         if section and section.lang == state.lang and not (state.public_only and section.audience != "public")
     ]
+
+
+def _without_orders(turns: Sequence[Turn]) -> list[Turn]:
+    """Earlier messages without those that give the model orders, and without what was said to them.
+
+    A question that does is refused, and must not have its way with the next one.
+    """
+    kept: list[Turn] = []
+    refused = False
+    for turn in turns:
+        orders = is_injection(turn.content)
+        refused = orders if turn.role == "user" else refused
+        if not (orders or refused):
+            kept.append(turn)
+    return kept
+
+
+def _bounded(quote: str) -> str:
+    return quote if len(quote) <= MAX_QUOTE_CHARS else quote[: MAX_QUOTE_CHARS - 1].rstrip() + "…"
 
 
 def _refusal_text(tools: TurnTools, state: TurnState) -> str:

@@ -29,7 +29,7 @@ from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.llama.scorer import LlamaScorer
-from runtime.errors import ModelError
+from runtime.errors import MissingError, ModelError
 from runtime.evaluation.answer_metrics import Answered, judge
 from runtime.events import AskRequest, Citation
 from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, Tokenizer, encode
@@ -53,6 +53,23 @@ class SectionFinder(Protocol):
     def cosines(self, question: str, texts: Sequence[str]) -> Sequence[float]:
         """How near each of any texts is to a question."""
         ...
+
+
+def find_questions(given: Sequence[str]) -> list[str]:
+    """Files, or patterns of files in the current folder, as patterns that match each file alone.
+
+    A file that is there is taken by its name, whatever signs of a pattern are in it or in the names of its folders.
+    `MissingError` for one that matches nothing, even where others do.
+    """
+    found: list[str] = []
+    for word in given:
+        pattern = word if Path(word).is_absolute() else f"{glob.escape(str(Path.cwd()))}/{word}"
+        names = [str(Path(word).absolute())] if Path(word).is_file() else sorted(glob.glob(pattern))  # noqa: PTH207
+        files = [name for name in names if Path(name).is_file()]
+        if not files:
+            raise MissingError(f"no question file matches '{word}'", hint="check the path")
+        found += [glob.escape(name) for name in files]
+    return found
 
 
 def load_questions(patterns: Iterable[str], languages: Sequence[str] | None = None) -> list[Question]:

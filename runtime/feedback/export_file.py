@@ -24,6 +24,7 @@ from runtime.base.validation import first_problem
 from runtime.bundle.bundle import Label, printable
 from runtime.bundle.update_state import MOST_REFUSALS
 from runtime.errors import InputError
+from runtime.events import escape_line_breaks
 from runtime.journal.outbox import OutboxRow
 
 BundleTitle = Annotated[str, Field(min_length=1, max_length=201), AfterValidator(printable)]
@@ -67,7 +68,7 @@ class FeedbackExport:
 def export_lines(header: ExportHeader, rows: Iterable[OutboxRow]) -> Iterator[bytes]:
     """The lines of a file or an upload."""
     for model in (header, *rows):
-        yield (model.model_dump_json(exclude_none=True) + "\n").encode()
+        yield (escape_line_breaks(model.model_dump_json(exclude_none=True)) + "\n").encode()
 
 
 def write_export(path: Path, header: ExportHeader, rows: Iterable[OutboxRow]) -> None:

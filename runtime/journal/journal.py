@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
-from runtime.errors import IntegrityError, MissingError, SpaceError
+from runtime.errors import IntegrityError, MissingError, SpaceError, UnavailableError
 from runtime.journal import inbox_index
 from runtime.journal.clock import MAX_BEHIND, clock_problem
 from runtime.journal.encryption import connect, require_key
@@ -69,7 +69,8 @@ class Journal:
     ) -> None:
         """Open or begin a journal; with a `key` (`runtime.journal.encryption`) it is encrypted.
 
-        Raises `SpaceError`, `UnavailableError` (not writable), `IntegrityError` (from a newer Edgedesk, another key).
+        Raises `SpaceError`, `UnavailableError` (not writable), `UsageError` (another user's), `IntegrityError` (from a
+        newer Edgedesk, another key).
         """
         self.path = path
         self.now = now
@@ -77,6 +78,7 @@ class Journal:
         # threads, so whoever reads holds it as well.
         self._lock = threading.RLock()
         self._failed: IntegrityError | None = None
+        self._closed = False
         self._log_holds_forgotten = False
         self.recovery: Recovery | None = None
         with translated_errors(path):
@@ -254,10 +256,10 @@ class Journal:
         with self._lock, self._errors():
             return self._truncate_log()
 
-    def turns(self, conversation: str) -> list[StoredTurn]:
-        """A conversation's turns, oldest first; empty when there is no such conversation."""
+    def turns(self, conversation: str, *, newest: int | None = None) -> list[StoredTurn]:
+        """A conversation's turns, or so many of the `newest`, oldest first; empty for an unknown conversation."""
         with self._lock, self._errors():
-            return stored_turns(self._db, conversation)
+            return stored_turns(self._db, conversation, newest)
 
     def count_citations(self) -> Counter[str]:
         """How often the branch's answers cited each section, by `article#section`."""
@@ -312,6 +314,7 @@ class Journal:
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
     def __enter__(self) -> Journal:
@@ -391,6 +394,8 @@ class Journal:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        if self._closed:  # the server changes to another bundle while a request still holds this desk
+            raise UnavailableError("the journal is closed", where=str(self.path), hint="try again in a moment")
         if self._failed:
             # After a failed write or fsync SQLite's pages in memory and on disk may differ: nothing is built on them.
             raise IntegrityError(self._failed.what, where=self._failed.where, hint=self._failed.hint)

@@ -46,10 +46,13 @@ _TURNS = (
 )
 
 
-def stored_turns(db: sqlite3.Connection, conversation: str) -> list[StoredTurn]:
-    """A conversation's turns, oldest first; empty when there is no such conversation."""
-    cursor = db.execute(f"{_TURNS} WHERE turn.conversation = ? ORDER BY turn.number", (conversation,))
-    return [_stored_turn(row) for row in named_rows(cursor)]
+def stored_turns(db: sqlite3.Connection, conversation: str, newest: int | None = None) -> list[StoredTurn]:
+    """A conversation's turns, or so many of the `newest`, oldest first; empty when there is no such conversation."""
+    cursor = db.execute(
+        f"{_TURNS} WHERE turn.conversation = ? ORDER BY turn.number DESC LIMIT ?",
+        (conversation, -1 if newest is None else newest),
+    )
+    return [_stored_turn(row) for row in reversed(named_rows(cursor))]
 
 
 def stored_turns_of(db: sqlite3.Connection, keys: Sequence[tuple[str, int]]) -> dict[str, StoredTurn]:

@@ -6,6 +6,7 @@
 | CORRUPT, NOTADB; any other IOERR         | `IntegrityError`   |
 | READONLY, CANTOPEN, PERM, PROTOCOL, NOLFS| `UnavailableError` |
 | BUSY, LOCKED                             | `BusyError`        |
+| the system says: permission denied       | `UsageError`       |
 
 Anything else is a mistake of this program and passes as it is. Knows nothing of tables.
 """
@@ -20,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from runtime.base.files import full_disk_is_an_error
-from runtime.errors import BusyError, EdgedeskError, IntegrityError, SpaceError, UnavailableError
+from runtime.errors import BusyError, EdgedeskError, IntegrityError, SpaceError, UnavailableError, UsageError
 
 _PROBE_BYTES = 64 * 1024
 """More than SQLite needs for a row of ours and its page in the log."""
@@ -55,7 +56,9 @@ def translated_errors(path: Path) -> Iterator[None]:
             raise
         raise ours from error
     except PermissionError as error:
-        raise _not_writable(path, "permission denied") from error
+        raise UsageError(
+            "may not be opened by this user", where=str(path), hint="run as the owner of the branch's folder"
+        ) from error
 
 
 def _translated(error: Exception, path: Path) -> EdgedeskError | None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from runtime.base.build_stage import stage
 from runtime.base.files import full_disk_is_an_error, private_folder
 from runtime.base.manifest import digest, verify
-from runtime.errors import IntegrityError
+from runtime.errors import IntegrityError, UnavailableError
 from runtime.retrieval.chroma_client import chroma_version, open_client
 
 _EF_SEARCH = 400
@@ -85,7 +85,7 @@ class VectorIndex:
         count = min(count, self._sizes[part] if among is None else len(among))
         if count < 1:
             return []
-        found = self._collections[part].query(
+        found = self._collection_of(part).query(
             query_embeddings=vector[None],
             n_results=count,
             ids=None if among is None else [str(row) for row in among],
@@ -103,13 +103,20 @@ class VectorIndex:
             by_part.setdefault(self._parts[row], []).append(str(row))
         out = []
         for part, ids in by_part.items():
-            found = self._collections[part].get(ids=ids, include=["embeddings"])
+            found = self._collection_of(part).get(ids=ids, include=["embeddings"])
             values = np.asarray(found["embeddings"]) @ vector
             out += [Neighbour(int(row), float(value)) for row, value in zip(found["ids"], values, strict=True)]
         return out
 
+    def _collection_of(self, part: str) -> Any:
+        """Chroma's; `UnavailableError` once the index is closed, as while a server changes to another."""
+        if not self._collections:
+            raise UnavailableError("the search index is closed", hint="try again in a moment")
+        return self._collections[part]
+
     def close(self) -> None:
         """Let go of the copy and delete it."""
+        self._collections = {}
         self._client.close()
         self._live.close()
 

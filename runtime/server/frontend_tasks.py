@@ -59,18 +59,23 @@ _KINDS: tuple[tuple[Kind, tuple[str, ...]], ...] = (
 )
 _COMPILED = tuple((kind, tuple(re.compile(word, re.IGNORECASE) for word in words)) for kind, words in _KINDS)
 _TAGGED = re.compile(r"<chat_history>(.*?)(?:</chat_history>|\Z)", re.I | re.S)
-_USER_LINE = re.compile(r"^\s*(?:user|human|用户)\s*[:：]\s*(.+)$", re.I | re.M)
+# Blanks of one line only: `^\s*` would run through all blank lines below, from each of them anew.
+_USER_LINE = re.compile(r"^[^\S\n]*(?:user|human|用户)[^\S\n]*[:：][^\S\n]*(\S.*)", re.I | re.M)
 _LOOKED_AT = 1500
 """Characters of a prompt in which its task is looked for; the conversation follows behind them."""
+_READ = 20_000
+"""Characters of a message that are read at all: a title is made of what the customer said first."""
 
 
 def recognise_task(messages: Sequence[tuple[str, str]]) -> FrontendTask | None:
     """The task of a request, given as (role, text) from the first message to the last; None for an ordinary question.
 
-    The task is in the last user message, or in a system message that comes with one user message alone.
+    The task is in the last user message, or in a system message that comes with one user message alone. Takes time in
+    proportion to the texts, whoever wrote them: the event loop waits for it.
     """
     if not messages:
         return None
+    messages = [(role, text[:_READ]) for role, text in messages]
     role, last = messages[-1]
     users = [text for who, text in messages if who == "user"]
     if role in ("user", "system", "developer") and (kind := _kind(last)):

@@ -15,10 +15,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from runtime.events import escape_line_breaks
+
 FILE_NAME = "log.jsonl"
 MAX_BYTES = 10 * 1024 * 1024
 KEPT = 3
 """Older files beside the current one."""
+MAX_FIELD_CHARS = 20_000
+"""Of one text of a line, whoever hands it over: a line must not be as long as what went wrong."""
 
 
 class Log:
@@ -50,13 +54,14 @@ class Log:
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
         at = self._now().isoformat(timespec="milliseconds")
-        line = json.dumps({"at": at, "level": level, "event": event, **fields}, ensure_ascii=False) + "\n"
+        fields = {key: one[:MAX_FIELD_CHARS] if isinstance(one, str) else one for key, one in fields.items()}
+        line = escape_line_breaks(json.dumps({"at": at, "level": level, "event": event, **fields}, ensure_ascii=False))
         with self._lock:
             try:
                 self._turn_over()
                 handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 try:
-                    os.write(handle, line.encode("utf-8", "replace"))
+                    os.write(handle, f"{line}\n".encode("utf-8", "replace"))
                 finally:
                     os.close(handle)
             except OSError:

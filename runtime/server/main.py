@@ -106,7 +106,8 @@ class _Servers:
             http=TimedProtocol,
             ws="none",
             lifespan="off",
-            log_level="warning",
+            # A warning is written for every stranger's bytes that are no HTTP; they are counted as requests anyway.
+            log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,

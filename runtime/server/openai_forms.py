@@ -127,6 +127,12 @@ def _is_text_format(value: Any) -> bool:
     return _is_empty(value)
 
 
+def _biases_nothing(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(bias == 0 and type(bias) is not bool for bias in value.values())
+    return _is_empty(value)
+
+
 def _is_anything(_: Any) -> bool:
     return True
 
@@ -144,7 +150,7 @@ _CHAT_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "functions": ("tools are not supported", _is_empty),
     "function_call": ("tools are not supported", _is_one_of("none")),
     "response_format": ("forced formats are not supported", _is_text_format),
-    "logit_bias": ("biased tokens are not supported", _is_empty),
+    "logit_bias": ("biased tokens are not supported", _biases_nothing),
     "modalities": ("only text is supported", _is_one_of(["text"])),
     "audio": ("only text is supported", _is_empty),
     "prediction": ("predicted outputs are not supported", _is_empty),
@@ -204,6 +210,9 @@ def read_chat(raw: bytes) -> dict[str, Any]:
     if tools_are_empty and body.get("tool_choice") == "auto":
         body = {key: value for key, value in body.items() if key != "tool_choice"}
     body = _without_idle(body, ChatRequest, _CHAT_FIELDS)
+    for key in ("max_tokens", "max_completion_tokens"):
+        if body.get(key) == -1:  # how programs made for local models write "as many as there are"
+            del body[key]
     if "stop" in body:
         body["stop"] = _stops(body["stop"])
     if isinstance(body.get("messages"), list):

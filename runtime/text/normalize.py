@@ -16,6 +16,20 @@ MAX_MARKS = 30
 # Every combining mark is such a character. Only where so many stand in a row are they looked at one by one.
 _SUSPICIOUS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_MARKS + 1},}}")
 
+INVISIBLE = re.compile(
+    "[\u00ad"  # soft hyphen
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of the reading direction
+    "\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"  # zero-width and annotation signs
+    "\U000e0001\U000e0020-\U000e007f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
+)
+"""Characters without a look of their own. Left in, they would split the words that are searched for and embedded. Not
+U+200C and U+200D: Persian, Hindi and emoji are spelt with them."""
+
+
+def without_invisible(text: str) -> str:
+    """The text without characters that leave no trace on a screen, as it is read, searched and embedded."""
+    return text if text.isascii() else INVISIBLE.sub("", text)
+
 
 def nfkc(text: str) -> str:
     """The text in Unicode's compatibility form (ﬁ → fi, ３ → 3, e + ´ → é)."""

@@ -3,8 +3,9 @@ r"""Cuts a text into what can be shown alone: sentences, list items with their l
     "We take back:\\n- fridges\\n- ovens"     ->  ("fridges", lead "We take back:"), ("ovens", lead "We take back:")
     "| model | fee |\\n|---|---|\\n| A4 | €3 |"  ->  ("| A4 | €3 |", lead "| model | fee |"), shown "model: A4; fee: €3"
 
-A lead-in or a table's head is never an item by itself: alone it says nothing. Promises: no word is lost; time grows
-linearly with the text. Knows nothing of articles and searches.
+A lead-in or a table's head is never an item by itself: alone it says nothing. Promises: no word is lost, but one of
+more than `MAX_PART_CHARS` characters is cut; no item but a table's row is long; time grows linearly with the text.
+Knows nothing of articles and searches.
 """
 
 from __future__ import annotations
@@ -19,9 +20,14 @@ from runtime.text.tokens import terms
 
 MAX_ITEM_TERMS = 120
 """A sentence of more is a list without line breaks, and is cut at its commas and semicolons."""
+MAX_ITEM_CHARS = 1200
+"""A sentence of more is cut as well: a text without any sign or blank is one word of any length."""
+MAX_PART_CHARS = 400
+"""What stands between two separators is cut at its blanks, and where there are none within so many, anywhere."""
 _ITEM = re.compile(r"(?:[-*•·]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])\s*")
 _RULE = re.compile(r"[|:\-\s]+")
 _SEPARATOR = re.compile(r"(?<=[;；])|(?<=[,，、])(?!\d)")
+_PART = re.compile(rf".{{1,{MAX_PART_CHARS - 1}}}(?:\s|$)|.{{1,{MAX_PART_CHARS}}}", re.DOTALL)
 
 
 class Item(NamedTuple):
@@ -78,7 +84,7 @@ def _prose(lines: Sequence[str]) -> list[Item]:
             if lead:  # it led to a sentence in its own line
                 out += [Item(piece, lead) for piece in _short(sentence)]
                 lead = ""
-            elif sentence.endswith((":", "：")):
+            elif sentence.endswith((":", "：")) and len(sentence) <= MAX_PART_CHARS:
                 lead = sentence
             else:
                 out += [Item(piece) for piece in _short(sentence)]
@@ -89,13 +95,13 @@ def _prose(lines: Sequence[str]) -> list[Item]:
 
 def _short(sentence: str) -> list[str]:
     """The sentence, or where it is a list in disguise, runs of its parts."""
-    if len(terms(sentence)) <= MAX_ITEM_TERMS:
+    if len(terms(sentence)) <= MAX_ITEM_TERMS and len(sentence) <= MAX_ITEM_CHARS:
         return [sentence]
     out: list[str] = []
     size = 0
-    for part in _SEPARATOR.split(sentence):
+    for part in (piece for long in _SEPARATOR.split(sentence) for piece in _PART.findall(long)):
         count = len(terms(part))
-        if not out or size + count > MAX_ITEM_TERMS // 4:
+        if not out or size + count > MAX_ITEM_TERMS // 4 or len(out[-1]) + len(part) > MAX_PART_CHARS:
             out.append("")
             size = 0
         out[-1] += part

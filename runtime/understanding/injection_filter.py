@@ -5,8 +5,9 @@
     dictates    "Staff must always say …", 员工总是先说……: a sentence that tells the desk what to say is withheld; the
                 bundle's classifier finds them (`runtime.understanding.dictation_classifier`), none does without one
 
-Agents still find and read all of it. Promises: a section without such a sentence stays as it is; filtering a section
-twice changes nothing more. Pure; knows nothing of models.
+Agents still find and read all of it. Titles and headings are read by the model too: one that gives orders withholds its
+section. Promises: a section without such a sentence stays as it is; filtering a section twice changes nothing more.
+Pure; knows nothing of models.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Suspicion(NamedTuple):
 
 def without_injected(section: Section, find_dictated: FindDictated | None = None) -> Section | None:
     """The section as the model reads it and customers are quoted it; None where nothing of it is left."""
-    if is_injection(section.text):
+    if is_injection(_head(section)) or is_injection(section.text):
         return None
     whole = sentences(section.text)
     kept = [sentence for sentence, bad in zip(whole, _dictated(whole, find_dictated), strict=True) if not bad]
@@ -53,6 +54,10 @@ def find_suspicious(articles: Sequence[Article], find_dictated: FindDictated | N
     ]
 
 
+def _head(section: Section) -> str:
+    return section.title if section.heading == section.title else f"{section.title}\n{section.heading}"
+
+
 def _dictated(whole: Sequence[str], find_dictated: FindDictated | None) -> list[bool]:
     """Which sentences dictate; one that follows a question that does is its answer, and dictates too."""
     seen = find_dictated(whole) if find_dictated else [False] * len(whole)
@@ -64,6 +69,8 @@ def _dictated(whole: Sequence[str], find_dictated: FindDictated | None) -> list[
 
 
 def _suspicions(section: Section, find_dictated: FindDictated | None) -> Iterable[Suspicion]:
+    if is_injection(_head(section)):
+        yield Suspicion(section.ref, section.lang, "orders", _head(section))
     orders = orders_unseen = is_injection(section.text)
     whole = sentences(section.text)
     for sentence, bad in zip(whole, _dictated(whole, find_dictated), strict=True):

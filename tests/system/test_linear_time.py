@@ -16,12 +16,15 @@ import pytest
 
 from distill.data.enlarging.article_questions import article_questions
 from runtime.errors import InputError
+from runtime.journal.search import expression, query_terms
+from runtime.server.frontend_tasks import recognise_task
 from runtime.text.articles import Section, guess_language, parse_article, slug
 from runtime.text.folding import fold
 from runtime.text.personal_data import PersonalRules
 from runtime.text.quantities import quantities
 from runtime.text.redaction import Redactor
 from runtime.text.sentences import pieces, sentences
+from runtime.text.tables import split_items
 from runtime.text.tokens import terms
 
 Shape = Callable[[int], str]
@@ -83,6 +86,11 @@ def questions_of(text: str) -> object:
     return [article_questions(Section("a", "b", "Shop", text[:60], text, lang)) for lang in ("en", "zh")]
 
 
+def frontend_task(text: str) -> object:
+    """A prompt that asks for a title, a customer's text in it: that is where a conversation is looked through."""
+    return recognise_task([("user", f"### Task:\nGenerate a title for the chat history.\n{text}")])
+
+
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "redact": redact,
     "fold": fold,
@@ -94,6 +102,10 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "slug": slug,
     "guess_language": guess_language,
     "article_questions": questions_of,
+    "split_items": split_items,
+    "recognise_task": frontend_task,
+    "query_terms": query_terms,
+    "expression": expression,
 }
 OWN_SHAPES: dict[str, dict[str, Shape]] = {
     "parse_article": {

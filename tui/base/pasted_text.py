@@ -11,21 +11,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from runtime.text.normalize import INVISIBLE
 from tui.base.inert_text import inert
 
 _LINE_BREAKS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f]")
 """Word processors and web pages put them between words, where a search looks for a space. Not U+3000, which is the
 space of Chinese text."""
-_INVISIBLE = re.compile(
-    "[\u00ad"  # soft hyphen
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks of the reading direction
-    "\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb"  # zero-width and annotation signs
-    "\U000e0001\U000e0020-\U000e007f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a]"
-)
-"""Characters without a look of their own. Left in, they would split the words that are searched for and embedded. Not
-U+200C and U+200D: Persian, Hindi and emoji are spelt with them."""
-
 BURST_GAP_S: Final = 0.015
 """Keys that were read closer together than this may come from a paste: nobody types so fast, and a terminal that writes
 a paste in pieces is faster. On a machine that is starved for a moment, typed keys are read together as well; so a burst
@@ -35,7 +27,7 @@ alone never keeps an Enter from sending, only what follows it does."""
 def clean_pasted(text: str) -> str:
     """Pasted text as it may be typed: line feeds, plain spaces, nothing invisible; controls as visible signs."""
     lines = _LINE_BREAKS.sub("\n", text)
-    return inert(_INVISIBLE.sub("", _SPACES.sub(" ", lines)))
+    return inert(INVISIBLE.sub("", _SPACES.sub(" ", lines)))
 
 
 def clean_pasted_line(text: str) -> str:
@@ -45,7 +37,7 @@ def clean_pasted_line(text: str) -> str:
 
 def is_invisible(char: str) -> bool:
     """Whether a typed character would leave no trace on the screen and is left out."""
-    return bool(_INVISIBLE.fullmatch(char))
+    return bool(INVISIBLE.fullmatch(char))
 
 
 class KeyBurst:

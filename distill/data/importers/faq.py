@@ -29,6 +29,7 @@ HELD_OUT_EVERY = 5
 MAX_ANSWER_CHARS = {"en": 320, "zh": 130}
 """First sentences of an entry that make an answer, at most so long."""
 
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TRANSLATE = re.compile(r"\{%\s*translate\s+([\w-]+)(?:\s+[\w.-]+)?\s*%\}")
 _BLOCK = re.compile(r"<h2[^>]*>(.*?)</h2>|<h3[^>]*>(.*?)</h3>|<(p|li)>(.*?)</\3>", re.DOTALL)
 _SENTENCE = re.compile(r"[^。！？]*[。！？]+[”」）]*|.+?(?:[.!?]+[\"”)]*(?=\s+[A-Z\"“(]|\s*$)|$)", re.DOTALL)
@@ -48,7 +49,7 @@ def faq_entries(page: str) -> list[FaqEntry]:
     """The questions of an FAQ's HTML page with the keys of their texts: h2 opens a block, h3 a question."""
     entries: list[FaqEntry] = []
     block = ""
-    for match in _BLOCK.finditer(page):
+    for match in _BLOCK.finditer(_COMMENT.sub("", page)):
         heading, question, tag, body = match.groups()
         keys = _TRANSLATE.findall(heading or question or body or "")
         if not keys:
@@ -133,8 +134,12 @@ def _faq_articles(entries: Sequence[FaqEntry], texts: dict[str, Any], lang: str,
 
 
 def plain_text(fragment: str) -> str:
-    """HTML without its tags, entities resolved, blanks as one. A tag between Chinese letters leaves no gap."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"</?[A-Za-z][^>]*>", "", fragment))).strip()
+    """HTML without its comments and tags, entities resolved, blanks as one.
+
+    A tag between Chinese letters leaves no gap.
+    """
+    shown = re.sub(r"</?[A-Za-z][^<>]{0,1000}>", "", _COMMENT.sub("", fragment))
+    return re.sub(r"\s+", " ", html.unescape(shown)).strip()
 
 
 def first_sentences(text: str, lang: str) -> str:

@@ -50,13 +50,27 @@ _MAX_SIGNATURE_LINES = 8
 _MAX_SIGNATURE_CHARS = 80
 
 
+def hides(style: str) -> bool:
+    """Whether a `style` keeps its part from being shown."""
+    plain = "".join(style[:2000].casefold().split())
+    return "display:none" in plain or "visibility:hidden" in plain
+
+
 def message_text(text: str) -> str:
     """The message as its reader takes it; "" where nothing of its own is in it."""
-    if _TAG.search(text[:20_000]):
-        text = html_to_text(text)
+    text = html_to_text(text) if _TAG.search(text[:20_000]) else _without_comments(text)
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     lines = _without_signature(_without_quotes(lines))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip()
+
+
+def _without_comments(text: str) -> str:
+    """Text between tags that nobody meant as mark-up keeps its `<!--`, unless it is closed."""
+    kept, start = [], 0
+    while (at := text.find("<!--", start)) >= 0 and (end := text.find("-->", at)) >= 0:
+        kept.append(text[start:at])
+        start = end + len("-->")
+    return "".join((*kept, text[start:]))
 
 
 def html_to_text(text: str) -> str:
@@ -80,8 +94,9 @@ class _Reader:
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """A block begins a line; what is hidden or quoted is skipped with all that is in it."""
-        hidden = tag in _HIDDEN or tag == "blockquote" or _QUOTES & set(attributes.get("class", "")[:200].split())
-        if self._skip or hidden:
+        hidden = tag in _HIDDEN or "hidden" in attributes or hides(attributes.get("style", ""))
+        quoted = tag == "blockquote" or _QUOTES & set(attributes.get("class", "")[:200].split())
+        if self._skip or hidden or quoted:
             self._skip += 1
         elif tag in _BREAKS:
             self._parts.append("\n- " if tag == "li" else "\n")

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distill.data.importers.message_text import hides
 from distill.data.importers.office import _BAD, limit_this_process
 
 MAX_COLUMNS = 1000
@@ -112,6 +113,9 @@ def _markdown(html: str) -> str:
     for name in ("script", "style", "nav", "header", "footer", "form", "aside", "noscript", "template", "img", "svg"):
         for each in page.find_all(name):
             each.decompose()
+    for each in page.find_all(_is_hidden):
+        if not each.decomposed:
+            each.decompose()
     main = page.find("main") or page.find("article") or page.body or page
     text = str(
         MarkdownConverter(
@@ -120,6 +124,11 @@ def _markdown(html: str) -> str:
         ).convert_soup(main)
     ).strip()  # fmt: skip
     return f"# {title}\n\n{text}" if title and not text.startswith("# ") else text
+
+
+def _is_hidden(tag: Any) -> bool:
+    """Whether a browser shows nothing of a part: notes for colleagues are kept there, as they are in comments."""
+    return tag.has_attr("hidden") or hides(str(tag.get("style", "")))
 
 
 def _no_picture(_image: Any) -> dict[str, str]:

@@ -57,6 +57,10 @@ class TextEngine(Protocol):
         """Drop what was read ahead for a conversation."""
         ...
 
+    def refuses(self, prompt: Prompt) -> bool:
+        """Whether the engine would not try this prompt now, since its process crashed each time it did."""
+        ...
+
     def crash_report(self) -> CrashReport:
         """Crashes of its process by kind of work; all 0 where it has no process of its own."""
         ...

@@ -188,6 +188,10 @@ class Scheduler(ABC):
             self._to_forget.add(conversation)
             self._changed.notify()
 
+    def refuses(self, prompt: Prompt) -> bool:  # noqa: ARG002 - the signature of every engine
+        """No prompt: a crash would have taken this process along."""
+        return False
+
     def crash_report(self) -> CrashReport:
         """No crashes: it has no process of its own."""
         return CrashReport()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.engine.llama.bindings import last_log, library
-from runtime.errors import ModelError
+from runtime.errors import ModelError, UnavailableError
 
 
 class LlamaVocabulary:
@@ -29,9 +29,9 @@ class LlamaVocabulary:
 
     @property
     def handle(self) -> Any:
-        """llama.cpp's own; `RuntimeError` after the model was closed."""
+        """llama.cpp's own; `UnavailableError` after the model was closed, as while a server changes to another."""
         if self._open is None:
-            raise RuntimeError("the model of this vocabulary is closed")
+            raise UnavailableError("the model is closed", hint="try again in a moment")
         return self._open
 
     def close(self) -> None:

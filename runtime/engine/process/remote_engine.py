@@ -1,10 +1,11 @@
 """The engine in a process of its own: what `LlamaEngine` offers, and it survives llama.cpp's aborts and the OOM killer.
 
 Promises: when the process crashes or hangs, the answers in work end with an error that says so and nothing else is
-lost; it is started again, after a pause that doubles with every crash without a whole answer between; one that has
-grown beyond its limit is replaced when it has nothing to do, and questions wait for its successor. No caller ever waits
-for a process that does not read. The vocabulary is read in this process too, so that laying out prompts needs no
-message: but only after the child has loaded the very same file and lived.
+lost; it is started again, after a pause that doubles with every crash without a whole answer between; a prompt that was
+in work at several crashes is refused for a while; a process that has grown beyond its limit is replaced when it has
+nothing to do, and questions wait for its successor. No caller ever waits for a process that does not read. The
+vocabulary is read in this process too, so that laying out prompts needs no message: but only after the child has loaded
+the very same file and lived.
 
 Locking: `_changed` guards everything that changes after construction. Threads: `engine-supervisor` reads messages and
 starts processes; `engine-cancels` passes cancels on and replaces what has grown; a child has a sender and a watchdog.
@@ -18,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runtime.engine.core.crash_report import CrashCounter, CrashReport, WorkKind
-from runtime.engine.core.generation import Flag, Generation
+from runtime.engine.core.generation import Flag, Generation, Place
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.kv_store import delete_packs
@@ -36,7 +37,7 @@ from runtime.engine.process.protocol import (
     Request,
     UpdateMessage,
 )
-from runtime.errors import UnavailableError
+from runtime.errors import InputError, UnavailableError
 from runtime.prompting.prompt_tokens import Layout, Prompt
 
 CANCEL_POLL_S = 0.01
@@ -46,12 +47,14 @@ PRIORITY: tuple[WorkKind, ...] = ("generate", "prefetch", "compile")
 """To what of several kinds of work in progress a crash is put down: what readers wait for first."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Work:
     """A request that the process has not ended."""
 
     kind: WorkKind
     generation: Generation
+    waiting: bool = False
+    """Whether it still waits for its turn, as far as the process has said: then it cannot be why the process ended."""
 
 
 class RemoteEngine:
@@ -118,6 +121,11 @@ class RemoteEngine:
         if (child := self._child) is not None:
             child.send(ForgetMessage(conversation))
 
+    def refuses(self, prompt: Prompt) -> bool:
+        """Whether this prompt is not tried for now, since the process crashed each time it was in work."""
+        with self._changed:
+            return self._crashes.refuses(hash(tuple(prompt.flat())))
+
     def crash_report(self) -> CrashReport:
         """Crashes since the last whole answer, by what was in work."""
         with self._changed:
@@ -151,6 +159,11 @@ class RemoteEngine:
             full = len(self._backlog) >= self.queue_limit
             if child is None and (full or not self._replacing):
                 raise UnavailableError("the engine is being started again", hint="ask again in a moment")
+            if self._crashes.refuses(_hash(generation)):
+                raise InputError(
+                    "the engine crashed each time it was given this text, which is not tried again for some minutes",
+                    hint="put it in other words, or answer it yourself",
+                )
             number = self._next_id
             self._next_id += 1
             message = make(number)
@@ -222,10 +235,8 @@ class RemoteEngine:
         with self._changed:
             kinds = {work.kind for work in self._active.values()}
             in_work: WorkKind = next((kind for kind in PRIORITY if kind in kinds), "idle")
-            prompts = frozenset(
-                hash(tuple(work.generation.tokens)) for work in self._active.values() if work.kind == "generate"
-            )
-            self._crashes.record("load" if loading else in_work, prompts)
+            suspects = [work for work in self._active.values() if work.kind == in_work and not work.waiting]
+            self._crashes.record("load" if loading else in_work, frozenset(_hash(work.generation) for work in suspects))
             crashes = self._crashes.report().total
         self._fail_active(reason)
         return float(min(self._limits.longest_pause_s, self._limits.first_pause_s * 2 ** min(crashes - 1, 30)))
@@ -234,6 +245,8 @@ class RemoteEngine:
         if isinstance(message, UpdateMessage):
             with self._changed:
                 work = self._active.get(message.id)
+                if work is not None and isinstance(message.update, Place):
+                    work.waiting = message.update.position > 0
             if work is not None:
                 work.generation.put(message.update)
         elif isinstance(message, EndedMessage | FailedMessage) and message.id is not None:
@@ -245,7 +258,7 @@ class RemoteEngine:
                 whole = isinstance(message, EndedMessage) and not work.generation.cancelled
                 # Only this proves that the model can write. Reading ahead, compiling and cancelled answers do not.
                 if work.kind == "generate" and whole:
-                    self._crashes.reset()
+                    self._crashes.reset(answered=_hash(work.generation))
             work.generation.put(message.stats if isinstance(message, EndedMessage) else message.error())
 
     def _fail_active(self, reason: str) -> None:
@@ -289,3 +302,7 @@ class RemoteEngine:
         if child is not None and not self._active and child.has_grown():
             self._child, self._replacing = None, True
             child.ask_to_end()
+
+
+def _hash(generation: Generation) -> int:
+    return hash(tuple(generation.tokens))

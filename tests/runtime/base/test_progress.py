@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from runtime.base.progress import bar, counter
+from runtime.base.progress import bar, counter, say
 
 
 def ticking(seconds: float) -> Callable[[], float]:
@@ -41,3 +41,22 @@ def test_a_counter_is_silent_until_something_is_counted_and_never_goes_back(caps
         for done in (1, 60, 40, 100):
             count(done, 100)
     assert capsys.readouterr().err.splitlines() == ["indexing …", "indexing … 60 %", "indexing … 99 %"]
+
+
+@pytest.mark.parametrize("name", ["shop [/] b", "[bold]", "店 [/x]", "\x1b]0;PWNED\x07\u202e"])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_of_any_name_is_shown_as_it_is_and_steers_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, terminal: bool
+) -> None:
+    """Rich reads `[/]` as markup and ends with a MarkupError; a name may be a bundle's or a path."""
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "200")
+    with bar(f"asking {name}", 2, unit="[/]") as advance:
+        advance(1)
+    say(name)
+    said = capsys.readouterr().err
+    assert name in said or "PWNED" in name
+    assert "\x1b]0" not in said
+    assert "\x07" not in said
+    assert "\u202e" not in said

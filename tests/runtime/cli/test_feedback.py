@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from runtime.base.home import lock_home
 from runtime.cli.feedback import app
+from runtime.client.server_process import start_server
 from runtime.errors import BusyError, InputError, MissingError, UsageError
 from runtime.feedback.export_file import read_export
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import Feedback
-from tests.support.server import serving
+from tests.support.server import serving, wait_for
 
 
 def run(*arguments: object) -> tuple[str, str]:
@@ -71,6 +72,14 @@ def test_feedback_is_seen_and_exported_beside_a_running_server(home: Path, tmp_p
     (tmp_path / "stick").mkdir()
     with serving(home):
         look_and_take_out(home, tmp_path / "stick")
+
+
+def test_feedback_waits_for_a_server_that_is_starting(home: Path) -> None:
+    """C10: the branch's own programs meet a server that is not ready yet, as after a restart at night."""
+    with start_server(home) as client:  # which does not wait until it is ready
+        wait_for(client.is_alive)
+        said, _ = run("preview", "--home", home, "--json")
+    assert json.loads(said)["header"]["waiting"] == 2
 
 
 def test_feedback_refuses_what_it_cannot_do_in_one_sentence(home: Path, tmp_path: Path) -> None:

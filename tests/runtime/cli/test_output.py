@@ -3,20 +3,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.cli.output import from_os_error, out, out_json, printable, talk
+from runtime.base.terminal import printable
+from runtime.cli.output import from_os_error, out, out_json, talk
 from runtime.errors import ExitCode
+from tests.support.paths import ROOT
 
-HOSTILE = "\x1b]0;PWNED\x07\x9b31m\u202e退货\r"
+HOSTILE = "\x1b]0;PWNED\x07\x9b31m\u202e退货\r\u2028\x85"
 PROGRAM = """
 import sys
 from runtime.cli.output import out, out_json, run_app, talk, write
@@ -52,6 +54,7 @@ def test_json_on_stdout_steers_nothing_and_reads_back_as_it_was(text: str) -> No
         out_json(value)
     line = shown.getvalue()
     assert json.loads(line) == value
+    assert len(line.splitlines()) == 1
     assert printable(line) == line
 
 
@@ -122,9 +125,11 @@ def test_closed_stream_is_no_failure(closed: str) -> None:
 
 def test_no_command_prints_past_the_one_output() -> None:
     """Escaping at some callers is escaping forgotten at others."""
-    folder = Path(__file__).parents[3] / "runtime" / "cli"
-    for path in folder.glob("*.py"):
+    rooms = [ROOT / package / "cli" for package in ("runtime", "distill", "tui")]
+    paths = [path for room in rooms for path in room.glob("*.py")] + [ROOT / "edgedesk_build.py"]
+    assert len(paths) > 22
+    for path in paths:
         if path.name != "output.py":
             text = path.read_text(encoding="utf-8")
             assert "typer.echo" not in text, path
-            assert "print(" not in text, path
+            assert not re.search(r"(?<![\w.])print\(", text), path

@@ -10,8 +10,8 @@ import pytest
 from runtime.desk.policy import Policy
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.engine.llama.model import LlamaModel
-from runtime.errors import ModelError
-from runtime.evaluation.answers import answer_questions, load_questions, sample
+from runtime.errors import MissingError, ModelError
+from runtime.evaluation.answers import answer_questions, find_questions, load_questions, sample
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Retriever
@@ -121,6 +121,24 @@ def test_a_companys_own_file_needs_only_questions_evidence_and_facts(tmp_path: P
     first, second = load_questions([str(tmp_path / "own.jsonl")])
     assert (first.id, first.lang, first.facts) == ("own-1", "en", (("30 days",),))
     assert (second.id, second.lang, second.facts) == ("own-2", "zh", (("30天", "三十天"),))
+
+
+@pytest.mark.parametrize("name", ["shop [2026]", "a*b", "what?", "店 [新]"])
+def test_question_files_are_found_whatever_their_folder_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B2, as it is typed at `evaluate answers`: a path, or a pattern of files where one is."""
+    (folder := tmp_path / name).mkdir()
+    for number in range(2):
+        (folder / f"own-{number}.jsonl").write_text(f'{{"question": "How long? {number}"}}\n', encoding="utf-8")
+    by_path = [str(folder / "own-0.jsonl"), str(folder / "own-1.jsonl")]
+    monkeypatch.chdir(folder)
+    for given in (by_path, ["own-0.jsonl", "own-1.jsonl"], ["own-*.jsonl"]):
+        assert [one.question for one in load_questions(find_questions(given))] == ["How long? 0", "How long? 1"]
+    for wrong in ("own-*.json", "other-*.jsonl", ".", "/no/such/file.jsonl"):
+        with pytest.raises(MissingError) as error:
+            find_questions(["own-*.jsonl", wrong])
+        assert f"'{wrong}'" in error.value.what
 
 
 def test_an_answer_that_leaves_the_articles_is_counted_as_the_desk_shows_it(

@@ -63,6 +63,6 @@ def test_export_that_is_none_is_refused_with_its_line(
 
 def test_export_rows_are_json_of_one_line_each(tmp_path: Path) -> None:
     write_export(tmp_path / "out.jsonl", HEADER, [row(1, question="one\ntwo\x85\u2029")])
-    lines = (tmp_path / "out.jsonl").read_bytes().split(b"\n")
-    assert [bool(line) for line in lines] == [True, True, False]
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()  # which cuts at more than line feeds
+    assert len(lines) == 2
     assert json.loads(lines[1])["question"] == "one\ntwo\x85\u2029"

@@ -126,6 +126,46 @@ def test_inbox_pages_are_those_of_a_plain_filter(
     assert again == set(wanted)
 
 
+def steps_of(journal: Journal, work: Callable[[], object]) -> int:
+    """Steps of SQLite's machine, in tens: what a query costs, whatever the machine does beside it."""
+    count = 0
+
+    def step() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    with journal.reading() as db:
+        db.set_progress_handler(step, 10)
+        try:
+            work()
+        finally:
+            db.set_progress_handler(None, 10)
+    return count
+
+
+def test_page_of_the_inbox_costs_the_same_in_a_journal_five_times_as_long(journal: Journal) -> None:
+    """Every console asks for it every two seconds, and retention may keep conversations for ever."""
+    inbox, costs = Inbox(journal), []
+    until = "2099-01-01T00:00:00.000+00:00"
+    changes: list[dict[str, Any]] = [
+        {"status": "closed"}, {"status": "snoozed", "snooze_until": until}, {"tags": ("vip",)}, {},
+    ]  # fmt: skip
+    asks: list[dict[str, Any]] = [{}, {"status": "open"}, {"status": "closed"}, {"status": "snoozed"}, {"tag": "vip"}]
+    made = 0
+    for size in (200, 1000):
+        for number in range(made, size):
+            key = journal.ask(f"talk-{number}", EN, "en")
+            journal.end(key, "complete", "30 days")
+            if change := changes[number % len(changes)]:
+                inbox.change(key.conversation, change, "ann")
+        made = size
+        costs.append([steps_of(journal, lambda ask=ask: inbox.conversations(limit=20, **ask)) for ask in asks])  # type: ignore[misc]
+    assert all(len(inbox.conversations(limit=20, **ask)) == 20 for ask in asks)
+    assert all(short > 10 for short in costs[0])
+    assert all(long < 1.5 * short for short, long in zip(*costs, strict=True)), costs
+
+
 def asked_in_order(journal: Journal) -> list[str]:
     """The conversation of each message, in the order in which they were stored."""
     with journal.reading() as db:

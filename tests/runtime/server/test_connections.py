@@ -18,7 +18,7 @@ import uvicorn
 
 from runtime.client.client import Client
 from runtime.server.connections import BoundedListener, TimedProtocol, tcp_connection_limit
-from tests.support.server import listening_port, wait_for
+from tests.support.server import listening_port, serving, wait_for
 
 FILES = 200
 HALF_OPEN = 260
@@ -74,6 +74,23 @@ def test_half_open_connections_never_keep_the_owner_out(
             wait_for(answers_over_tcp)  # as soon as the strangers' time is over
         finally:
             process.terminate()
+
+
+def test_strangers_bytes_are_no_line_of_the_servers_output(
+    make_home: Callable[..., Path], scripted_gguf: Path, socket_enabled: None
+) -> None:
+    """Whoever reaches the port could fill the disk with them."""
+    with serving(make_home(scripted_gguf), "--port", "0") as process:
+        port = listening_port(process.pid)
+        for sent in (b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"x" * 100_000, b"POST / HTTP/9.9\r\nA\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port)) as stranger, suppress(OSError):
+                stranger.sendall(sent)
+                stranger.shutdown(socket.SHUT_WR)
+                while stranger.recv(4096):
+                    pass
+        process.terminate()
+        assert process.stderr
+        assert process.stderr.read() == ""
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from runtime.base.manifest import write_manifest
 from runtime.bundle.generations import current_bundle, install
 from runtime.client.client import Client
+from runtime.engine.core.crash_report import REFUSED_AFTER
 from runtime.errors import UnavailableError
 from runtime.events import Done, Failed, Token
 from tests.support.server import EN, engine_pid, serving, wait_for
@@ -42,7 +43,8 @@ def test_three_crashes_bring_back_the_generation_before_and_the_server_goes_on(
         assert client.status()["version"] == "2"
         for crash in range(3):
             wait_for(lambda: engine_pid(server.pid) is not None)
-            events = client.ask(EN, conversation=f"talk-{crash}")
+            # Each in other words: one question alone is refused before it can give a bundle up.
+            events = client.ask(f"{EN} ({crash})", conversation=f"talk-{crash}")
             try:
                 seen = [next(events)]
                 while not isinstance(seen[-1], Token | Failed | Done):
@@ -65,6 +67,45 @@ def test_three_crashes_bring_back_the_generation_before_and_the_server_goes_on(
         assert turn["state"] == "failed"
         assert turn["draft"]
     assert current_bundle(home).info.version == "1"
+
+
+def first_word_then_crash(server: int, client: Client, question: str, conversation: str) -> None:
+    """Ask, and crash the engine as soon as it writes."""
+    wait_for(lambda: engine_pid(server) is not None and client.status()["engine"] == "ready")
+    events = client.ask(question, conversation=conversation)
+    for event in events:
+        assert not isinstance(event, Failed | Done), event
+        if isinstance(event, Token):
+            break
+    pid = engine_pid(server)
+    assert pid is not None
+    os.kill(pid, signal.SIGSEGV)
+    *_, last = events
+    assert isinstance(last, Failed)
+
+
+def test_question_that_crashes_the_engine_each_time_is_answered_by_its_article_and_others_go_on(
+    make_home: Callable[..., Path], make_bundle: Callable[..., Path], scripted_gguf: Path, endless_gguf: Path
+) -> None:
+    """One question, asked again and again, takes neither the engine from the others nor the bundle from the branch."""
+    home = make_home(scripted_gguf)
+    newer(make_bundle, home, endless_gguf)
+    client = Client(home)
+    with serving(home) as server:
+        for time in range(REFUSED_AFTER):
+            first_word_then_crash(server.pid, client, EN, f"talk-{time}")
+        wait_for(lambda: client.status()["engine"] == "ready")
+        before = engine_pid(server.pid)
+        for time in range(3):
+            last = list(client.ask(EN, conversation=f"again-{time}"))[-1]
+            assert isinstance(last, Done)
+            assert (last.decided, last.citations[0].article) == ("section", "returns-window")
+            assert "30 days" in last.answer
+        other = client.ask("What does standard delivery of a parcel cost?")
+        assert any(isinstance(event, Token) for event in other)
+        other.close()  # type: ignore[attr-defined]
+        assert engine_pid(server.pid) == before
+        assert client.status()["version"] == "2"
 
 
 def test_without_a_generation_to_go_back_to_the_engine_is_started_again_and_again(

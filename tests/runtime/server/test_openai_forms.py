@@ -40,6 +40,7 @@ def test_message_of_an_answer_is_accepted_as_the_client_got_it() -> None:
         {"tool_choice": {"type": "none"}}, {"response_format": {"type": "text", "json_schema": None}},
         {"messages": [USER, {**ANSWER, "index": 0}, USER]}, {"stop": ["a", "b", "", "c", "d"]},
         {"response_format": {"type": "text"}}, {"response_format": None}, {"logit_bias": {}}, {"logit_bias": None},
+        {"logit_bias": {"50256": 0}},
         {"modalities": ["text"]}, {"audio": None}, {"prediction": None}, {"web_search_options": None},
         {"stop": []}, {"stop": ""}, {"stop": None}, {"stop": [""]},
         {"service_tier": "auto"}, {"service_tier": "default"},
@@ -50,6 +51,7 @@ def test_message_of_an_answer_is_accepted_as_the_client_got_it() -> None:
         {"store": False}, {"store": True}, {"user": "u-1"}, {"metadata": {}}, {"metadata": None}, {"seed": -1},
         {"safety_identifier": "x"}, {"prompt_cache_key": "x"}, {"stream_options": None}, {"temperature": None},
         {"top_p": 0}, {"max_tokens": None, "max_completion_tokens": None}, {"something_new": None},
+        {"max_tokens": -1}, {"max_completion_tokens": -1, "max_tokens": -1},
         {"stream": False, "stream_options": {"include_usage": True, "include_obfuscation": False}},
     ],
     ids=json.dumps,
@@ -86,6 +88,7 @@ def test_field_that_asks_for_nothing_is_passed_over(fields: dict[str, Any]) -> N
         ({"\ud800": 1}, r"'\ud800': it is not supported"),
         ({"messages": [{**USER, "\ud800": 1}]}, r"'messages[0].\ud800'"),
         ({"max_tokens": 0}, "'max_tokens'"),
+        ({"max_tokens": -2}, "'max_tokens'"),
         ({"something_new": 1}, "'something_new': it is not supported"),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {}}]}]},

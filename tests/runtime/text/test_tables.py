@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.text.tables import MAX_ITEM_TERMS, Item, split_items
+from runtime.text.tables import MAX_ITEM_CHARS, MAX_ITEM_TERMS, Item, split_items
 from runtime.text.tokens import terms
 
 TABLE = "Fees by model.\n\n| model | fee | days |\n|---|---:|---|\n| A4 | €3 | 2 |\n| A5 | €4 | 9 |\n\nAll with tax."
@@ -43,6 +43,16 @@ def test_list_without_line_breaks_is_cut_into_short_items_in_both_languages() ->
         joined = "".join(item.text for item in items).replace(" ", "")
         assert joined in text.replace(" ", "")
         assert all(str(n) in joined for n in range(200))
+
+
+@pytest.mark.parametrize("unit", ["word ", "词", "a", "https://a.example/", "a:", "第一章：", "e\u0301"])
+def test_text_without_a_full_stop_is_cut_and_nothing_of_it_is_lost(unit: str) -> None:
+    """A section that is one line of any length must not be shown whole, in either language."""
+    for text in (unit * 20_000, f"Fees: {unit * 20_000}", f"- {unit * 20_000}"):
+        items = split_items(text)
+        assert max(len(item.shown) for item in items) <= 2 * MAX_ITEM_CHARS
+        joined = "".join(item.lead * (not number) + item.text for number, item in enumerate(items))
+        assert "".join(joined.split()).removeprefix("-") == "".join(text.split()).removeprefix("-")
 
 
 @given(st.text(alphabet="ab |-:\n.，：;1。", max_size=60))

@@ -30,6 +30,19 @@ def test_html_page_becomes_sections_without_its_navigation(tmp_path: Path) -> No
     assert text == "- 5 euros"
 
 
+@pytest.mark.parametrize(("shown", "kept"), [("It costs 5 euros", "margin 40 %"), ("价格5欧元", "毛利40%")])
+def test_html_page_keeps_its_comments_and_hidden_parts_to_itself(shown: str, kept: str, tmp_path: Path) -> None:
+    """P3: notes for colleagues, however they are kept from a browser's window."""
+    hidden = (
+        f"<!-- {kept} -->", f"<p hidden>{kept}</p>", f"<div style='Display : none'><p>{kept}</p></div>",
+        f'<span style="visibility:hidden">{kept}</span>', f"<template>{kept}</template>", f"<![CDATA[ {kept} ]]>",
+    )  # fmt: skip
+    page = f"<main><h1>Prices</h1><h2>One{hidden[0]}</h2><p>{shown}{''.join(hidden)}.</p></main>"
+    (tmp_path / "a.html").write_text(page, encoding="utf-8")
+    ((anchor, text),) = sections(tmp_path / "a.html")
+    assert (anchor, " ".join(text.split())) == ("one", f"{shown} .")  # a block ended the paragraph
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_word_document_becomes_sections_with_its_tables_row_by_row(lang: str, tmp_path: Path) -> None:
     words = {"en": ("Warranty manual", "Period", "Two years."), "zh": ("保修手册", "保修期限", "保修两年。")}[lang]

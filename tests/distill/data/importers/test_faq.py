@@ -69,6 +69,25 @@ def test_an_faq_becomes_articles_with_equal_anchors(faq: Path, tmp_path: Path) -
         assert load_articles(tmp_path / "out" / lang) == expected
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_comments_of_an_faq_are_neither_articles_nor_trained(faq: Path, tmp_path: Path, lang: str) -> None:
+    """P3: what is commented out is for colleagues."""
+    file = faq / ("en.yml" if lang == "en" else "zh_CN.yml")
+    text = file.read_text(encoding="utf-8")
+    for plain, noted in (("Because.", "Because <!-- margin 40 % -->of it."), ("因为。", "因为<!-- 毛利40% -->它。")):
+        text = text.replace(plain, noted)
+    file.write_text(text.replace("why: ", "why: <!-- goodwill --> "), encoding="utf-8")
+    page = "<!-- <h3>{% translate what %}</h3><p>{% translate whatli1 %}</p> -->" + PAGE
+    (faq / "faq.html").write_text(page, encoding="utf-8")
+    articles = import_faq(faq, tmp_path / "out")[lang]
+    last = articles[0].sections[-1]
+    assert (last.heading, last.text) == (("Why?", "Because of it.") if lang == "en" else ("为什么？", "因为它。"))
+    assert len(articles[0].sections) == 2
+    conversations, questions = faq_records(articles)
+    for said in (*map(repr, conversations), *map(repr, questions)):
+        assert not any(word in said for word in ("margin", "毛利", "goodwill", "<!--"))
+
+
 @pytest.mark.parametrize(
     ("file", "text", "error", "message"),
     [

@@ -178,6 +178,21 @@ def test_ids_cut_to_fifteen_digits_refuse_the_file(tmp_path: Path) -> None:
         read(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize(("shown", "kept"), [("It is free.", "margin 40 %"), ("免费。", "毛利40%")])
+@pytest.mark.parametrize("form", ["<p>{shown}{hidden}</p>", "{shown}{hidden}"], ids=["mark-up", "plain"])
+def test_comments_and_hidden_parts_of_a_message_are_no_reply(tmp_path: Path, shown: str, kept: str, form: str) -> None:
+    """T3: what the customer never saw. A sign of a comment that is none stays."""
+    hidden = f"<!-- {kept} -->"
+    if form.startswith("<p>"):
+        hidden += f'<span style="display: none">{kept}</span><span hidden>{kept}</span>'
+    reply = form.format(shown=shown, hidden=hidden)
+    rows = [HEADER[:3], ("a", "customer", "Type <!-- please?"), ("a", "agent", reply)]
+    (tmp_path / "a.csv").write_text(as_csv(rows), encoding="utf-8")
+    good, refused, _ = read(tmp_path / "a.csv", lang="en")
+    assert refused == []
+    assert turns(good) == [("a", [("user", "Type <!-- please?"), ("assistant", shown)])]
+
+
 def test_notes_bots_html_quotes_and_signatures_are_no_replies(tmp_path: Path) -> None:
     """T3."""
     html = "<div><p>It is <b>free</b>.</p><blockquote>What does it cost?</blockquote></div>"

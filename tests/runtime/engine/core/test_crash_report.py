@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.engine.core.crash_report import CrashCounter, CrashReport
+from runtime.engine.core.crash_report import REFUSED_AFTER, REFUSED_S, CrashCounter, CrashReport
 
 
 def test_crashes_are_counted_by_kind_of_work_and_reset_together() -> None:
@@ -11,16 +11,29 @@ def test_crashes_are_counted_by_kind_of_work_and_reset_together() -> None:
         counter.record(kind)
     assert counter.report() == CrashReport(generate=1, prefetch=1, compile=1, load=2, idle=1)
     assert counter.report().total == 6
-    counter.reset()
+    counter.reset(answered=0)
     assert counter.report() == CrashReport()
 
 
-def test_crash_report_names_a_prompt_that_was_in_work_at_every_crash() -> None:
+def test_prompt_that_was_in_work_at_several_crashes_is_refused_for_a_while_and_others_are_not() -> None:
+    now = 0.0
+    counter = CrashCounter(lambda: now)
+    for _ in range(REFUSED_AFTER):
+        assert not counter.refuses(1)
+        counter.record("generate", frozenset({1}))
+        counter.record("prefetch", frozenset({3}))
+        counter.reset(answered=2)  # whole answers to others prove nothing for this one
+    assert [counter.refuses(prompt) for prompt in (1, 2, 3)] == [True, False, True]
+    now += REFUSED_S
+    assert not counter.refuses(1)  # tried once more
+    counter.record("generate", frozenset({1}))
+    assert counter.refuses(1)
+    counter.reset(answered=1)
+    assert not counter.refuses(1)
+
+
+def test_prompts_whose_crashes_are_remembered_are_bounded_in_number() -> None:
     counter = CrashCounter()
-    counter.record("generate", frozenset({1, 2}))
-    assert not counter.report().repeated_prompt  # one crash convicts nobody
-    counter.record("idle")
-    counter.record("generate", frozenset({2, 3}))
-    assert counter.report().repeated_prompt
-    counter.record("generate", frozenset({3}))
-    assert not counter.report().repeated_prompt  # no prompt was in work at all three
+    for prompt in (*range(5000), *range(5000)):
+        counter.record("generate", frozenset({prompt}))
+    assert sum(map(counter.refuses, range(5000))) < 1100

@@ -224,7 +224,7 @@ def test_close_ends_waiting_and_active_requests_with_an_error(endless_gguf: Path
             list(generation)
     with pytest.raises(UnavailableError, match="closing"):
         engine.generate(tokens, SamplingParams(), NEVER)
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(UnavailableError, match="closed"):
         engine.vocab.encode("after", control=False)
 
 

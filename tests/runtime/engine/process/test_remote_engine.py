@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.engine.core.crash_report import CrashReport
-from runtime.engine.core.generation import Generation
+from runtime.engine.core.crash_report import REFUSED_AFTER, CrashReport
+from runtime.engine.core.generation import Generation, Place
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
@@ -161,19 +162,58 @@ def test_crash_report_is_reset_by_a_whole_answer_and_by_nothing_else(random_gguf
         assert engine.crash_report() == CrashReport()
 
 
-def test_crash_report_points_at_a_question_that_was_in_work_at_every_crash(endless: RemoteEngine) -> None:
-    for number in range(2):
-        generation = begin(endless, "the one that kills\n")
+def test_prompt_that_ends_the_process_each_time_is_refused_and_others_are_answered(endless: RemoteEngine) -> None:
+    poison, waits = "the one that kills\n", "innocent\n"
+    for _ in range(REFUSED_AFTER):
+        killed = [begin(endless, poison), begin(endless, poison)]
+        innocent = endless.generate(endless.vocab.encode(waits, control=False), SamplingParams(max_tokens=20), NEVER)
+        place = next(innocent.updates())
+        assert isinstance(place, Place)
+        assert place.position == 1
         crash(endless)
-        with pytest.raises(UnavailableError):
-            list(generation)
-        assert endless.crash_report().generate == number + 1
-    assert endless.crash_report().repeated_prompt
-    other = begin(endless, "another\n")
-    crash(endless)
-    with pytest.raises(UnavailableError):
-        list(other)
-    assert not endless.crash_report().repeated_prompt
+        for generation in (*killed, innocent):
+            with pytest.raises(UnavailableError):
+                list(generation)
+    prompt = Prompt((), (), tuple(endless.vocab.encode(poison, control=False)))
+    assert endless.refuses(prompt)
+    for ask_again in (
+        lambda: endless.generate(prompt, SamplingParams(max_tokens=20), NEVER),
+        lambda: endless.prefetch(prompt, NEVER, conversation="c"),
+    ):
+        with pytest.raises(InputError, match="crashed each time"):
+            ask_again()
+    # It only waited for its turn behind the others.
+    assert ask(endless, waits, max_tokens=20)
+    assert endless.refuses(prompt), "an answer to another question acquits nobody"
+
+
+def test_article_whose_compiling_ends_the_process_each_time_is_left_out(random_gguf: Path, tmp_path: Path) -> None:
+    options = EngineOptions(random_gguf, context_tokens=20_000, threads=1, layout="parallel", article_folder=tmp_path)
+    limits = ProcessLimits(first_pause_s=0.01, ping_every_s=0.005, step_s=0.001, close_s=5.0)
+    with RemoteEngine(options, limits) as engine:  # which takes every step that is not short for a hang
+        article = Prompt((65, 66), (tuple(engine.vocab.encode("Thirty days. " * 1400, control=False)),), ())
+        for _ in range(REFUSED_AFTER):
+            wait_for(lambda: engine.ready)
+            with pytest.raises(UnavailableError):
+                list(engine.compile(article, NEVER))
+        wait_for(lambda: engine.ready)
+        assert engine.refuses(article)
+        with pytest.raises(InputError, match="crashed each time"):
+            engine.compile(article, NEVER)
+
+
+def test_process_that_cannot_be_started_for_a_while_is_started_when_it_can_be(
+    random_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the system, which is none of ours, must not end what starts the process again."""
+    with RemoteEngine(EngineOptions(random_gguf, context_tokens=256, threads=1), QUICK) as engine:
+        python = sys.executable
+        monkeypatch.setattr(sys, "executable", "/nowhere/python")
+        os.kill(engine.pid, signal.SIGKILL)
+        wait_for(lambda: engine.crash_report().load >= 2)
+        monkeypatch.setattr(sys, "executable", python)
+        wait_for(lambda: engine.ready)
+        assert ask(engine, "?", max_tokens=3) is not None
 
 
 def test_questions_are_refused_while_the_engine_is_started_again(endless_gguf: Path) -> None:

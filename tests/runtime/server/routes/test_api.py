@@ -14,9 +14,12 @@ import pytest
 from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
+from runtime.errors import MissingError, UsageError
 from runtime.journal.journal import FILE_NAME as JOURNAL
 from runtime.server.access import AccessList, Role, required_role
 from runtime.server.app import create_app
+from runtime.server.log import MAX_FIELD_CHARS, Log
+from runtime.server.main import check_address, require_private
 from runtime.server.service import Service
 
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
@@ -160,9 +163,33 @@ async def test_the_log_holds_words_only_where_asked(service: Service, http: http
     assert service.log.path.stat().st_mode & 0o777 == 0o600
 
 
-def test_the_log_is_turned_over_and_a_broken_one_stops_nothing(tmp_path: Path) -> None:
-    from runtime.server.log import Log
+@pytest.mark.parametrize(
+    "path", ["conversations", "conversations/a", "conversations/search?q=a", "handoffs", "search?q=returns", "outbox"]
+)
+async def test_request_that_holds_a_desk_which_is_closed_under_it_is_told_to_try_again(
+    make_home: Callable[..., Path], scripted_gguf: Path, path: str
+) -> None:
+    """As while the server changes to another bundle; it is no fault inside."""
+    home, settings = make_home(scripted_gguf), Settings(threads=1)
+    service = Service(home, settings)
+    with lock_home(home, "test"), open_desk(home, settings) as desk:
+        service.desk = desk
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://edgedesk") as http:
+        got = await http.get(f"/v1/{path}")
+    assert (got.status_code, got.json()["error"]) == (503, "UnavailableError"), got.text
+    assert "try again" in got.json()["hint"]
 
+
+def test_the_log_has_no_line_longer_than_its_bound(tmp_path: Path) -> None:
+    log = Log(tmp_path, text=True)
+    log.info("answer", question="货\u2028\x85" * 300_000, count=3)
+    (line,) = (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(line) < 6 * MAX_FIELD_CHARS
+    assert json.loads(line)["count"] == 3
+
+
+def test_the_log_is_turned_over_and_a_broken_one_stops_nothing(tmp_path: Path) -> None:
     log = Log(tmp_path, text=False, max_bytes=500)
     for number in range(60):
         log.info("request", number=number)
@@ -222,7 +249,7 @@ async def test_prometheus_reads_the_figures(service: Service, http: httpx.AsyncC
 
 
 async def test_fifty_clients_at_once_lose_nothing(service: Service, http: httpx.AsyncClient) -> None:
-    """F15."""
+    """Part of F15: they all get the same answer; tests/runtime/server/test_server.py tells answers apart."""
 
     async def one(number: int) -> tuple[str, str]:
         events = await ask(http, f"{EN} ({number})", conversation=f"agent-{number}")
@@ -276,9 +303,6 @@ async def test_a_clients_system_message_does_not_reach_the_model_and_its_turns_d
 
 
 def test_loopback_needs_no_tls_and_everything_else_does(tmp_path: Path) -> None:
-    from runtime.errors import MissingError, UsageError
-    from runtime.server.main import check_address
-
     for host in ("127.0.0.1", "127.9.9.9", "::1"):
         check_address(Settings(port=0, host=host))
     for host in ("0.0.0.0", "10.0.0.1", "::"):
@@ -293,6 +317,15 @@ def test_loopback_needs_no_tls_and_everything_else_does(tmp_path: Path) -> None:
         check_address(Settings(port=0, host="::", tls_cert=cert, tls_key=cert))
     cert.write_text("x")
     check_address(Settings(port=0, host="::", tls_cert=cert, tls_key=cert))
+
+
+def test_tls_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.touch(mode=0o600)
+    require_private(key)
+    key.chmod(0o640)
+    with pytest.raises(UsageError, match=r"other users may read the key \(mode 640\)"):
+        require_private(key)
 
 
 async def test_a_client_of_a_whole_completion_that_leaves_frees_its_place(
