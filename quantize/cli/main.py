@@ -38,7 +38,9 @@ app = typer.Typer(
     Example: edgedesk quantize build/demo/merged --out files --format q4_k_m""",
 )
 
-CheckpointFolder = Annotated[Path, typer.Argument(help="A Hugging Face checkpoint folder (Llama or Qwen2).")]
+CheckpointFolder = Annotated[
+    Path, typer.Argument(help="A Hugging Face checkpoint: Llama, Mistral, Qwen2, Qwen3, SmolLM3, Granite or Phi-3.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor threads.")]
 

@@ -24,15 +24,39 @@ MAX_TOKENIZER_BYTES = 64 * 1024 * 1024
 
 
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
-FAMILIES = ("llama", "qwen2", "qwen3")
+ARCHITECTURES: Mapping[str, str] = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+    "smollm3": "smollm3",
+    "granite": "granite",
+    "phi3": "phi3",
+}
+"""transformers' `model_type` → llama.cpp's architecture that computes the same."""
+_TIED_BY_DEFAULT = ("smollm3",)
+_NO_ROPE_EVERY = 4
+"""llama.cpp's SmolLM3 leaves the rotation out in every fourth layer, whatever the configuration says."""
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """Granite's constant factors."""
+
+    embedding: float
+    attention: float
+    """In place of 1 / sqrt(head_dim)."""
+    residual: float
+    logits: float
+    """What logits are divided by."""
 
 
 @dataclass(frozen=True)
 class ModelShape:
     """What the sizes and the layout of a decoder follow from; lengths in elements."""
 
-    family: str
-    """`llama`, `qwen2` or `qwen3`."""
+    architecture: str
+    """llama.cpp's name of it, a value of `ARCHITECTURES`."""
     layers: int
     hidden: int
     heads: int
@@ -47,6 +71,8 @@ class ModelShape:
     rope_scaling: Mapping[str, Any] | None
     tied: bool
     """Whether the output layer is the embedding."""
+    multipliers: Multipliers | None = None
+    """Of Granite."""
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -57,14 +83,11 @@ class ModelShape:
 def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
     """The shape named by a `config.json`; `ModelError` for architectures and options that the writers do not cover."""
     family = str(config.get("model_type", ""))
-    if family not in FAMILIES:
+    if family not in ARCHITECTURES:
         raise ModelError(
-            f"architecture '{family or 'unnamed'}'", where=where, hint=f"{', '.join(FAMILIES)} can be converted"
+            f"architecture '{family or 'unnamed'}'", where=where, hint=f"{', '.join(ARCHITECTURES)} can be converted"
         )
-    if config.get("use_sliding_window"):
-        raise ModelError(
-            "sliding-window attention", where=where, hint="set use_sliding_window to false, or train without"
-        )
+    _refuse_what_differs(config, family, where)
     if str(config.get("hidden_act", "silu")) != "silu":
         raise ModelError(
             f"activation '{config['hidden_act']}'", where=where, hint="llama.cpp runs these models with silu"
@@ -83,7 +106,7 @@ def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelSh
                 hint="num_attention_heads is a multiple of num_key_value_heads, and neither is 0; save the model again",
             )
         return ModelShape(
-            family=family,
+            architecture=ARCHITECTURES[family],
             layers=int(config["num_hidden_layers"]),
             hidden=hidden,
             heads=heads,
@@ -95,12 +118,52 @@ def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelSh
             norm_eps=float(config.get("rms_norm_eps", 1e-6)),
             rope_theta=float(config.get("rope_theta", 10000.0)),
             rope_scaling=None if kind == "default" else {**(scaling or {}), "rope_type": kind},
-            tied=bool(config.get("tie_word_embeddings", False)),
+            # transformers leaves out of config.json what its class has as a default.
+            tied=bool(config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT)),
+            multipliers=_multipliers(config) if family == "granite" else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"the configuration lacks or garbles {error}", where=where, hint="save the model again"
         ) from None
+
+
+def _refuse_what_differs(config: Mapping[str, Any], family: str, where: str) -> None:
+    """`ModelError` for options under which llama.cpp's graph is another than transformers'."""
+    window, context = config.get("sliding_window"), int(config.get("max_position_embeddings") or 0)
+    # Mistral and Phi have no switch: a window that holds the whole context is none.
+    always_on = family in ("mistral", "phi3") and window is not None and int(window) < context
+    if config.get("use_sliding_window") or always_on:
+        raise ModelError(
+            "sliding-window attention",
+            where=where,
+            hint="set use_sliding_window to false (sliding_window to null), or train without",
+        )
+    if family == "smollm3":
+        layers = int(config.get("num_hidden_layers") or 0)
+        rotated = config.get("no_rope_layers") or []
+        usual = [int((layer + 1) % _NO_ROPE_EVERY != 0) for layer in range(layers)]
+        if [int(bool(one)) for one in rotated] != usual:
+            raise ModelError(
+                "layers without rotation that are not every fourth",
+                where=where,
+                hint="llama.cpp runs SmolLM3 with no_rope_layer_interval = 4",
+            )
+    if family == "phi3" and float(config.get("partial_rotary_factor") or 1.0) != 1.0:
+        raise ModelError(
+            f"rotation of a part of each head ({config['partial_rotary_factor']})",
+            where=where,
+            hint="Phi-3 models without partial_rotary_factor can be converted",
+        )
+
+
+def _multipliers(config: Mapping[str, Any]) -> Multipliers:
+    return Multipliers(
+        embedding=float(config.get("embedding_multiplier", 1.0)),
+        attention=float(config.get("attention_multiplier", 1.0)),
+        residual=float(config.get("residual_multiplier", 1.0)),
+        logits=float(config.get("logits_scaling", 1.0)),
+    )
 
 
 class Checkpoint:

@@ -68,7 +68,7 @@ def read_vocabulary(tokenizer: Mapping[str, Any], rows: int, where: str = "token
         raise ModelError(
             f"a tokenizer of type '{model.get('type')}' that is neither byte-level BPE nor SentencePiece BPE",
             where=where,
-            hint="models with such a tokenizer (SmolLM2, Llama 2 and 3, Qwen2, Qwen3) can be converted",
+            hint="models with such a tokenizer (SmolLM2, Llama 2 and 3, Mistral, Qwen2, Qwen3) can be converted",
         )
     pre = pre_tokenizer_name(tokenizer.get("pre_tokenizer") or {}, where)
     if model.get("ignore_merges") and pre != "llama-bpe":

@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint (Llama or Qwen) → one GGUF file in f16 or f32.
+"""A Hugging Face checkpoint (Llama, Mistral, Qwen, SmolLM3, Granite, Phi-3) → one GGUF file in f16 or f32.
 
 The converter inside llama-cpp-python's source does not run with PyPI's gguf, so this is a small writer of our own.
 Promises: the file appears whole or not at all; weights stream, so memory stays at the largest tensor; logits equal
@@ -42,10 +42,14 @@ _PARTS: Mapping[str, str] = {
     "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
+    "self_attn.qkv_proj": "attn_qkv",
     "mlp.gate_proj": "ffn_gate",
+    "mlp.gate_up_proj": "ffn_up",
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+_INTERLEAVED = ("llama", "smollm3", "granite")
+"""Architectures in which llama.cpp rotates neighbours, where transformers rotates halves."""
 
 
 def write_gguf(
@@ -75,7 +79,7 @@ def gguf_name(hf: str, shape: ModelShape) -> str | None:
     if (match := _LAYER.fullmatch(hf)) and match[2] in _PARTS:
         return f"blk.{match[1]}.{_PARTS[match[2]]}.{match[3]}"
     raise ModelError(
-        f"tensor '{hf}' has no place in a {shape.family} GGUF", hint="merge adapters and drop extra heads first"
+        f"tensor '{hf}' has no place in a {shape.architecture} GGUF", hint="merge adapters and drop extra heads first"
     )
 
 
@@ -117,7 +121,7 @@ def _write(
 ) -> None:
     from gguf import GGUFWriter
 
-    with closing(GGUFWriter(path, source.shape.family)) as writer:
+    with closing(GGUFWriter(path, source.shape.architecture)) as writer:
         _add_metadata(writer, source, precision, name, licence)
         _add_vocabulary(writer, source, vocabulary)
         matrix = np.dtype(np.float16 if precision == "f16" else np.float32)
@@ -134,9 +138,8 @@ def _write(
         writer.write_ti_data_to_file()
         if factors is not None:
             writer.write_tensor_data(np.array(factors, dtype=vector))
-        rotated = (
-            {"q_proj": source.shape.heads, "k_proj": source.shape.kv_heads} if source.shape.family == "llama" else {}
-        )
+        interleaved = source.shape.architecture in _INTERLEAVED
+        rotated = {"q_proj": source.shape.heads, "k_proj": source.shape.kv_heads} if interleaved else {}
         for (hf, _, stored), (read, weights) in zip(plan, source.tensors(), strict=True):
             assert hf == read
             if stored is None:
@@ -171,6 +174,11 @@ def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: s
     if shape.head_dim * shape.heads != shape.hidden:
         writer.add_key_length(shape.head_dim)
         writer.add_value_length(shape.head_dim)
+    if shape.multipliers is not None:
+        writer.add_embedding_scale(shape.multipliers.embedding)
+        writer.add_attention_scale(shape.multipliers.attention)
+        writer.add_residual_scale(shape.multipliers.residual)
+        writer.add_logit_scale(shape.multipliers.logits)
     if shape.rope_scaling is not None and shape.rope_scaling["rope_type"] == "linear":
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(float(shape.rope_scaling["factor"]))

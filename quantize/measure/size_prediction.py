@@ -17,11 +17,23 @@ _BLOCKS: Mapping[str, tuple[int, int]] = {
     "f16": (1, 2),
     "q8_0": (32, 34),
     "q5_0": (32, 22),
+    "q5_1": (32, 24),
+    "q4_0": (32, 18),
+    "q4_1": (32, 20),
+    "iq4_nl": (32, 18),
+    "iq4_xs": (256, 136),
     "q4_k": (256, 144),
+    "q5_k": (256, 176),
     "q6_k": (256, 210),
 }
 """Type → weights in a block, bytes of a block (ggml)."""
-_FALLBACK: Mapping[str, str] = {"q4_k": "q5_0", "q6_k": "q8_0", "q5_0": "f16", "q8_0": "f16"}
+_FALLBACK: Mapping[str, str] = {
+    "q4_k": "q5_0",
+    "q5_k": "q5_1",
+    "q6_k": "q8_0",
+    "iq4_xs": "iq4_nl",
+    **dict.fromkeys(("q5_0", "q5_1", "q8_0", "q4_0", "q4_1", "iq4_nl"), "f16"),
+}
 """What llama.cpp takes instead where a row does not fill a block."""
 _VOCABULARY_BYTES_PER_TOKEN = 36
 """Token text, type and merges in a GGUF; measured on SmolLM2's 49,152 tokens."""
@@ -51,7 +63,10 @@ class SizePrediction:
 
 
 def predict_sizes(shape: ModelShape, context_tokens: int = 2048) -> list[SizePrediction]:
-    """Plans for f16, q8_0, q4_k_m and the 8-bit ONNX decoder, with a context of `context_tokens`."""
+    """Plans for f16, every GGUF type that is written, and the 8-bit ONNX decoder.
+
+    `context_tokens` is the context a server holds. Types are those that an importance matrix leads to.
+    """
     weights = list(_weights(shape))
     total = sum(rows * columns for _, _, rows, columns in weights)
     largest = max(rows * columns for _, _, rows, columns in weights)
@@ -60,9 +75,7 @@ def predict_sizes(shape: ModelShape, context_tokens: int = 2048) -> list[SizePre
     running = context_tokens * shape.kv_bytes_per_token + buffers + _PROCESS_BYTES
     plans = []
     for name, choose in _FORMATS.items():
-        size = extra + sum(
-            _bytes(choose(part, layer, shape.layers), rows, columns) for part, layer, rows, columns in weights
-        )
+        size = extra + sum(_bytes(choose(part, layer, shape), rows, columns) for part, layer, rows, columns in weights)
         plans.append(SizePrediction(name, size, size + running, largest * (12 if name != "f16" else 10)))
     block = block_size(shape)
     matrices = sum(
@@ -81,33 +94,78 @@ def _weights(shape: ModelShape) -> Iterator[tuple[str, int, int, int]]:
         yield "token_embd", 0, shape.vocab, shape.hidden
     yield "norm", 0, 1, shape.hidden
     for layer in range(shape.layers):
-        yield "attn_q", layer, queries, shape.hidden
-        yield "attn_k", layer, keys, shape.hidden
-        yield "attn_v", layer, keys, shape.hidden
+        if shape.architecture == "phi3":
+            yield "attn_qkv", layer, queries + 2 * keys, shape.hidden
+            yield "ffn_up", layer, 2 * shape.feed_forward, shape.hidden
+        else:
+            yield "attn_q", layer, queries, shape.hidden
+            yield "attn_k", layer, keys, shape.hidden
+            yield "attn_v", layer, keys, shape.hidden
+            yield "ffn_gate", layer, shape.feed_forward, shape.hidden
+            yield "ffn_up", layer, shape.feed_forward, shape.hidden
         yield "attn_output", layer, shape.hidden, queries
-        yield "ffn_gate", layer, shape.feed_forward, shape.hidden
-        yield "ffn_up", layer, shape.feed_forward, shape.hidden
         yield "ffn_down", layer, shape.hidden, shape.feed_forward
         yield "norm", layer, 2, shape.hidden
-        if shape.family == "qwen2":
+        if shape.architecture == "qwen2":
             yield "norm", layer, 1, queries + 2 * keys
-        if shape.family == "qwen3":
+        if shape.architecture == "qwen3":
             yield "norm", layer, 2, shape.head_dim
 
 
-def _q4_k_m(part: str, layer: int, layers: int) -> str:
-    """llama.cpp's Q4_K_M: six bits for the output, and for attn_v and ffn_down of the outer and every third layer."""
-    if part == "output":
-        return "q6_k"
+Choice = Callable[[str, int, ModelShape], str]
+"""(part, layer, shape) to the type that llama.cpp stores the tensor in (`llama_tensor_get_type`)."""
+
+
+def _all_as(kind: str) -> Choice:
+    return lambda _part, _layer, _shape: kind
+
+
+def _outer(layer: int, layers: int) -> bool:
+    """llama.cpp's `use_more_bits`: the first and last eighth, and every third layer between."""
     eighth = layers // 8
-    more = layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
-    return "q6_k" if part in ("attn_v", "ffn_down") and more else "q4_k"
+    return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
-_FORMATS: Mapping[str, Callable[[str, int, int], str]] = {
-    "f16": lambda _part, _layer, _layers: "f16",
-    "q8_0": lambda _part, _layer, _layers: "q8_0",
-    "q4_k_m": _q4_k_m,
+_VALUES = ("attn_v", "attn_qkv")
+"""Matrices that make values, alone or with queries and keys: llama.cpp treats both alike."""
+
+
+def _medium(kind: str) -> Choice:
+    """Q4_K_M and Q5_K_M: six bits for values and ffn_down of the outer layers."""
+    return _six_bit_output(
+        lambda part, layer, shape: "q6_k" if part in (*_VALUES, "ffn_down") and _outer(layer, shape.layers) else kind
+    )
+
+
+def _q4_k_s(part: str, layer: int, shape: ModelShape) -> str:
+    first = (part in _VALUES and layer < 4) or (part == "ffn_down" and layer < shape.layers // 8)
+    return "q5_k" if first else "q4_k"
+
+
+def _q4_0(part: str, layer: int, shape: ModelShape) -> str:
+    return "q4_1" if part == "ffn_down" and layer < shape.layers // 8 else "q4_0"
+
+
+def _iq4(kind: str) -> Choice:
+    return _six_bit_output(
+        lambda part, _layer, shape: "q5_k" if part in _VALUES and shape.heads >= 4 * shape.kv_heads else kind
+    )
+
+
+def _six_bit_output(choose: Choice) -> Choice:
+    return lambda part, layer, shape: "q6_k" if part == "output" else choose(part, layer, shape)
+
+
+_FORMATS: Mapping[str, Choice] = {
+    "f16": _all_as("f16"),
+    "q8_0": _all_as("q8_0"),
+    "q6_k": _all_as("q6_k"),
+    "q5_k_m": _medium("q5_k"),
+    "q4_k_m": _medium("q4_k"),
+    "q4_k_s": _six_bit_output(_q4_k_s),
+    "q4_0": _six_bit_output(_q4_0),
+    "iq4_nl": _iq4("iq4_nl"),
+    "iq4_xs": _iq4("iq4_xs"),
 }
 
 

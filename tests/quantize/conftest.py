@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ def variant(source: Path, out: Path, *, shard: str = "1GB", dtype: str = "float3
         if (source / name).is_file():
             shutil.copy(source / name, out / name)
     config = AutoConfig.from_pretrained(source)
+    if family := options.pop("model_type", None):
+        dims = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+                "num_key_value_heads", "max_position_embeddings", "tie_word_embeddings", "eos_token_id")  # fmt: skip
+        given = {"pad_token_id": None, "bos_token_id": None} | {name: getattr(config, name) for name in dims} | options
+        config = AutoConfig.for_model(str(family), **given)
     for key, value in options.items():
         setattr(config, key, value)
     torch.manual_seed(11)
@@ -154,3 +160,28 @@ def records(articles: Path) -> list[Record]:
             for i, ((_, ref), section) in enumerate(found)
         ]
     return chosen
+
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3", "granite", "phi3")
+
+
+@pytest.fixture(scope="session")
+def family_checkpoint(
+    tiny_llama: Path, tiny_qwen2: Path, tiny_qwen3: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """A random checkpoint of a family, made once."""
+    made: dict[str, Path] = {"llama": tiny_llama, "qwen2": tiny_qwen2, "qwen3": tiny_qwen3}
+    more: dict[str, dict[str, object]] = {
+        "mistral": {"sliding_window": None},
+        "smollm3": {"num_hidden_layers": 8},
+        "granite": {"embedding_multiplier": 6.0, "attention_multiplier": 0.05, "residual_multiplier": 0.3},
+        "phi3": {"sliding_window": None},
+    }
+
+    def make(family: str) -> Path:
+        if family not in made:
+            out = tmp_path_factory.mktemp(family) / "checkpoint"
+            made[family] = variant(tiny_llama, out, model_type=family, **more[family])  # type: ignore[arg-type]
+        return made[family]
+
+    return make

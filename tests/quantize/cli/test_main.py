@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from quantize.cli.main import app
+from quantize.formats.gguf_quantize import KINDS
 from runtime.errors import MissingError, UsageError
+from tests.quantize.conftest import FAMILIES
 
 runner = CliRunner()
 
@@ -37,9 +41,9 @@ def test_a_checkpoint_becomes_files_and_a_second_run_keeps_them(tiny_llama: Path
 def test_a_plan_reads_the_configuration_alone(tiny_llama: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((tiny_llama / "config.json").read_bytes())
     answer = json.loads(runner.invoke(app, ["plan", str(tmp_path), "--json"], catch_exceptions=False).stdout)
-    assert [row["format"] for row in answer["formats"]] == ["f16", "q8_0", "q4_k_m", "onnx_int8"]
+    assert [row["format"] for row in answer["formats"]] == ["f16", *KINDS, "onnx_int8"]
     table = runner.invoke(app, ["plan", str(tmp_path)], catch_exceptions=False).stdout.splitlines()
-    assert len(table) == 5
+    assert len(table) == 1 + len(answer["formats"])
     assert len({len(line) for line in table}) == 1
 
 
@@ -50,6 +54,28 @@ def test_compare_prints_the_measures(work: Path, tiny_llama: Path, tmp_path: Pat
     answer = json.loads(runner.invoke(app, [*arguments, "--json"], catch_exceptions=False).stdout)
     assert [row["format"] for row in answer["measures"]] == ["f32", "q4_k_m"]
     assert "KL to f32" in runner.invoke(app, arguments, catch_exceptions=False).stdout
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_is_planned_written_and_compared(
+    family: str, family_checkpoint: Callable[[str], Path], work: Path, tmp_path: Path
+) -> None:
+    """`plan`, `run` and `compare` on a random checkpoint of every family that is listed."""
+    checkpoint = family_checkpoint(family)
+    own = shutil.copytree(work, tmp_path / "work", ignore=shutil.ignore_patterns("merged"))
+    shutil.copytree(checkpoint, own / "merged")
+    plan = json.loads(runner.invoke(app, ["plan", str(checkpoint), "--json"], catch_exceptions=False).stdout)
+    out = tmp_path / "out"
+    made = runner.invoke(
+        app, [str(checkpoint), "--out", str(out), "--format", "q8_0", "--json"], catch_exceptions=False
+    )
+    file = Path(json.loads(made.stdout)["files"]["q8_0"]["path"])
+    (planned,) = [row["file_bytes"] for row in plan["formats"] if row["format"] == "q8_0"]
+    assert planned == pytest.approx(file.stat().st_size, rel=0.1), "a tiny file is a third vocabulary"
+    arguments = ["compare", str(own), "--file", str(file), "--records", "1", "--json"]
+    rows = json.loads(runner.invoke(app, arguments, catch_exceptions=False).stdout)["measures"]
+    assert [row["format"] for row in rows] == ["f32", "q8_0"]
+    assert rows[1]["kl"] < 0.01, "random weights decide between near ties, so top-1 says little"
 
 
 def test_bad_requests_raise_our_errors_for_the_front_door(tmp_path: Path, tiny_llama: Path) -> None:

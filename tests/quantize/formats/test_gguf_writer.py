@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from runtime.engine.llama.scorer import LlamaScorer
 from runtime.engine.tools.tokenizer_parity import parity_strings, prove_parity
 from runtime.errors import EdgedeskError, InputError, MissingError, ModelError, SpaceError
 from runtime.prompting.json_tokenizer import JsonTokenizer
-from tests.quantize.conftest import variant
+from tests.quantize.conftest import FAMILIES, variant
 
 LLAMA3 = {
     "rope_type": "llama3",
@@ -35,6 +36,21 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
     "qwen2": ("tiny_qwen2", {}),
     "qwen2 with its own output layer": ("tiny_qwen2", {"tie_word_embeddings": False, "rope_theta": 1000000.0}),
     "qwen3": ("tiny_qwen3", {}),
+    "mistral": ("tiny_llama", {"model_type": "mistral", "sliding_window": None, "head_dim": 32}),
+    "mistral, a window that holds all": ("tiny_llama", {"model_type": "mistral", "sliding_window": 4096}),
+    "smollm3": ("tiny_llama", {"model_type": "smollm3", "num_hidden_layers": 8}),
+    "granite": (
+        "tiny_llama",
+        {
+            "model_type": "granite",
+            "embedding_multiplier": 6.0,
+            "attention_multiplier": 0.05,
+            "residual_multiplier": 0.3,
+            "logits_scaling": 4.0,
+        },
+    ),
+    "phi3": ("tiny_qwen2", {"model_type": "phi3", "sliding_window": None}),
+    "phi3 with a head of its own": ("tiny_llama", {"model_type": "phi3", "tie_word_embeddings": False}),
     "qwen3 with its own output layer": ("tiny_qwen3", {"tie_word_embeddings": False, "rope_theta": 1000000.0}),
 }
 
@@ -43,6 +59,7 @@ VARIANTS: dict[str, tuple[str, dict[str, object]]] = {
 def test_logits_of_the_f32_file_are_transformers_logits(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    """Written for each family that is listed, with random weights."""
     family, options = VARIANTS[name]
     checkpoint = variant(request.getfixturevalue(family), tmp_path / "checkpoint", **options)  # type: ignore[arg-type]
     write_gguf(checkpoint, tmp_path / "f32.gguf", precision="f32")
@@ -51,6 +68,32 @@ def test_logits_of_the_f32_file_are_transformers_logits(
         wanted, got = torch.logits(tokens), llama.logits(tokens)
     assert wanted.std() > 0.1
     assert np.abs(wanted - got).max() < 2e-4 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_text_of_the_f32_file_is_transformers_own(
+    family: str, family_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Over 20 prompts in two languages; where two tokens are as good, either may come."""
+    checkpoint = family_checkpoint(family)
+    write_gguf(checkpoint, tmp_path / "f32.gguf", precision="f32")
+    tokenizer = JsonTokenizer(checkpoint)
+    prompts = [f"{what} {n}?" for n in range(5) for what in ("How long may I return item", "What does delivery of")]
+    prompts += [f"{n}天内可以{what}吗？" for n in range(5) for what in ("退货", "送到")]
+    assert len(prompts) == 20
+    compared = 0
+    with TorchDecoder(checkpoint) as torch, LlamaScorer(tmp_path / "f32.gguf", context=128, f32_cache=True) as llama:
+        for prompt in prompts:
+            tokens = tokenizer.encode(prompt, control=False)
+            start = len(tokens)
+            for _ in range(6):
+                tokens.append(int(torch.logits(tokens)[-1].argmax()))
+            wanted, got = torch.logits(tokens)[start - 1 : -1], llama.logits(tokens)[start - 1 : -1]
+            best = wanted.max(axis=1)
+            chosen = wanted[np.arange(len(got)), got.argmax(axis=1)]
+            assert (best - chosen).max() < 1e-3 * np.abs(wanted).max(), prompt
+            compared += len(got)
+    assert compared == 120
 
 
 def test_logits_of_the_f16_file_differ_by_rounding_only(tiny_qwen2: Path, tmp_path: Path) -> None:
@@ -90,6 +133,10 @@ def _edit(path: Path, **changes: object) -> None:
         ({"model_type": "mamba"}, ModelError, "mamba"),
         ({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, ModelError, "yarn"),
         ({"use_sliding_window": True}, ModelError, "sliding"),
+        ({"model_type": "mistral", "sliding_window": 64}, ModelError, "sliding"),
+        ({"model_type": "phi3", "sliding_window": 64}, ModelError, "sliding"),
+        ({"model_type": "phi3", "partial_rotary_factor": 0.75}, ModelError, "a part of each head"),
+        ({"model_type": "smollm3", "no_rope_layers": [1, 1, 1, 1]}, ModelError, "every fourth"),
         ({"hidden_act": "gelu"}, ModelError, "gelu"),
         ({"hidden_size": None}, ModelError, "config.json"),
         ({"vocab_size": 10}, ModelError, "no row"),

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from quantize.formats.checkpoint import ModelShape, read_shape
-from quantize.formats.gguf_quantize import quantize_gguf
+from quantize.formats.gguf_quantize import KINDS, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
+from quantize.formats.importance_matrix import ImportanceMatrix, write_importance
 from quantize.formats.onnx_decoder import block_size
 from quantize.measure.size_prediction import predict_sizes
+from tests.quantize.conftest import FAMILIES
 
 SMOLLM2 = ModelShape(
-    family="llama",
+    architecture="llama",
     layers=30,
     hidden=576,
     heads=9,
@@ -37,18 +41,35 @@ def test_predicted_files_are_within_two_percent_of_those_made() -> None:
         assert predicted[name] == pytest.approx(size, rel=0.02)
 
 
-@pytest.mark.parametrize("family", ["tiny_llama", "tiny_qwen2"])
-def test_the_parts_llama_cpp_really_wrote_add_up(family: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def importance_of(f16: Path, out: Path) -> Path:
+    """A matrix that finds every weight alike."""
     from gguf import GGUFReader
 
-    checkpoint = request.getfixturevalue(family)
+    weights = {
+        tensor.name: np.ones(int(tensor.shape[0]), dtype=np.float32)
+        for tensor in GGUFReader(f16).tensors
+        if len(tensor.shape) == 2
+    }
+    write_importance(ImportanceMatrix(weights, dict.fromkeys(weights, 1)), out)
+    return out
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_parts_llama_cpp_really_wrote_add_up(
+    family: str, family_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Byte for byte: every type for the separate and the fused layout, the usual one for each family."""
+    from gguf import GGUFReader
+
+    checkpoint = family_checkpoint(family)
     shape = read_shape(json.loads((checkpoint / "config.json").read_text(encoding="utf-8")))
     write_gguf(checkpoint, tmp_path / "f16.gguf")
+    matrix = importance_of(tmp_path / "f16.gguf", tmp_path / "imatrix.gguf")
     plans = {plan.format: plan for plan in predict_sizes(shape)}
-    for kind in ("q8_0", "q4_k_m"):
-        quantize_gguf(tmp_path / "f16.gguf", tmp_path / f"{kind}.gguf", kind)
+    for kind in KINDS if family in ("llama", "phi3") else ("q4_k_m",):
+        quantize_gguf(tmp_path / "f16.gguf", tmp_path / f"{kind}.gguf", kind, importance=matrix)
         tensors = sum(int(tensor.n_bytes) for tensor in GGUFReader(tmp_path / f"{kind}.gguf").tensors)
-        assert plans[kind].file_bytes - 36 * shape.vocab == tensors
+        assert plans[kind].file_bytes - 36 * shape.vocab == tensors, kind
 
 
 def test_a_longer_context_needs_more_memory_and_the_same_file() -> None:
