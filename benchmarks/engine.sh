@@ -21,10 +21,11 @@ run() {
     tail -n 1 "$file.txt" >"$file.json"
 }
 
-small() { # the 135M: some seven minutes
+small() { # the 135M: some twelve minutes
     run throughput 135m
     run startup 135m
     run lookup 135m
+    run packs 135m
     run neighbour 135m
     run fairness 135m --rounds 3
 }

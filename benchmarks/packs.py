@@ -236,6 +236,7 @@ def loss(run: Run) -> None:
     """KL and facts of every coding against f16."""
     options = run.options
     layout: Layout = options.layout
+    codings = tuple(coding for coding in CODINGS if coding in (F16, *options.codings))
     count = 24 if options.quick else options.questions
     articles = load_articles(SHOP / options.lang / "articles")
     sections = {section.ref: section for article in articles for section in article.sections}
@@ -253,17 +254,17 @@ def loss(run: Run) -> None:
             for ref in shown:
                 text = section_text(sections[ref])
                 state = compiled(model, prefix, len(system), model.vocab.encode(text, control=False))
-                states[ref] = {coding: expand(encode(state, coding, rotation)) for coding in CODINGS}
+                states[ref] = {coding: expand(encode(state, coding, rotation)) for coding in codings}
                 advance(1)
-        found = dict.fromkeys((*CODINGS, "noise"), 0)
+        found = dict.fromkeys((*codings, "noise"), 0)
         divergence: dict[str, list[float]] = {name: [] for name in found}
         same: dict[str, list[float]] = {name: [] for name in found}
         with bar("asking", len(asked)) as advance:
             for one in asked:
-                ours = {c: [states[ref][c] for ref in one.shown] for c in CODINGS}
+                ours = {coding: [states[ref][coding] for ref in one.shown] for coding in codings}
                 plain = hear(model, prefix, len(system), ours[F16], one, layout)
                 heard: dict[str, Heard] = {F16: plain}
-                for coding in CODINGS[1:]:
+                for coding in codings[1:]:
                     heard[coding] = hear(model, prefix, len(system), ours[coding], one, layout)
                 heard["noise"] = hear(model, prefix, len(system), ours[F16], one, layout, elsewhere=True)
                 for name, other in heard.items():
@@ -301,6 +302,7 @@ def more_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", default="en", choices=["en", "zh"], help="the shop's language; SmolLM2 knows English")
     parser.add_argument("--layout", default="sequential", choices=["sequential", "parallel"], help="to read in")
     parser.add_argument("--questions", type=int, default=320)
+    parser.add_argument("--codings", nargs="+", default=CODINGS, choices=CODINGS, help="beside f16")
     parser.add_argument("--skip", type=int, default=0, help="questions to leave out: for several sittings")
     parser.add_argument("--only", choices=["size", "loss"], help="one of the two parts")
 

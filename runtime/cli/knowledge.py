@@ -62,6 +62,8 @@ def compile_(
     if found.reason:
         say(f"nothing to compile: {found.reason}")
     out(f"{found.built} of {found.articles} sections compiled ({layout}), {found.on_disk} were there already")
+    if found.no_room:
+        say(f"{found.no_room} are compiled when they are asked for: knowledge_mib is used up by those asked for more")
     if stop.is_set():
         say("the rest is compiled while the server is idle")
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from runtime.engine.core.generation import NO_ROOM
 from runtime.errors import EdgedeskError, InputError
 from runtime.prompting.encode import encode_parts
 from runtime.prompting.prompt_spec import Tokenizer, layout
@@ -40,6 +41,8 @@ class CompileReport(NamedTuple):
     """Were compiled before."""
     too_long: int
     """Longer than a context, or refused by the engine; such an article cannot be shown to the model either."""
+    no_room: int
+    """Left for when they are asked for: what is asked for more fills the disk that compiled articles may take."""
     reason: str
     """Why nothing is compiled; empty when everything is in order."""
 
@@ -85,9 +88,9 @@ def compile_articles(
     They are compiled as the desk shows them to the model: without what is withheld of them.
     """
     whole = all_sections(bundle) if sections is None else sections
-    built = on_disk = too_long = 0
+    built = on_disk = too_long = no_room = 0
     if engine.layout == "exact":
-        return CompileReport(len(whole), 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
+        return CompileReport(len(whole), 0, 0, 0, 0, engine.layout_reason or "the bundle reads its prompts exactly")
     look = load_classifier(bundle).dictated
     shown = [kept for section in whole if (kept := without_injected(section, look))]
     wanted = list(prompts(bundle, engine.vocab, shown))
@@ -106,8 +109,9 @@ def compile_articles(
         if generation.stats.finish == "stop":
             existed = generation.stats.reused_tokens >= len(prompt.articles[0])
             on_disk, built = on_disk + existed, built + (not existed)
+        no_room += generation.stats.layout_reason == NO_ROOM
     progress(len(wanted), len(wanted))
-    return CompileReport(len(wanted), built, on_disk, too_long, "")
+    return CompileReport(len(wanted), built, on_disk, too_long, no_room, "")
 
 
 @contextmanager

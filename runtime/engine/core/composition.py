@@ -77,6 +77,8 @@ class ArticleBuild:
     """The system text that has to be read before, where it is being read too."""
     lease: SequenceLease | None = None
     """None until the first of its tokens is read."""
+    rank: int | None = None
+    """Its place among what is compiled ahead of questions; None once a question waits for it."""
     users: int = 0
     """Requests that wait for it; at 0 it is dropped."""
     done: bool = False
@@ -99,6 +101,8 @@ class Composition:
     """Articles that were not in memory."""
     builds: list[ArticleBuild] = field(default_factory=list)
     """Parts that have to be read."""
+    refused: bool = False
+    """Whether an article was not compiled ahead, because the disk has no room for it."""
     reused: int = 0
     """Tokens of the system text and the articles that need not be read."""
 

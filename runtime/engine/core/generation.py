@@ -65,6 +65,10 @@ class Progress:
 Update = TextPiece | Place | Progress
 
 
+NO_ROOM = "the disk for compiled articles is full"
+"""Why an article was not compiled ahead (`Stats.layout_reason`)."""
+
+
 @dataclass(frozen=True)
 class Stats:
     """What an answer took."""

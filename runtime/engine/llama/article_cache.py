@@ -57,6 +57,8 @@ class ArticleCache:
         self.packs = packs
         self._identity = identity
         self._building: dict[Hashable, ArticleBuild] = {}
+        self._ahead = 0
+        """Articles that were to be compiled ahead so far, most asked first."""
         self._unsaved: dict[KvKey, NDArray[np.uint8]] = {}
         """States that may never come to disk, for the requests that wait for them."""
         self.layout = verdict.layout
@@ -113,6 +115,7 @@ class ArticleCache:
         """
         prompt = composition.prompt
         to_read: list[tuple[KvKey, tuple[int, ...]]] = []
+        self._ahead += only_build
         for article in composition.absent:
             pack = self._pack_key(prompt, article)
             # One that another request is building is not on disk yet, or only half.
@@ -120,6 +123,8 @@ class ArticleCache:
                 self.packs.has(pack) if only_build else self._load(composition, pack, article)
             ):
                 composition.reused += len(article)
+            elif only_build and self.packs.full and pack not in self._building:
+                composition.refused = True
             else:
                 to_read.append((pack, article))
         system: ArticleBuild | None = None
@@ -127,7 +132,9 @@ class ArticleCache:
             key = (SYSTEM, prompt.system)
             system = self._join_build(composition, ArticleBuild(key, prompt.system, list(prompt.system)))
         for pack, article in to_read:
-            self._join_build(composition, ArticleBuild(pack, article, list(article), pack, system))
+            rank = self._ahead if only_build else None
+            build = self._join_build(composition, ArticleBuild(pack, article, list(article), pack, system, rank=rank))
+            build.rank = build.rank if only_build else None
 
     def start(self, build: ArticleBuild, composition: Composition) -> SequenceLease:
         """The sequence that a build reads into; opened, with the system text before it, at the first call."""
@@ -152,7 +159,7 @@ class ArticleCache:
             state = self._cache.model.save(lease.id)
             if build.users:
                 self._unsaved[build.pack] = state
-            self.packs.write(build.pack, state)
+            self.packs.write(build.pack, state, build.rank)
 
     def compose(self, composition: Composition, lease: SequenceLease) -> bool:
         """Fill the request's empty sequence with system text and articles; False when that cannot be done."""

@@ -19,6 +19,10 @@ from runtime.engine.llama.kv_store import PackStore
 from runtime.engine.llama.pack_coding import at_least, encode, expand
 from runtime.engine.llama.rotary import Rotation
 
+UNASKED = 1e9
+"""The time of use, in seconds as files have them, of what no question has asked for yet: September 2001. What is
+compiled ahead later, because it is asked for less, counts as used a second earlier each.
+"""
 PENDING = 4
 """States that may wait to be written: 120 MB of a 3B model's articles of 270 tokens. Coding one takes 2 s of a core,
 reading it 13 s of two, so more than one waits only while a smaller model compiles.
@@ -39,6 +43,8 @@ class ArticlePacks:
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(PENDING)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="article-writer")
+        self.full = False
+        """Whether something that was compiled ahead found no room: what would come after it need not be read."""
 
     def has(self, key: KvKey) -> bool:
         """Whether there is a state of this article; its pack may still turn out to be damaged."""
@@ -63,11 +69,15 @@ class ArticlePacks:
             self._submit(key, state)
         return state
 
-    def write(self, key: KvKey, state: State) -> None:
-        """Keep a state that was just computed. Until it is on disk it is read from memory."""
+    def write(self, key: KvKey, state: State, rank: int | None = None) -> None:
+        """Keep a state that was just computed. Until it is on disk it is read from memory.
+
+        `rank`: its place among what is compiled ahead of questions; then nothing is deleted for it that a question
+        asked for, or that has an earlier place. None: a question asked for it.
+        """
         if self._store.keeps:
             self._places.acquire()
-            self._submit(key, state)
+            self._submit(key, state, None if rank is None else UNASKED - rank)
 
     def wait_for_writes(self) -> None:
         """Wait until nothing is being written."""
@@ -81,16 +91,17 @@ class ArticlePacks:
         coding = self._store.coding(key)
         return coding is not None and at_least(coding, self.coding)
 
-    def _submit(self, key: KvKey, state: State) -> None:
+    def _submit(self, key: KvKey, state: State, last_use: float | None = None) -> None:
         with self._lock:
             self._pending[key] = state
-        self._writer.submit(self._write, key, state)
+        self._writer.submit(self._write, key, state, last_use)
 
-    def _write(self, key: KvKey, state: State) -> None:
+    def _write(self, key: KvKey, state: State, last_use: float | None) -> None:
         try:
             payload = encode(state, self.coding, self._rotation)
             # The coding is the pack's even where a state cannot be coded: else it would be tried at every reading.
-            self._store.write(key, (payload,), coding=self.coding, f16_bytes=state.nbytes)
+            kept = self._store.write(key, (payload,), coding=self.coding, f16_bytes=state.nbytes, last_use=last_use)
+            self.full |= not kept and last_use is not None
         finally:
             with self._lock:
                 self._pending.pop(key, None)

@@ -59,9 +59,19 @@ class PackStore(Protocol):
         ...
 
     def write(
-        self, key: KvKey, payload: Payload, *, coding: ArticleCoding = "f16", f16_bytes: int | None = None
+        self,
+        key: KvKey,
+        payload: Payload,
+        *,
+        coding: ArticleCoding = "f16",
+        f16_bytes: int | None = None,
+        last_use: float | None = None,
     ) -> bool:
-        """Keep a payload; False when there is no room for it. `f16_bytes`: its size in f16, by default what it has."""
+        """Keep a payload; False when there is no room for it.
+
+        `f16_bytes`: its size in f16, by default what it has. `last_use`: when it was asked for, in seconds as files
+        have them, by default now; what was asked for later is not deleted for it.
+        """
         ...
 
     def clear(self) -> None:
@@ -93,6 +103,7 @@ class NoKvStore:
         *,
         coding: ArticleCoding = "f16",  # noqa: ARG002
         f16_bytes: int | None = None,  # noqa: ARG002
+        last_use: float | None = None,  # noqa: ARG002
     ) -> bool:
         """Never."""
         return False
@@ -166,9 +177,15 @@ class KvStore:
         return payload
 
     def write(
-        self, key: KvKey, payload: Payload, *, coding: ArticleCoding = "f16", f16_bytes: int | None = None
+        self,
+        key: KvKey,
+        payload: Payload,
+        *,
+        coding: ArticleCoding = "f16",
+        f16_bytes: int | None = None,
+        last_use: float | None = None,
     ) -> bool:
-        """Keep a payload; False when the budget or the disk has no room for it."""
+        """Keep a payload; False when the budget or the disk has no room for it. See `PackStore`."""
         size = sum(part.nbytes for part in payload)
         if size > self.budget_bytes:
             return False
@@ -179,11 +196,14 @@ class KvStore:
         text = header.model_dump_json().encode()
         start = MAGIC + struct.pack("<I", len(text)) + text
         padding = bytes(-len(start) % ALIGN)
-        self._make_room(size + len(start) + ALIGN)
+        if not self._make_room(size + len(start) + ALIGN, last_use):
+            return False
         try:
             with full_disk_is_an_error(self.folder):
                 chunks: tuple[bytes | memoryview, ...] = (start, padding, *(part.data for part in payload))
                 write_atomic(self.folder / key.file_name, chunks, mode=0o600)
+                if last_use is not None:
+                    os.utime(self.folder / key.file_name, (last_use, last_use))
         except (EdgedeskError, OSError):
             return False  # packs only save time
         self._verified.add(key.file_name)
@@ -207,16 +227,22 @@ class KvStore:
             self._verified.add(key.file_name)
         return payload
 
-    def _make_room(self, size: int) -> None:
-        """Delete packs that are too old, then the least recently used until `size` more bytes fit."""
+    def _make_room(self, size: int, before: float | None) -> bool:
+        """Delete packs that are too old, then the least recently used until `size` more bytes fit.
+
+        False where they do not; with `before`, nothing is deleted that was used at that time or later.
+        """
         stats = [(path.stat(), path) for path in self.folder.glob(f"*{PACK_SUFFIX}")]
         used = sum(stat.st_size for stat, _ in stats)
         oldest = 0.0 if self._max_age_s is None else time.time() - self._max_age_s
         for stat, path in sorted(stats, key=lambda one: (one[0].st_mtime_ns, one[1])):
             if used + size <= self.budget_bytes and stat.st_mtime >= oldest:
-                return
+                return True
+            if before is not None and stat.st_mtime >= before:
+                return False
             path.unlink(missing_ok=True)
             used -= stat.st_size
+        return used + size <= self.budget_bytes
 
 
 def _read_header(path: Path) -> tuple[_Header, int]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from runtime.engine.core.batch_planner import ROW_TILE, Job, Slice, StepCosts, plan_step
 from runtime.engine.core.composition import ArticleBuild, Composition
-from runtime.engine.core.generation import Finish
+from runtime.engine.core.generation import NO_ROOM, Finish
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.prompt_lookup import PromptLookup
 from runtime.engine.core.request import Request
@@ -290,7 +290,9 @@ class LlamaRunner:
         active.copy_cells, active.composition = 0, None
         if active.request.task == "compile":
             self.articles.release(composition)
-            self._end(active, "stop")
+            if composition.refused:
+                active.layout_reason = NO_ROOM
+            self._end(active, "cancelled" if composition.refused else "stop")
             return
         composed = self.articles.compose(composition, active.lease)
         self.articles.release(composition)

@@ -16,9 +16,11 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
 from runtime.cli.knowledge import app, compile_
-from runtime.desk.compile_articles import all_sections, compile_articles, hot_sections_first, order_sections
+from runtime.desk.compile_articles import all_sections, compile_articles, hot_sections_first, order_sections, prompts
 from runtime.desk.open_desk import open_desk
-from runtime.desk.open_engine import FOLDER, open_engine
+from runtime.desk.open_engine import FOLDER, engine_options, open_engine
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import BusyError, InputError
 from runtime.events import AskRequest, Done
 from runtime.journal.journal import Journal
@@ -51,6 +53,7 @@ def test_compiling_is_done_once_counted_and_goes_on_where_it_was_stopped(
     sections = found["articles"]
     assert found == {"layout": "parallel", "articles": sections, "built": sections - packs, "on_disk": packs} | {
         "too_long": 0,
+        "no_room": 0,
         "reason": "",
     }
     said = run("compile")
@@ -89,6 +92,40 @@ def test_what_is_withheld_of_a_section_is_not_compiled(make_home: Callable[..., 
         found = compile_articles(engine, bundle, NEVER, sections=[plain, orders])
         assert (found.articles, found.built) == (1, 1)
         assert compile_articles(engine, bundle, NEVER, sections=[plain]).on_disk == 1
+
+
+def test_compiling_ahead_leaves_what_is_asked_for_more_and_what_was_asked_for(
+    make_home: Callable[..., Path], random_gguf: Path
+) -> None:
+    """With room for some sections, compiling again and again keeps the first ones; a question still gets its place."""
+    home = make_home(random_gguf, layout="parallel")
+    bundle = current_bundle(home)
+    sections = all_sections(bundle)
+    with open_engine(bundle, home, Settings(threads=1)) as engine:
+        compile_articles(engine, bundle, NEVER, sections=sections)
+    packs = list((home / FOLDER).glob("*.pack"))
+    room = sum(sorted(path.stat().st_size for path in packs)[-2:]) + 300
+    for path in packs:
+        path.unlink()
+    small = replace(engine_options(bundle, home, Settings(threads=1), "parallel"), article_bytes=room)
+    first: set[str] = set()
+    for _ in range(2):
+        with LlamaEngine(small) as engine:
+            found = compile_articles(engine, bundle, NEVER, sections=sections)
+        kept = {path.name for path in (home / FOLDER).glob("*.pack")}
+        first = first or kept
+        assert kept == first
+        assert len(kept) >= 2
+        assert found.no_room > 0
+        assert found.built + found.on_disk + found.no_room == found.articles
+    with LlamaEngine(small) as engine:
+        last = next(iter(prompts(bundle, engine.vocab, sections[-1:])))
+        list(engine.generate(replace(last, tail=(5, 6)), SamplingParams(max_tokens=1), NEVER))
+    asked = {path.name for path in (home / FOLDER).glob("*.pack")} - first
+    assert len(asked) == 1
+    with LlamaEngine(small) as engine:
+        compile_articles(engine, bundle, NEVER, sections=sections)
+    assert asked <= {path.name for path in (home / FOLDER).glob("*.pack")}
 
 
 def test_an_idle_desk_compiles_by_itself(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
