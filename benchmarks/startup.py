@@ -83,7 +83,7 @@ def planned(model: Path, name: str) -> int | None:
     if name == "3b":
         sizes = shape3b.LLAMA_3B
         shape = ModelShape(
-            family="llama", layers=sizes.layers, hidden=sizes.hidden, heads=sizes.heads,
+            architecture="llama", layers=sizes.layers, hidden=sizes.hidden, heads=sizes.heads,
             kv_heads=sizes.kv_heads, head_dim=sizes.head, feed_forward=sizes.feed_forward, vocab=sizes.vocab,
             context=shape3b.CONTEXT, norm_eps=1e-5, rope_theta=500_000.0, rope_scaling=None, tied=True,
         )  # fmt: skip
