@@ -168,8 +168,8 @@ def ask_with_and_without_checks(desk: Desk, benchmark: ModuleType) -> tuple[list
 def record() -> None:
     """Ask all attacks with the real encoder, and keep its vectors."""
     from distill.models.catalogue import fetch_model
-    from quantize.encoder.encoder_cache import encoder_cache
     from quantize.encoder.export_encoder import export_encoder
+    from runtime.base.user_cache import cache_folder
 
     chosen = {
         f"{lang}/{path.name}": path.read_text(encoding="utf-8")
@@ -179,8 +179,10 @@ def record() -> None:
     COMPANY.write_text(json.dumps(chosen, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     benchmark = load_benchmark()
     with tempfile.TemporaryDirectory() as name:
-        kept = sorted(encoder_cache().glob("*/embedder"), key=lambda path: path.stat().st_mtime)
-        folder = kept[-1] if kept else Path(name) / "embedder"
+        # What builds of this machine have kept; those of the tests' own tiny encoders lie beside it.
+        known = (cache_folder() / "encoders").glob("*/embedder")
+        kept = [path for path in known if (path / "model.onnx").stat().st_size > 1e8]
+        folder = kept[0] if kept else Path(name) / "embedder"
         if not kept:
             folder.mkdir()
             export_encoder(fetch_model("multilingual-e5-small", print), folder, texts=["How long?"], threads=2)
