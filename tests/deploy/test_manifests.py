@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -112,6 +114,61 @@ def test_kubernetes_pod_keeps_to_the_restricted_profile() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert manifest("NetworkPolicy")["spec"]["egress"] == []
+
+
+def test_kubernetes_autoscaler_is_not_undone_by_applying_the_manifests_again() -> None:
+    assert "replicas" not in manifest("StatefulSet")["spec"]
+
+
+def start(folder: Path, home: Path, *words: str) -> list[str]:
+    """Run the image's entry point on mounts that lie in a folder; the commands that it ran."""
+    text = (DEPLOY / "container" / "Containerfile").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^ENTRYPOINT (.*)$", text, re.M)
+    command = json.loads(line)
+    program = folder / "bin" / "edgedesk"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text('#!/bin/sh\necho "$@" >>"$TOLD"\n')
+    program.chmod(0o755)
+    # The mounts' own paths are the only thing that is not as in the image.
+    command[2] = re.sub(r"/(tls|agents|release)(?=[/ ;])", rf"{folder}/\1", command[2])
+    told = folder / "told"
+    told.unlink(missing_ok=True)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    subprocess.run(
+        [*command, *words], env={"PATH": path, "EDGEDESK_HOME": str(home), "TOLD": str(told)}, check=True, timeout=60
+    )
+    return told.read_text().splitlines()
+
+
+def test_container_start_installs_its_release_and_takes_mounted_key_and_agents(tmp_path: Path) -> None:
+    """Part of S13: a key and a list that a group may read become the branch's own, for its owner alone."""
+    mounts, home = tmp_path / "mounts", tmp_path / "home"
+    (mounts / "release" / "bundle").mkdir(parents=True)
+    assert start(mounts, home) == [f"install {mounts}/release/bundle", "serve"]
+    (mounts / "release" / "metadata").mkdir()
+    for place in (mounts / "tls" / "tls.key", mounts / "agents" / "agents.json"):
+        place.parent.mkdir()
+        place.write_text(place.name)
+        place.chmod(0o440)
+    home.mkdir(exist_ok=True)
+    (home / "agents.json").write_text("the pod's own, of before")
+    assert start(mounts, home, "--port", "1") == [f"install {mounts}/release", "serve --port 1"]
+    for copy in (home / "run" / "tls.key", home / "agents.json"):
+        assert copy.read_text() == copy.name
+        assert copy.stat().st_mode & 0o777 == 0o600
+
+
+def test_kubernetes_mounts_what_the_container_looks_for() -> None:
+    pod = manifest("StatefulSet")["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    secrets = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
+    text = (DEPLOY / "container" / "Containerfile").read_text(encoding="utf-8")
+    assert f"-f {mounts['tls']}/tls.key" in text
+    assert f"-f {mounts['agents']}/agents.json" in text
+    guide = (ROOT / "docs" / "how-to" / "kubernetes.md").read_text(encoding="utf-8")
+    assert all(secret["secretName"] in guide for secret in secrets.values())
+    assert secrets["agents"]["optional"], "before there are tokens the pods start all the same"
 
 
 def probes() -> list[list[str]]:
