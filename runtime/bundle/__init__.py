@@ -11,13 +11,18 @@ A signed release, the same with TUF metadata:
 
     release_format  parts, and what a file is called in them
     rings           which branches may take a release, as its metadata says
-    trust           `verify_release`: what a branch believes of a release; its high-water mark
+    trust           `verify_release`, `believing`: what a branch believes of a release
+    trust_record    what it writes down of that, and the mark that it never goes behind
     releases        `install_release`, `stage_release`: from believed metadata to a generation
     update_state    `decide`: the steps of an update, pure
     updater         `update`: carries them out
     update_window   when and how fast a branch may copy
     keys            `KeyFolder`, `make_keys`: head office's keys
+    token_keys      keys that an HSM or a security key holds
     publish         `publish`: writes a signed release
+    oci_layout      a release as an OCI artifact in the layout of CNCF ModelPack
+    oci_registry    `Registry`: blobs and manifests of a registry
+    oci_source      `OciSource`, `push_release`: a release in a registry, read and pushed
     release_parts   what goes into the parts
     release_documents  model card with front matter, CycloneDX bill of materials
     gate_record     `require_passed`: whether a build passed its gate

@@ -17,7 +17,7 @@ from runtime.bundle.gate_record import files_digest
 from runtime.bundle.generations import CURRENT, Progress, add_generation, installing, switch
 from runtime.bundle.release_format import part_of
 from runtime.bundle.sources import Source
-from runtime.bundle.trust import VerifiedRelease, remember, verify_release
+from runtime.bundle.trust import VerifiedRelease, verify_release
 from runtime.errors import EdgedeskError, InputError, UnavailableError
 
 
@@ -35,9 +35,8 @@ def install_release(
     Raises as `verify_release` and `generations.install` do, and `UnavailableError` where another generation is current
     and the release is not for `branch` yet; whatever it raises, the current generation stays so.
     """
-    release = verify_release(source, home, now or datetime.now(UTC), root=root)
     with installing(home):
-        remember(home, release)
+        release = verify_release(source, home, now or datetime.now(UTC), root=root)
         if why := for_branch(release, home, branch)[1]:
             raise UnavailableError(
                 f"the release is not for this branch yet: {why}",

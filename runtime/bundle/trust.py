@@ -1,25 +1,22 @@
-"""What of a release a branch believes: TUF metadata checked with python-tuf, and the branch's own high-water mark.
+"""What of a release a branch believes: TUF metadata checked with python-tuf, beginning from what it believed before.
 
-    EDGEDESK_HOME/trust.json        the newest metadata that was believed, root first
-    EDGEDESK_HOME/high-water.json   root, and the version of every role, as high as they were ever seen
-
-Promises: nothing of a release is believed that is not signed by as many keys as the root of this branch demands; a role
-never goes back to an earlier version, also after `trust.json` was deleted, unless root has given the role another key;
-metadata is read no further than its limits. python-tuf writes its files without fsync, so it works in a scratch folder,
-and what it believed is then written in one durable rename. Knows nothing of what is in the files.
+Promises: nothing of a release is believed that is not signed by as many keys as the root of this branch demands;
+metadata is read no further than its limits; what was verified before an error is kept, as TUF asks of a client, so that
+a new root and a newer timestamp count also when the rest of the release is missing or false. python-tuf writes its
+files without fsync, so it works in a scratch folder, and `trust_record` writes what it believed. Knows nothing of what
+is in the files.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tuf.api.exceptions import (
     DownloadError,
     DownloadHTTPError,
@@ -27,57 +24,27 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Root, TargetFile, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, TargetFile, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from runtime.base.files import read_text, write_atomic
 from runtime.base.manifest import FileEntry
-from runtime.bundle.publish import SIGNED
 from runtime.bundle.release_format import METADATA, PARTS, bundle_path, file_name
 from runtime.bundle.rings import RING_TARGET, AllowedBranches, allowed_branches
 from runtime.bundle.sources import Source
+from runtime.bundle.trust_record import (
+    COUNTED,
+    LIMITS,
+    HighWaterMark,
+    TrustRecord,
+    raise_mark,
+    read_record,
+    signed_at,
+    write_record,
+)
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError
 
-TRUST = "trust.json"
-HIGH_WATER = "high-water.json"
 MAX_FILES = 200_000
-LIMITS = UpdaterConfig(
-    max_root_rotations=256,
-    max_delegations=len(PARTS) + 1,
-    root_max_length=512 * 1024,
-    timestamp_max_length=16 * 1024,
-    snapshot_max_length=512 * 1024,
-    targets_max_length=64 * 1024 * 1024,
-)
-"""How much of a metadata file is read at most, in bytes: 64 MiB name 200,000 articles."""
-Kind = TypeVar("Kind", bound=BaseModel)
-_CACHED = ("timestamp", "snapshot", "targets", *PARTS)
-
-
-class TrustState(BaseModel):
-    """`trust.json`: metadata as it was signed, by role."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    root: str
-    metadata: dict[str, str] = Field(default_factory=dict)
-
-
-class HighWaterMark(BaseModel):
-    """`high-water.json`: what a branch never goes behind."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    root: str
-    """The newest root, so that no other root is believed when `trust.json` is gone."""
-    versions: dict[str, int]
-    """By role."""
-    keys: dict[str, tuple[str, ...]]
-    """Key ids of every role: a role whose keys root has replaced begins anew, which is how a company recovers from a
-    stolen key that has signed a version of two thousand million."""
-    signed: datetime | None = None
-    """The newest time at which a believed timestamp was signed; the clock cannot be right before it."""
 
 
 @dataclass(frozen=True)
@@ -98,50 +65,102 @@ class VerifiedRelease:
     """Ids of the root keys, for a person to compare at the first installation."""
     first: bool
     """Whether this branch had no root before and none was given."""
-    state: TrustState
-    mark: HighWaterMark
 
 
 def verify_release(source: Source, home: Path, now: datetime, *, root: bytes | None = None) -> VerifiedRelease:
-    """Check a release's metadata; writes nothing into the home (`remember` does).
+    """Check a release's metadata and write down what was believed; the caller holds `generations.installing`.
 
     `root` is the root to begin with in a branch that has none; without it the release's own first root is taken, and
     `first` says so. `IntegrityError` says what is wrong: signature, expiry, an earlier version, a mix of releases.
     """
-    mark = _read_state(home / HIGH_WATER, HighWaterMark)
-    state = _read_state(home / TRUST, TrustState)
-    known = mark.root if mark else state.root if state else None
-    first = known is None and root is None
-    if known is None:
-        begin = root if root is not None else _first_root(source)
-    else:
-        # The newer of both: a kill may have come between the two writes.
-        begin = max((each.root for each in (mark, state) if each), key=_root_version).encode()
-    with tempfile.TemporaryDirectory(prefix="edgedesk-tuf-") as scratch, _errors_are_ours(source.where):
-        folder = Path(scratch)
-        for role, text in (state.metadata if state else {}).items():
-            if role in _CACHED:
-                (folder / f"{role}.json").write_text(text, encoding="utf-8")
-        updater = Updater(str(folder), f"release:{METADATA}/", fetcher=_Fetcher(source), config=LIMITS, bootstrap=begin)
-        updater.refresh()
+    first = root is None and read_record(home).root() is None
+    with believing(source, home, now, root=root) as metadata:
+        metadata.refresh()
         for part in PARTS:
-            updater.get_targetinfo(f"{part}/-")  # loads the part's own metadata
-        believed = {role: (folder / f"{role}.json").read_text(encoding="utf-8") for role in ("root", *_CACHED)}
-        files, places, app, branches = _list_files(updater, believed, source.where)
-    mark = _raise_mark(mark, believed, now, source.where)
-    new_state = TrustState(root=believed.pop("root"), metadata=believed)
-    new_root: Root = Metadata[Root].from_bytes(new_state.root.encode()).signed
-    keys = tuple(new_root.roles["root"].keyids)
-    return VerifiedRelease(mark.versions, files, places, app, branches, keys, first, new_state, mark)
+            metadata.find(f"{part}/-")  # loads the part's own metadata
+        believed = metadata.believed()
+        _require_parts(believed, source.where)
+        files, places, app, branches = _list_files(metadata, believed, source.where)
+    versions = {role: Metadata[Any].from_bytes(believed[role].encode()).signed.version for role in COUNTED}
+    new_root: Root = Metadata[Root].from_bytes(believed["root"].encode()).signed
+    return VerifiedRelease(versions, files, places, app, branches, tuple(new_root.roles["root"].keyids), first)
 
 
-def remember(home: Path, release: VerifiedRelease) -> None:
-    """Write down what was believed. The mark first: after a kill between the two nothing older is believed."""
-    for name, model in ((HIGH_WATER, release.mark), (TRUST, release.state)):
-        text = model.model_dump_json(indent=1) + "\n"
-        path = home / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_atomic(path, text, mode=0o600)
+class BelievedMetadata:
+    """The metadata of one release as TUF's client workflow believes it, step by step."""
+
+    def __init__(self, updater: Updater, folder: Path) -> None:
+        self._updater = updater
+        self._folder = folder
+
+    def refresh(self) -> None:
+        """Root, timestamp, snapshot and targets, in this order."""
+        self._updater.refresh()
+
+    def find(self, target: str) -> TargetFile | None:
+        """What the role that may sign a path says of it, loading the roles asked on the way; None without one."""
+        return self._updater.get_targetinfo(target)
+
+    def believed(self) -> dict[str, str]:
+        """Everything believed so far, or earlier, by role; root is there from the beginning."""
+        return {path.stem: path.read_text(encoding="utf-8") for path in self._folder.glob("*.json")}
+
+
+@contextmanager
+def believing(
+    source: Source, home: Path, now: datetime, *, root: bytes | None = None, limits: UpdaterConfig = LIMITS
+) -> Iterator[BelievedMetadata]:
+    """Read a source's metadata, beginning from what a home trusts, and write down what of it was believed in the end.
+
+    After an error that is what was verified before it, unless nobody vouched for the root that it began with. Errors of
+    python-tuf become ours.
+    """
+    record = read_record(home)
+    known = record.root()
+    begin = known.encode() if known is not None else root if root is not None else _first_root(source)
+    with tempfile.TemporaryDirectory(prefix="edgedesk-tuf-") as scratch:
+        folder = Path(scratch)
+        before = record.state.metadata if record.state else {}
+        for role, text in before.items():
+            (folder / f"{role}.json").write_text(text, encoding="utf-8")
+        metadata: BelievedMetadata | None = None
+        try:
+            with _errors_are_ours(source.where):
+                updater = Updater(
+                    str(folder), f"release:{METADATA}/", fetcher=_Fetcher(source), config=limits, bootstrap=begin
+                )
+                metadata = BelievedMetadata(updater, folder)
+                yield metadata
+        except EdgedeskError:
+            if metadata and (known is not None or root is not None):
+                # A part of a release: only the error that is on its way already says more about it.
+                with suppress(IntegrityError):
+                    _keep_part(home, record, begin, metadata.believed(), source.where)
+            raise
+        believed = metadata.believed()
+        counted = [role for role in COUNTED if role in believed]
+        mark = raise_mark(record.mark, believed, counted, source.where)
+        _check_expiry({role: believed[role] for role in counted}, record.mark, now, source.where)
+        write_record(home, mark, believed)
+
+
+def _keep_part(home: Path, record: TrustRecord, begin: bytes, believed: Mapping[str, str], where: str) -> None:
+    """Write down what was verified before an error: roles whose metadata is another than it was."""
+    before = record.state.metadata if record.state else {}
+    changed = [role for role, text in believed.items() if role != "root" and before.get(role) != text]
+    if changed or believed["root"].encode() != begin:
+        write_record(home, raise_mark(record.mark, believed, ["root", *changed], where), believed)
+
+
+def _check_expiry(believed: Mapping[str, str], mark: HighWaterMark | None, now: datetime, where: str) -> None:
+    """`IntegrityError` for a role that has expired, also where the clock stands before a time it cannot be before."""
+    parsed: dict[str, Metadata[Any]] = {role: Metadata.from_bytes(text.encode()) for role, text in believed.items()}
+    # A clock that stands before a time at which something was signed is wrong: then that time counts.
+    times = (now, signed_at(parsed["timestamp"].signed), mark.signed if mark else None)
+    lowest = max(time for time in times if time)
+    for role, each in parsed.items():
+        if each.signed.is_expired(lowest):
+            raise _expired(role, where)
 
 
 class _Fetcher(FetcherInterface):
@@ -158,8 +177,17 @@ class _Fetcher(FetcherInterface):
             raise DownloadHTTPError(error.what, 404) from error
 
 
+def _require_parts(believed: Mapping[str, str], where: str) -> None:
+    targets: Targets = Metadata[Targets].from_bytes(believed["targets"].encode()).signed
+    for part in PARTS:
+        if not targets.delegations or part not in (targets.delegations.roles or {}):
+            raise IntegrityError(
+                f"no release of Edgedesk: nobody may sign its part '{part}'", where=where, hint="check the path"
+            )
+
+
 def _list_files(
-    updater: Updater, believed: Mapping[str, str], where: str
+    metadata: BelievedMetadata, believed: Mapping[str, str], where: str
 ) -> tuple[tuple[FileEntry, ...], dict[str, str], tuple[FileEntry, ...], AllowedBranches]:
     """The files of all parts, each only from the role that may sign its path, and whom the release is for."""
     files, places, app, branches = [], {}, [], AllowedBranches()
@@ -172,7 +200,7 @@ def _list_files(
         for path, info in targets.targets.items():
             sha256 = info.hashes.get("sha256")
             # The walk of TUF's delegations decides whose word counts: a part that names another's path is not heard.
-            if sha256 is None or not path.startswith(f"{part}/") or updater.get_targetinfo(path) != info:
+            if sha256 is None or not path.startswith(f"{part}/") or metadata.find(path) != info:
                 raise IntegrityError(
                     f"the part '{part}' names a file it may not sign", where=where, hint="do not use it"
                 )
@@ -196,43 +224,6 @@ def _branches(target: TargetFile, where: str) -> AllowedBranches:
         raise IntegrityError(f"the release is not believed: {error.what}", where=where, hint=error.hint) from None
 
 
-def _raise_mark(mark: HighWaterMark | None, believed: Mapping[str, str], now: datetime, where: str) -> HighWaterMark:
-    """The mark with this release's versions; `IntegrityError` when one of them lies behind it."""
-    parsed: dict[str, Metadata[Any]] = {role: Metadata.from_bytes(text.encode()) for role, text in believed.items()}
-    root, targets, timestamp = parsed["root"].signed, parsed["targets"].signed, parsed["timestamp"].signed
-    assert isinstance(root, Root)
-    assert isinstance(targets, Targets)
-    assert isinstance(timestamp, Timestamp)
-    versions = {role: each.signed.version for role, each in parsed.items()}
-    keys = {
-        role: tuple(sorted((targets if role in PARTS else root).get_delegated_role(role).keyids)) for role in parsed
-    }
-    for role, version in versions.items():
-        same_keys = mark is not None and mark.keys.get(role) == keys[role]
-        if mark and (same_keys or role == "root") and version < mark.versions.get(role, 0):
-            raise IntegrityError(
-                f"an earlier release: '{role}' has version {version}, this branch has seen {mark.versions[role]}",
-                where=where,
-                hint="take the newest release; to go back to older content head office releases it anew",
-            )
-    signed = _signed_at(timestamp)
-    # A clock that stands before a time at which something was signed is wrong: then that time counts.
-    lowest = max((time for time in (now, signed, mark.signed if mark else None) if time), key=lambda time: time)
-    for role, each in parsed.items():
-        if each.signed.is_expired(lowest):
-            raise _expired(role, where)
-    seen = max((time for time in (signed, mark.signed if mark else None) if time), default=None)
-    return HighWaterMark(root=believed["root"], versions=versions, keys=keys, signed=seen)
-
-
-def _signed_at(timestamp: Timestamp) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(str(timestamp.unrecognized_fields.get(SIGNED)))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
-
-
 def _first_root(source: Source) -> bytes:
     """The release's first root, for a branch that has none."""
     data = b""
@@ -246,24 +237,6 @@ def _first_root(source: Source) -> bytes:
             "no signed release: metadata/1.root.json is missing", where=source.where, hint="check the path"
         ) from None
     return data
-
-
-def _root_version(text: str) -> int:
-    return Metadata[Root].from_bytes(text.encode()).signed.version
-
-
-def _read_state(path: Path, kind: type[Kind]) -> Kind | None:
-    """A state file; None without one. One that cannot be read is an error: to forget it would open the branch."""
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate_json(read_text(path, max_bytes=LIMITS.targets_max_length * 2))
-    except (ValidationError, EdgedeskError) as error:
-        raise IntegrityError(
-            "the branch's record of what it trusts is damaged",
-            where=str(path),
-            hint="restore it from a backup, or delete it and run: edgedesk install RELEASE --root ROOT.json",
-        ) from error
 
 
 def _expired(what: str, where: str) -> IntegrityError:

@@ -24,7 +24,7 @@ from runtime.bundle.generations import (
 )
 from runtime.bundle.releases import content_digest, current_content, for_branch, stage_release
 from runtime.bundle.sources import Source
-from runtime.bundle.trust import VerifiedRelease, remember, verify_release
+from runtime.bundle.trust import VerifiedRelease, verify_release
 from runtime.bundle.update_state import (
     Action,
     Cleaned,
@@ -101,7 +101,6 @@ def update(
         if (finished := run.handle(Started(current_number(home)))) and finished.outcome == "returned":
             return run.report(finished)
         run.release = verify_release(source, home, now or datetime.now(UTC), root=root)
-        remember(home, run.release)
         run.release, run.held_back = for_branch(run.release, home, branch)
         offered = Offered(
             content_digest(run.release),

@@ -16,7 +16,7 @@ from runtime.bundle.generations import current_bundle, generations
 from runtime.bundle.keys import KeyFolder, make_keys, metadata_bytes
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource
-from runtime.bundle.trust import LIMITS
+from runtime.bundle.trust_record import LIMITS
 from runtime.errors import EdgedeskError, IntegrityError, MissingError
 from tests.support.releases import DAY, NOW, Company, make_fit, resign, seal
 
@@ -123,6 +123,9 @@ def test_revoked_key_signs_nothing_any_more(
     with pytest.raises(IntegrityError):
         install(before, home)
     assert current_bundle(home).info.version == "3"
+    # This thief took the keys of snapshot and timestamp as well and has run ahead with them: they are replaced, too.
+    for other in ("snapshot", "timestamp"):
+        released.keys.rotate(other, NOW)
     released.release(small_bundle("7"))
     assert current_bundle(home).info.version == "3"
     install(released.folder, home)
@@ -341,6 +344,95 @@ def test_part_cannot_sign_files_of_another_part(
             install(trial.folder, home)
         count_trials("S1", 1)
     assert generations(home) == []
+
+
+def test_root_that_revokes_a_key_counts_although_the_rest_of_its_release_is_missing(
+    released: Company, home: Path, tmp_path: Path, count_trials: Count
+) -> None:
+    """S1: a branch that has seen the root which replaces a stolen key believes nothing that key signs from then on."""
+    thief = released.copy(tmp_path / "thief")
+    released.keys.rotate("timestamp", NOW)
+    released.release()
+    cut = released.copy(tmp_path / "cut")
+    (cut / "metadata" / "timestamp.json").unlink()
+    with pytest.raises(MissingError, match="not a whole release"):
+        install(cut, home)
+    # Release 2 of the thief is newer than what is installed, whole, and signed by the key that was replaced.
+    with pytest.raises(IntegrityError, match="not believed"):
+        install(thief, home)
+    assert current_bundle(home).info.version == "1"
+    install(released.folder, home)
+    assert current_bundle(home).info.version == "2"
+    count_trials("S1", 1)
+
+
+def test_newer_timestamp_counts_although_its_snapshot_is_missing(
+    released: Company, home: Path, tmp_path: Path, count_trials: Count
+) -> None:
+    """S2: nobody takes a branch back behind a release of which it has seen no more than the timestamp."""
+    earlier = released.copy(tmp_path / "earlier")
+    released.release()
+    cut = released.copy(tmp_path / "cut")
+    Company(released.keys, cut).metadata("snapshot").unlink()
+    with pytest.raises(MissingError, match="not a whole release"):
+        install(cut, home)
+    with pytest.raises(IntegrityError):
+        install(earlier, home)
+    install(released.folder, home)
+    count_trials("S2", 1)
+
+
+def test_nothing_of_a_refused_release_is_kept_by_a_branch_that_had_no_root(
+    company: Company, stranger: KeyFolder, home: Path, small_bundle: Small, tmp_path: Path
+) -> None:
+    """A stick with a damaged release of somebody else must not shut out the company's own."""
+    other = Company(stranger, tmp_path / "theirs")
+    other.release(small_bundle("8"))
+    other.metadata("snapshot").unlink()
+    with pytest.raises(MissingError):
+        install(other.folder, home)
+    assert not (home / "trust.json").exists()
+    assert not (home / "high-water.json").exists()
+    company.release(small_bundle("1"))
+    assert install(company.folder, home) == 1
+
+
+def test_new_snapshot_key_begins_the_count_of_parts_anew(
+    company: Company, small_bundle: Small, home: Path, tmp_path: Path, count_trials: Count
+) -> None:
+    """S3: TUF's recovery from a part whose thief has signed a version far ahead: root replaces snapshot's key too."""
+    company.release(small_bundle("1"))
+    good = Company(company.keys, company.copy(tmp_path / "good"))
+    for version in ("2", "3", "6"):
+        company.release(small_bundle(version))
+    install(company.folder, home)
+    good.keys.rotate("timestamp", NOW)
+    good.release(small_bundle("4"))  # version 2 of the model's list, where the branch has seen 4
+    with pytest.raises(IntegrityError):
+        install(good.folder, home)
+    good.keys.rotate("snapshot", NOW)
+    good.release(small_bundle("5"))
+    install(good.folder, home)
+    assert current_bundle(home).info.version == "5"
+    count_trials("S3", 1)
+
+
+def test_release_that_lets_nobody_sign_a_part_is_refused_in_a_sentence(
+    company: Company, small_bundle: Small, home: Path
+) -> None:
+    company.release(small_bundle("1"))
+    targets = company.metadata("targets")
+
+    def leave_out(signed: Any) -> None:
+        signed.version += 1
+        del signed.delegations.roles["app"]
+
+    resign(company, targets, leave_out)
+    data = targets.read_bytes()
+    targets.with_name("2.targets.json").write_bytes(data)
+    make_fit(company, "targets", data, 2)
+    with pytest.raises(IntegrityError, match="nobody may sign its part 'app'"):
+        install(company.folder, home)
 
 
 def test_damaged_record_of_trust_is_not_forgotten(released: Company, home: Path) -> None:
