@@ -99,13 +99,17 @@ class Settings(BaseModel):
     journal_key: Path | None = None
     """A file with the key that encrypts the journal, outside the home (docs/reference/journal.md)."""
     update_from: str = ""
-    """Where `edgedesk update` looks for releases: a folder, or an https address."""
+    """Where `edgedesk update` looks for releases: a folder, an https address, or a registry (oci://host/name:tag)."""
     update_window: str = Field(default="", pattern=r"^(([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d)?$")
     """When updates may be copied, in local time: "22:00-06:00"; empty = always."""
     update_kib_per_s: int = Field(default=0, ge=0)
     """How fast an update may be copied; 0 = no bound."""
     update_ca: Path | None = None
     """The certificates (PEM) that the update server's must be signed by, instead of the system's."""
+    update_login: Path | None = None
+    """A file with `user:password` for the registry in `update_from`."""
+    update_hosts: tuple[str, ...] = ()
+    """Further hosts that this registry may send to, such as its object storage; no other host is contacted."""
     keep_generations: int = Field(default=3, ge=2, le=64)
     """Installed generations that stay after an update; the current one and the one before always do."""
     keep_generations_mib: int = Field(default=0, ge=0)

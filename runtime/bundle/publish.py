@@ -54,7 +54,7 @@ def publish(
     without them a new model is for everybody, and a model that is not given stays for those it was for. `MissingError`
     names the key that is not at hand, before anything is written; `UsageError` where there is no model for branches.
     """
-    before = _read_published(folder)
+    before = read_published(folder)
     roles: dict[str, Metadata[Targets]] = {}
     for part in PARTS:
         old = before.get(part)
@@ -114,7 +114,7 @@ class PublishedModel(NamedTuple):
 
 def published_model(folder: Path) -> PublishedModel | None:
     """The model of the release in a folder, its signatures not checked: it is head office's own; None without one."""
-    model = _read_published(folder).get("model")
+    model = read_published(folder).get("model")
     target = model.signed.targets.get(RING_TARGET) if model else None
     if target is None:
         return None
@@ -126,7 +126,7 @@ def published_model(folder: Path) -> PublishedModel | None:
     return PublishedModel(f"{info.name} {info.version}", allowed_branches(target))
 
 
-def _read_published(folder: Path) -> dict[str, Metadata[Any]]:
+def read_published(folder: Path) -> dict[str, Metadata[Any]]:
     """The metadata of the release that lies in a folder, by role; empty when there is none."""
     place = folder / METADATA
     if not (place / "timestamp.json").exists():

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
 from runtime.base.files import open_below
 from runtime.errors import MissingError, UnavailableError, UsageError
 
+if TYPE_CHECKING:
+    import httpx
+
+OCI_SCHEMES = ("oci://", "oci+http://")
+"""How addresses of registries begin; `oci_source` reads them."""
 CHUNK_BYTES = 1 << 20
 """Read at once; a copy that was cut short reads at most one such piece again."""
 CONNECT_TIMEOUT_S = 20.0
@@ -89,8 +95,6 @@ class HttpSource:
         """`InputError` where `ca` holds no certificates, `UsageError` for what is no address."""
         import httpx  # a tenth of a second, which a branch that updates from sticks does not pay
 
-        from runtime.base.tls import trusted_certificates
-
         try:
             _ = urlsplit(url).port  # httpx takes some hosts that are none
             address = httpx.URL(url)
@@ -105,10 +109,7 @@ class HttpSource:
             )
         self._url = url.rstrip("/") + "/"
         self._monotonic = monotonic
-        verify = trusted_certificates(ca, "update_ca")
-        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-        # No proxy and no credentials from the environment: the configured address is the only one that is contacted.
-        self._client = httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False)
+        self._client = one_address_client(ca)
 
     def __enter__(self) -> HttpSource:
         return self
@@ -125,57 +126,91 @@ class HttpSource:
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
         """See `Source`. Of a server that cannot begin in the middle, what is known is skipped."""
-        import httpx
+        headers = {"Accept-Encoding": "identity", **range_header(start)}
+        with (
+            http_errors_are_ours(name, self.where),
+            self._client.stream("GET", self._url + quote(name), headers=headers) as answer,
+        ):
+            yield from body_from(answer, name, start, self.where, self._monotonic)
 
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-        try:
-            with self._client.stream("GET", self._url + quote(name), headers=headers) as answer:
-                if answer.status_code in (403, 404, 410):
-                    raise MissingError(f"'{name}' is missing", where=self.where, hint="is the release published whole?")
-                if answer.status_code == 416:  # nothing follows: the hash says whether it was all
-                    return
-                if answer.status_code not in (200, 206):
-                    raise UnavailableError(
-                        f"the server says {answer.status_code} for '{name}'",
-                        where=self.where,
-                        hint="redirections are not followed: correct the address"
-                        if answer.is_redirect
-                        else "try again later",
-                    )
-                skip = start if answer.status_code == 200 else 0
-                # As it comes and not in large pieces: a slow line is kept busy, and less is read again after a cut.
-                for chunk in self._not_too_slow(answer.iter_raw(), name):
-                    if skip >= len(chunk):
-                        skip -= len(chunk)
-                        continue
-                    yield chunk[skip:]
-                    skip = 0
-        except httpx.HTTPError as error:
+
+def one_address_client(ca: Path | None, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+    """A client that asks nobody but whom it is told to: no proxy and no login of the environment, no redirections.
+
+    `transport` stands in for the network. `InputError` where `ca` holds no certificates.
+    """
+    import httpx
+
+    from runtime.base.tls import trusted_certificates
+
+    verify = trusted_certificates(ca, "update_ca")
+    timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    return httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False, transport=transport)
+
+
+def range_header(start: int) -> dict[str, str]:
+    """The header that asks for a file from a byte on; none for all of it."""
+    return {"Range": f"bytes={start}-"} if start else {}
+
+
+def body_from(
+    answer: httpx.Response, name: str, start: int, where: str, monotonic: Callable[[], float] = time.monotonic
+) -> Iterator[bytes]:
+    """A file's bytes from `start` on, of the answer to `range_header`; raises as `Source.read` does."""
+    if answer.status_code in (403, 404, 410):
+        raise MissingError(f"'{name}' is missing", where=where, hint="is the release published whole?")
+    if answer.status_code == 416:  # nothing follows: the hash says whether it was all
+        return
+    if answer.status_code not in (200, 206):
+        raise UnavailableError(
+            f"the server says {answer.status_code} for '{name}'",
+            where=where,
+            hint="redirections are not followed: correct the address" if answer.is_redirect else "try again later",
+        )
+    skip = start if answer.status_code == 200 else 0
+    # As it comes and not in large pieces: a slow line is kept busy, and less is read again after a cut.
+    for chunk in _not_too_slow(answer.iter_raw(), name, where, monotonic):
+        if skip >= len(chunk):
+            skip -= len(chunk)
+            continue
+        yield chunk[skip:]
+        skip = 0
+
+
+@contextmanager
+def http_errors_are_ours(name: str, where: str) -> Iterator[None]:
+    """What httpx says of a connection, in one sentence of ours."""
+    import httpx
+
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise UnavailableError(
+            f"'{name}' cannot be read ({type(error).__name__})",
+            where=where,
+            hint="try again: what was copied is kept",
+        ) from error
+
+
+def _not_too_slow(pieces: Iterator[bytes], name: str, where: str, monotonic: Callable[[], float]) -> Iterator[bytes]:
+    """The pieces; `UnavailableError` once too little has come in the time that was spent waiting for them."""
+    waited, came = 0.0, 0
+    while True:
+        began = monotonic()
+        piece = next(pieces, None)
+        if piece is None:
+            return
+        waited += monotonic() - began
+        came += len(piece)
+        if came >= SLOW_BYTES:
+            waited, came = 0.0, 0
+        elif waited > SLOW_S:
             raise UnavailableError(
-                f"'{name}' cannot be read ({type(error).__name__})",
-                where=self.where,
+                f"'{name}' comes too slowly: {came:,} bytes in {waited:.0f} s",
+                where=where,
                 hint="try again: what was copied is kept",
-            ) from error
-
-    def _not_too_slow(self, pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
-        """The pieces; `UnavailableError` once too little has come in the time that was spent waiting for them."""
-        waited, came = 0.0, 0
-        while True:
-            began = self._monotonic()
-            piece = next(pieces, None)
-            if piece is None:
-                return
-            waited += self._monotonic() - began
-            came += len(piece)
-            if came >= SLOW_BYTES:
-                waited, came = 0.0, 0
-            elif waited > SLOW_S:
-                raise UnavailableError(
-                    f"'{name}' comes too slowly: {came:,} bytes in {waited:.0f} s",
-                    where=self.where,
-                    hint="try again: what was copied is kept",
-                )
-            yield piece
+            )
+        yield piece
 
 
 class PacedSource:
@@ -220,7 +255,7 @@ class Pace(Protocol):
 
 def is_address(text: str) -> bool:
     """Whether a source is named by an address and not by a folder."""
-    return text.lower().startswith(("http://", "https://"))
+    return text.lower().startswith(("http://", "https://", *OCI_SCHEMES))
 
 
 def is_release(folder: Path) -> bool:

@@ -6,6 +6,7 @@ output             what every command writes through, and how errors end one
 keys               the keys of releases
 release            signed releases
 update             updates and their trials
+release_source     from a place that is named to what install and update read
 agents             who may use the server over TCP
 knowledge          compile and check articles
 journal            copy, search, encrypt and prune the journal

@@ -37,7 +37,9 @@ Threads = Annotated[int | None, typer.Option("--threads", help="Processor thread
 
 @app.command(epilog="Example: edgedesk install /media/stick/release --root company.root.json")
 def install(
-    bundle: Annotated[Path, typer.Argument(help="The folder of a signed release, or of a plain bundle.")],
+    bundle: Annotated[
+        str, typer.Argument(help="A signed release (a folder, an https or an oci address), or the folder of a bundle.")
+    ],
     root: Annotated[
         Path | None, typer.Option(help="The company's root.json, to compare the first release with.")
     ] = None,
@@ -47,7 +49,7 @@ def install(
     """Verify a release or a bundle and make it the one this branch runs."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
-    from runtime.bundle.sources import is_release
+    from runtime.bundle.sources import is_address, is_release
 
     where = find_home(home)
     with counter("installing") as step:
@@ -55,10 +57,10 @@ def install(
         def progress(_: str, done: int, total: int) -> None:
             step(done, total)
 
-        if is_release(bundle):
+        if is_address(bundle) or is_release(Path(bundle)):
             number = _install_release(bundle, where, root, progress)
         else:
-            number = generations.install(bundle, where, progress=progress)
+            number = generations.install(Path(bundle), where, progress=progress)
     installed = generations.current_bundle(where)
     _make_index(installed, where)
     _measure_threads(installed, where)
@@ -234,18 +236,16 @@ def _events(home: Path, question: str, lang: str | None, threads: int | None) ->
         yield desk.ask(request, threading.Event())
 
 
-def _install_release(folder: Path, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:
+def _install_release(place: str, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:
     from runtime.base.settings import load_settings
     from runtime.bundle.releases import install_release  # python-tuf takes a fifth of a second
-    from runtime.bundle.sources import FolderSource
+    from runtime.cli.release_source import open_source
 
-    number, release = install_release(
-        FolderSource(folder),
-        home,
-        progress,
-        branch=load_settings(home).branch,
-        root=root.read_bytes() if root else None,
-    )
+    settings = load_settings(home)
+    with open_source(place, settings) as source:
+        number, release = install_release(
+            source, home, progress, branch=settings.branch, root=root.read_bytes() if root else None
+        )
     if release.first:
         known = ", ".join(keyid[:16] for keyid in release.root_keys)
         talk(f"this branch now believes the root keys {known}: compare them with head office")

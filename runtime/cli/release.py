@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +18,15 @@ from runtime.base.progress import counter, say
 from runtime.bundle.gate_record import FILE_NAME as GATE
 from runtime.bundle.gate_record import require_passed
 from runtime.bundle.keys import KeyFolder
+from runtime.bundle.oci_registry import OciAddress, Registry, read_login
+from runtime.bundle.oci_source import PushedRelease, push_release
 from runtime.bundle.publish import PublishedRelease, publish
 from runtime.bundle.release_format import Part
 from runtime.bundle.release_parts import INSTALL_SCRIPT, app_part, articles_part, model_part
 from runtime.cli.keys import MoreKeys, open_keys
 from runtime.cli.main import AsJson
 from runtime.cli.output import out, out_json
-from runtime.errors import UsageError
+from runtime.errors import EdgedeskError, MissingError, UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -47,12 +50,33 @@ def release(
         typer.Option(help="The plan of a roll-out (TOML): only its first ring may take the bundle for now."),
     ] = None,
     key: MoreKeys = None,
+    oci: Annotated[
+        str | None, typer.Option(help="Push the release to a registry as well: oci://registry.example/model:stable.")
+    ] = None,
+    login: Annotated[Path | None, typer.Option(help="A file with user:password for the registry.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificates (PEM) that the registry's must be signed by.")] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="Another host that the registry may send to, such as its token server; repeatable."),
+    ] = None,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Sign nothing and need no keys: push the release that lies in --to.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Sign a release: a bundle that passed its gate, new articles alone, Edgedesk's own wheels, or all of them.
 
     Without any of them the release is signed again as it is, so that it does not expire.
     """
+    address = OciAddress.parse(oci) if oci else None  # a wrong address is named before anything is signed
+    secret = read_login(login)
+    if as_is:
+        if address is None or bundle or articles or wheels or probes or rollout:
+            raise UsageError("--as-is pushes what is signed", where="--as-is", hint="only --to and --oci go with it")
+        _tell_push(_push(to, address, secret, ca, host or ()), address, as_json=as_json)
+        return
+    if address is None and (login or ca or host):
+        raise UsageError("nothing is pushed", where="--login, --ca, --host", hint="name the registry: --oci")
     parts: dict[Part, dict[str, Path]] = {}
     ring = _first_ring(rollout, bundle) if rollout else None
     with tempfile.TemporaryDirectory(prefix="edgedesk-release-") as scratch:
@@ -61,12 +85,50 @@ def release(
         elif probes is not None:
             raise UsageError("golden questions belong to a model", where="--probes", hint="name its bundle as well")
         done = _publish(parts, bundle, articles, wheels, to, open_keys(keys, key), ring)
+    pushed: PushedRelease | None = None
+    if address:
+        try:
+            pushed = _push(to, address, secret, ca, host or ())
+        except EdgedeskError:
+            say(f"release {done.version} is signed; push it later: edgedesk release --to {to} --oci {address} --as-is")
+            raise
     if as_json:
-        out_json({"release": done.version, "parts": done.parts, "files": done.new_files, "bytes": done.new_bytes})
+        out_json(
+            {
+                "release": done.version,
+                "parts": done.parts,
+                "files": done.new_files,
+                "bytes": done.new_bytes,
+                **({"pushed": pushed._asdict()} if pushed else {}),
+            }
+        )
         return
     versions = ", ".join(f"{part} {version}" for part, version in done.parts.items())
     out(f"release {done.version}: {versions}; {done.new_files} new files, {done.new_bytes / 1e6:,.1f} MB")
+    if pushed and address:
+        _tell_push(pushed, address)
+        return
     say(f"Copy {to} to a stick or a web server. Branches: edgedesk install {to}, then edgedesk update")
+
+
+def _push(folder: Path, address: OciAddress, login: str, ca: Path | None, hosts: Collection[str]) -> PushedRelease:
+    if not folder.is_dir():
+        raise MissingError("no signed release", where=str(folder), hint="edgedesk release BUNDLE --to FOLDER")
+    with (
+        locked(folder / ".lock", "release", folder),
+        Registry(address, login=login, ca=ca, hosts=hosts, write=True) as registry,
+        counter("pushing") as step,
+    ):
+        return push_release(folder, registry, step)
+
+
+def _tell_push(pushed: PushedRelease, address: OciAddress, *, as_json: bool = False) -> None:
+    if as_json:
+        out_json({"pushed": pushed._asdict()})
+        return
+    sent = f"{pushed.sent_files} of {pushed.files} files sent, {pushed.sent_bytes / 1e6:,.1f} MB"
+    out(f"{address}: {pushed.digest}; {sent}")
+    say(f"Branches: edgedesk install {address}, then edgedesk update {address}")
 
 
 def _publish(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +12,12 @@ import typer
 from runtime.base.home import find_home
 from runtime.base.progress import counter, say
 from runtime.base.settings import Settings, load_settings
-from runtime.bundle.sources import FolderSource, HttpSource, PacedSource, Source, is_address
+from runtime.bundle.sources import PacedSource
 from runtime.bundle.update_window import WindowPace
 from runtime.cli.main import AsJson, Home
 from runtime.cli.output import out, out_json, show_error
-from runtime.errors import EdgedeskError, MissingError, ModelError, UnavailableError, UsageError
+from runtime.cli.release_source import open_source
+from runtime.errors import EdgedeskError, ModelError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -29,7 +29,8 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command(epilog="Example: edgedesk update /media/stick/release")
 def update(
     source: Annotated[
-        str | None, typer.Argument(help="A release: a folder or an https address; default: the setting update_from.")
+        str | None,
+        typer.Argument(help="A release: a folder, an https or an oci address; default: the setting update_from."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Try a release again that has failed its trial.")] = False,
     now: Annotated[bool, typer.Option("--now", help="Copy also outside the setting update_window.")] = False,
@@ -70,7 +71,7 @@ def _update(home: Path, settings: Settings, place: str, *, again: bool, now: boo
     trial = read_trial(home)
     number = trial.experiment.generation if trial else None
     keep = Keep(settings.keep_generations, settings.keep_generations_mib, (number,) if number else ())
-    with _open(place, settings) as opened, counter("updating") as step:
+    with open_source(place, settings) as opened, counter("updating") as step:
         paced = PacedSource(opened, bytes_per_s=settings.update_kib_per_s * 1024, clock=pace)
         return update(
             paced,
@@ -98,18 +99,6 @@ def trial_of(home: Path, settings: Settings) -> Callable[[Bundle], str]:
         return judge(report, TrialLimits(settings.trial_first_word_s, settings.trial_memory_mib))
 
     return try_out
-
-
-@contextmanager
-def _open(place: str, settings: Settings) -> Iterator[Source]:
-    if is_address(place):
-        with HttpSource(place, ca=settings.update_ca) as source:
-            yield source
-        return
-    folder = Path(place).expanduser().absolute()
-    if not folder.is_dir():
-        raise MissingError("no such folder", where=str(folder), hint="put the stick in, or check the path")
-    yield FolderSource(folder)
 
 
 def _tell(report: UpdateReport, *, as_json: bool) -> None:
