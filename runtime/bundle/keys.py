@@ -3,6 +3,7 @@
     KEYS/  1.root.json 2.root.json …   every version of the roles and their keys, signed by two of three root keys
            targets.json                which key signs which part of a release, signed by the targets key
            root-1a2b3c4d.pem …         private keys (PKCS#8, Ed25519); root keys belong on three sticks, locked away
+           root-1a2b3c4d.token.json …  where a key lies that a token holds (`token_keys`)
 
 Promises: a private key is readable by its owner alone from its first byte on; a change of keys is signed by as many
 root keys as the roles demand, or is written as a draft that lacks some, and never takes effect half-signed.
@@ -26,13 +27,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from securesystemslib.signer import CryptoSigner, Key
+from securesystemslib.signer import CryptoSigner, Key, Signer
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
 from runtime.base.files import private_folder, write_atomic
 from runtime.bundle.release_format import PARTS, patterns
+from runtime.bundle.token_keys import SUFFIX, Pin, load_token_key
 from runtime.errors import InputError, MissingError, UsageError
 
 ROOT_KEYS = 3
@@ -46,17 +48,28 @@ TARGETS_FILE = "targets.json"
 DRAFT = "draft.root.json"
 Passphrase = Callable[[], bytes | None]
 """Asked for once an encrypted key is met; None when there is none."""
+MakeKey = Callable[[Path, str], Signer]
+"""Makes a key for a role and writes what leads to its private half into a folder."""
 
 
 class KeyFolder:
     """The keys of one company."""
 
-    def __init__(self, folder: Path, *, passphrase: Passphrase = lambda: None, more: Iterable[Path] = ()) -> None:
-        """`more`: private keys that lie elsewhere, such as on a stick."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        passphrase: Passphrase = lambda: None,
+        more: Iterable[Path] = (),
+        pin: Pin = lambda: None,
+        module: Path | None = None,
+    ) -> None:
+        """`more`: private keys that lie elsewhere, such as on a stick; `pin`, `module`: for keys that tokens hold."""
         self.folder = folder
         self._passphrase = passphrase
         self._more = tuple(more)
-        self._signers: dict[str, CryptoSigner] | None = None
+        self._pin, self._module = pin, module
+        self._signers: dict[str, Signer] | None = None
         if not folder.is_dir():
             raise MissingError("no such folder of keys", where=str(folder), hint="edgedesk keys init FOLDER")
 
@@ -82,11 +95,12 @@ class KeyFolder:
         owner = self.root().signed if role in TOP_ROLES else self.targets().signed
         return [owner.get_key(keyid) for keyid in owner.get_delegated_role(role).keyids]
 
-    def signers(self) -> Mapping[str, CryptoSigner]:
-        """Every private key at hand, by its key id."""
+    def signers(self) -> Mapping[str, Signer]:
+        """Every private key at hand, by its key id: files, and keys of tokens that are plugged in."""
         if self._signers is None:
-            paths = [*sorted(self.folder.glob("*.pem")), *self._more]
-            self._signers = {signer.public_key.keyid: signer for signer in map(self._load, paths)}
+            paths = [*sorted(self.folder.glob("*.pem")), *sorted(self.folder.glob(f"*{SUFFIX}")), *self._more]
+            found = (signer for path in paths if (signer := self._load(path)) is not None)
+            self._signers = {signer.public_key.keyid: signer for signer in found}
         return self._signers
 
     def sign(self, metadata: Metadata[Any], role: str) -> None:
@@ -99,11 +113,15 @@ class KeyFolder:
             if keyid in self.signers():
                 metadata.sign(self.signers()[keyid], append=True)
 
-    def rotate(self, role: str, now: datetime, keyid: str = "") -> Change:
-        """Give a role a new key in place of its old one; of root's keys, in place of the one whose id begins so."""
+    def rotate(self, role: str, now: datetime, keyid: str = "", make: MakeKey | None = None) -> Change:
+        """Give a role a new key in place of its old one; of root's keys, in place of the one whose id begins so.
+
+        `make` makes it, by default as a file.
+        """
         old = self._one_key(role, keyid)
         self._require_changeable(role)
-        signer = self._new_key(role)
+        signer = (make or key_files(self._passphrase))(self.folder, role)
+        self._signers = {**self.signers(), signer.public_key.keyid: signer}
 
         def change(signed: Root | Targets) -> None:
             signed.add_key(signer.public_key, role)
@@ -165,7 +183,7 @@ class KeyFolder:
             raise MissingError(
                 f"the private key of the role '{role}' is not among the keys",
                 where=str(self.folder),
-                hint=f"name its file with --key; its id begins with {wanted.keyids[0][:8]}",
+                hint=f"name its file with --key, or plug its token in; its id begins with {wanted.keyids[0][:8]}",
             )
 
     def _finish_root(self, root: Metadata[Root], now: datetime) -> Change:
@@ -205,13 +223,10 @@ class KeyFolder:
             )
         return found[0]
 
-    def _new_key(self, role: str) -> CryptoSigner:
-        signer = CryptoSigner.generate_ed25519()
-        _write_private(self.folder / f"{role}-{signer.public_key.keyid[:8]}.pem", signer, self._passphrase())
-        self._signers = {**self.signers(), signer.public_key.keyid: signer}
-        return signer
-
-    def _load(self, path: Path) -> CryptoSigner:
+    def _load(self, path: Path) -> Signer | None:
+        if path.name.endswith(SUFFIX):
+            held = load_token_key(path, self._pin, self._module)
+            return held if held.at_hand() else None
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -239,20 +254,35 @@ class Change:
         self.missing = missing
 
 
-def make_keys(folder: Path, now: datetime, *, passphrase: Passphrase = lambda: None) -> KeyFolder:
+def key_files(passphrase: Passphrase = lambda: None) -> MakeKey:
+    """Makes keys as files, encrypted where there is a passphrase."""
+
+    def make(folder: Path, role: str) -> CryptoSigner:
+        signer = CryptoSigner.generate_ed25519()
+        _write_private(folder / f"{role}-{signer.public_key.keyid[:8]}.pem", signer, passphrase())
+        return signer
+
+    return make
+
+
+def make_keys(
+    folder: Path,
+    now: datetime,
+    *,
+    passphrase: Passphrase = lambda: None,
+    make: MakeKey | None = None,
+    pin: Pin = lambda: None,
+) -> KeyFolder:
     """A new company's keys: three for root of which two must sign, one for every other role.
 
-    `UsageError` when the folder holds keys already: overwriting them would lock every branch out.
+    `make` makes each of them, by default as a file. `UsageError` when the folder holds keys already: overwriting them
+    would lock every branch out.
     """
     if folder.exists() and any(folder.iterdir()):
         raise UsageError("the folder is not empty", where=str(folder), hint="choose a new folder for the keys")
     private_folder(folder)
-    secret = passphrase()
-    signers = {role: [CryptoSigner.generate_ed25519()] for role in ROLES}
-    signers["root"] += [CryptoSigner.generate_ed25519() for _ in range(ROOT_KEYS - 1)]
-    for role, each in signers.items():
-        for signer in each:
-            _write_private(folder / f"{role}-{signer.public_key.keyid[:8]}.pem", signer, secret)
+    make = make or key_files(passphrase)
+    signers = {role: [make(folder, role) for _ in range(ROOT_KEYS if role == "root" else 1)] for role in ROLES}
     root = Metadata(Root(version=1, expires=_end(now, "root"), consistent_snapshot=True))
     for role in TOP_ROLES:
         for signer in signers[role]:
@@ -270,7 +300,7 @@ def make_keys(folder: Path, now: datetime, *, passphrase: Passphrase = lambda: N
     _write(folder / TARGETS_FILE, targets)
     # Last: a folder without a root is one that was not finished.
     _write(folder / "1.root.json", root)
-    return KeyFolder(folder, passphrase=passphrase)
+    return KeyFolder(folder, passphrase=passphrase, pin=pin)
 
 
 def read_metadata(path: Path, kind: type[Any]) -> Metadata[Any]:
