@@ -6,7 +6,6 @@ command that needs them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from runtime.base.progress import say
+from runtime.cli.output import out as print_line
+from runtime.cli.output import out_json
 
 if TYPE_CHECKING:
     from quantize.measure.divergence import DecoderMeasurement
@@ -81,7 +82,7 @@ def run(
     sizes = {name: _megabytes(path) for name, path in files.items()}
     if as_json:
         rows = {name: {"path": str(path), "megabytes": sizes[name]} for name, path in files.items()}
-        _out(json.dumps({"files": rows, "seconds": stages.seconds}))
+        out_json({"files": rows, "seconds": stages.seconds})
     else:
         _table(("file", "MB"), [(str(path), f"{sizes[name]:.1f}") for name, path in files.items()])
 
@@ -102,7 +103,7 @@ def plan(
     path = checkpoint / "config.json"
     plans = predict_sizes(read_shape(read_json(path), str(path)), context)
     if as_json:
-        _out(json.dumps({"context": context, "formats": [row.as_dict() for row in plans]}))
+        out_json({"context": context, "formats": [row.as_dict() for row in plans]})
         return
     _table(
         ("format", "file MB", "server MB", "to make MB"),
@@ -155,7 +156,7 @@ def _built(folder: Path) -> dict[str, Path]:
 
 def _show_measures(rows: Sequence[DecoderMeasurement], as_json: bool) -> None:
     if as_json:
-        _out(json.dumps({"measures": [row.model_dump() for row in rows]}))
+        out_json({"measures": [row.model_dump() for row in rows]})
         return
     cells = [
         (row.format, f"{row.megabytes:.1f}", f"{row.kl:.4f}", f"{row.top1:.3f}", f"{row.tokens_per_s:.1f}")
@@ -172,13 +173,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             cell.ljust(width) if i == 0 else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        _out("  ".join([first, *others]))
+        print_line("  ".join([first, *others]))
 
 
 def _megabytes(path: Path) -> float:
     files = [path] if path.is_file() else list(path.glob("*.onnx*"))
     return round(sum(file.stat().st_size for file in files) / 1e6, 1)
-
-
-def _out(text: str) -> None:
-    typer.echo(text)
