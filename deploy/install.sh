@@ -238,6 +238,14 @@ interrupted() {
 trap finish EXIT
 trap interrupted INT TERM HUP
 
+if [ -n "$root" ]; then
+    # The account that runs the branch may not enter the folder where root.json lies.
+    cp "$root" "$scratch/root.json" || die 5 "$root cannot be read" "give the path of the company's root.json"
+    chmod 711 "$scratch"
+    chmod 644 "$scratch/root.json"
+    root=$scratch/root.json
+fi
+
 # --- the program ------------------------------------------------------------------------------------------------------
 
 # A release keeps files under their hashes: give them back their names, by links, so that nothing is copied.

@@ -57,18 +57,25 @@ class BareRoot:
     def __init__(self, folder: Path, stick: Path) -> None:
         self.folder, self.stick = folder, stick
 
-    def run(self, script: str, *, code: int = 0, user: str = "root", timeout: float = 900) -> str:
-        """Run a shell script in there, expect this exit code, return what it printed."""
+    def command(self, script: str, *, user: str = "root") -> list[str]:
+        """The command line that runs a shell script in there."""
         enter = """
             mount -t proc proc "$1/proc" && mount -t tmpfs none "$1/dev/shm" && mkdir -p "$1/media/stick" &&
             mount --bind "$2" "$1/media/stick" && mount -o remount,bind,ro "$1/media/stick" &&
             exec chroot "$1" /usr/sbin/runuser -u "$3" -- /bin/sh -euc "$4"
         """
         command = ["unshare", "--net", "--mount", "--pid", "--fork", "sh", "-euc", enter, "sh"]
+        return [*command, str(self.folder), str(self.stick), user, script]
+
+    def environment(self, user: str) -> dict[str, str]:
+        """What a user of it finds set."""
+        return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": f"/home/{user}", "LANG": "C.UTF-8"}
+
+    def run(self, script: str, *, code: int = 0, user: str = "root", timeout: float = 900) -> str:
+        """Run a shell script in there, expect this exit code, return what it printed."""
         done = subprocess.run(
-            [*command, str(self.folder), str(self.stick), user, script],
-            capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL,
-            env={"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": f"/home/{user}", "LANG": "C.UTF-8"},
+            self.command(script, user=user), env=self.environment(user), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, check=False, timeout=timeout,
         )  # fmt: skip
         assert "Traceback" not in done.stderr, done.stderr
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr)

@@ -39,8 +39,12 @@ class Terminal:
         done = subprocess.run(["tmux", "-S", self.socket, *arguments], capture_output=True, text=True, check=True)
         return done.stdout
 
+    def words(self, home: Path, *flags: str) -> list[str]:
+        """The command line of the console."""
+        return [sys.executable, "-c", self.program, "--home", str(home), *flags]
+
     def command(self, home: Path, *flags: str) -> str:
-        command = shlex.join([sys.executable, "-c", self.program, "--home", str(home), *flags])
+        command = shlex.join(self.words(home, *flags))
         return f"{command}; echo $? > {shlex.quote(str(self.exit_file))}; echo back at the shell; exec cat"
 
     def open(self, home: Path, *flags: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.support.app_folder import make_app_folder
+from tests.support.installed_branch import Branch
 
 HERE = Path(__file__).parent
 
@@ -50,3 +54,20 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     BertModel(config).save_pretrained(out)
     return out
+
+
+@pytest.fixture(scope="session")
+def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program as a release carries it, its dependencies borrowed."""
+    return make_app_folder(tmp_path_factory.mktemp("app") / "app", tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="session")
+def program(app_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program alone, installed once."""
+    folder = tmp_path_factory.mktemp("program")
+    shutil.copytree(app_folder, folder / "release" / "app")
+    shutil.move(folder / "release" / "app" / "install.sh", folder / "release" / "install.sh")
+    branch = Branch(folder, folder / "release")
+    branch.install("--program-only")
+    return branch.prefix
