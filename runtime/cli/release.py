@@ -20,7 +20,7 @@ from runtime.bundle.gate_record import require_passed
 from runtime.bundle.keys import KeyFolder
 from runtime.bundle.oci_registry import OciAddress, Registry, read_login
 from runtime.bundle.oci_source import PushedRelease, push_release
-from runtime.bundle.publish import PublishedRelease, publish
+from runtime.bundle.publish import PublishedRelease, publish, read_published
 from runtime.bundle.release_format import Part
 from runtime.bundle.release_parts import INSTALL_SCRIPT, app_part, articles_part, model_part
 from runtime.cli.keys import MoreKeys, open_keys
@@ -140,7 +140,8 @@ def _publish(
     keys: KeyFolder,
     ring: tuple[str, ...] | None,
 ) -> PublishedRelease:
-    if articles is None and bundle is not None:
+    own = articles is None and bundle is not None
+    if own and bundle is not None:
         articles = bundle / "articles"
     if articles is not None:
         parts["articles"] = articles_part(articles)
@@ -152,7 +153,11 @@ def _publish(
             with new_file(to / INSTALL_SCRIPT) as partial:
                 shutil.copyfile(wheels / INSTALL_SCRIPT, partial)
                 partial.chmod(0o755)
-        return publish(to, keys, parts, datetime.now(UTC), branches=ring, progress=step)
+        before = read_published(to).get("articles")
+        done = publish(to, keys, parts, datetime.now(UTC), branches=ring, progress=step)
+    if own and before is not None and done.parts.get("articles") != before.signed.version:
+        say("the bundle's own articles replace those released before; --articles FOLDER releases others")
+    return done
 
 
 def _first_ring(plan: Path, bundle: Path | None) -> tuple[str, ...]:

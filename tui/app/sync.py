@@ -25,6 +25,8 @@ from tui.state.inbox import arrange, read_row
 REMEMBER_S = 0.3
 """From a change to the session file: a kill loses what was typed in this time, and the disk is written 3 times a second
 at most."""
+LAST_SAVE_S = 1.0
+"""Nobody who quits waits longer for a server that does not answer."""
 AHEAD_S = 0.35
 """A pause in typing after which the words so far are sent to be read."""
 INBOX_LIMIT = 200
@@ -171,6 +173,15 @@ class Sync:
             self._view.dispatch(Saved(turn.number))
         if trouble is not None:
             raise trouble
+
+    async def last_save(self) -> None:
+        """Send what the server does not have yet, while the console ends; the session file has it in any case.
+
+        Else a reply that was shown as sent would lie in that file until the agent comes back, and miss an export.
+        """
+        if self._view.state.unsaved() and self._view.state.link is Link.READY:
+            with suppress(EdgedeskError, TimeoutError):
+                await asyncio.wait_for(self._save(), LAST_SAVE_S)
 
     # Unsent text.
 

@@ -118,3 +118,19 @@ def test_options_of_a_push_that_do_not_go_together_are_named_before_anything_is_
         release(*words)
     assert caught.value.hint
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bundle_that_replaces_newer_articles_says_so(
+    make_bundle: Callable[..., Path], company: Company, tmp_path: Path
+) -> None:
+    """A model built last month brings last month's articles; whoever releases it may not want them."""
+    bundle = seal(make_bundle("build/bundle", "1"))
+    there = ["--keys", str(company.keys.folder), "--to", str(company.folder)]
+    articles = shutil.copytree(bundle / "articles", tmp_path / "articles")
+    (articles / "en" / "new.md").write_text("# Parking {#parking}\n\nParking costs 3 euros.\n", encoding="utf-8")
+    mine, theirs = [str(bundle)], ["--articles", str(articles)]
+    said = [
+        "replace those released before" in CliRunner().invoke(app, [*words, *there]).stderr
+        for words in (mine, theirs, mine, [*mine, *theirs])
+    ]
+    assert said == [False, False, True, False]

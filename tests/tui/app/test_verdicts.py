@@ -35,6 +35,18 @@ async def test_accept_is_one_key_and_stored_as_a_pair(open_console: Any, plain: 
     assert (said["verdict"], said["reply"]) == ("accepted", "You may return it within 30 days.")
 
 
+async def test_verdict_given_in_the_same_breath_as_quitting_reaches_the_server(
+    open_console: Any, plain: FakeServer
+) -> None:
+    """Else it waited in the session file, and an export made meanwhile lacked it."""
+    async with open_console(plain) as console:
+        await console.ask("How long?")
+        await console.phase("done")
+        await console.press("f5", "ctrl+q")
+    (said,) = wrote(plain, "turns/1/feedback")
+    assert said["verdict"] == "accepted"
+
+
 async def test_edit_is_one_key_and_draft_and_reply_are_a_preference_pair(open_console: Any, plain: FakeServer) -> None:
     async with open_console(plain, lang="zh") as console:
         await console.ask("How long?")
