@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
+
+import pytest
 
 from tui.screens.reject import RejectScreen
 from tui.state import Mode
@@ -35,14 +38,24 @@ async def test_accept_is_one_key_and_stored_as_a_pair(open_console: Any, plain: 
     assert (said["verdict"], said["reply"]) == ("accepted", "You may return it within 30 days.")
 
 
-async def test_verdict_given_in_the_same_breath_as_quitting_reaches_the_server(
-    open_console: Any, plain: FakeServer
+async def test_verdict_that_is_on_its_way_when_the_agent_quits_reaches_the_server(
+    open_console: Any, plain: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else it waited in the session file, and an export made meanwhile lacked it."""
     async with open_console(plain) as console:
         await console.ask("How long?")
         await console.phase("done")
-        await console.press("f5", "ctrl+q")
+        send, tried = plain.agents.send_feedback, asyncio.Event()
+
+        async def slow(*words: Any) -> Any:
+            if not tried.is_set():  # the first is given up with the console's other work
+                tried.set()
+                await asyncio.Event().wait()
+            return await send(*words)
+
+        monkeypatch.setattr(plain.agents, "send_feedback", slow)
+        await console.press("f5")
+        await tried.wait()
     (said,) = wrote(plain, "turns/1/feedback")
     assert said["verdict"] == "accepted"
 
