@@ -47,7 +47,7 @@ async def test_what_is_typed_is_read_along_and_a_setting_turns_it_off(open_conso
         (Health(engine=False), "The model is restarting: no drafts for a moment. Articles, search"),
         (Health(disk_low_mb=120), "The disk is nearly full: 120 MB left. Answers still work"),
         (Health(updating=True), "Installing an update; everything keeps working"),
-        (Health(newer="shop 2"), "shop 2 is installed and will be used after"),
+        (Health(newer="shop 2"), "shop 2 is installed and not in use yet"),
         (Health(waiting=7), "offline, 7 waiting to be sent"),
     ],
     ids=["degraded", "disk", "updating", "newer", "offline"],
