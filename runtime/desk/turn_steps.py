@@ -152,6 +152,8 @@ def check_draft(tools: TurnTools, state: TurnState) -> TurnState:
     sections = [hit.section for hit in read]
     scores = {hit.section.ref: hit.score for hit in read}
     if leaks_system_prompt(written, tools.spec.system.get(state.lang, ""), sections):
+        if tools.spec.min_agreement and state.safe:
+            return quote_section(tools, state)  # a model whose weak drafts are replaced anyway: this is one
         return replace(state, answer=Answer(_refusal_text(tools, state), WITHHELD, handoff=WITHHELD))
     cosines = partial(tools.retriever.cosines, state.query)
     if lines := extractive_fallback(written, read, cosines, tools.spec.min_agreement):

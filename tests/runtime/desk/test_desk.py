@@ -8,7 +8,7 @@ import pytest
 
 from runtime.base.home import lock_home
 from runtime.base.settings import Settings
-from runtime.desk import drafting
+from runtime.desk import drafting, turn_steps
 from runtime.desk.history import TURNS_READ, bound_texts
 from runtime.desk.open_desk import open_desk
 from runtime.desk.turn_steps import MAX_QUOTE_CHARS
@@ -155,6 +155,21 @@ def test_an_answer_the_articles_do_not_bear_out_gives_way_to_their_own_sentences
         "Standard delivery costs €4.90 and is free from €60. A parcel takes 2 to 4 working days."
     ]
     assert [one.article for one in ended.citations] == ["delivery-standard"]
+
+
+def test_draft_that_recites_the_house_rules_is_never_shown(
+    make_home: Callable[..., Path], scripted_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model whose weak drafts give way gives way to the article; the draft of one that is trusted is withheld."""
+    monkeypatch.setattr(turn_steps, "leaks_system_prompt", lambda *_: True)
+    asked = "What does standard delivery of a parcel cost?"
+    (trusted,) = answer(make_home(scripted_gguf, "trusting"), asked)
+    (checked,) = answer(make_home(scripted_gguf, "checking", min_agreement=0.5), asked)
+    assert isinstance(trusted[-1], Done)
+    assert isinstance(checked[-1], Done)
+    assert (trusted[-1].handoff, trusted[-1].citations) == ("withheld", ())
+    assert (checked[-1].handoff, checked[-1].decided) == (None, "section")
+    assert "€4.90" in checked[-1].answer
 
 
 def test_a_conversation_goes_on_and_its_turns_reach_the_model(
