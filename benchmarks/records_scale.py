@@ -80,7 +80,7 @@ def peer(path: Path, out: Path) -> None:
 
     from distill.data.cleaning.conversations import conversation_steps
     from distill.data.conversation import RawConversation
-    from distill.data.prepare import Preparation, _RowWork
+    from distill.data.prepare import Preparation, RowWork
 
     datasets.disable_progress_bars()
     rows = datasets.load_dataset("csv", data_files=str(path), split="train", cache_dir=str(out / "cache"))
@@ -102,7 +102,7 @@ def peer(path: Path, out: Path) -> None:
             {"conversation": name, "lang": lang, "turns": turns, "where": f"{path}:{name}"}
         ).model_dump_json(exclude_defaults=True)
 
-    work = _RowWork(Preparation(7, conversation_steps=conversation_steps()))
+    work = RowWork(Preparation(7, conversation_steps=conversation_steps()))
 
     def batch(columns: dict[str, list[str]]) -> dict[str, list[str]]:
         outcomes = work(columns["row"])

@@ -84,7 +84,7 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class _RowWork:
+class RowWork:
     """What a worker does with a batch of conversations; everything it returns may be written."""
 
     how: Preparation
@@ -172,7 +172,7 @@ def _prepare(
         private_folder(scratch)
         files = {name: stack.enter_context(_private_file(out / name)) for name in (*_SPLIT_FILES, *_SIDE_FILES)}
         lines = _lines(conversations, report, files[REFUSED_FILE])
-        _collect(run_rows(lines, _RowWork(how), scratch, engine=how.engine), report, files)
+        _collect(run_rows(lines, RowWork(how), scratch, engine=how.engine), report, files)
     _hold_something_out(out, how.seed)
     if not how.keep_leaks:
         _drop_leaks(out, report)

@@ -140,9 +140,8 @@ def _publish(
     keys: KeyFolder,
     ring: tuple[str, ...] | None,
 ) -> PublishedRelease:
-    own = articles is None and bundle is not None
-    if own and bundle is not None:
-        articles = bundle / "articles"
+    own = bundle / "articles" if bundle is not None and articles is None else None
+    articles = own or articles
     if articles is not None:
         parts["articles"] = articles_part(articles)
     if wheels is not None:
@@ -155,7 +154,7 @@ def _publish(
                 partial.chmod(0o755)
         before = read_published(to).get("articles")
         done = publish(to, keys, parts, datetime.now(UTC), branches=ring, progress=step)
-    if own and before is not None and done.parts.get("articles") != before.signed.version:
+    if own is not None and before is not None and done.parts.get("articles") != before.signed.version:
         say("the bundle's own articles replace those released before; --articles FOLDER releases others")
     return done
 

@@ -35,7 +35,7 @@ from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import load_articles
 from runtime.understanding.dictation_classifier import FILE, write_boundary
 from runtime.understanding.linear_classifier import FOLDER as CLASSIFIERS
-from tests.support.branch import make_gguf
+from tests.support.branch import CHATML, make_gguf
 from tests.support.paths import ROOT, SHOP
 from tests.support.recorded_vectors import RecordingEmbedder
 
@@ -45,15 +45,7 @@ COMPANY = Path(__file__).parent / "attacked_company.json"
 MIN_AGREEMENT = 0.8
 """As in recipes/demo.toml: a draft that departs from the articles' sentences gives way to them."""
 PROMPT = {
-    "pieces": {
-        "system_open": "<|im_start|>system\n",
-        "system_close": "<|im_end|>\n",
-        "user_open": "<|im_start|>user\n",
-        "user_close": "<|im_end|>\n",
-        "assistant_open": "<|im_start|>assistant\n",
-        "assistant_close": "<|im_end|>\n",
-        "stop": ["<|im_end|>"],
-    },
+    "pieces": CHATML,
     "system": {"en": "Answer from the articles.", "zh": "只根据资料回答。"},
     "refusal": {"en": "I can't find that.", "zh": "我没有找到。"},
     "languages": ["en", "zh"],

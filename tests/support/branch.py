@@ -16,6 +16,18 @@ from tests.support.gguf_files import tiny_gguf
 WORDS_DIM = 32
 
 
+CHATML = {
+    "system_open": "<|im_start|>system\n",
+    "system_close": "<|im_end|>\n",
+    "user_open": "<|im_start|>user\n",
+    "user_close": "<|im_end|>\n",
+    "assistant_open": "<|im_start|>assistant\n",
+    "assistant_close": "<|im_end|>\n",
+    "stop": ["<|im_end|>"],
+}
+"""The pieces of a prompt that the small models are asked with."""
+
+
 def make_embedder(folder: Path, *, dim: int = WORDS_DIM, seed: int = 0) -> Path:
     """An encoder with random token vectors: texts that share characters lie near each other, in any script."""
     import onnx
@@ -137,15 +149,7 @@ def write_bundle(root: Path, embedder: Path, version: str) -> Path:
         "embedder": "embedder",
     }
     prompt = {
-        "pieces": {
-            "system_open": "<|im_start|>system\n",
-            "system_close": "<|im_end|>\n",
-            "user_open": "<|im_start|>user\n",
-            "user_close": "<|im_end|>\n",
-            "assistant_open": "<|im_start|>assistant\n",
-            "assistant_close": "<|im_end|>\n",
-            "stop": ["<|im_end|>"],
-        },
+        "pieces": CHATML,
         "system": {"en": "Answer from the articles.", "zh": "只根据资料回答。"},
         "refusal": {"en": "I can't find that.", "zh": "我没有找到。"},
         "languages": ["en"],
