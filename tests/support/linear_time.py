@@ -10,15 +10,16 @@ from typing import Any
 def growth(function: Callable[[str], Any], make: Callable[[int], str], size: int, *, repeats: int = 1) -> float:
     """CPU time at `2 * size` characters over that at `size`: 2 for a linear function, 4 for a quadratic one.
 
-    The thread's own CPU time, and the least of several tries, so that a busy machine does not count.
+    The thread's own CPU time, and the least of several tries that take the two in turns, so that a busy machine does
+    not count.
     """
-    return _least(function, make(2 * size), repeats) / _least(function, make(size), repeats)
+    short, long = make(size), make(2 * size)
+    times = [(_seconds(function, short), _seconds(function, long)) for _ in range(repeats)]
+    # Below a tenth of a millisecond it does not matter.
+    return max(min(of_long for _, of_long in times), 1e-4) / max(min(of_short for of_short, _ in times), 1e-4)
 
 
-def _least(function: Callable[[str], Any], text: str, repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        start = time.thread_time()
-        function(text)
-        times.append(time.thread_time() - start)
-    return max(min(times), 1e-4)  # below a tenth of a millisecond it does not matter
+def _seconds(function: Callable[[str], Any], text: str) -> float:
+    start = time.thread_time()
+    function(text)
+    return time.thread_time() - start
