@@ -216,7 +216,7 @@ lock() {
     version=$(grep -i '^torch==' "$scratch/pins")
     compile=(.venv/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-header --constraint "$scratch/pins"
         --python-version 3.11 --python-platform x86_64-manylinux_2_28)
-    "${compile[@]}" --extra build --group dev pyproject.toml ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} \
+    "${compile[@]}" --extra build --extra perception --group dev pyproject.toml ${PIP_FIND_LINKS:+--find-links "$PIP_FIND_LINKS"} \
         ${EDGEDESK_TORCH_INDEX:+--index "$EDGEDESK_TORCH_INDEX"} >"$scratch/all"
     # torch once more, from the package index alone: its builds there, and the CUDA libraries of the one for Linux.
     printf '%s\n' "$version" | "${compile[@]}" - >"$scratch/torch"
@@ -233,6 +233,11 @@ lock() {
         printf '# Written by ./build.sh lock: what a branch runs, without the build: pip install --no-deps -r this, then the wheel.\n'
         "${compile[@]}" pyproject.toml
     } >requirements-branch.lock
+    "${compile[@]}" --extra perception pyproject.toml >"$scratch/perception"
+    {
+        printf '# Written by ./build.sh lock: what the extra `perception` adds to requirements-branch.lock.\n'
+        entries -v "$(grep -o '^[A-Za-z0-9._-]*==' requirements-branch.lock | sed 's/==$//' | paste -sd'|')" "$scratch/perception"
+    } >requirements-perception.lock
     {
         printf '# Written by ./build.sh lock: libraries of the CUDA build of %s. A CPU build needs none of them.\n' "$version"
         entries "$cuda" "$scratch/torch"

@@ -16,6 +16,7 @@ onnx_session.py    opens a model in onnxruntime, with the same options everywher
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
 memory_watch.py    the most memory a block held: `watch_memory`
 child_process.py   starts a module of this project in a process of its own: `module_command`
+no_network.py      takes the network away from a process for good: `deny_network`
 service_manager.py tells systemd that a service is ready: `notify`
 terminal.py        text that cannot steer a terminal: `printable`
 progress.py        talk and bars on stderr: `say`, `bar`, `counter`, `ProgressCallback`

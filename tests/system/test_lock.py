@@ -31,10 +31,19 @@ def test_lock_of_a_branch_is_the_builds_without_the_build() -> None:
     assert not branch.keys() & {"torch", "transformers", "pytest"}
 
 
+def test_lock_of_perception_is_what_a_branch_lacks_of_the_extra() -> None:
+    everything, branch = pins("requirements.lock"), pins("requirements-branch.lock")
+    perception = pins("requirements-perception.lock")
+    assert perception.items() <= everything.items()
+    assert not perception.keys() & branch.keys()
+    assert {"rapidocr", "sherpa-onnx", "opencv-python-headless", "pillow"} <= perception.keys()
+
+
 def test_lock_fits_what_the_project_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     groups = project["dependency-groups"]
     wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["build"]]
+    wanted += project["project"]["optional-dependencies"]["perception"]
     wanted += [text for group in groups.values() for text in group if isinstance(text, str)]
     wanted += project["build-system"]["requires"]
     locked = pins("requirements.lock")

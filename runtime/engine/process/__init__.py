@@ -3,7 +3,6 @@
     remote_engine   the parent: requests, cancels, restarts, crash counts   `RemoteEngine`
     engine_child    one process: started, pinged, killed when it hangs      `EngineChild`, `ProcessLimits`
     engine_process  the child's own program                                 `EngineProcess`
-    no_network      takes the network away from the child                   `deny_network`
     protocol        the messages between them                               `Connection`, `SendQueue`
 
 Promises: whatever happens to the child, no caller waits for ever and the parent lives.

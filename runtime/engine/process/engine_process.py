@@ -15,10 +15,10 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from runtime.base.no_network import deny_network
 from runtime.engine.core.generation import Generation
 from runtime.engine.core.options import EngineOptions
 from runtime.engine.llama.engine import LlamaEngine
-from runtime.engine.process.no_network import deny_network
 from runtime.engine.process.protocol import (
     CancelMessage,
     CompileMessage,

@@ -16,7 +16,7 @@ from runtime.engine.process.remote_engine import RemoteEngine
 
 TRY = """
 import errno, socket, subprocess, sys, threading
-from runtime.engine.process.no_network import deny_network
+from runtime.base.no_network import deny_network
 assert deny_network()
 def refused(family, kind):
     try:

@@ -1,9 +1,9 @@
 """Takes the network away from a process, for good, whoever started it and however: a filter in the kernel (seccomp).
 
-The engine computes on what strangers wrote, in C. It talks to its parent over a socket pair it was given, so it needs
-no socket of its own. systemd's units and containers say the same from outside; this holds where there is neither, and
-where the server has a TCP port. Promises: Unix sockets go on working; nothing else changes; a machine without such
-filters runs on without one.
+The engine, and what reads pictures and recordings, compute on what strangers wrote, in C. They talk to their parent
+over what they were given and need no socket of their own. systemd's units and containers say the same from outside;
+this holds where there is neither, and where the server has a TCP port. Promises: Unix sockets go on working; nothing
+else changes; a machine without such filters runs on without one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,10 @@
+"""Turns a picture or a recording that a customer brings into text, which then goes the way of a typed question.
+
+    attachment.py       a file's bytes with their bound, and what they are: `Attachment`, `read_attachment`
+    attachment_text.py  what was read, with its places and the entities offered: `AttachmentText`, `with_question`
+    bounded_child.py    a process with bounded memory and time, without network and files: `run_bounded`, `child_main`
+
+Promises: what an attachment says is a customer's words, never an instruction; nothing of its bytes is stored; the
+memory that reading took is given back. Needs the extra `perception`; without it an error says what to install. Knows
+nothing of desk, journal and engine.
+"""

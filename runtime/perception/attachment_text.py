@@ -1,0 +1,104 @@
+"""What was read from a picture or heard in a recording: its lines in order, and the entities offered to the person.
+
+Promises: no control character is in it; it is bounded in lines and characters, and says so where it was cut; the person
+sees it before it is used. `with_question` is the one way in which it becomes part of a customer's message. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.base.terminal import printable
+from runtime.perception.attachment import AttachmentKind
+
+MAX_LINES = 400
+MAX_LINE_CHARS = 400
+MAX_CHARS = 3000
+"""Some three receipts. A message may be 4,000 characters long, and the words that ask must fit in too."""
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Box(_Value):
+    """Where a line stands: pixels from the top left corner of its page, as it is looked at upright."""
+
+    page: int = 1
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class Interval(_Value):
+    """When a line was spoken, in seconds from the beginning."""
+
+    start_s: float
+    end_s: float
+
+
+class TextLine(_Value):
+    """A line of a picture, or a sentence of a recording."""
+
+    text: str
+    confidence: float = Field(default=1.0, ge=0, le=1)
+    box: Box | None = None
+    interval: Interval | None = None
+
+
+EntityKind = Literal["order_number", "model_code", "serial_number", "date", "total"]
+
+
+class OfferedEntity(_Value):
+    """Something in the text that a desk looks things up by; offered, never acted on."""
+
+    kind: EntityKind
+    value: str
+    line: int
+    """The index of its line."""
+
+
+class AttachmentText(_Value):
+    """All that is kept of an attachment once it has been read."""
+
+    kind: AttachmentKind
+    lines: tuple[TextLine, ...]
+    entities: tuple[OfferedEntity, ...] = ()
+    seconds: float = 0.0
+    """What reading it took."""
+    duration_s: float | None = None
+    """How long a recording is."""
+    pages: int = 1
+    cut: bool = False
+    """Whether there was more than may be kept."""
+
+    @property
+    def text(self) -> str:
+        """The lines, one below the other."""
+        return "\n".join(line.text for line in self.lines)
+
+
+def bounded_lines(lines: list[TextLine]) -> tuple[tuple[TextLine, ...], bool]:
+    """The lines without control characters and empty ones, up to the bounds; and whether that cut any."""
+    kept: list[TextLine] = []
+    left = MAX_CHARS
+    for line in lines:
+        text = " ".join(printable(line.text).split())
+        if not text:
+            continue
+        if len(kept) == MAX_LINES or left <= 0:
+            return tuple(kept), True
+        shown = text[: min(MAX_LINE_CHARS, left)]
+        kept.append(line.model_copy(update={"text": shown}))
+        left -= len(shown) + 1
+        if len(shown) < len(text):
+            return tuple(kept), True
+    return tuple(kept), False
+
+
+def with_question(question: str, read: AttachmentText) -> str:
+    """The customer's message: the words typed, then what was read. Of a recording, what was heard is the question."""
+    return "\n\n".join(part for part in (question.strip(), read.text) if part)

@@ -1,0 +1,60 @@
+"""Work on strangers' bytes ends in an answer or one error, in bounded memory and time, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import InputError, MissingError
+from runtime.perception.bounded_child import ChildLimits, need_extra, run_bounded
+
+LIMITS = ChildLimits(wall_s=120, memory_mib=200, threads=2)
+
+
+def run(do: str, data: bytes = b"", limits: ChildLimits = LIMITS, **more: str) -> object:
+    return run_bounded("tests.support.bounded_work", {"do": do, **more}, data, limits, where="photo.png")
+
+
+def test_child_result_is_whole_whatever_its_libraries_print() -> None:
+    assert run("measure", b"\n" * 3_000_000) == {"bytes": 3_000_000, "threads": "2"}
+
+
+def test_child_error_keeps_its_words_and_gets_the_place() -> None:
+    with pytest.raises(InputError, match=r"photo\.png: no such thing") as caught:
+        run("refuse")
+    assert caught.value.hint == "do something else"
+
+
+def test_child_that_wants_more_memory_than_its_bound_is_an_error() -> None:
+    with pytest.raises(InputError, match="too much memory"):
+        run("fill memory")
+
+
+def test_child_that_never_ends_is_ended() -> None:
+    with pytest.raises(InputError, match=r"took more than 1 s"):
+        run("never end", limits=ChildLimits(wall_s=1, memory_mib=200))
+
+
+@pytest.mark.parametrize("do", ["die", "end silently", "answer without end"])
+def test_child_that_dies_or_says_no_sense_is_one_error(do: str) -> None:
+    with pytest.raises(InputError, match=r"photo\.png: it cannot be read"):
+        run(do)
+
+
+def test_child_writes_no_file(tmp_path: Path) -> None:
+    """Nothing of a picture or a recording reaches the disk, whatever a library does."""
+    assert run("write", path=str(tmp_path / "kept")) == errno.EFBIG
+    assert (tmp_path / "kept").read_bytes() == b""
+
+
+def test_child_has_no_network() -> None:
+    assert run("connect") == errno.EACCES
+
+
+def test_extra_that_is_missing_is_named_with_its_command() -> None:
+    need_extra("json", what="this")
+    with pytest.raises(MissingError, match="'perception', which is not installed") as caught:
+        need_extra("json", "no_such_module", what="reading pictures")
+    assert "pip install 'edgedesk[perception]'" in caught.value.hint
