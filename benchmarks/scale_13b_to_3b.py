@@ -13,19 +13,17 @@ Needs 8 GB of disk for the teacher, which stays in the cache. `--quick` takes on
 
 from __future__ import annotations
 
-import random
 import sys
 import tempfile
 import time
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
 
 from _harness import Bar, Run, begin, main
-from shape13b import VOCAB, shape13b
+from _random_models import STUDENT_3B, noise_packs, random_llama
+from shape13b import shape13b
 
 from distill.compute.device import bf16_is_faster, go_offline
-from distill.packing.packing import Pack
 from distill.recipe.settings import DistillSettings
 from distill.student.training import distill
 from distill.teacher.capture import capture, read_capture
@@ -35,48 +33,6 @@ from runtime.base.progress import say
 
 MACHINE_GB = 24.0
 BARS = {"capture, peak GB": Bar(most=MACHINE_GB), "student, peak GB": Bar(most=MACHINE_GB)}
-STUDENT = {"num_hidden_layers": 26, "hidden_size": 3200, "intermediate_size": 8640, "num_attention_heads": 32}
-"""OpenLLaMA 3B's config.json: 3.4 billion weights."""
-BRANCHES = 3
-
-
-def make_packs(count: int, tokens: int) -> list[Pack]:
-    """Packs of noise: half of each is the shared prefix, half of every branch its reply."""
-    rng = random.Random(7)  # noqa: S311 - noise, no secret
-    prefix = tokens // 2
-    length = (tokens - prefix) // BRANCHES
-    edges = [
-        (prefix + n * length, prefix + n * length + length // 2, prefix + (n + 1) * length) for n in range(BRANCHES)
-    ]
-    names = tuple(map(str, range(BRANCHES)))
-    end = edges[-1][2]
-    return [Pack(tuple(rng.choices(range(300, VOCAB), k=end)), prefix, tuple(edges), names) for _ in range(count)]
-
-
-def make_student() -> Any:
-    """A student of 3 billion random weights in bf16."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-    from transformers.modeling_utils import no_init_weights
-
-    config = LlamaConfig(vocab_size=VOCAB, tie_word_embeddings=False, attn_implementation="sdpa", **STUDENT)
-    kept = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
-    try:
-        with no_init_weights():
-            model = LlamaForCausalLM(config)
-    finally:
-        torch.set_default_dtype(kept)
-    drawn = torch.empty(1 << 22).normal_(std=0.02).bfloat16()
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.dim() > 1:
-                flat = weight.view(-1)
-                for start in range(0, len(flat), len(drawn)):
-                    flat[start : start + len(drawn)] = drawn[: len(flat) - start]
-            else:
-                weight.fill_(1.0)
-    return model
 
 
 def work(run: Run) -> None:
@@ -86,7 +42,7 @@ def work(run: Run) -> None:
     options = run.options
     torch.set_num_threads(options.threads)
     steps = 1 if options.quick else options.steps
-    packs = make_packs(steps + 1, options.tokens)
+    packs = noise_packs(steps + 1, options.tokens)
     teacher_file = shape13b()
     run.details |= {"teacher bytes": teacher_file.stat().st_size, "tokens a step": options.tokens, "steps": steps}
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +62,7 @@ def work(run: Run) -> None:
         ends: list[float] = []
         say("learning")
         with watch_memory() as peak:
-            student = make_student()
+            student = random_llama(STUDENT_3B)
             run.details["student weights"] = sum(weight.numel() for weight in student.parameters())
             settings = DistillSettings(rank=16, frozen="bf16", learning_rate=1e-4)
             learned = distill(student, captured, settings, Path(folder), lambda _tokens: ends.append(time.monotonic()))
