@@ -18,8 +18,8 @@ from runtime.base.statistics import z_scores
 from runtime.grounding.citations import TermBag
 from runtime.text.articles import Section
 from runtime.text.sentences import sentences
-from runtime.text.tables import Item, split_items
-from runtime.text.tokens import terms
+from runtime.text.tables import Item, join_shown, shown_in_order, split_items
+from runtime.text.tokens import term_agreement, terms
 
 if TYPE_CHECKING:
     from runtime.retrieval.retriever import Earlier, Hit
@@ -63,14 +63,7 @@ def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = SENTEN
             if (ranked := _ranked(hit, replies, cosines))
         ]
     chosen = sorted(_ranked(hits[0], replies, cosines)[:limit], key=lambda one: one[0])
-    out: list[ExtractedSentence] = []
-    lead = ""
-    for _, item in chosen:
-        # Items that one line leads to are shown after it, which is said once.
-        text = item.text if item.lead and item.lead == lead and not item.is_row else item.shown
-        lead = item.lead
-        out.append(ExtractedSentence(hits[0].section, text))
-    return out
+    return [ExtractedSentence(hits[0].section, text) for text in shown_in_order([item for _, item in chosen])]
 
 
 def _ranked(hit: Hit, replies: Sequence[Earlier], cosines: Cosines) -> list[tuple[int, Item]]:
@@ -112,7 +105,7 @@ def render_quote(lines: Sequence[ExtractedSentence]) -> str:
     if any(line.titled for line in lines):
         marks = {True: "：", False: ": "}
         return "\n".join(f"{line.section.title}{marks[line.section.lang == 'zh']}{line.text}" for line in lines)
-    return "".join(line.text + ("" if line.section.lang == "zh" else " ") for line in lines).strip()
+    return join_shown([line.text for line in lines], lines[0].section.lang) if lines else ""
 
 
 def _reply_agreement(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[float]:
@@ -123,11 +116,6 @@ def _reply_agreement(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[f
     out = []
     for text in texts:
         said = Counter(terms(text))
-        shares = [_f1(said, reply) for reply in replies]
+        shares = [term_agreement(said, reply) for reply in replies]
         out.append(sum(w * s for w, s in zip(weights, shares, strict=True)) / sum(weights) if weights else 0.0)
     return out
-
-
-def _f1(one: Counter[str], other: Counter[str]) -> float:
-    both = (one & other).total()
-    return 2 * both / (one.total() + other.total()) if both else 0.0

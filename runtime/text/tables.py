@@ -24,7 +24,8 @@ MAX_ITEM_CHARS = 1200
 """A sentence of more is cut as well: a text without any sign or blank is one word of any length."""
 MAX_PART_CHARS = 400
 """What stands between two separators is cut at its blanks, and where there are none within so many, anywhere."""
-_ITEM = re.compile(r"(?:[-*•·]|\d{1,3}[.)、]|[（(]\d{1,3}[)）])\s*")
+_ITEM = re.compile(r"(?:[-*•·]|\d{1,3}(?:[)、]|\.(?!\d))|[（(]\d{1,3}[)）])\s*")
+_ENDS = tuple(".!?;:,。！？；：，…")
 _RULE = re.compile(r"[|:\-\s]+")
 _SEPARATOR = re.compile(r"(?<=[;；])|(?<=[,，、])(?!\d)")
 _PART = re.compile(rf".{{1,{MAX_PART_CHARS - 1}}}(?:\s|$)|.{{1,{MAX_PART_CHARS}}}", re.DOTALL)
@@ -61,6 +62,23 @@ def split_items(text: str) -> list[Item]:
         lines = [line.strip() for line in group if line.strip()]
         out += _table(lines) if is_table else _prose(lines)
     return out
+
+
+def shown_in_order(items: Sequence[Item]) -> list[str]:
+    """What a person reads of items that stand together: a line that leads to several is said once, before the first."""
+    out: list[str] = []
+    lead = ""
+    for item in items:
+        out.append(item.text if item.lead and item.lead == lead and not item.is_row else item.shown)
+        lead = item.lead
+    return out
+
+
+def join_shown(texts: Sequence[str], lang: str) -> str:
+    """What stands together as one text: what ends without a mark is divided from what follows it."""
+    gap, mark = ("", "；") if lang == "zh" else (" ", ";")
+    ended = [text if text.endswith(_ENDS) or text is texts[-1] else text + mark for text in texts]
+    return gap.join(ended).strip()
 
 
 def _table(lines: Sequence[str]) -> list[Item]:

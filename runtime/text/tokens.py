@@ -56,6 +56,12 @@ def content_terms(text: str) -> list[str]:
     return [term for term in found if term not in _COMMON_WORDS] or found
 
 
+def term_agreement(one: Counter[str], other: Counter[str]) -> float:
+    """How much two texts say in the same terms (F1 of their counted terms, 0 to 1)."""
+    both = (one & other).total()
+    return 2 * both / (one.total() + other.total()) if both else 0.0
+
+
 def _pairs(han: str) -> list[str]:
     return [left + right for left, right in pairwise(han)] or [han]
 

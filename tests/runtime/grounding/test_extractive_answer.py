@@ -136,3 +136,15 @@ def test_row_is_shown_with_its_head_and_a_lead_in_never_alone(lang: str, text: s
     whole = render_quote(best_sentences([Hit(section, 1.0, 0.9)], near, limit=3))
     assert not whole.endswith((":", "："))
     assert whole.count("We take back:") + whole.count("我们回收：") <= 1
+
+
+@pytest.mark.parametrize(
+    ("lang", "text", "shown"),
+    [
+        ("en", "We take back:\n- fridges\n- ovens", "We take back: fridges; ovens"),
+        ("zh", "我们回收：\n- 冰箱\n- 烤箱", "我们回收：冰箱；烤箱"),
+    ],
+)
+def test_list_items_shown_together_are_told_apart(lang: str, text: str, shown: str) -> None:
+    section = Section("list", "all", "List", "All", text, lang)
+    assert render_quote(best_sentences([Hit(section, 1.0, 0.9)], alike)) == shown

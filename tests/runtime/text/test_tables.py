@@ -59,5 +59,10 @@ def test_text_without_a_full_stop_is_cut_and_nothing_of_it_is_lost(unit: str) ->
 def test_no_word_of_a_text_is_lost(text: str) -> None:
     items = split_items(text)
     found = set(terms(" ".join(f"{item.lead}\n{item.text}" for item in items)))
-    assert set(terms(text)) - {"1"} <= found
+    assert {term for term in terms(text) if term.strip("1")} <= found  # ones may number a list
     assert all(isinstance(item, Item) and item.shown for item in items)
+
+
+@pytest.mark.parametrize("line", ["3.5 kg is what it weighs.", "12.5公斤是它的重量。"])
+def test_number_with_a_decimal_point_at_the_start_of_a_line_is_no_list_mark(line: str) -> None:
+    assert [item.shown for item in split_items(line)] == [line]
