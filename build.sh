@@ -189,11 +189,13 @@ END
 '-DCMAKE_PROJECT_llama.cpp_INCLUDE=$scratch/portable.cmake'" \
         "$python" -m pip --disable-pip-version-check wheel -qq --no-deps --no-cache-dir --require-hashes \
         --no-binary llama-cpp-python --wheel-dir dist/wheels --requirement <(entries llama-cpp-python requirements.lock)
-    local built
+    local built listed
     built=$(ls dist/wheels/llama_cpp_python-*.whl)
     rm -r "$scratch"
+    # Listed whole before it is searched: grep stops at what it finds, and the broken pipe would count as a missing part.
+    listed=$("$python" -m zipfile --list "$built")
     for part in libggml-cpu-haswell.so libggml-cpu-x64.so libgomp.so.1; do
-        "$python" -m zipfile --list "$built" | grep -q "llama_cpp/lib/$part" ||
+        grep -q "llama_cpp/lib/$part" <<<"$listed" ||
             die "$built lacks $part" "delete it and look at CMAKE_ARGS in build.sh" 1
     done
     printf '%s\n' "$built"
