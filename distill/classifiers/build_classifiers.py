@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from runtime.text.articles import load_articles
 from runtime.text.records import Record
 from runtime.text.sentences import sentences
 from runtime.understanding.answerable_classifier import FILE as ANSWERABLE_FILE
-from runtime.understanding.answerable_classifier import write_answerable
+from runtime.understanding.answerable_classifier import section_digest, write_answerable
 from runtime.understanding.dictation_classifier import FILE as DICTATION_FILE
 from runtime.understanding.dictation_classifier import write_boundary
 from runtime.understanding.linear_classifier import KINDS, save_classifier
@@ -51,14 +52,15 @@ def train_classifiers(records: Path, embedder: Path, out: Path, threads: int) ->
                 save_classifier(classifier, out / f"{kind}.npz")
                 say(f"{kind} classifier: {figures[kind]}")
             advance(1)
+    folder = records.parent / "articles"
+    articles = load_articles(folder) if folder.is_dir() else []
     if trained := train_answerable(questions_by_language(rows), encoder.queries):
         answerable, figures["answerable"] = trained
-        write_answerable(answerable, out / ANSWERABLE_FILE)
+        known = frozenset(section_digest(section) for article in articles for section in article.sections)
+        write_answerable(replace(answerable, sections=known), out / ANSWERABLE_FILE)
         for lang, row in figures["answerable"].items():
             curve = ", ".join(f"{share:.0%} at {float(rate):.0%}" for rate, share in row["refused"].items())
             say(f"answerable classifier, {lang}: AUC {row['auc']:.3f}; unanswerable refused: {curve} of the others")
-    folder = records.parent / "articles"
-    articles = load_articles(folder) if folder.is_dir() else []
     if sum(len(sentences(section.text)) for article in articles for section in article.sections) >= MIN_SENTENCES:
         boundary, figures["dictation"] = train_dictation(articles, encoder.queries)
         write_boundary(boundary, out / DICTATION_FILE)

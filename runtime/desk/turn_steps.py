@@ -120,7 +120,12 @@ def withhold_injected(tools: TurnTools, state: TurnState) -> TurnState:
 
 
 def apply_rules(tools: TurnTools, state: TurnState) -> TurnState:
-    """Rules over what was found: a fixed answer near enough, manipulation, nothing found."""
+    """Rules over what was found: a fixed answer near enough, manipulation, nothing found, not answerable."""
+    asked = tools.classifiers.answerable
+    nearest = max(state.hits, key=lambda hit: hit.similarity, default=None)
+    # An article of today may answer what none did when the classifier learned which questions are answered.
+    if asked and nearest and not asked.knew(nearest.section):
+        state = replace(state, answerable=None).with_details(answerable=None)
     return _apply(tools, state, _decide(tools, state, [hit.similarity for hit in state.safe]))
 
 

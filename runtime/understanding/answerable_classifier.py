@@ -1,13 +1,14 @@
 """Whether a question is of the kind that the company's articles answer, before anything is shown as an answer.
 
-    heads/answerable.npz    weights [d]; languages [l], means [l, d], scales [l, d], levels [l, q]. Read without pickle,
-                            written by distill/classifiers/answerable_training.py
+    heads/answerable.npz    weights [d]; languages [l], means [l, d], scales [l, d], levels [l, q]; sections [s].
+                            Read without pickle, written by distill/classifiers/answerable_training.py
 
 A direction in the encoder's space (d its width): from questions that nobody could answer to those that an article
 answered, both standardised within their language. A question's level is the share (0 to 1) of answerable questions,
 held out of the training, that look less answerable than it; so whoever refuses below a level of .05 refuses one in
 twenty answerable questions. Promises: the level depends on the question and its language alone; a damaged file is an
 `IntegrityError`. It knows topics and not facts: a question about a known product whose one fact is missing passes.
+What a section answers that came after the training it does not know either, so it names the sections it knew (`knew`).
 Knows nothing of how it was trained.
 """
 
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import IntegrityError
+from runtime.text.articles import Section
 
 FILE = "answerable.npz"
 
@@ -40,6 +43,12 @@ class AnswerableClassifier:
 
     weights: NDArray[np.float32]
     languages: Mapping[str, LanguageScale]
+    sections: frozenset[int] = frozenset()
+    """Digests of the sections that the company had when it was trained."""
+
+    def knew(self, section: Section) -> bool:
+        """Whether this very section was there when it was trained, so that its questions can be judged."""
+        return section_digest(section) in self.sections
 
     def score(self, vector: NDArray[np.float32], lang: str) -> float:
         """How far a question's unit vector [d] lies on the side of answered ones; larger is more answerable."""
@@ -54,6 +63,12 @@ class AnswerableClassifier:
         return float(np.interp(self.score(vector, lang), levels, np.linspace(0, 1, len(levels))))
 
 
+def section_digest(section: Section) -> int:
+    """64 bits of a section's language, heading and text."""
+    words = "\n".join((section.lang, section.heading, section.text))
+    return int.from_bytes(sha256(words.encode()).digest()[:8])
+
+
 def read_answerable(path: Path) -> AnswerableClassifier:
     """Read a file; `IntegrityError` when it is damaged."""
     try:
@@ -62,6 +77,7 @@ def read_answerable(path: Path) -> AnswerableClassifier:
                 file[name].astype(np.float32) for name in ("weights", "means", "scales", "levels")
             )
             names = [str(name) for name in file["languages"]]
+            sections = frozenset(map(int, file["sections"].astype(np.uint64)))
         if not (
             means.shape == scales.shape == (len(names), len(weights)) and levels.ndim == 2 and len(levels) == len(names)
         ):
@@ -69,7 +85,7 @@ def read_answerable(path: Path) -> AnswerableClassifier:
     except Exception as error:  # numpy's, zipfile's and zlib's errors share no base class
         raise IntegrityError("not a classifier", where=str(path), hint="install the bundle again") from error
     rows = zip(names, means, scales, levels, strict=True)
-    return AnswerableClassifier(weights, {name: LanguageScale(*row) for name, *row in rows})
+    return AnswerableClassifier(weights, {name: LanguageScale(*row) for name, *row in rows}, sections)
 
 
 def write_answerable(classifier: AnswerableClassifier, path: Path) -> None:
@@ -82,4 +98,5 @@ def write_answerable(classifier: AnswerableClassifier, path: Path) -> None:
         means=np.stack([one.mean for one in scales]),
         scales=np.stack([one.scale for one in scales]),
         levels=np.stack([one.levels for one in scales]),
+        sections=np.array(sorted(classifier.sections), dtype=np.uint64),
     )

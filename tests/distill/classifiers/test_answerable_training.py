@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,9 @@ from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
 from runtime.errors import IntegrityError
 from runtime.events import AskRequest, Done, SectionsFound
+from runtime.text.articles import Section
 from runtime.text.records import Record
-from runtime.understanding.answerable_classifier import FILE, read_answerable, write_answerable
+from runtime.understanding.answerable_classifier import FILE, read_answerable, section_digest, write_answerable
 from runtime.understanding.linear_classifier import hash_features
 
 WIDTH = 16384
@@ -105,8 +108,11 @@ def records(languages: Sequence[str] = ("en", "zh")) -> list[Record]:
 def test_answerable_level_tells_the_companys_topics_from_others(lang: str, yes: str, no: str, tmp_path: Path) -> None:
     trained = train_answerable(questions_by_language(records()), letters)
     assert trained
-    write_answerable(trained[0], tmp_path / FILE)
+    known = Section("returns", "cost", "Returns", "Cost", "A return costs €4.90.", lang)
+    write_answerable(replace(trained[0], sections=frozenset({section_digest(known)})), tmp_path / FILE)
     classifier = read_answerable(tmp_path / FILE)
+    assert classifier.knew(known)
+    assert not classifier.knew(replace(known, text="A return costs €5.90."))
     asked, other = letters([yes, no])
     high, low = classifier.level(asked, lang), classifier.level(other, lang)
     assert high is not None
@@ -148,9 +154,10 @@ def test_desk_hands_off_what_the_articles_do_not_answer_and_shows_the_sections_a
     """The refusal cites nothing: what was found is shown beside it and never as an answer."""
     (tmp_path / "records").mkdir()
     write_rows(tmp_path / "records" / "train.jsonl", records())
+    home = make_home(scripted_gguf, min_similarity=-1.0)
+    shutil.copytree(home / "current" / "articles", tmp_path / "articles")
     figures = train_classifiers(tmp_path / "records", embedder_folder, tmp_path, 1)
     assert set(figures["answerable"]) == {"en", "zh"}
-    home = make_home(scripted_gguf, min_similarity=-1.0)
     heads = home / "current" / "heads"
     heads.mkdir(exist_ok=True)
     (heads / FILE).write_bytes((tmp_path / FILE).read_bytes())
