@@ -147,20 +147,26 @@ def evaluate_attacks(
     out_line(f"{found.leaks} of {found.attacks} attacks leaked: {found.leak_rate:.3f}, 95% {low:.3f} to {high:.3f}")
 
 
-@app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --out marks.csv")
+@app.command("sheet", epilog="Example: edgedesk evaluate sheet answers.json --articles articles --out marks.csv")
 def evaluate_sheet(
     answers: Annotated[
         Path, typer.Argument(help="What `evaluate answers --show --json` printed, or a bundle's report.")
     ],
     out: Annotated[Path, typer.Option(help="The sheet to write (CSV); its key becomes NAME.key.json.")],
+    articles: Annotated[
+        Path | None, typer.Option(help="Folder of the articles: raters see the section that answers beside the answer.")
+    ] = None,
 ) -> None:
     """Write a blind rating sheet: people rate answers without knowing which model wrote them."""
     from runtime.base.files import read_text, write_atomic
     from runtime.errors import InputError
     from runtime.evaluation.human_ratings import make_sheet
+    from runtime.text.articles import load_articles
 
+    loaded = load_articles(articles) if articles else ()
+    texts = {(one.lang, one.ref): f"{one.title}: {one.heading}\n{one.text}" for each in loaded for one in each.sections}
     try:
-        text, key = make_sheet(json.loads(read_text(answers))["answers"])
+        text, key = make_sheet(json.loads(read_text(answers))["answers"], texts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError("holds no answers", where=str(answers), hint="evaluate answers --show --json") from error
     if not key:
@@ -176,7 +182,7 @@ def evaluate_marks(
     key: Annotated[Path, typer.Option(help="The key written together with the sheet.")],
     as_json: AsJson = False,
 ) -> None:
-    """Read completed sheets: mean ratings by model, and agreement between raters (Krippendorff's alpha)."""
+    """Read completed sheets: mean ratings and verdicts by model, and how far raters agree (Krippendorff's alpha)."""
     from runtime.base.files import read_text
     from runtime.errors import InputError
     from runtime.evaluation.human_ratings import judge_marks, read_marks
@@ -191,8 +197,18 @@ def evaluate_marks(
         return
     out_line(f"{figures['marks']} marks by {figures['raters']}")
     for aspect, alpha in figures["agreement"].items():
-        means = ", ".join(f"{model} {row[aspect]}" for model, row in figures["models"].items())
-        out_line(f"  {aspect:<12} alpha {alpha}   {means}")
+        means = ", ".join(f"{model} {row[aspect]}" for model, row in figures["models"].items() if aspect in row)
+        out_line(f"  {aspect:<12} alpha {alpha}   {means}".rstrip())
+    for model, row in figures["verdicts"].items():
+        if row["answers"]:
+            shares = [
+                f"{what} {share:.2f} (95% {low:.2f} to {high:.2f})"
+                for what, (share, low, high) in (
+                    ("right or helpful", row["right_or_helpful"]),
+                    ("misleading", row["misleading"]),
+                )
+            ]
+            out_line(f"{model}: {', '.join(shares)} of {row['answers']} answers")
 
 
 @app.command("retrieval", epilog="Example: edgedesk evaluate retrieval corpus.jsonl queries.jsonl --json")

@@ -297,6 +297,7 @@ def rows(answers: Sequence[Answered]) -> list[dict[str, Any]]:
             "lang": a.question.lang,
             "intent": a.intent,
             "question": a.question.question,
+            "evidence": list(a.question.evidence),
             "answer": a.answer,
             "facts": a.facts,
             "found": a.found,

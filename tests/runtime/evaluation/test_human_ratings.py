@@ -33,7 +33,7 @@ def filled(path: Path, text: str, marks: dict[str, tuple[object, ...]]) -> Path:
 def test_a_sheet_hides_the_models_and_is_always_the_same() -> None:
     text, key = make_sheet(ANSWERS)
     assert make_sheet(ANSWERS) == (text, key)
-    assert text.startswith("\ufeffitem,lang,question,answer,fluency,relevance,emotion_fit\r\n")
+    assert text.startswith("\ufeffitem,lang,question,article,answer,fluency,relevance,emotion_fit,verdict\r\n")
     assert sorted((row["model"], row["id"]) for row in key.values()) == [
         ("student", "q1"), ("student", "q2"), ("teacher", "q1"), ("teacher", "q2"),
     ]  # fmt: skip
@@ -61,7 +61,8 @@ def test_marks_come_back_as_means_by_model_and_agreement(tmp_path: Path) -> None
     figures = judge_marks(sheets, key)
     assert figures["models"]["teacher"] == {"fluency": 5.0, "relevance": 4.0, "emotion_fit": 3.0}
     assert figures["models"]["student"]["fluency"] == 2.0
-    assert figures["agreement"] == {"fluency": 1.0, "relevance": 1.0, "emotion_fit": None}
+    assert figures["agreement"] == {"fluency": 1.0, "relevance": 1.0, "emotion_fit": None, "verdict": None}
+    assert figures["verdicts"]["teacher"] == {"answers": 0, "right_or_helpful": None, "misleading": None}
     assert (figures["raters"], figures["marks"]) == (2, 18)
 
 
@@ -96,3 +97,47 @@ def test_alpha_is_krippendorffs() -> None:
     assert krippendorff_alpha([[1, 5], [5, 1]]) == pytest.approx(-0.5)
     assert krippendorff_alpha([[3, 3], [3, 3]]) is None
     assert krippendorff_alpha([[3], []]) is None
+
+
+def test_raters_see_the_section_that_answers_beside_the_answer() -> None:
+    texts = {("en", "returns#long"): "Returns: How long\n30 days.", ("zh", "returns#long"): "退货：期限\n30天。"}
+    rows = [
+        {"id": lang, "lang": lang, "question": "?", "answer": "!", "evidence": ["returns#long", "gone#one"]}
+        for lang in ("en", "zh")
+    ]
+    sheet = list(csv.DictReader(io.StringIO(make_sheet({"m": rows}, texts)[0])))
+    assert {row["article"] for row in sheet} == set(texts.values())
+
+
+def test_verdicts_of_three_raters_count_by_the_middle_one(tmp_path: Path) -> None:
+    rows = [{"id": f"q{n}", "lang": "en", "question": "?", "answer": f"{n}"} for n in range(4)]
+    text, key = make_sheet({"m": rows})
+    places = {entry["id"]: item for item, entry in key.items()}
+    raters = [
+        {"q0": "right", "q1": "Helpful", "q2": "misleading", "q3": "wrong"},
+        {"q0": "正确", "q1": "误导", "q2": "误导", "q3": "有帮助"},
+        {"q0": "wrong", "q1": "right", "q2": "right"},
+    ]
+    sheets = {}
+    for number, given in enumerate(raters):
+        path = filled(tmp_path / f"{number}.csv", text, {})
+        lines = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        for line in lines:
+            line["verdict"] = next((word for name, word in given.items() if places[name] == line["item"]), "")
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(lines[0]))
+            writer.writeheader()
+            writer.writerows(lines)
+        sheets[str(number)] = read_marks(path)
+    verdicts = judge_marks(sheets, key)["verdicts"]["m"]
+    assert verdicts["answers"] == 4
+    assert verdicts["right_or_helpful"][0] == 0.5  # q0 and q1; of q3's two the worse counts
+    assert verdicts["misleading"][0] == 0.25
+
+
+def test_verdict_that_is_none_is_refused_and_a_sheet_without_verdicts_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item,fluency,relevance,emotion_fit,verdict\na0001,3,3,3,good\n")
+    with pytest.raises(InputError, match="verdict is 'good'"):
+        read_marks(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("item,fluency,relevance,emotion_fit\na0001,3,3,3\n")
+    assert read_marks(tmp_path / "b.csv") == {"a0001": {"fluency": 3, "relevance": 3, "emotion_fit": 3}}
