@@ -14,6 +14,7 @@ data_card             `write_card`: the account as Markdown and HTML
 steps                 `Step`, `WholeStep`, `Dropped`: the form of every row-wise step, and what it drops with a reason
 dataset               the company's input gathered: articles, prompt, policies, records
 feedback_records      what agents corrected, beside the records of the last release
+quoted_replies        `quote_reply`: the sentences of the article that say a reply, in its place
 answer_matching       which section a reply rests on
 new_company           `write_company`: recipe, house rules and policy for a folder of articles
 simulate              `simulate`: conversations from templates (simulation_templates)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 Layouts = Layout | Literal["mixed"]
 """What a recipe may ask for: one of them, or all in turn."""
+ANCHOR_TURNS = 3
+"""Of an anchored pack: records of its own section for one of another's. The first section found answers three of four
+questions, so a model may learn to look there first, and not there alone."""
 MAX_CONTEXT_TURNS = 4
 """Earlier messages a training prompt keeps: the desk trims to about as many."""
 
@@ -131,12 +134,14 @@ def pack_records(
     neighbours: Callable[[str], Sequence[str]],
     limits: PackLimits | None = None,
     seed: int = 0,
+    anchored: bool = False,
 ) -> list[Pack]:
     """Group records whose evidence is in neighbouring sections and encode each group as a pack.
 
     `sections` by reference; `neighbours(ref)` gives other references, nearest first, that a retriever would show
     with it. A record without known evidence keeps its response under whatever articles its pack has. Each record is
-    used at most once; the order is a function of `seed`.
+    used at most once; the order is a function of `seed`. `anchored` lays a pack out as a branch does what it finds: the
+    section that most of its questions rest on stands where the first one found stands, others answer now and then.
     """
     limits = limits or PackLimits()
     rng = random.Random(seed)  # noqa: S311 - a shuffle, no secret
@@ -159,9 +164,12 @@ def pack_records(
         anchor = max(live, key=lambda ref: (len(queues[ref]), rng.random()))
         near = [ref for ref in neighbours(anchor) if ref != anchor and ref in sections][: 2 * spec.articles]
         others = rng.sample(near, min(spec.articles - 1, len(near)))
-        refs = [anchor, *others]
-        rng.shuffle(refs)
-        chosen = _draw(queues, [anchor, *others], max(1, limits.records - limits.refusals))
+        refs, turns = [anchor, *others], [anchor, *others]
+        if anchored:
+            turns = [ref for other in others for ref in (*[anchor] * ANCHOR_TURNS, other)] or [anchor]
+        else:
+            rng.shuffle(refs)
+        chosen = _draw(queues, turns, max(1, limits.records - limits.refusals))
         refusals = min(limits.refusals, limits.records - len(chosen), len(unanswerable))
         chosen += [unanswerable.pop() for _ in range(refusals)]
         rng.shuffle(chosen)

@@ -21,6 +21,7 @@ from typing import Any
 from distill.compute.device import choose_device, memory_is_an_error
 from distill.compute.resumable_parquet import ResumableParquet
 from distill.data.dataset import neighbour_finder, read_replay, read_split, sections_by_ref
+from distill.data.quoted_replies import quote_replies
 from distill.models.catalogue import Base
 from distill.models.vocabulary_match import shared_vocabulary
 from distill.packing.packing import Layouts, Pack, apply_layout, cover_first, mix_replay, pack_records, pack_replay
@@ -119,6 +120,8 @@ class Workspace:
         for lang in self.recipe.languages:
             sections = sections_by_ref(self.folder / "articles", lang)
             records = read_split(among or self.folder / "records", split, lang)
+            if self.quotes and among is None:  # what a teacher wrote stays in its words
+                records = quote_replies(records, sections)
             evidence |= {record.id: record.evidence for record in records}
             packs += pack_records(
                 records,
@@ -128,6 +131,7 @@ class Workspace:
                 neighbours=neighbour_finder(sections),
                 limits=self.recipe.packing.limits(),
                 seed=PACK_SEED,
+                anchored=self.quotes,
             )
         random.Random(PACK_SEED).shuffle(packs)  # noqa: S311 - an order, no secret
         if not packs:
@@ -142,6 +146,11 @@ class Workspace:
         if split == "train" and self.recipe.data.replay:
             chosen = mix_replay(chosen, self.replay, self.recipe.packing.replay)
         return apply_layout(chosen, layout)
+
+    @property
+    def quotes(self) -> bool:
+        """Whether packs teach the sentences of the articles that say a reply, in place of the reply's own words."""
+        return self.recipe.packing.replies == "quoted"
 
     @cached_property
     def replay(self) -> list[Pack]:

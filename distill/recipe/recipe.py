@@ -122,6 +122,8 @@ class Packing(_Part):
     """Share of the training packs that are made of `data.replay`, where that is given."""
     layout: Layouts = "exact"
     """How a student reads the articles of a pack: `exact`, or compiled; `mixed` takes all three in turn."""
+    replies: Literal["written", "quoted"] = "written"
+    """Replies to learn: as they were written, or the sentences of the article that say them, where some do."""
 
     def limits(self) -> PackLimits:
         """The form `distill.packing.packing` takes."""

@@ -10,12 +10,12 @@ articles shown, each under its title. Pure: cosines come in from outside. Knows 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp
 from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.base.statistics import z_scores
-from runtime.grounding.citations import TermBag
+from runtime.grounding.citations import MAX_SENTENCES, TermBag
 from runtime.text.articles import Section
 from runtime.text.sentences import sentences
 from runtime.text.tables import Item, join_shown, shown_in_order, split_items
@@ -52,18 +52,33 @@ def best_sentences(hits: Sequence[Hit], cosines: Cosines, *, limit: int = SENTEN
     Where that section is about a special case, and another article is nearer to the question by its own text, the best
     sentence of each, the nearer article's first. Internal sections have a say only where nothing public was found.
     """
+    return _lines(_choose(hits, cosines, limit))
+
+
+def _choose(hits: Sequence[Hit], cosines: Cosines, limit: int) -> dict[Section, set[int]]:
+    """The sections that answer, in the order they are shown in, and the places of their items that do."""
     hits = [hit for hit in hits if hit.section.audience == "public"] or list(hits)
     if not hits:
-        return []
+        return {}
     replies = [earlier for hit in hits for earlier in hit.earlier]
-    if (other := _other_case(hits)) is not None:
-        return [
-            ExtractedSentence(hit.section, ranked[0][1].shown, titled=True)
-            for hit in (other, hits[0])
-            if (ranked := _ranked(hit, replies, cosines))
-        ]
-    chosen = sorted(_ranked(hits[0], replies, cosines)[:limit], key=lambda one: one[0])
-    return [ExtractedSentence(hits[0].section, text) for text in shown_in_order([item for _, item in chosen])]
+    other = _other_case(hits)
+    cases, each = ([hits[0]], limit) if other is None else ([other, hits[0]], 1)
+    return {hit.section: {place for place, _ in _ranked(hit, replies, cosines)[:each]} for hit in cases}
+
+
+def _lines(chosen: Mapping[Section, set[int]]) -> list[ExtractedSentence]:
+    return [
+        ExtractedSentence(section, text, titled=len(chosen) > 1)
+        for section, places in chosen.items()
+        for text in shown_in_order([split_items(section.text)[place] for place in sorted(places)])
+    ]
+
+
+def _rests_on(said: Sequence[TermBag], section: Section, least: float) -> set[int]:
+    """The places of a section's items that bear out one of these sentences, each sentence's best."""
+    items = [TermBag(f"{section.title} {item.shown}") for item in split_items(section.text)]
+    shares = ([one.share_in(item) for item in items] for one in said)
+    return {row.index(max(row)) for row in shares if row and max(row) >= least}
 
 
 def _ranked(hit: Hit, replies: Sequence[Earlier], cosines: Cosines) -> list[tuple[int, Item]]:
@@ -90,22 +105,31 @@ def extractive_fallback(answer: str, hits: Sequence[Hit], cosines: Cosines, leas
     """The lines to show in place of a model's answer; [] = keep it.
 
     It is kept where each of its sentences shares at least `least` (0 to 1) of its words and figures with one of them.
+    Where it is replaced, what it says in the words of a section that is shown stays among the lines.
     """
     if least <= 0:
         return []
-    lines = best_sentences(hits, cosines)
-    known = [TermBag(f"{line.section.title} {line.text}") for line in lines]
-    said = [TermBag(sentence) for sentence in sentences(answer)]
-    agrees = [max((one.share_in(line) for line in known), default=0.0) >= least for one in said]
-    return [] if all(agrees) else lines
+    chosen = _choose(hits, cosines, SENTENCES)
+    known = [TermBag(f"{line.section.title} {line.text}") for line in _lines(chosen)]
+    said = [TermBag(sentence) for sentence in sentences(answer)[:MAX_SENTENCES]]
+    if all(max((one.share_in(line) for line in known), default=0.0) >= least for one in said):
+        return []
+    return _lines({section: places | _rests_on(said, section, least) for section, places in chosen.items()})
 
 
 def render_quote(lines: Sequence[ExtractedSentence]) -> str:
-    """The lines as one text; each case under its title in a line of its own."""
-    if any(line.titled for line in lines):
-        marks = {True: "：", False: ": "}
-        return "\n".join(f"{line.section.title}{marks[line.section.lang == 'zh']}{line.text}" for line in lines)
-    return join_shown([line.text for line in lines], lines[0].section.lang) if lines else ""
+    """The lines as one text; each case under its title in a line of its own, two of an article under headings too."""
+    cases: dict[Section, list[ExtractedSentence]] = {}
+    for line in lines:
+        cases.setdefault(line.section, []).append(line)
+    titles = Counter(section.title for section in cases)
+    out = []
+    for section, said in cases.items():
+        name = section.title if titles[section.title] == 1 else f"{section.title}, {section.heading}"
+        title, colon = (name.replace(", ", "，"), "：") if section.lang == "zh" else (name, ": ")
+        text = join_shown([line.text for line in said], section.lang)
+        out.append(f"{title}{colon}{text}" if any(line.titled for line in said) else text)
+    return "\n".join(out)
 
 
 def _reply_agreement(texts: Sequence[str], earlier: Sequence[Earlier]) -> list[float]:

@@ -216,6 +216,25 @@ def test_covering_first_loses_no_pack(contents: list[list[str]]) -> None:
         first_round |= set(pack.records)
 
 
+def test_anchored_pack_has_its_section_where_a_branch_puts_what_it_finds_first(
+    sections: dict[str, Section], spec: PromptSpec, tokenizer: JsonTokenizer, make_record: MakeRecord
+) -> None:
+    names = [ref for ref, section in sections.items() if section.lang == "en"]
+    rows = [make_record(f"{ref}/{n}", "q", "a", ref) for ref in names for n in range(9 if ref == names[0] else 2)]
+    packs = pack_records(
+        rows, sections, spec, tokenizer, neighbours=lambda _: names, anchored=True,
+        limits=PackLimits(records=8, tokens=2000, refusals=0),
+    )  # fmt: skip
+    first = next(pack for pack in packs if sum(name.startswith(names[0]) for name in pack.records) > 1)
+    asked = [name.partition("/")[0] for name in first.records]
+    assert asked.count(names[0]) > len(asked) / 2
+    assert set(asked) > {names[0]}, "no pack is about one section alone, or the others are never read"
+    # What is laid out for a branch that found this section first, and these others.
+    found = [sections[names[0]], *(section for ref, section in sections.items() if ref in set(asked) - {names[0]})]
+    last = encode(layout(spec, "en", found[:1], (), "").articles[0], tokenizer)
+    assert list(first.tokens[first.prefix - len(last) : first.prefix]) == last
+
+
 def test_the_seed_alone_decides(
     records: list[Record], sections: dict[str, Section], spec: PromptSpec, tokenizer: JsonTokenizer
 ) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from distill.data.dataset import read_split
 from distill.packing.packing import Pack
 from distill.pipeline.build import open_build
 from distill.recipe.recipe import Evaluate, Recipe, Student
 from distill.recipe.transcript_settings import Transcripts
 from quantize.formats.gguf_writer import write_gguf
+from runtime.base.jsonl import write_rows
 from runtime.base.manifest import Manifest, read_manifest, verify
 from runtime.errors import UsageError
 from tests.support.company import LEARNING, RUN, TEXTS, leftovers
@@ -154,6 +157,18 @@ def test_packs_hold_both_languages_and_the_seed_decides_their_order(
     open_build(both.model_copy(update={"languages": ("zh", "en")}), work, base=str(tiny_llama)).run(write_gguf)
     assert re.search(r"^prompt +done in", capsys.readouterr().err, re.MULTILINE)
     assert not names(packs) & names(build.packs("test", limit=1000))
+
+    said = {"response": "How long you may return it? 30 days", "evidence": ("returns#one",)}
+    rows = [row.model_copy(update=said) for row in read_split(work / "records", "train", "en")]
+    write_rows(work / "records" / "train.jsonl", rows)
+    quoting = both.model_copy(update={"packing": both.packing.model_copy(update={"replies": "quoted"})})
+
+    def replies(packs: Sequence[Pack]) -> set[str]:
+        return {build.tokenizer.decode(p.tokens[reply:end]) for p in packs for _, reply, end in p.branches}
+
+    assert replies(build.packs("train", limit=1000)) == {said["response"]}
+    quoted = replace(build, recipe=quoting).packs("train", limit=1000)
+    assert replies(quoted) == {"How long you may return it: 30 days."}
 
 
 def names(packs: list[Pack]) -> set[str]:

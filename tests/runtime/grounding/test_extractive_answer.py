@@ -5,7 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.grounding.extractive_answer import best_sentences, extractive_fallback, render_quote
+from runtime.grounding.extractive_answer import (
+    ExtractedSentence,
+    best_sentences,
+    extractive_fallback,
+    render_quote,
+)
 from runtime.retrieval.retriever import Earlier, Hit
 from runtime.text.articles import Section
 
@@ -148,3 +153,43 @@ def test_row_is_shown_with_its_head_and_a_lead_in_never_alone(lang: str, text: s
 def test_list_items_shown_together_are_told_apart(lang: str, text: str, shown: str) -> None:
     section = Section("list", "all", "List", "All", text, lang)
     assert render_quote(best_sentences([Hit(section, 1.0, 0.9)], alike)) == shown
+
+
+DRAFTS = {
+    "en": (
+        Section(
+            "fees", "cost", "Delivery", "Cost", "A. Standard is €4.90. Up to 30 kg. By noon. Fragile goods: €7.", "en"
+        ),
+        "Fragile goods cost €7. The moon is made of cheese.",
+        "A. Standard is €4.90. Up to 30 kg. Fragile goods: €7.",
+    ),
+    "zh": (
+        Section(
+            "fees", "cost", "配送", "运费", "甲类。标准配送4.90欧元。限重30公斤。中午前送达。易碎品收7欧元。", "zh"
+        ),
+        "易碎品收7欧元。月亮是奶酪做的。",
+        "甲类。标准配送4.90欧元。限重30公斤。易碎品收7欧元。",
+    ),
+}
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_what_a_replaced_draft_quotes_of_the_section_shown_stays(lang: str) -> None:
+    section, draft, shown = DRAFTS[lang]
+
+    def first(texts: Sequence[str]) -> list[float]:
+        return [1.0 / place for place, _ in enumerate(texts, start=1)]
+
+    hits = [Hit(section, 2.0, 0.9)]
+    assert render_quote(extractive_fallback(draft, hits, first, 0.8)) == shown
+    assert "7" not in render_quote(best_sentences(hits, first))
+
+
+@pytest.mark.parametrize(
+    ("lang", "shown"),
+    [("en", "Delivery, Cost: A.\nDelivery, Time: B."), ("zh", "Delivery，Cost：A.\nDelivery，Time：B.")],
+)
+def test_two_cases_of_one_article_are_told_apart_by_their_headings(lang: str, shown: str) -> None:
+    cost = Section("fees", "cost", "Delivery", "Cost", "A.", lang)
+    time = replace(cost, anchor="time", heading="Time", text="B.")
+    assert render_quote([ExtractedSentence(each, each.text, titled=True) for each in (cost, time)]) == shown
