@@ -243,6 +243,12 @@ def check_formats(wanted: Quantize) -> None:
             where="quantize.default",
             hint="add it to quantize.formats, or name one of them",
         )
+    if wanted.rounding == "compensated" and not wanted.importance_records:
+        raise UsageError(
+            "rounding is 'compensated', but no records are given to round by",
+            where="quantize.importance_records",
+            hint="set it to 32, or quantize.rounding to 'nearest'",
+        )
     if wanted.onnx_in_bundle and not wanted.onnx:
         raise UsageError(
             "onnx is off, so there is no ONNX model to put in",
@@ -264,8 +270,12 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         formats=recipe.quantize.formats,
         default=recipe.quantize.default,
         importance_records=recipe.quantize.importance_records,
+        rounding=recipe.quantize.rounding,
         onnx=recipe.quantize.onnx,
         onnx_in_bundle=recipe.quantize.onnx_in_bundle,
+        onnx_bits=recipe.quantize.onnx_bits,
+        onnx_max_kl=recipe.quantize.onnx_max_kl,
+        onnx_min_agreement=recipe.quantize.onnx_min_agreement,
         embedder=embedder,
         base=build.released.name,
         licence=build.released.licence,

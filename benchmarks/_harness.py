@@ -158,7 +158,7 @@ def begin(
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="135m", help="135m, 3b (random weights, see shape3b.py), or a GGUF file")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="for peer and project")
-    parser.add_argument("--peer", type=Path, help="folder of llama-server (default: what peer.sh built)")
+    parser.add_argument("--peer", type=Path, help="folder of llama.cpp's programs (default: what peer.sh built)")
     parser.add_argument("--quick", action="store_true", help="a rough answer in under a minute (135m)")
     parser.add_argument("--rounds", type=int, help="how often each is measured (default: enough for the 135m)")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -180,12 +180,14 @@ def model_file(name: str) -> Path:
     return path
 
 
-def peer_folder(run: Run) -> Path | None:
-    """Where llama-server and llama-bench lie; none, and a remark, when they have not been built."""
+def peer_folder(run: Run, program: str = "llama-server") -> Path | None:
+    """Where that program of llama.cpp lies; none, and a remark, when it has not been built."""
     built = sorted((cache_folder() / "peer").glob("*/bin"))
     folder = run.options.peer or (built[-1] if built else None)
-    if folder is None or not (folder / "llama-server").is_file():
-        run.absent.append("the peer (build it with benchmarks/peer.sh)")
+    if folder is None or not (folder / program).is_file():
+        run.absent.append(
+            f"the peer (build it with benchmarks/peer.sh{'' if program == 'llama-server' else ' ' + program})"
+        )
         return None
     return Path(folder)
 

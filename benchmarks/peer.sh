@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the peer that the engine is measured against: llama-server and llama-bench out of the llama.cpp inside the
-# pinned llama-cpp-python source, with the flags its wheel is built with. So peer and engine run the same kernels, and
-# what differs is the scheduling. Prints the folder that holds the two programs.
-#   benchmarks/peer.sh           build if need be (some 10 minutes on two cores, 1 GB of disk while it lasts)
+# Builds the peers that benchmarks measure against out of the llama.cpp inside the pinned llama-cpp-python source, with
+# the flags its wheel is built with. So peers and engine run the same kernels. Prints the folder that holds the programs.
+#   benchmarks/peer.sh                              llama-server and llama-bench, built if need be (some 10 minutes on
+#                                                   two cores, 1 GB of disk while it lasts)
+#   benchmarks/peer.sh llama-quantize llama-perplexity      these alone, beside those that are there
 # Settings: PYTHON, JOBS (parallel compilers; all cores), EDGEDESK_CACHE. Only PyPI is asked, for the source.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -14,7 +15,10 @@ pin=$(grep -io '^llama-cpp-python==[^ ]*' requirements.lock)
 version=${pin#*==}
 cache=${EDGEDESK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/edgedesk}/peer
 out=$cache/$version
-if [ -x "$out/bin/llama-server" ] && [ -x "$out/bin/llama-bench" ]; then
+[ $# -gt 0 ] || set -- llama-server llama-bench
+built=yes
+for program in "$@"; do [ -x "$out/bin/$program" ] || built=no; done
+if [ $built = yes ]; then
     printf '%s\n' "$out/bin"
     exit
 fi
@@ -44,7 +48,7 @@ if [ ! -f "$work/unpacked" ]; then
     touch "$work/unpacked"
 fi
 
-say "building llama-server and llama-bench in $work"
+say "building $* in $work"
 generator=()
 command -v ninja >/dev/null 2>&1 && generator=(-G Ninja)
 # The first line is what the wheel sets (its CMakeLists.txt; Release and -march=native are defaults there, too).
@@ -53,12 +57,13 @@ cmake -S "$work/vendor/llama.cpp" -B "$work/build" "${generator[@]}" \
     -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_INSTALL_RPATH='$ORIGIN' \
     -DLLAMA_BUILD_TOOLS=ON -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF \
     -DLLAMA_BUILD_APP=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_OPENSSL=OFF >&2
-cmake --build "$work/build" --target llama-server llama-bench --parallel "${JOBS:-$(nproc)}" >&2
+cmake --build "$work/build" --target "$@" --parallel "${JOBS:-$(nproc)}" >&2
 
 rm -rf "$cache/partial"
-mkdir -p "$cache/partial/bin"
-cp -a "$work"/build/bin/llama-server "$work"/build/bin/llama-bench "$work"/build/bin/lib*.so* "$cache/partial/bin/"
-rm -rf "$out"
-mv "$cache/partial" "$out"
+mkdir -p "$cache/partial" "$out/bin"
+for program in "$@"; do cp -a "$work/build/bin/$program" "$cache/partial/"; done
+# Libraries of an earlier build are of the same source and flags. They come first: a program that is there can be run.
+cp -a "$work"/build/bin/lib*.so* "$out/bin/"
+mv "$cache"/partial/* "$out/bin/"
 rm -rf "$work"
 printf '%s\n' "$out/bin"

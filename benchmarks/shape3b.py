@@ -63,7 +63,7 @@ def shape3b(threads: int = 2) -> Path:
         if not f16.is_file():
             sys.stderr.write(f"writing random weights into {f16}\n")
             with new_file(f16) as partial:
-                _write(partial, LLAMA_3B)
+                write_random(partial, LLAMA_3B)
         sys.stderr.write(f"quantizing into {path}\n")
         quantize_gguf(f16, path, "q4_k_m", threads=threads)
     finally:
@@ -78,7 +78,7 @@ def small_model() -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with new_file(path) as partial:
-            _write(partial, SAME_CACHE)
+            write_random(partial, SAME_CACHE)
     return path
 
 
@@ -102,7 +102,8 @@ def tensors(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
             yield f"blk.{layer}.{name}.weight", size
 
 
-def _write(path: Path, shape: Shape) -> None:
+def write_random(path: Path, shape: Shape) -> None:
+    """Write an f16 file of that shape."""
     from gguf import GGUFWriter, LlamaFileType
 
     base = open_base("smollm2-135m-instruct", lambda _text: None)

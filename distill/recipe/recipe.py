@@ -188,8 +188,15 @@ class Quantize(_Part):
     default: str = "q4_k_m"
     importance_records: int = Field(default=32, ge=0)
     """Training records that say which columns matter before rounding; 0 rounds all alike."""
+    rounding: Literal["nearest", "compensated"] = "nearest"
+    """`compensated` chooses what is stored so that outputs on those records err least; minutes for a small model."""
     onnx: bool = True
     onnx_in_bundle: bool = False
+    onnx_bits: Literal[8, 4] = 8
+    onnx_max_kl: float = Field(default=0.05, gt=0)
+    """Nats between the f32 checkpoint and the ONNX decoder, above which it is refused."""
+    onnx_min_agreement: float = Field(default=0.9, ge=0, le=1)
+    """Share of positions with the same likeliest token, below which it is refused."""
 
 
 class Evaluate(_Part):

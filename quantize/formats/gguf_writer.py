@@ -103,7 +103,13 @@ def rope_factors(shape: ModelShape) -> list[float] | None:
     return out
 
 
-def _permute(weights: torch.Tensor, heads: int) -> torch.Tensor:
+def rotated_heads(hf: str, shape: ModelShape) -> int | None:
+    """How many heads the rows of a tensor are to be reordered by for llama.cpp; None where they stay as they are."""
+    rotated = {"q_proj": shape.heads, "k_proj": shape.kv_heads} if shape.architecture in _INTERLEAVED else {}
+    return next((count for part, count in rotated.items() if f".{part}." in hf), None)
+
+
+def permute_rows(weights: torch.Tensor, heads: int) -> torch.Tensor:
     """Rows of Llama's Q or K from transformers' half-split rotation to the interleaved one llama.cpp applies."""
     rest = weights.shape[1:]
     halves = weights.reshape(heads, 2, weights.shape[0] // heads // 2, *rest)
@@ -119,10 +125,11 @@ def _write(
     name: str,
     licence: str,
 ) -> None:
-    from gguf import GGUFWriter
+    from gguf import GGUFWriter, LlamaFileType
 
     with closing(GGUFWriter(path, source.shape.architecture)) as writer:
-        _add_metadata(writer, source, precision, name, licence)
+        add_metadata(writer, source.shape, name=name, licence=licence)
+        writer.add_file_type(LlamaFileType.MOSTLY_F16 if precision == "f16" else LlamaFileType.ALL_F32)
         _add_vocabulary(writer, source, vocabulary)
         matrix = np.dtype(np.float16 if precision == "f16" else np.float32)
         vector = np.dtype(np.float32)
@@ -138,14 +145,12 @@ def _write(
         writer.write_ti_data_to_file()
         if factors is not None:
             writer.write_tensor_data(np.array(factors, dtype=vector))
-        interleaved = source.shape.architecture in _INTERLEAVED
-        rotated = {"q_proj": source.shape.heads, "k_proj": source.shape.kv_heads} if interleaved else {}
         for (hf, _, stored), (read, weights) in zip(plan, source.tensors(), strict=True):
             assert hf == read
             if stored is None:
                 continue
-            heads = next((count for part, count in rotated.items() if f".{part}." in hf), None)
-            values = (weights if heads is None else _permute(weights, heads)).float().numpy()
+            heads = rotated_heads(hf, source.shape)
+            values = (weights if heads is None else permute_rows(weights, heads)).float().numpy()
             with np.errstate(over="ignore"):
                 values = values.astype(matrix if values.ndim > 1 else vector)
             if not np.isfinite(values).all():
@@ -153,10 +158,10 @@ def _write(
             writer.write_tensor_data(np.ascontiguousarray(values))
 
 
-def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: str, licence: str) -> None:
-    from gguf import LlamaFileType, RopeScalingType
+def add_metadata(writer: Any, shape: ModelShape, *, name: str, licence: str = "") -> None:
+    """What llama.cpp has to know of a decoder besides its tensors and its vocabulary."""
+    from gguf import RopeScalingType
 
-    shape = source.shape
     writer.add_type("model")
     writer.add_name(name)
     if licence:
@@ -182,7 +187,6 @@ def _add_metadata(writer: Any, source: Checkpoint, precision: Precision, name: s
     if shape.rope_scaling is not None and shape.rope_scaling["rope_type"] == "linear":
         writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(float(shape.rope_scaling["factor"]))
-    writer.add_file_type(LlamaFileType.MOSTLY_F16 if precision == "f16" else LlamaFileType.ALL_F32)
 
 
 def _add_vocabulary(writer: Any, source: Checkpoint, vocabulary: GgufVocabulary) -> None:

@@ -1,51 +1,135 @@
-"""A decoder checkpoint → ONNX with past keys and values → 8-bit weights (MatMulNBits); the file opened to measure it.
+"""A decoder checkpoint → ONNX with past keys and values → weights in 8 or 4 bits; the file opened to measure it.
 
-Weights only: plain dynamic INT8 breaks small decoders (activation outliers in down_proj, docs/log.md). Export is
-optimum's, quantization onnxruntime's, both in a child process. Promises: `out` appears whole or not at all.
+Weights only (MatMulNBits): plain dynamic INT8 breaks small decoders (activation outliers in down_proj, docs/log.md).
+Export is optimum's, quantization onnxruntime's, both in a child process. How activations are computed is chosen by what
+it does to the likeliest token of real prompts. Promises: `out` appears whole or not at all; a decoder that strays
+further from f32 than its bound is refused.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
 from quantize.formats.checkpoint import Checkpoint, ModelShape
 from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder
 from runtime.base.onnx_session import open_session
-from runtime.errors import MissingError
+from runtime.base.statistics import log_softmax
+from runtime.errors import MissingError, ModelError, UsageError
 
 MODEL = "model.onnx"
 _EXTERNAL_ABOVE_BYTES = 1_800_000_000
 """A protobuf file ends at 2 GiB; beyond this weights go beside it."""
+BITS = (8, 4)
+"""Bits of a weight that are offered."""
+ACCURACY_LEVELS = (4, 1)
+"""MatMulNBits' ways to compute, the fastest first: activations rounded to 8 bits, or kept in f32."""
+_AS_GOOD = 0.01
+"""Share of positions whose likeliest token the faster way may lose against the other before it is passed over."""
+_POSITIONS = 48
+"""At the end of every probe that are compared: the reply. More would hold a large vocabulary's figures in memory."""
+_REQUEST = "request.json"
 
 
-def export_onnx_decoder(checkpoint: Path, out: Path, *, bits: int = 8, threads: int = 2) -> str:
+class AgreementBound(BaseModel):
+    """How far a decoder may stray from the f32 checkpoint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_kl: float = 0.05
+    """Mean KL(f32 ‖ decoder), nats a position."""
+    min_agreement: float = 0.9
+    """Share of positions with the same likeliest token."""
+
+
+class Agreement(BaseModel):
+    """What one way to compute does to real prompts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    accuracy_level: int
+    kl: float
+    agreement: float
+    positions: int
+
+    def within(self, bound: AgreementBound) -> bool:
+        """Whether it keeps both figures of the bound; one that is no number does not."""
+        return self.kl <= bound.max_kl and self.agreement >= bound.min_agreement
+
+
+def choose_accuracy(tried: Sequence[Agreement]) -> Agreement:
+    """The fastest way that agrees with f32 as often as the best, to within a percent (pure); fastest first."""
+    best = max(row.agreement for row in tried)
+    return next(row for row in tried if row.agreement >= best - _AS_GOOD)
+
+
+def export_onnx_decoder(
+    checkpoint: Path,
+    out: Path,
+    *,
+    bits: int = 8,
+    probes: Sequence[Sequence[int]] = (),
+    bound: AgreementBound | None = None,
+    threads: int = 2,
+) -> list[Agreement]:
     """Write folder `out` with `model.onnx` (matrices in `bits` bits, the embedding in f32) and tokenizer.json.
 
-    Returns what the libraries printed. `ModelError` when one refuses, `SpaceError` before the work.
+    On `probes` (token ids of real prompts) every way to compute is measured against the f32 export; returns what was
+    measured, the one that was chosen first, nothing without probes. `ModelError` when a library refuses or the decoder
+    misses `bound`, `UsageError` for other bits, `SpaceError` before the work.
     """
+    check_bits(bits)
     source = Checkpoint(checkpoint)
     f32_bytes = 4 * sum(_size(shape) for shape in source.shapes().values())
     need_space(out.parent, f32_bytes * 5 // 2, "the ONNX export and its f32 stage")
     with new_folder(out) as folder:
         (folder / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
-        arguments = [str(checkpoint), str(folder / MODEL), str(bits), str(block_size(source.shape))]
-        return run_child(
+        request = folder / _REQUEST
+        request.write_text(json.dumps([list(probe) for probe in probes if len(probe) > 1]), encoding="utf-8")
+        block = block_size(source.shape) if bits == max(BITS) else _FINE_BLOCK
+        log = run_child(
             "quantize.formats.onnx_decoder",
-            arguments,
+            [str(checkpoint), str(folder / MODEL), str(bits), str(block), str(request), str(threads)],
             what="the ONNX export",
             where=checkpoint,
             out=out,
             threads=threads,
         )
+        request.unlink()
+        tried = list(_reported(log))
+        if tried and not tried[0].within(bound or AgreementBound()):
+            raise _strayed(tried[0], bits, bound or AgreementBound(), checkpoint)
+    return tried
+
+
+def check_bits(bits: int) -> None:
+    """`UsageError` for bits that are not offered."""
+    if bits not in BITS:
+        raise UsageError(f"no ONNX decoder in {bits} bits", hint=f"one of {', '.join(map(str, BITS))}")
+
+
+def _strayed(row: Agreement, bits: int, bound: AgreementBound, checkpoint: Path) -> ModelError:
+    return ModelError(
+        f"in {bits} bits the ONNX decoder strays from f32: KL {row.kl:.3f} (at most {bound.max_kl:g}), "
+        f"the same likeliest token on {row.agreement:.1%} of {row.positions} positions "
+        f"(at least {bound.min_agreement:.0%})",
+        where=str(checkpoint),
+        hint="take 8 bits, or a GGUF format" if bits == min(BITS) else "take a GGUF format, or raise the bound",
+    )
+
+
+_FINE_BLOCK = 32
+"""Weights that share a scale in 4 bits: larger blocks lose more than they save."""
 
 
 def block_size(shape: ModelShape) -> int:
@@ -117,11 +201,22 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _child(checkpoint: str, out: str, bits: str, block: str) -> None:
-    """What the child process does: export to a scratch folder beside `out`, quantize into `out`."""
+_MARK = "agreement: "
+
+
+def _reported(log: str) -> Iterator[Agreement]:
+    """What the child measured, out of all that it and the libraries printed."""
+    for line in log.splitlines():
+        if line.startswith(_MARK):
+            yield Agreement.model_validate_json(line.removeprefix(_MARK))
+
+
+def _child(checkpoint: str, out: str, bits: str, block: str, request: str, threads: str) -> None:
+    """What the child process does: export to a scratch folder beside `out`, quantize into `out`, measure on probes."""
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from optimum.exporters.onnx import main_export
 
+    probes = json.loads(Path(request).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as scratch:
         main_export(
             checkpoint,
@@ -132,16 +227,60 @@ def _child(checkpoint: str, out: str, bits: str, block: str) -> None:
             no_post_process=True,  # it would tie the output layer to the f32 embedding, which is then not quantized
             local_files_only=True,
         )
+        exported = Path(scratch) / MODEL
+        wanted = list(_logprobs(Path(scratch), probes, int(threads)))
         quantizer = MatMulNBitsQuantizer(
-            str(Path(scratch) / MODEL),
-            bits=int(bits),
-            block_size=int(block),
-            accuracy_level=4,  # activations in 8 bits too: eight times the speed for a KL that stays below 0.01
+            str(exported), bits=int(bits), block_size=int(block), accuracy_level=ACCURACY_LEVELS[0]
         )
         quantizer.process()
-        size = quantizer.model.model.ByteSize()
-        quantizer.model.save_model_to_file(out, use_external_data_format=size > _EXTERNAL_ABOVE_BYTES)
+        model = quantizer.model
+        external = model.model.ByteSize() > _EXTERNAL_ABOVE_BYTES
+        tried = []
+        for level in ACCURACY_LEVELS if wanted else ():
+            folder = Path(scratch) / str(level)
+            folder.mkdir()
+            _set_accuracy(model.model, level)
+            model.save_model_to_file(str(folder / MODEL), use_external_data_format=external)
+            tried.append(_agreement(level, wanted, _logprobs(folder, probes, int(threads))))
+            sys.stdout.flush()
+        chosen = choose_accuracy(tried) if tried else None
+        _set_accuracy(model.model, chosen.accuracy_level if chosen else ACCURACY_LEVELS[0])
+        model.save_model_to_file(out, use_external_data_format=external)
+    for row in sorted(tried, key=lambda row: row != chosen):
+        sys.stdout.write(f"\n{_MARK}{row.model_dump_json()}\n")
+
+
+def _set_accuracy(model: Any, level: int) -> None:
+    """Tell every MatMulNBits node how to compute."""
+    for node in model.graph.node:
+        for attribute in node.attribute if node.op_type == "MatMulNBits" else ():
+            if attribute.name == "accuracy_level":
+                attribute.i = level
+
+
+def _logprobs(folder: Path, probes: Sequence[Sequence[int]], threads: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Log-probabilities [positions, vocabulary] at the end of each probe; nothing is opened without one."""
+    if probes:
+        with OnnxDecoder(folder, threads=threads) as decoder:
+            for probe in probes:
+                yield log_softmax(decoder.logits(probe, max(0, len(probe) - _POSITIONS)))
+
+
+def _agreement(
+    level: int, wanted: Sequence[npt.NDArray[np.float32]], got: Iterator[npt.NDArray[np.float32]]
+) -> Agreement:
+    kl = same = positions = 0.0
+    for reference, logprobs in zip(wanted, got, strict=True):
+        kl += float(np.sum(np.exp(reference) * (reference - logprobs), dtype=np.float64))
+        same += float(np.sum(reference.argmax(-1) == logprobs.argmax(-1)))
+        positions += len(reference)
+    return Agreement(
+        accuracy_level=level,
+        kl=round(kl / positions, 5),
+        agreement=round(same / positions, 4),
+        positions=int(positions),
+    )
 
 
 if __name__ == "__main__":
-    _child(*sys.argv[1:5])
+    _child(*sys.argv[1:7])

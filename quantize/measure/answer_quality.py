@@ -46,6 +46,9 @@ class AnswerStudy:
     """GGUF files by the name they have in the report."""
     default: str
     """The model whose layout is chosen: the one the bundle uses."""
+    unrounded: str
+    """The f16 file, which the answers of those in `rounded` are compared with one by one."""
+    rounded: Sequence[str]
     exact_only: Sequence[str]
     """Models that never learned another layout: they read articles `exact`."""
     spec: PromptSpec
@@ -96,9 +99,10 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
     """Ask every model; writes answers.json, answers.html and prompt.json into `out`, returns the figures.
 
     {"retrieval": {language: {hit@1, hit@5, …}}, "refusals": {language: {refused_wrongly, …}}, "models": {name:
-    {facts_found, …}}, "layout": {wanted, kept, used}, "attacks": {leaks, leak_rate, …}, "heads": as given, "intents":
-    {name: {intent: share answered right}}}; what nothing was asked for is empty. prompt.json names the layout that is
-    used, and the row of the default model is the one of that layout.
+    {facts_found, …}}, "layout": {wanted, kept, used}, "attacks": {leaks, leak_rate, …}, "flips": {name: {questions,
+    lost, won}} of each file against the f16 one, "heads": as given, "intents": {name: {intent: share answered right}}};
+    what nothing was asked for is empty. prompt.json names the layout that is used, and the row of the default model is
+    the one of that layout.
     """
     loaded = load_articles(study.articles)
     languages = sorted({article.lang for article in loaded})
@@ -140,12 +144,31 @@ def measure_answers(study: AnswerStudy, out: Path) -> dict[str, Any]:
         "layout": layout,
         "attacks": attacks,
         "refusals": {lang: row.model_dump() for lang, row in refusals.items()},
+        "flips": {
+            name: answer_flips(asked.answers[study.unrounded], asked.answers[name])
+            for name in study.rounded
+            if {name, study.unrounded} <= set(asked.answers)
+        },
         **evaluation(answers),
     }
     write_report(study, report, out)
-    kept = ("retrieval", "refusals", "models", "layout", "attacks")
+    kept = ("retrieval", "refusals", "models", "layout", "attacks", "flips")
     intents = {name: {row["intent"]: row["right"] for row in rows} for name, rows in report["intents"].items()}
     return {**{key: report[key] for key in kept}, "heads": study.classifiers, "intents": intents}
+
+
+def answer_flips(before: Sequence[Answered], after: Sequence[Answered]) -> dict[str, int]:
+    """{"questions", "lost", "won"}: questions answered with every fact before and not after, and the other way round.
+
+    Of questions that both were asked (pure). An unanswerable one is right when it was refused.
+    """
+    right = {row.question.id: row.facts >= 1 for row in before}
+    pairs = [(right[row.question.id], row.facts >= 1) for row in after if row.question.id in right]
+    return {
+        "questions": len(pairs),
+        "lost": sum(was and not now for was, now in pairs),
+        "won": sum(now and not was for was, now in pairs),
+    }
 
 
 def measure_attacks(study: AnswerStudy, articles: Sequence[Article], layout: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """How far each quantized decoder is from the f32 checkpoint: KL, top-1, size and speed, on the company's own replies.
 
 KL is the mean over reply tokens of KL(f32 ‖ quantized) in nats; top-1 the share of them where both put the same token
-first; perplexity is that of the replies the company's agents wrote. The f32 log-probabilities wait on disk, so only one
-model is in memory at a time. Knows nothing of formats.
+first; perplexity is that of the replies the company's agents wrote. A general text is read the same way. The f32
+log-probabilities wait on disk, so only one model is in memory at a time. Knows nothing of formats.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from quantize.formats.onnx_decoder import OnnxDecoder
 from quantize.measure.samples import Sample
+from quantize.measure.speed import Speed, measure_speed
 from runtime.base.files import need_space
 from runtime.base.statistics import log_softmax
 from runtime.engine.llama.bindings import library
@@ -39,6 +40,16 @@ class Decoder(Protocol):
         ...
 
 
+class IntentDivergence(BaseModel):
+    """How far one file is from f32 on the records of one intent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kl: float
+    top1: float
+    tokens: int
+
+
 class DecoderMeasurement(BaseModel):
     """One row of the table."""
 
@@ -49,6 +60,8 @@ class DecoderMeasurement(BaseModel):
     """File or folder size, 10⁶ bytes."""
     kl: float
     """Mean KL(f32 ‖ this) per reply token, nats."""
+    kl_p99: float = 0.0
+    """What 99 % of the reply tokens stay below, nats."""
     top1: float
     """Share of reply tokens where f32 and this agree on the likeliest token."""
     perplexity: float
@@ -58,6 +71,14 @@ class DecoderMeasurement(BaseModel):
     tokens: int
     """Reply tokens measured."""
     seconds: float
+    lost: int = 0
+    """Reply tokens that f32 puts first and this does not: right became wrong."""
+    won: int = 0
+    """The other way round."""
+    by_intent: dict[str, IntentDivergence] = {}
+    """The same by the intent of the records; empty where none has one."""
+    speeds: tuple[Speed, ...] = ()
+    """By thread count; empty where nobody timed it."""
 
 
 class TorchDecoder:
@@ -112,11 +133,13 @@ def measure_decoders(
     scratch: Path,
     threads: int = 2,
     decode_tokens: int = 32,
+    speed_threads: Sequence[int] = (),
     report: Callable[[str], None] = lambda _: None,
 ) -> list[DecoderMeasurement]:
     """Measure every candidate (name → GGUF file or ONNX folder) against the f32 checkpoint; its own row comes first.
 
     The f32 log-probabilities wait in `scratch` (reply tokens × vocabulary × 4 bytes, `SpaceError` before the work).
+    Each file is also timed with every count of `speed_threads`, reading a prompt of the samples' median length.
     """
     library()  # before torch: the first to load OpenMP decides whether waiting threads sleep or spin
     vocabulary = 0
@@ -136,22 +159,73 @@ def measure_decoders(
                 surprise += _surprise(logprobs, sample)
                 np.save(Path(folder) / f"{index}.npy", logprobs)
             rate = _rate(reference, samples, decode_tokens)
-        rows.append(_row("f32", checkpoint, 0.0, 1.0, surprise, rate, samples, began))
+        rows.append(_row("f32", checkpoint, _Divergence.none(samples), surprise, rate, samples, began))
         for name, path in candidates.items():
             report(f"measuring {name}")
             began = time.monotonic()
-            kl = agree = surprise = 0.0
+            surprise, apart = 0.0, _Divergence()
             with _open(path, longest, threads) as decoder:
                 for index, sample in enumerate(samples):
                     wanted = np.load(Path(folder) / f"{index}.npy", mmap_mode="r")
                     got = log_softmax(_reply_logits(decoder, sample))
-                    kl += float(np.sum(np.exp(wanted) * (wanted - got), dtype=np.float64))
                     surprise += _surprise(got, sample)
-                    agree += float(np.sum(wanted.argmax(-1) == got.argmax(-1)))
+                    apart.add(wanted, got, sample)
                 rate = _rate(decoder, samples, decode_tokens)
-            total = _reply_tokens(samples)
-            rows.append(_row(name, path, kl / total, agree / total, surprise, rate, samples, began))
+            prompt = int(np.median([sample.reply for sample in samples]))
+            speeds = tuple(
+                measure_speed(path, prompt_tokens=prompt, threads=count, context=longest) for count in speed_threads
+            )
+            row = _row(name, path, apart, surprise, rate, samples, began)
+            rows.append(row.model_copy(update={"speeds": speeds}))
     return rows
+
+
+class _Divergence:
+    """Sums up how far one file is from f32, token by token."""
+
+    def __init__(self) -> None:
+        self._kl: list[npt.NDArray[np.float64]] = []
+        self._same: list[npt.NDArray[np.bool_]] = []
+        self._intents: list[tuple[str, int]] = []
+        self.lost = self.won = 0
+
+    @classmethod
+    def none(cls, samples: Sequence[Sample]) -> _Divergence:
+        """Of f32 itself."""
+        out = cls()
+        count = _reply_tokens(samples)
+        out._kl, out._same = [np.zeros(count)], [np.ones(count, dtype=bool)]
+        return out
+
+    def add(self, wanted: npt.NDArray[np.float32], got: npt.NDArray[np.float32], sample: Sample) -> None:
+        """Log-probabilities [reply tokens, vocabulary] of f32 and of the file."""
+        self._kl.append(np.sum(np.exp(wanted) * (wanted - got), axis=-1, dtype=np.float64))
+        first, second = wanted.argmax(-1), got.argmax(-1)
+        self._same.append(first == second)
+        self._intents.append((sample.intent, len(first)))
+        reply = np.array(sample.tokens[sample.reply :])
+        self.lost += int(np.sum((first == reply) & (second != reply)))
+        self.won += int(np.sum((first != reply) & (second == reply)))
+
+    def figures(self) -> dict[str, Any]:
+        """What goes into the row."""
+        kl, same = np.concatenate(self._kl), np.concatenate(self._same)
+        named = np.array([intent for intent, count in self._intents for _ in range(count)])
+        return {
+            "kl": round(float(kl.mean()), 5),
+            "kl_p99": round(float(np.quantile(kl, 0.99)), 4),
+            "top1": round(float(same.mean()), 4),
+            "lost": self.lost,
+            "won": self.won,
+            "by_intent": {
+                intent: IntentDivergence(
+                    kl=round(float(kl[named == intent].mean()), 5),
+                    top1=round(float(same[named == intent].mean()), 4),
+                    tokens=int((named == intent).sum()),
+                )
+                for intent in sorted(set(named.tolist()) - {""})
+            },
+        }
 
 
 def _open(path: Path, context: int, threads: int) -> AbstractContextManager[Decoder]:
@@ -181,7 +255,13 @@ def _surprise(logprobs: npt.NDArray[np.float32], sample: Sample) -> float:
 
 
 def _row(
-    name: str, path: Path, kl: float, top1: float, surprise: float, rate: float, samples: Sequence[Sample], began: float
+    name: str,
+    path: Path,
+    apart: _Divergence,
+    surprise: float,
+    rate: float,
+    samples: Sequence[Sample],
+    began: float,
 ) -> DecoderMeasurement:
     files = (
         [path]
@@ -191,10 +271,9 @@ def _row(
     return DecoderMeasurement(
         format=name,
         megabytes=round(sum(file.stat().st_size for file in files) / 1e6, 1),
-        kl=round(kl, 5),
-        top1=round(top1, 4),
         perplexity=round(math.exp(surprise / _reply_tokens(samples)), 3),
         tokens_per_s=round(rate, 1),
         tokens=_reply_tokens(samples),
         seconds=round(time.monotonic() - began, 1),
+        **apart.figures(),
     )

@@ -11,11 +11,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.base.files import read_text
 from runtime.base.jsonl import read_rows
-from runtime.errors import InputError
+from runtime.errors import InputError, MissingError
+from runtime.prompting.json_tokenizer import JsonTokenizer
 from runtime.prompting.prompt_spec import PromptSpan, PromptSpec, Tokenizer, encode, layout
 from runtime.text.articles import Section, load_articles
 from runtime.text.records import Record
+
+MAX_TEXT_BYTES = 8 * 1024 * 1024
+"""Of a text that is measured on: 2 million tokens, hours of reading."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,8 @@ class Sample:
     record: str
     tokens: tuple[int, ...]
     reply: int
+    intent: str = ""
+    """What the record's question wants, for figures by intent."""
 
 
 def section_index(articles: Path) -> dict[tuple[str, str], Section]:
@@ -59,10 +66,34 @@ def make_samples(
         stop = spec.pieces.stop[0] if spec.pieces.stop else ""
         reply = encode([PromptSpan(record.response, False), PromptSpan(stop, True)], tokenizer)
         if len(prompt) + len(reply) <= spec.context_tokens:
-            samples.append(Sample(record.id, (*prompt, *reply), len(prompt)))
+            samples.append(Sample(record.id, (*prompt, *reply), len(prompt), record.intent or ""))
     if not samples:
         raise InputError("no record fits the prompt's context", hint="raise context_tokens, or shorten the articles")
     return samples
+
+
+def cut_text(path: Path, checkpoint: Path, length: int = 512) -> list[tuple[int, ...]]:
+    """A text file as token ids of a checkpoint's tokenizer, in pieces of `length` (the last one shorter).
+
+    `MissingError` for a file that is not there, `InputError` for one without text.
+    """
+    if not path.is_file():
+        raise MissingError("no such text file", where=str(path), hint="check the path")
+    tokens = JsonTokenizer(checkpoint).encode(read_text(path, max_bytes=MAX_TEXT_BYTES), control=False)
+    if len(tokens) < 2:
+        raise InputError("no text in it", where=str(path), hint="give a file with some pages of text")
+    return [tuple(tokens[start : start + length]) for start in range(0, len(tokens), length)]
+
+
+def text_samples(path: Path, checkpoint: Path, *, length: int = 512, count: int = 8) -> list[Sample]:
+    """A general text as samples: whole pieces, of which the second half is measured, as llama-perplexity does it.
+
+    `InputError` for a text that fills no piece.
+    """
+    pieces = [piece for piece in cut_text(path, checkpoint, length) if len(piece) == length][:count]
+    if not pieces:
+        raise InputError(f"fewer than {length} tokens", where=str(path), hint="give a longer text")
+    return [Sample(f"piece {index}", piece, length // 2 + 1) for index, piece in enumerate(pieces)]
 
 
 def _sections(record: Record, spec: PromptSpec, sections: Mapping[tuple[str, str], Section]) -> Sequence[Section]:

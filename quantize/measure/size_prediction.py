@@ -94,22 +94,34 @@ def _weights(shape: ModelShape) -> Iterator[tuple[str, int, int, int]]:
         yield "token_embd", 0, shape.vocab, shape.hidden
     yield "norm", 0, 1, shape.hidden
     for layer in range(shape.layers):
-        if shape.architecture == "phi3":
-            yield "attn_qkv", layer, queries + 2 * keys, shape.hidden
-            yield "ffn_up", layer, 2 * shape.feed_forward, shape.hidden
-        else:
-            yield "attn_q", layer, queries, shape.hidden
-            yield "attn_k", layer, keys, shape.hidden
-            yield "attn_v", layer, keys, shape.hidden
-            yield "ffn_gate", layer, shape.feed_forward, shape.hidden
-            yield "ffn_up", layer, shape.feed_forward, shape.hidden
-        yield "attn_output", layer, shape.hidden, queries
-        yield "ffn_down", layer, shape.hidden, shape.feed_forward
+        for part, rows, columns in matrices_of_layer(shape):
+            yield part, layer, rows, columns
         yield "norm", layer, 2, shape.hidden
         if shape.architecture == "qwen2":
             yield "norm", layer, 1, queries + 2 * keys
         if shape.architecture == "qwen3":
             yield "norm", layer, 2, shape.head_dim
+
+
+def matrices_of_layer(shape: ModelShape) -> Iterator[tuple[str, int, int]]:
+    """(part, rows, columns) of a layer's matrices, by GGUF's names."""
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    if shape.architecture == "phi3":
+        yield "attn_qkv", queries + 2 * keys, shape.hidden
+        yield "ffn_up", 2 * shape.feed_forward, shape.hidden
+    else:
+        yield "attn_q", queries, shape.hidden
+        yield "attn_k", keys, shape.hidden
+        yield "attn_v", keys, shape.hidden
+        yield "ffn_gate", shape.feed_forward, shape.hidden
+        yield "ffn_up", shape.feed_forward, shape.hidden
+    yield "attn_output", shape.hidden, queries
+    yield "ffn_down", shape.hidden, shape.feed_forward
+
+
+def stored_type(kind: str, part: str, layer: int, shape: ModelShape, columns: int) -> str:
+    """The type that format `kind` stores a matrix in: llama.cpp's choice, or what it falls back to."""
+    return _fitting(_FORMATS[kind](part, layer, shape), columns)
 
 
 Choice = Callable[[str, int, ModelShape], str]
@@ -173,7 +185,12 @@ def _bytes(kind: str, rows: int, columns: int) -> int:
     """Bytes of a tensor in a type, or in what llama.cpp falls back to; a norm or bias (few rows) stays f32."""
     if rows <= 2:
         kind = "f32"
+    per_block, size = _BLOCKS[_fitting(kind, columns)]
+    return rows * columns // per_block * size
+
+
+def _fitting(kind: str, columns: int) -> str:
+    """The type itself, or the first that llama.cpp falls back to whose blocks such rows fill."""
     while columns % _BLOCKS[kind][0]:
         kind = _FALLBACK[kind]
-    per_block, size = _BLOCKS[kind]
-    return rows * columns // per_block * size
+    return kind

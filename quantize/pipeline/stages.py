@@ -7,14 +7,16 @@ a bundle and the `quantize` command.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantize.formats.checkpoint import fingerprint
+from quantize.formats.checkpoint import Checkpoint, fingerprint
+from quantize.formats.compensated_gguf import compensate_gguf
 from quantize.formats.gguf_quantize import UNWEIGHED, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
 from quantize.formats.importance_matrix import measure_importance, write_importance
-from quantize.formats.onnx_decoder import export_onnx_decoder
+from quantize.formats.onnx_decoder import AgreementBound, export_onnx_decoder
 from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file
 from runtime.base.manifest import digest
@@ -25,6 +27,16 @@ from runtime.prompting.json_tokenizer import JsonTokenizer
 GGUF = "model.gguf"
 """The one file of a GGUF stage's folder."""
 IMPORTANCE = "importance.gguf"
+_PLAIN = "plain.gguf"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What matrices are rounded by so that their outputs err least (`quantize.formats.compensated_gguf`)."""
+
+    checkpoint: Path
+    texts: Sequence[Sequence[int]]
+    """Token ids of the company's texts."""
 
 
 def make_f16(
@@ -65,28 +77,68 @@ def make_importance(
 
 
 def make_format(
-    stages: StageRunner, f16: Path, out: Path, kind: str, *, importance: Path | None = None, threads: int
+    stages: StageRunner,
+    f16: Path,
+    out: Path,
+    kind: str,
+    *,
+    importance: Path | None = None,
+    compensated: Calibration | None = None,
+    threads: int,
 ) -> Path:
-    """`out/<kind>/model.gguf` from the f16 file of this run; a type that ignores `importance` does not depend on it."""
-    weighed = None if kind in UNWEIGHED else importance
+    """`out/<kind>/model.gguf` from the f16 file of this run, its matrices `compensated` where texts are given for it.
+
+    A type that ignores `importance` depends on neither.
+    """
+    weighed, calibration = (None, None) if kind in UNWEIGHED else (importance, compensated)
 
     def work(folder: Path) -> dict[str, Any]:
-        quantize_gguf(f16, folder / GGUF, kind, importance=weighed, threads=threads)
-        return {}
+        if calibration is None:
+            quantize_gguf(f16, folder / GGUF, kind, importance=weighed, threads=threads)
+            return {}
+        plain = folder / _PLAIN
+        quantize_gguf(f16, plain, kind, importance=weighed, threads=threads)
+        with bar(f"rounding {kind}", Checkpoint(calibration.checkpoint).shape.layers, unit="layers") as advance:
+            done = compensate_gguf(
+                calibration.checkpoint, plain, folder / GGUF, calibration.texts, threads=threads, advance=advance
+            )
+        plain.unlink()
+        return {"output_error_left": round(done.remaining, 4)}
 
-    inputs = {"f16": files_digest(stages.manifests["f16"]), "format": kind}
+    inputs: dict[str, Any] = {"f16": files_digest(stages.manifests["f16"]), "format": kind}
     if weighed:
         inputs["importance"] = sha256_file(weighed)
+    if calibration:
+        inputs["compensated"] = [
+            fingerprint(calibration.checkpoint),
+            digest([list(text) for text in calibration.texts]),
+        ]
     stages.run(kind, out / kind, inputs, work, kind="gguf")
     return out / kind / GGUF
 
 
-def make_onnx(stages: StageRunner, checkpoint: Path, out: Path, *, threads: int) -> Path:
-    """`out/onnx/`: the 8-bit decoder."""
+def make_onnx(
+    stages: StageRunner,
+    checkpoint: Path,
+    out: Path,
+    *,
+    bits: int = 8,
+    probes: Sequence[Sequence[int]] = (),
+    bound: AgreementBound | None = None,
+    threads: int,
+) -> Path:
+    """`out/onnx/`: the decoder in `bits` bits; on `probes` its way to compute is chosen and its bound is checked."""
+    bound = bound or AgreementBound()
 
     def work(folder: Path) -> dict[str, Any]:
-        export_onnx_decoder(checkpoint, folder, threads=threads)
-        return {}
+        tried = export_onnx_decoder(checkpoint, folder, bits=bits, probes=probes, bound=bound, threads=threads)
+        return {"tried": [row.model_dump() for row in tried]}
 
-    stages.run("onnx", out / "onnx", {"checkpoint": fingerprint(checkpoint), "bits": 8}, work)
+    inputs = {
+        "checkpoint": fingerprint(checkpoint),
+        "bits": bits,
+        "probes": digest([list(probe) for probe in probes]),
+        "bound": bound.model_dump(),
+    }
+    stages.run("onnx", out / "onnx", inputs, work)
     return out / "onnx"

@@ -23,9 +23,12 @@ class LlamaScorer:
     """A model file and a context of `context` tokens. Use it in a `with` block.
 
     `f32_cache` keeps keys and values in f32 without flash attention, to compare with transformers to the last digits.
+    `step` is how many tokens llama.cpp computes at a time, for measuring; its default is the fastest.
     """
 
-    def __init__(self, path: Path, *, context: int = 2048, threads: int = 2, f32_cache: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, context: int = 2048, threads: int = 2, f32_cache: bool = False, step: int | None = None
+    ) -> None:
         if not path.is_file():
             raise MissingError("no such GGUF file", where=str(path), hint="build it first")
         self._api: Any = library()
@@ -35,7 +38,7 @@ class LlamaScorer:
         if not self._model:
             raise ModelError("llama.cpp cannot load it", where=str(path), hint=last_log())
         self.vocab = LlamaVocabulary(self._api.llama_model_get_vocab(self._model))
-        self._ctx = self._open_context(context, threads, f32_cache)
+        self._ctx = self._open_context(context, threads, f32_cache, step)
         if not self._ctx:
             self.close()
             raise ModelError("llama.cpp cannot make a context", where=str(path), hint=last_log())
@@ -92,10 +95,12 @@ class LlamaScorer:
             seconds.append(time.perf_counter() - began)
         return 1 / float(np.median(seconds))
 
-    def _open_context(self, context: int, threads: int, f32_cache: bool) -> Any:
+    def _open_context(self, context: int, threads: int, f32_cache: bool, step: int | None) -> Any:
         params = self._api.llama_context_default_params()
         params.n_ctx = params.n_batch = context
         params.n_threads = params.n_threads_batch = threads
+        if step is not None:
+            params.n_ubatch = step
         params.no_perf = True
         if f32_cache:
             params.type_k = params.type_v = self._api.GGML_TYPE_F32

@@ -6,11 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantize.formats.onnx_decoder import OnnxDecoder, export_onnx_decoder
+from quantize.formats.onnx_decoder import (
+    Agreement,
+    AgreementBound,
+    OnnxDecoder,
+    choose_accuracy,
+    export_onnx_decoder,
+)
 from quantize.measure.divergence import TorchDecoder
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.onnx.engine import OnnxEngine
-from runtime.errors import MissingError
+from runtime.errors import MissingError, ModelError, UsageError
 from tests.quantize.conftest import variant
 
 
@@ -42,3 +48,62 @@ def test_the_eight_bit_decoder_follows_f32_with_and_without_a_past(
 def test_a_folder_without_a_model_is_missing_not_a_traceback(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"model\.onnx"):
         OnnxDecoder(tmp_path)
+
+
+def tried(level: int, agreement: float, kl: float = 0.001) -> Agreement:
+    return Agreement(accuracy_level=level, kl=kl, agreement=agreement, positions=100)
+
+
+@pytest.mark.parametrize(
+    ("fast", "exact", "chosen"),
+    [(0.99, 0.99, 4), (0.985, 0.99, 4), (0.97, 0.99, 1), (0.99, 0.97, 4), (0.5, 0.5, 4)],
+)
+def test_the_faster_way_to_compute_is_taken_unless_it_flips_likeliest_tokens(
+    fast: float, exact: float, chosen: int
+) -> None:
+    assert choose_accuracy([tried(4, fast), tried(1, exact)]).accuracy_level == chosen
+
+
+@pytest.mark.parametrize(
+    ("row", "within"),
+    [
+        (tried(4, 0.9, 0.05), True),
+        (tried(4, 0.89), False),
+        (tried(4, 0.99, 0.06), False),
+        (tried(4, 1, float("nan")), False),
+    ],
+)
+def test_a_bound_holds_for_both_figures_and_for_no_number_that_is_none(row: Agreement, within: bool) -> None:
+    assert row.within(AgreementBound()) is within
+
+
+def test_a_four_bit_decoder_is_measured_on_probes_and_refused_beyond_its_bound(
+    tiny_llama: Path, tmp_path: Path
+) -> None:
+    """The way to compute that was measured best is what the file holds; a refusal leaves no folder."""
+    import onnx
+
+    checkpoint = variant(tiny_llama, tmp_path / "checkpoint", num_hidden_layers=1)
+    probes = [list(range(3, 40)), list(range(50, 90))]
+    rows = export_onnx_decoder(
+        checkpoint, tmp_path / "four bits", bits=4, probes=probes, bound=AgreementBound(max_kl=9, min_agreement=0)
+    )
+    assert {row.accuracy_level for row in rows} == {4, 1}
+    assert all(row.positions == 77 for row in rows)
+    assert rows[0] == choose_accuracy(sorted(rows, key=lambda row: -row.accuracy_level))
+    graph = onnx.load(str(tmp_path / "four bits" / "model.onnx")).graph
+    attributes = [
+        {attribute.name: attribute.i for attribute in node.attribute}
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+    ]
+    assert attributes
+    assert {row["bits"] for row in attributes} == {4}
+    assert {row["accuracy_level"] for row in attributes} == {rows[0].accuracy_level}
+    assert rows[0].kl > 1e-6
+    with pytest.raises(ModelError, match="in 4 bits the ONNX decoder strays from f32"):
+        export_onnx_decoder(checkpoint, tmp_path / "refused", bits=4, probes=probes, bound=AgreementBound(max_kl=1e-9))
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint", "four bits"}
+    assert {path.name for path in (tmp_path / "four bits").iterdir()} == {"model.onnx", "tokenizer.json"}
+    with pytest.raises(UsageError, match="3 bits"):
+        export_onnx_decoder(checkpoint, tmp_path / "refused", bits=3)

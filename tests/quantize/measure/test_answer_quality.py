@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from quantize.measure.answer_quality import AnswerStudy, choose_layout, measure_answers
+from quantize.measure.answer_quality import AnswerStudy, answer_flips, choose_layout, measure_answers
 from runtime.evaluation.answer_metrics import Answered
 from runtime.prompting.prompt_spec import ChatPieces, PromptSpec
 from runtime.text.records import Question
@@ -66,6 +67,14 @@ def test_facts_of_held_out_replies_count_beside_those_of_answers(
     }
 
 
+def test_flips_count_questions_that_became_wrong_and_right() -> None:
+    """A question that only one of both was asked counts for neither."""
+    extra = replace(answers(1, 1)[0], question=EN.model_copy(update={"id": "only here"}))
+    assert answer_flips(answers(1, 0), answers(0, 1)) == {"questions": 2, "lost": 1, "won": 1}
+    assert answer_flips(answers(1, 1), [*answers(1, 0.5), extra]) == {"questions": 2, "lost": 1, "won": 0}
+    assert answer_flips((), answers(1, 1)) == {"questions": 0, "lost": 0, "won": 0}
+
+
 def test_answer_study_asks_every_model_and_writes_its_report(
     articles_folder: Path, embedder_folder: Path, scripted_gguf: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +84,8 @@ def test_answer_study_asks_every_model_and_writes_its_report(
     study = AnswerStudy(
         models={"teacher": scripted_gguf, "q4_k_m": scripted_gguf},
         default="q4_k_m",
+        unrounded="teacher",
+        rounded=("q4_k_m",),
         exact_only=("teacher",),
         spec=PromptSpec(
             pieces=PIECES,
@@ -102,6 +113,7 @@ def test_answer_study_asks_every_model_and_writes_its_report(
     used = figures["layout"]["used"]
     assert figures["retrieval"]["en"]["queries"] == 1
     assert figures["attacks"]["attacks"] == 3
+    assert figures["flips"]["q4_k_m"]["questions"] == 1
     refusals = figures["refusals"]["en"]
     assert (refusals["answerable"], refusals["unanswerable"]) == (1, 1)
     assert set(figures["models"]) == {"teacher", "q4_k_m", f"q4_k_m {'exact' if used == 'parallel' else 'parallel'}"}

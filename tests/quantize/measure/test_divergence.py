@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from quantize.formats.gguf_quantize import quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
 from quantize.measure.divergence import measure_decoders
-from quantize.measure.samples import make_samples, read_sample_records, section_index
+from quantize.measure.samples import make_samples, read_sample_records, section_index, text_samples
 from quantize.pipeline.build import load_samples
 from quantize.pipeline.bundle import read_prompt
 from runtime.base.jsonl import write_rows
@@ -36,9 +37,52 @@ def test_the_table_orders_files_by_their_bits(work: Path, tiny_llama: Path, tmp_
     assert f16.kl <= 1e-4
     assert 0 <= f16.kl < q8_0.kl < q4_k_m.kl
     assert q4_k_m.top1 <= q8_0.top1 <= 1
+    assert f32.kl_p99 == 0
+    assert q8_0.kl < q8_0.kl_p99 < q4_k_m.kl_p99
     assert f32.tokens == sum(len(sample.tokens) - sample.reply for sample in samples) > 0
     assert all(row.tokens_per_s > 0 for row in rows)
     assert not list(tmp_path.glob("tmp*"))
+
+
+def test_the_receipt_tells_every_intent_and_flips_and_speeds_by_thread_count(
+    work: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """A file of another model strays on both intents; of f32's right tokens it loses those it does not find itself."""
+    write_gguf(variant(tiny_llama, tmp_path / "other"), tmp_path / "other.gguf")
+    checkpoint = variant(tiny_llama, tmp_path / "checkpoint", num_hidden_layers=1)
+    samples = [replace(sample, intent=f"intent {index % 2}") for index, sample in enumerate(load_samples(work, 4))]
+    f32, row = measure_decoders(
+        checkpoint,
+        {"other": tmp_path / "other.gguf"},
+        samples,
+        scratch=tmp_path,
+        decode_tokens=2,
+        speed_threads=(1, 2),
+    )
+    assert (f32.lost, f32.won, f32.speeds) == (0, 0, ())
+    assert set(row.by_intent) == {"intent 0", "intent 1"}
+    tokens = sum(one.tokens for one in row.by_intent.values())
+    assert tokens == row.tokens
+    weighed = sum(one.kl * one.tokens for one in row.by_intent.values()) / tokens
+    assert row.kl == pytest.approx(weighed, rel=1e-3)
+    assert row.kl > 0.1
+    assert [speed.threads for speed in row.speeds] == [1, 2]
+
+
+def test_a_general_text_is_cut_as_llama_perplexity_cuts_it(tiny_llama: Path, tmp_path: Path) -> None:
+    """Whole pieces; of each the second half is measured, the token after the middle first."""
+    path = tmp_path / "text.txt"
+    path.write_text("Parcels arrive within three days. 退货期限为30天。\n" * 40, encoding="utf-8")
+    samples = text_samples(path, tiny_llama, length=64, count=3)
+    whole = JsonTokenizer(tiny_llama).encode(path.read_text(encoding="utf-8"), control=False)
+    assert [sample.tokens for sample in samples] == [tuple(whole[n : n + 64]) for n in (0, 64, 128)]
+    assert {sample.reply for sample in samples} == {33}
+    path.write_text("short", encoding="utf-8")
+    with pytest.raises(InputError, match="fewer than 64 tokens"):
+        text_samples(path, tiny_llama, length=64)
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(InputError):
+        text_samples(path, tiny_llama, length=64)
 
 
 def test_a_sample_is_the_runtime_s_prompt_then_the_reply_and_its_end(work: Path) -> None:

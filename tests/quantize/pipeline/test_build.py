@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from quantize.pipeline.build import QuantizeResult, build
+from quantize.pipeline.build import KL_RECEIPT, QuantizeResult, build
 from quantize.pipeline.settings import QuantizeSettings
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
@@ -153,3 +154,13 @@ def test_wrong_settings_are_refused_before_any_work(work: Path, settings: Quanti
     for change in ({"formats": ("q8_0",)}, {"formats": ("q2",), "default": "q2"}):
         with pytest.raises(UsageError):
             build(work, settings.model_copy(update=change), now=NOW)
+    with pytest.raises(UsageError, match="no records are given to round by"):
+        build(work, settings.model_copy(update={"rounding": "compensated", "importance_records": 0}), now=NOW)
+
+
+def test_each_file_s_distance_from_f32_is_told_by_intent(built: QuantizeResult) -> None:
+    """The receipt travels with the bundle; these records have no intent, so it names none."""
+    receipt = json.loads((built.bundle / "report" / KL_RECEIPT).read_text(encoding="utf-8"))
+    assert receipt == {}
+    tried = built.manifests["onnx"].figures["tried"]
+    assert {row["accuracy_level"] for row in tried} == {4, 1}
