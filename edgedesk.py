@@ -32,7 +32,7 @@ COMMANDS = {
     "build": Entry(
         "edgedesk_build", "head office: build a bundle from a recipe, re-running only stale stages", whole=True
     ),
-    "models": Entry("distill.cli.models", "head office: list and fetch base models", whole=True),
+    "models": Entry("edgedesk_models", "head office: list and fetch base models", whole=True),
     "data": Entry("distill.cli.data", "head office: prepare training records and inspect them", whole=True),
     "classifiers": Entry(
         "distill.cli.classifiers",

@@ -2,7 +2,8 @@
 
     recipe ─ distill (records … merged checkpoint) ─ quantize (files, measurements, bundle) ─ gate
 
-Beside the front door this is the only module that may import both `distill` and `quantize`; neither imports the other.
+Beside the front door and `edgedesk_models` this is the only module that may import both `distill` and `quantize`;
+neither imports the other.
 What one needs of the other is handed over here: the GGUF writer and the check of formats to distill, the training of
 classifiers and the names of distill's folders to quantize. Promises: what a recipe gets wrong is refused before any
 work. Knows nothing of how a stage works.

@@ -1,8 +1,8 @@
-"""`edgedesk models`: which base models there are, and fetching one."""
+"""`edgedesk models fetch`, and the models that packages on PyPI carry; `edgedesk_models` adds the list."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 
@@ -12,29 +12,33 @@ app = typer.Typer(no_args_is_help=True, help="List and fetch base models.", epil
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command("list", epilog="Example: edgedesk models list --json")
-def list_models(as_json: AsJson = False) -> None:
-    """List the catalogue; any path or hub id will do besides."""
+class PackagedModel(TypedDict):
+    """A model of the catalogue as it is listed."""
+
+    name: str
+    package: str
+    mb: int
+    licence: str
+    fetched: bool
+    about: str
+
+
+def packaged_models() -> list[PackagedModel]:
+    """The catalogue's models; any path or hub id will do besides."""
     from distill.models.catalogue import CATALOGUE
     from runtime.base.user_cache import cache_folder
 
-    rows = [
-        {
-            "name": name,
-            "from": model.requirement,
-            "mb": round(model.bytes / 1e6),
-            "licence": model.licence,
-            "fetched": (cache_folder() / "models" / name).is_dir(),
-            "about": model.about,
-        }
+    return [
+        PackagedModel(
+            name=name,
+            package=model.requirement,
+            mb=round(model.bytes / 1e6),
+            licence=model.licence,
+            fetched=(cache_folder() / "models" / name).is_dir(),
+            about=model.about,
+        )
         for name, model in CATALOGUE.items()
     ]
-    if as_json:
-        out_json(rows)
-        return
-    for row in rows:
-        out(f"{row['name']}  {row['mb']} MB  {row['licence']}  {'fetched' if row['fetched'] else 'not fetched'}")
-        out(f"    {row['about']} (out of {row['from']})")
 
 
 @app.command("fetch", epilog="Example: edgedesk models fetch smollm2-135m-instruct")

@@ -79,6 +79,13 @@ class ModelShape:
         """Bytes of f16 keys and values that one token of context takes."""
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
+    @property
+    def parameters(self) -> int:
+        """Weights of its matrices; norms and biases, under a thousandth, are left out."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_dim * self.hidden
+        tables = (1 if self.tied else 2) * self.vocab * self.hidden
+        return tables + self.layers * (attention + 3 * self.feed_forward * self.hidden)
+
 
 def read_shape(config: Mapping[str, Any], where: str = "config.json") -> ModelShape:
     """The shape named by a `config.json`; `ModelError` for architectures and options that the writers do not cover."""

@@ -86,6 +86,12 @@ def predict_sizes(shape: ModelShape, context_tokens: int = 2048) -> list[SizePre
     return plans
 
 
+def embedding_bytes(shape: ModelShape, kind: str) -> int:
+    """Bytes of the input embeddings in a format of `predict_sizes`; 0 where they are the output layer as well."""
+    parts = [one for one in _weights(shape) if one[0] == "token_embd"]
+    return sum(_bytes(_FORMATS[kind](part, layer, shape), rows, columns) for part, layer, rows, columns in parts)
+
+
 def _weights(shape: ModelShape) -> Iterator[tuple[str, int, int, int]]:
     """(part, layer, rows, columns) of every tensor; norms and biases as few rows, a tied embedding as the output."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
