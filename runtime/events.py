@@ -93,10 +93,13 @@ class Understood(_Event):
     intent_confidence: Confidence | None = None
     emotion: str | None = None
     emotion_confidence: Confidence | None = None
+    unfamiliar: bool = False
+    """Whether the intent classifier knows no questions like this one."""
     rule: str | None = None
     """The hand-off rule with a phrase in the question."""
     reasons: tuple[str, ...] = ()
-    """Where these come from: `hand_off.NAME`, `tone.NAME`, `intent NAME .93`, `emotion NAME .71`."""
+    """Where these come from: `hand_off.NAME`, `tone.NAME`, `intent NAME .93`, `emotion NAME .71`,
+    `unfamiliar .004` (the share of questions of known kinds that were less familiar)."""
 
 
 class Queued(_Event):
@@ -146,6 +149,10 @@ class Done(_Event):
     """Why a person should take over: a rule's name, or `no_article`."""
     unsupported: tuple[str, ...] = ()
     """Figures, promises (the sentence), names and addresses that no section shown to the model nor the question has."""
+    disputed: tuple[str, ...] = ()
+    """`article#section` of articles that give other figures than those found for the same."""
+    special_case: str = ""
+    """The title of the section found, where it is about a case that the question does not name."""
     answerable: float | None = None
     """The share of answerable questions that look less answerable than this one; None where nobody knows."""
     decided: str = ""

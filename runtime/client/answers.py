@@ -237,6 +237,8 @@ class Explanation(_Answer):
     decided: str = ""
     intent: ExplainedLabel = ExplainedLabel()
     emotion: ExplainedLabel = ExplainedLabel()
+    unfamiliar: bool = False
+    answerable: float | None = None
     reasons: tuple[str, ...] = ()
     query: str = ""
     sections: tuple[ExplainedSection, ...] = ()

@@ -32,6 +32,8 @@ def explain_turn(turn: StoredTurn, section: Callable[[str, str], Section | None]
             "confidence": kept.emotion_confidence,
             "corrected": bool(turn.label and turn.label.emotion),
         },
+        "unfamiliar": kept.unfamiliar,
+        "answerable": kept.answerable,
         "reasons": kept.reasons,
         "query": kept.query,
         "entities": kept.entities,

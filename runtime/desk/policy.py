@@ -10,6 +10,8 @@
     [[canned]]   id, title, text    a reply that agents insert
     [curated]    min_similarity     how near a question must be to one of an answer's `questions`
     [retrieval]  min_similarity     below this cosine of the best section, nothing counts as found
+                 disputed           hand_off or mark, where another article gives other figures for the same
+    [intent] unfamiliar             the share of questions of known kinds that may count as of none
     [answerable] wrong_refusals     the share of answerable questions that may be handed off as unanswerable
     [journal]    keep_days, redact_after_days   how long conversations are kept, and in clear; 0 = for ever
     [outbox]     max_turns, drop               how many turns wait to leave the branch at most, and which go first
@@ -34,13 +36,17 @@ from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import InputError
 from runtime.journal.outbox_queue import DropFirst
-from runtime.journal.turn_details import NO_ARTICLE
+from runtime.journal.turn_details import DISPUTED, NO_ARTICLE
 from runtime.text.normalize import nfkc
 from runtime.text.personal_data import NO_RULES, PersonalRules
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
 
+UNFAMILIAR_WEIGHT = 3
+"""So many times the share of wrong refusals bounds a question that is unlike all known ones as well. Chosen on the
+example shop: one more of its 278 answerable hand-written questions is refused, and of CLINC's out-of-scope questions
+.89 instead of .80 (docs/decisions/032-doubts-that-the-desk-acts-on.md)."""
 MANIPULATION = "manipulation"
 """When the question gives orders to the model (`runtime.understanding.prompt_injection`)."""
 WITHHELD = "withheld"
@@ -65,10 +71,12 @@ class Reply(BaseModel):
 
 
 class RetrievalRule(BaseModel):
-    """When a section counts as found."""
+    """When a section counts as found, and what happens where articles disagree."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     min_similarity: float = Field(default=0.0, ge=-1, le=1)
+    disputed: Literal["hand_off", "mark"] = "hand_off"
+    """Where another article gives other figures than the best section: to a person, or only a mark for the agent."""
 
 
 class Tone(BaseModel):
@@ -94,6 +102,13 @@ class Thresholds(BaseModel):
         if self.medium > self.high:
             raise ValueError("medium must not be above high")
         return self
+
+
+class IntentThresholds(Thresholds):
+    """The same for intents, and from when on a question is of no known kind."""
+
+    unfamiliar: float = Field(default=0.02, ge=0, le=0.5)
+    """The share of questions of known kinds that may count as of none; 0 = none does."""
 
 
 class Canned(BaseModel):
@@ -179,7 +194,7 @@ class Policy(BaseModel):
     answer: tuple[FixedAnswer, ...] = ()
     curated: Curated = Curated()
     answerable: AnswerableRule = AnswerableRule()
-    intent: Thresholds = Thresholds()
+    intent: IntentThresholds = IntentThresholds()
     emotion: Thresholds = Thresholds()
     canned: tuple[Canned, ...] = ()
 
@@ -247,7 +262,7 @@ def hand_off_reasons(policies: Iterable[Policy]) -> frozenset[str]:
     named = {
         name for policy in policies for name in (*policy.hand_off, *policy.intent.hand_off, *policy.emotion.hand_off)
     }
-    return frozenset({NO_ARTICLE, MANIPULATION, WITHHELD} | named)
+    return frozenset({NO_ARTICLE, DISPUTED, MANIPULATION, WITHHELD} | named)
 
 
 @dataclass(frozen=True)
@@ -277,12 +292,16 @@ def decide(
     curated: tuple[str, float] | None = None,
     confident: ConfidentLabels | None = None,
     answerable: float | None = None,
+    unfamiliar: bool = False,
+    disputed: bool = False,
 ) -> Decision:
     """What to do next; `similarities` are the hits' cosines, or None before the search.
 
     `curated` is the fixed answer whose questions come nearest to this one, and how near (cosine);
     `confident` is what the classifiers say with high confidence; `answerable` is the share of answerable questions that
-    look less answerable than this one (`runtime.understanding.answerable_classifier`), None where nobody knows.
+    look less answerable than this one (`runtime.understanding.answerable_classifier`), None where nobody knows;
+    `unfamiliar` says that the intent classifier knows no questions like it, which counts towards a refusal; `disputed`
+    that another article gives other figures than the best section.
 
     1. a hand-off phrase: to a person, whatever else is true
     2. a fixed answer's phrase: that answer
@@ -292,8 +311,9 @@ def decide(
     6. a fixed answer's question near enough: that answer
     7. `orders` to the model in the question: refuse and offer a person
     8. nothing similar enough, or less answerable than the policy lets pass: refuse and offer a person
-    9. a language the model does not write: quote the best section
-    10. else let the model answer
+    9. articles that disagree, where the policy does not only mark them: to a person
+    10. a language the model does not write: quote the best section
+    11. else let the model answer
     """
     confident = confident or ConfidentLabels()
     if rule := matching_rule(policy, question):
@@ -314,8 +334,11 @@ def decide(
         return Decision("refuse", MANIPULATION)
     if not similarities or max(similarities) < policy.retrieval.min_similarity:
         return Decision("refuse", NO_ARTICLE)
-    if answerable is not None and answerable < policy.answerable.wrong_refusals:
+    bound = policy.answerable.wrong_refusals * (UNFAMILIAR_WEIGHT if unfamiliar else 1)
+    if answerable is not None and answerable < bound:
         return Decision("refuse", NO_ARTICLE)
+    if disputed and policy.retrieval.disputed == "hand_off":
+        return Decision("hand_off", DISPUTED)
     return Decision("generate" if lang in languages else "quote")
 
 

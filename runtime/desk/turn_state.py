@@ -105,6 +105,8 @@ def done_event(state: TurnState, answer: Answer, draft: Draft, *, model: str, no
         handoff=answer.handoff,
         unsupported=answer.unsupported,
         answerable=state.details.answerable,
+        disputed=state.details.disputed,
+        special_case=state.details.special_case,
         decided=answer.decided,
         intent=state.understood.intent,
         emotion=state.understood.emotion,

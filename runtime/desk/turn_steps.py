@@ -66,15 +66,17 @@ def understand(tools: TurnTools, state: TurnState) -> TurnState:
     """Intent, emotion and rule of the question; an emotion that is certain decides what is said first."""
     question, policy = state.request.question, state.active.policy
     guesses = dict.fromkeys(KINDS)
-    answerable = None
+    answerable: float | None = None
+    familiar: float | None = None
     asked = tools.classifiers
     if asked.embed_question:
         vector = tools.retriever.embedder.queries([question])[0]
         # A follow-up is judged by what it refers to, which has been judged.
-        if asked.answerable and rewrite_follow_up(question, earlier_questions(state.request, state.before)) == question:
-            answerable = asked.answerable.level(vector, state.lang)
+        if rewrite_follow_up(question, earlier_questions(state.request, state.before)) == question:
+            answerable = asked.answerable.level(vector, state.lang) if asked.answerable else None
+            familiar = asked.kinds["intent"].familiarity(vector) if "intent" in asked.kinds else None
         guesses |= {kind: head.guess(question, vector) for kind, head in asked.kinds.items()}
-    understood = understand_question(policy, question, guesses["intent"], guesses["emotion"])
+    understood = understand_question(policy, question, guesses["intent"], guesses["emotion"], familiar)
     lead = ""
     tone = policy.tone.get(understood.emotion or "")
     if tone and understood.emotion_confidence == "high":
@@ -109,6 +111,8 @@ def retrieve(tools: TurnTools, state: TurnState) -> TurnState:
             FoundSection(ref=hit.section.ref, score=round(hit.score, 4), similarity=round(hit.similarity, 4))
             for hit in hits
         ),
+        disputed=tuple(dict.fromkeys(ref for hit in hits for ref in hit.disputed)),
+        special_case=hits[0].section.title if hits and hits[0].special else "",
     )
 
 
@@ -220,6 +224,8 @@ def _decide(tools: TurnTools, state: TurnState, similarities: Sequence[float] | 
         curated=state.active.fixed_answers.nearest(question) if searched else None,
         confident=confident_labels(state.understood),
         answerable=state.answerable,
+        unfamiliar=state.understood.unfamiliar,
+        disputed=bool(state.safe and state.safe[0].disputed),
     )
 
 

@@ -17,6 +17,8 @@ Arm = Literal["current", "candidate"]
 """The side of an A/B test a conversation is on."""
 
 
+DISPUTED = "articles_disagree"
+"""The reason of a hand-off when another article gives other figures than the section found."""
 NO_ARTICLE = "no_article"
 """The reason of a hand-off when nothing was found; the model's own refusal has it too."""
 AGENT_REASON = "other"
@@ -51,6 +53,8 @@ class TurnDetails(BaseModel):
     intent: str | None = None
     """As the classifier guessed; a person's correction is the turn's `label`."""
     intent_confidence: Confidence | None = None
+    unfamiliar: bool = False
+    """Whether the intent classifier knew no questions like it."""
     emotion: str | None = None
     emotion_confidence: Confidence | None = None
     rule: str | None = None
@@ -70,6 +74,10 @@ class TurnDetails(BaseModel):
     """What made the answer, as in `runtime.events.Done`; `agent` for a message that needed no draft."""
     citations: tuple[str, ...] = ()
     """`article#section` of each source."""
+    disputed: tuple[str, ...] = ()
+    """`article#section` of articles that give other figures than those found for the same."""
+    special_case: str = ""
+    """The section found is about a case that the question does not name: its title."""
     unsupported: tuple[str, ...] = ()
     """Claims of the draft that neither a section nor the question has."""
 

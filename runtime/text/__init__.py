@@ -10,6 +10,7 @@ sentences.py           cuts text into sentences and pieces: `sentences`, `pieces
 tables.py              list items and table rows with what leads to them: `split_items`
 tokens.py              terms of English and Chinese, and their ranking: `terms`, `BM25`
 quantities.py          numbers, money, dates, times and codes: `Quantity`, `quantities`
+disagreement.py        whether two sections give other figures for the same: `find_dispute`
 folding.py             one spelling for full-width, spaced and invisible characters: `fold`
 personal_data.py       personal values in a text: `spans_in`, `PersonalRules`
 personal_patterns.py   their forms and cues: `Rule`

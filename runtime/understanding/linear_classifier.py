@@ -4,7 +4,8 @@
 
 Two views of a question are mixed: kernel regression over the vectors of known questions, which sees what is meant, and
 multinomial logistic regression over hashed words and n-grams, which sees what is written. The mixture is calibrated by
-one temperature, so that a probability of .8 is right four times in five. Promises: the same question always gets the
+one temperature, so that a probability of .8 is right four times in five. A question is more or less familiar, whatever
+its label: how near the known questions are, and how much they agree. Promises: the same question always gets the
 same labels; a damaged file is an `IntegrityError`. Knows nothing of policies and of training.
 
 Source of the calibration: Guo et al., "On Calibration of Modern Neural Networks" (arXiv:1706.04599).
@@ -34,6 +35,8 @@ FOLDER = "heads"
 KINDS = ("intent", "emotion")
 BUCKETS = 2**16
 """Of the hashed n-grams."""
+NEIGHBOURS = 20
+"""Known questions, the nearest, by which a question is familiar."""
 _EXACT = ("mean", "scale", "buckets", "rarity", "bias", "gamma", "sharpness", "mix", "temperature")
 _WORD = re.compile(r"\w+")
 
@@ -43,6 +46,33 @@ class Guess(NamedTuple):
 
     label: str
     probability: float
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """What is usual of questions that a classifier knows the like of, measured on some it was not fitted on."""
+
+    mean: NDArray[np.float32]
+    """[2]: of the two parts of `LinearClassifier.nearness`."""
+    scale: NDArray[np.float32]
+    """[2]"""
+    levels: NDArray[np.float32]
+    """[q] rising sums of the two parts, standardised: quantiles."""
+
+    @classmethod
+    def of(cls, parts: NDArray[np.float32], quantiles: int = 201) -> Familiarity:
+        """From the parts [n, 2] of held-out questions."""
+        mean, scale = parts.mean(axis=0), parts.std(axis=0) + 1e-6
+        levels = np.quantile(((parts - mean) / scale).sum(axis=1), np.linspace(0, 1, quantiles))
+        return cls(mean.astype(np.float32), scale.astype(np.float32), levels.astype(np.float32))
+
+    def level(self, parts: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[n]: the share of the held-out questions that were less familiar, of parts [n, 2]."""
+        return np.interp(self.score(parts), self.levels, np.linspace(0, 1, len(self.levels)))
+
+    def score(self, parts: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[n] of parts [n, 2]: larger is more familiar; it tells questions apart below the least level too."""
+        return np.asarray(((parts - self.mean) / self.scale).sum(axis=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -71,6 +101,8 @@ class LinearClassifier:
     mix: float
     """Weight of the kernel's view, 0 to 1."""
     temperature: float
+    familiar: Familiarity | None = None
+    """None where the file was made before this was measured."""
 
     def probabilities(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, k] of questions and their vectors [n, d]."""
@@ -81,8 +113,29 @@ class LinearClassifier:
 
     def kernel(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """[n, k] scores of what is meant."""
-        apart = standardize(vectors, self.mean, self.scale)
-        near: NDArray[np.float32] = np.exp(self.gamma * (apart @ self.centers.T - 1)) @ self.weights
+        return self._kernel(self._cosines(vectors))
+
+    def nearness(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """[n, 2]: the mean cosine of the nearest known questions, and the best label's score of what is meant.
+
+        The first alone misses what lies among many labels and is none of them, the second what lies far from all.
+        Source of the first: Sun et al., "Out-of-distribution detection with deep nearest neighbors" (arXiv:2204.06507).
+        """
+        cosines = self._cosines(vectors)
+        most = min(NEIGHBOURS, cosines.shape[1])
+        nearest = np.partition(cosines, -most, axis=1)[:, -most:]
+        return np.stack([nearest.mean(axis=1), self._kernel(cosines).max(axis=1)], axis=1)
+
+    def familiarity(self, vector: NDArray[np.float32]) -> float | None:
+        """The share of questions of known kinds that are less familiar than this one's vector [d]; None = unknown."""
+        return None if self.familiar is None else float(self.familiar.level(self.nearness(vector[None]))[0])
+
+    def _cosines(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        cosines: NDArray[np.float32] = standardize(vectors, self.mean, self.scale) @ self.centers.T
+        return cosines
+
+    def _kernel(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        near: NDArray[np.float32] = np.exp(self.gamma * (cosines - 1)) @ self.weights
         return near
 
     def letters(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -120,6 +173,7 @@ def load_classifier(path: Path) -> LinearClassifier:
             sharpness=float(found["sharpness"]),
             mix=float(found["mix"]),
             temperature=float(found["temperature"]),
+            familiar=_familiarity(found),
             **wide,
         )
         kinds = len(classifier.labels)
@@ -133,10 +187,21 @@ def load_classifier(path: Path) -> LinearClassifier:
     return classifier
 
 
+def _familiarity(found: dict[str, Any]) -> Familiarity | None:
+    if "familiar_levels" not in found:
+        return None
+    mean, scale, levels = (found[f"familiar_{name}"].astype(np.float32) for name in ("mean", "scale", "levels"))
+    if mean.shape != (2,) or scale.shape != (2,) or levels.ndim != 1 or len(levels) < 2:
+        raise ValueError(f"shapes {mean.shape}, {scale.shape}, {levels.shape}")
+    return Familiarity(mean, scale, levels)
+
+
 def save_classifier(classifier: LinearClassifier, path: Path) -> None:
     """Write a classifier; what need not be exact takes two bytes a number (float16)."""
     arrays: dict[str, Any] = {name: getattr(classifier, name) for name in _EXACT}
     arrays |= {name: getattr(classifier, name).astype(np.float16) for name in ("centers", "weights", "grams")}
+    if known := classifier.familiar:
+        arrays |= {"familiar_mean": known.mean, "familiar_scale": known.scale, "familiar_levels": known.levels}
     np.savez_compressed(path, labels=np.array(classifier.labels), **arrays)
 
 

@@ -13,6 +13,7 @@ from runtime.grounding.extractive_answer import best_sentences, extractive_fallb
 from runtime.grounding.fact_matching import facts_found, is_refusal, normalise
 from runtime.retrieval.retriever import Earlier, Hit
 from runtime.text.articles import Section, slug
+from runtime.text.disagreement import statements
 from runtime.text.normalize import nfkc
 from runtime.text.tokens import BM25, terms
 from runtime.understanding.dialogue_context import detect_language, find_entities, is_follow_up, rewrite_follow_up
@@ -47,6 +48,7 @@ FUNCTIONS: dict[str, Callable[[str], Any]] = {
     "unsupported_quantities": lambda text: unsupported_quantities(text, [text, "30 days"]),
     "unsupported_claims": lambda text: unsupported_claims(text, [SECTION.text]),
     "unsupported_claims against a long source": lambda text: unsupported_claims(SECTION.text, [text]),
+    "statements": lambda text: statements.__wrapped__("t", text),  # what is remembered takes no time
     "best_sentences": lambda text: best_sentences(hits(text), alike),
     "extractive_fallback": lambda text: extractive_fallback(text, hits(SECTION.text), alike, 0.8),
     "facts_found": lambda text: facts_found(text, [["30 days", "30天"], ["€4.90"]]),

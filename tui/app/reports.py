@@ -19,7 +19,7 @@ from runtime.client.answers import (
     ReceiptAnswer,
 )
 from tui.base.i18n import Catalogue
-from tui.state import InboxRow
+from tui.state import CALM, InboxRow
 
 Blocks = list[tuple[str, list[str]]]
 
@@ -51,11 +51,17 @@ def _decision(decided: str, words: Catalogue) -> str:
 def _understanding(said: Explanation, words: Catalogue) -> list[str]:
     out = []
     for kind, one in (("intent", said.intent), ("emotion", said.emotion)):
-        if one.name:
+        if kind == "emotion" and one.name == CALM and not one.corrected:
+            out.append(words("label.no_emotion"))
+        elif one.name:
             confidence = words.get(f"confidence.{'said' if one.corrected else one.confidence}")
             out.append(f"{words('label.' + kind)} {one.name} {confidence}".strip())
     # The rule and the labels are in the lines above already, in words.
-    known = ("hand_off.", "intent ", "emotion ")
+    known = ("hand_off.", "intent ", "emotion ", "unfamiliar ")
+    if said.unfamiliar:
+        out.append(words("why.unfamiliar"))
+    if said.answerable is not None:
+        out.append(words("why.answerable", percent=f"{100 * said.answerable:.0f}"))
     return out + [reason for reason in said.reasons if not reason.startswith(known)]
 
 
@@ -90,7 +96,8 @@ def card_page(card: CardPage, words: Catalogue) -> Blocks:
     lang = card.language
     about = [words("assist.language", lang=words.get(f"lang.{lang}") or lang)] if lang else []
     about += [f"{name}: {value}" for name, value in sorted(card.entities.items())]
-    labels = {"intent": card.intent, "emotion": card.emotion}
+    # A card goes to a colleague: "calm" would be a promise that nobody made.
+    labels = {"intent": card.intent, "emotion": None if card.emotion == CALM else card.emotion}
     about += [f"{words('label.' + kind)} {name}" for kind, name in labels.items() if name]
     state = words.get(f"handoff_state.{card.state}")
     return _without_empty(

@@ -51,9 +51,10 @@ from tui.state.link import Health, Link
 from tui.state.session import KeptThread, KeptTurn, Session, recall, remember
 from tui.state.state import State, newest_stored_turn, reduce
 from tui.state.thread import MAX_TURNS, Meta, Mode, Thread
-from tui.state.turn import ConsoleTurn, Labels, Phase
+from tui.state.turn import CALM, ConsoleTurn, Labels, Phase
 
 __all__ = [
+    "CALM",
     "MAX_TURNS",
     "Accepted",
     "Asked",

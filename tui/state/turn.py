@@ -13,6 +13,9 @@ from runtime import events
 from runtime.client.answers import ConversationTurn, TurnFeedback, TurnLabel
 from runtime.events import Citation
 
+CALM = "calm"
+"""The emotion of a question without any sign of one: shown as none noticed, unless an agent said so."""
+
 
 class Phase(StrEnum):
     """Where a turn is."""
@@ -36,6 +39,8 @@ class Labels:
     emotion_confidence: str = ""
     corrected: bool = False
     """Whether an agent said so."""
+    unfamiliar: bool = False
+    """Whether the question is unlike all that customers of this company asked before."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ class ConsoleTurn:
     handoff_state: str = ""
     unsupported: tuple[str, ...] = ()
     """What the draft claims that neither a section nor the question holds."""
+    disputed: tuple[str, ...] = ()
+    """Sections that give other figures than those found for the same."""
+    special_case: str = ""
+    """The title of the section found, where it is about a case that the customer did not name."""
     answerable: float | None = None
     """The share of answerable questions that look less answerable than this one; None where nobody knows."""
     problem: str = ""
@@ -129,7 +138,11 @@ def hear(turn: ConsoleTurn, event: events.Event, at: float) -> ConsoleTurn:
             return replace(turn, stored=event.turn, lang=event.lang)
         case events.Understood():
             labels = Labels(
-                event.intent or "", event.intent_confidence or "", event.emotion or "", event.emotion_confidence or ""
+                event.intent or "",
+                event.intent_confidence or "",
+                event.emotion or "",
+                event.emotion_confidence or "",
+                unfamiliar=event.unfamiliar,
             )
             return replace(turn, labels=labels)
         case events.Queued():
@@ -162,6 +175,8 @@ def finish(turn: ConsoleTurn, event: events.Done) -> ConsoleTurn:
         handoff=event.handoff or "",
         handoff_state="open" if event.handoff else "",
         unsupported=event.unsupported,
+        disputed=event.disputed,
+        special_case=event.special_case,
         answerable=event.answerable,
     )
 
@@ -214,6 +229,8 @@ def stored_turn(number: int, row: ConversationTurn) -> ConsoleTurn:
         handoff=row.handoff or "",
         handoff_state="open" if row.handoff else "",
         unsupported=details.unsupported,
+        disputed=details.disputed,
+        special_case=details.special_case,
         answerable=details.answerable,
         verdict=verdict,
         reply=reply,
@@ -232,6 +249,7 @@ def read_labels(row: ConversationTurn) -> Labels:
         emotion=row.emotion or details.emotion or "",
         emotion_confidence="" if corrected.emotion else details.emotion_confidence or "",
         corrected=bool(corrected.intent or corrected.emotion),
+        unfamiliar=details.unfamiliar,
     )
 
 

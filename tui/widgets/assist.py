@@ -14,7 +14,7 @@ from textual.style import Style
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert, one_line
-from tui.state import ConsoleTurn, Labels, Meta, State, acceptance_doubts
+from tui.state import CALM, ConsoleTurn, Labels, Meta, State, acceptance_doubts
 from tui.widgets.label import InertLabel
 from tui.widgets.status import progress_words
 
@@ -59,7 +59,10 @@ def label_chips(labels: Labels, words: Catalogue) -> Content:
     parts = []
     for kind in ("intent", "emotion"):
         name, confidence = getattr(labels, kind), getattr(labels, f"{kind}_confidence")
-        if name:
+        if kind == "emotion" and name == CALM and not labels.corrected:
+            # Sober words are no proof of a calm customer: nothing is claimed.
+            parts.append(Content(words("label.no_emotion")))
+        elif name:
             sure = (
                 words(f"confidence.{confidence}")
                 if confidence
@@ -99,6 +102,8 @@ def turn_warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
         state = words.get(f"handoff_state.{turn.handoff_state}")
         why = known or one_line(turn.handoff)
         out.append(words("turn.handoff", why=f"{why} ({state})" if state else why))
+    if turn.handoff and turn.disputed:
+        out.append(words("turn.disputed", items=", ".join(map(one_line, turn.disputed))))
     if turn.handoff and turn.offered and turn.citations:
         out.append(words("accept.may_help"))
     elif turn.offered and not turn.handoff:
@@ -108,8 +113,11 @@ def turn_warnings(turn: ConsoleTurn, words: Catalogue) -> list[str]:
 
 def acceptance_line(turn: ConsoleTurn, words: Catalogue) -> str:
     """Whether an offered draft is safe to accept, and why not, in one line."""
-    items = ", ".join(one_line(item) for item in turn.unsupported)
-    why = [words(f"accept.{doubt}", items=items) for doubt in acceptance_doubts(turn)]
+    about = {"unsupported": turn.unsupported, "disputed": turn.disputed, "unasked": (turn.special_case,)}
+    why = [
+        words(f"accept.{doubt}", items=", ".join(map(one_line, about.get(doubt, ()))))
+        for doubt in acceptance_doubts(turn)
+    ]
     return words("accept.look", why=words("accept.join").join(why)) if why else words("accept.safe")
 
 

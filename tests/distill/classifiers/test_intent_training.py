@@ -3,15 +3,17 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from distill.classifiers.build_classifiers import sample, train_classifiers
-from distill.classifiers.intent_training import Example, cross_validate, train_classifier
+from distill.classifiers.intent_training import Example, cross_validate, measure_on_test, train_classifier
 from distill.cli.classifiers import app
 from runtime.base.home import lock_home
 from runtime.base.jsonl import write_rows
@@ -22,7 +24,13 @@ from runtime.evaluation.classifiers import calibration_error, measure_on_questio
 from runtime.events import AskRequest, Done, Understood
 from runtime.retrieval.embedder import Embedder
 from runtime.text.records import Question, Record
-from runtime.understanding.linear_classifier import hash_features, load_classifier, load_classifiers, save_classifier
+from runtime.understanding.linear_classifier import (
+    LinearClassifier,
+    hash_features,
+    load_classifier,
+    load_classifiers,
+    save_classifier,
+)
 
 ASKS = {
     "returns": ("return my {}", "send the {} back", "我想退{}", "{}能退货吗"),
@@ -196,3 +204,51 @@ def test_records_without_labels_make_no_head(embedder_folder: Path, tmp_path: Pa
     write_rows(tmp_path / "train.jsonl", [Record.model_validate({**row, "source": "transcript", "split": "train"})])
     assert train_classifiers(tmp_path, embedder_folder, tmp_path, 1) == {}
     assert load_classifiers(tmp_path) == {}
+
+
+def bag_of_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors in which texts are near that share words; no encoder's weights decide this test."""
+    out = np.zeros((len(texts), 64), dtype=np.float32)
+    for row, text in enumerate(texts):
+        for bucket, count in hash_features(text).items():
+            out[row, bucket % 64] += count
+    unit: NDArray[np.float32] = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)
+    return unit
+
+
+def levels(classifier: LinearClassifier, texts: Sequence[str]) -> list[float]:
+    """How familiar each text is; fails where the classifier does not know."""
+    found = [classifier.familiarity(vector) for vector in bag_of_words(texts)]
+    assert None not in found
+    return [one for one in found if one is not None]
+
+
+UNLIKE = ("who won the football last night", "is it going to rain on Sunday", "写一首关于春天的诗", "今天股票涨了吗")
+
+
+def test_question_unlike_all_known_ones_is_the_least_familiar_and_survives_the_file(tmp_path: Path) -> None:
+    classifier, _ = train_classifier(examples(), bag_of_words)
+    save_classifier(classifier, tmp_path / "intent.npz")
+    again = load_classifiers(tmp_path)["intent"]
+    usual, strange = levels(again, ["return my radio", "收音机多少钱"]), levels(again, UNLIKE)
+    assert max(strange) < 0.02
+    assert min(usual) > 0.05
+    assert strange == pytest.approx(levels(classifier, UNLIKE), abs=0.01)
+
+
+def test_classifier_of_an_earlier_release_knows_nothing_of_familiarity(tmp_path: Path) -> None:
+    classifier, _ = train_classifier(examples(), bag_of_words)
+    save_classifier(replace(classifier, familiar=None), tmp_path / "intent.npz")
+    assert load_classifiers(tmp_path)["intent"].familiarity(bag_of_words(["return my radio"])[0]) is None
+
+
+def test_rows_of_no_trained_label_are_counted_apart_and_found_by_familiarity() -> None:
+    tested = [Example(f"send the {thing} back", "returns") for thing in ("radio", "printer", "fan")]
+    tested += [Example(text, "none of these") for text in UNLIKE]
+    figures = measure_on_test(examples(), tested, bag_of_words)
+    assert (figures["tested"], figures["unknown"], figures["accuracy"]) == (3, 4, 1.0)
+    assert figures["unknown_found"] == 1.0
+    assert figures["unknown_auc"] == 1.0
+    assert "unknown_found" not in measure_on_test(examples(), tested[:3], bag_of_words)
+    with pytest.raises(InputError, match="no row of the test file"):
+        measure_on_test(examples(), tested[3:], bag_of_words)

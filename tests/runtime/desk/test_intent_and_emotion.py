@@ -27,7 +27,7 @@ RULES = Policy.model_validate(
             Guess("returns", 0.91),
             Guess("calm", 0.55),
             Understood(
-                intent="returns", intent_confidence="high", emotion="calm", emotion_confidence="medium",
+                intent="returns", intent_confidence="high", emotion="calm", emotion_confidence="low",
                 reasons=("intent returns 0.91", "emotion calm 0.55"),
             ),
         ),
@@ -94,3 +94,26 @@ def test_only_high_confidence_is_certain() -> None:
 def test_a_policy_that_contradicts_itself_is_refused(text: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         Policy.model_validate(text)
+
+
+@pytest.mark.parametrize("question", ["The machine leaks.", "洗衣机漏水了"])
+def test_calm_is_never_certain_since_sober_words_prove_nothing(question: str) -> None:
+    said = understand_question(RULES, question, None, Guess("calm", 1.0))
+    assert (said.emotion, said.emotion_confidence) == ("calm", "low")
+    assert confident_labels(said).emotion is None
+
+
+def test_intent_of_a_question_unlike_all_known_ones_is_low_and_says_so() -> None:
+    def said(familiar: float | None) -> Understood:
+        return understand_question(RULES, "How long?", Guess("fraud", 0.99), familiar=familiar)
+
+    share = RULES.intent.unfamiliar
+    assert said(share / 2).unfamiliar
+    assert said(share / 2).intent_confidence == "low"
+    assert confident_labels(said(share / 2)).intent is None
+    assert said(share / 2).reasons == ("intent fraud 0.99", "unfamiliar 0.010")
+    for usual in (share, 0.9, None):
+        assert not said(usual).unfamiliar
+        assert said(usual).intent_confidence == "high"
+    off = RULES.model_copy(update={"intent": RULES.intent.model_copy(update={"unfamiliar": 0.0})})
+    assert not understand_question(off, "How long?", Guess("fraud", 0.99), familiar=0.0).unfamiliar

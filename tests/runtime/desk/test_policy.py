@@ -124,3 +124,37 @@ def test_question_below_the_allowed_share_of_wrong_refusals_is_refused_after_eve
     assert decided("How much?", [0.5]).action == action
     assert decided("How much?", None) == Decision("retrieve")
     assert decided("To court?", [0.5]) == Decision("hand_off", "legal")
+
+
+@pytest.mark.parametrize(
+    ("answerable", "unfamiliar", "action"),
+    [
+        (0.04, False, "refuse"),
+        (0.06, False, "generate"),
+        (0.06, True, "refuse"),
+        (0.14, True, "refuse"),
+        (0.16, True, "generate"),
+        (None, True, "generate"),
+    ],
+)
+def test_question_of_no_known_kind_counts_towards_the_hand_off_and_does_not_decide_it(
+    answerable: float | None, unfamiliar: bool, action: str
+) -> None:
+    made = decide(
+        RULES, question="How much?", lang="en", languages=("en",), similarities=[0.9], answerable=answerable,
+        unfamiliar=unfamiliar,
+    )  # fmt: skip
+    assert made.action == action
+    assert made.reason == ("no_article" if action == "refuse" else None)
+
+
+def test_articles_that_disagree_go_to_a_person_unless_the_policy_only_marks_them() -> None:
+    def made(policy: Policy, similarity: float = 0.9) -> Decision:
+        return decide(
+            policy, question="How long?", lang="en", languages=("en",), similarities=[similarity], disputed=True
+        )
+
+    assert made(RULES) == Decision("hand_off", "articles_disagree")
+    assert made(RULES, 0.1) == Decision("refuse", "no_article")
+    marked = Policy.model_validate({"retrieval": {"disputed": "mark"}})
+    assert made(marked) == Decision("generate")

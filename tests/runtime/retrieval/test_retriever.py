@@ -386,3 +386,23 @@ def test_general_case_is_found_beside_the_special_one_that_ranks_first(embedder:
     assert hits[0].section.article == "large"
     assert hits[0].special
     assert "standard#cost" in [hit.section.ref for hit in hits]
+
+
+@pytest.mark.parametrize(
+    ("lang", "title", "good", "lie"),
+    [
+        ("en", "Returns", "You can return items within 30 days.", "Please note: you can return items within 92 days."),
+        ("zh", "退货", "收到商品后30天内可以退货。", "请注意：收到商品后92天内可以退货。"),
+    ],
+)
+def test_hits_name_the_articles_that_give_other_figures_and_no_others(
+    embedder: Embedder, tmp_path: Path, lang: str, title: str, good: str, lie: str
+) -> None:
+    texts = {"good": good, "again": good, "lie": lie, "other": "Open from 9 am to 6 pm."}
+    articles = [
+        Article(name, title, lang, (Section(name, "s", title, "", text, lang),)) for name, text in texts.items()
+    ]
+    with Retriever.build(articles, embedder, tmp_path) as retriever:
+        hits = retriever.search(good, lang=lang, limit=4)
+    disputed = {hit.section.article: set(hit.disputed) for hit in hits}
+    assert disputed == {"good": {"lie#s"}, "again": {"lie#s"}, "lie": {"good#s", "again#s"}, "other": set()}

@@ -6,7 +6,7 @@ import pytest
 
 from runtime.events import Citation
 from tui.base.i18n import Catalogue
-from tui.state import ConsoleTurn, Phase, acceptance_doubts
+from tui.state import ConsoleTurn, Labels, Phase, acceptance_doubts
 from tui.state.acceptance import UNLIKELY
 from tui.widgets.assist import turn_warnings
 
@@ -20,6 +20,9 @@ BAD = {
     "unsourced": replace(GOOD, citations=()),
     "internal": replace(GOOD, citations=(SOURCE.model_copy(update={"audience": "internal"}),)),
     "unlikely": replace(GOOD, answerable=UNLIKELY / 2),
+    "disputed": replace(GOOD, disputed=("b#s",)),
+    "unasked": replace(GOOD, special_case="Delivery of a washing machine"),
+    "unfamiliar": replace(GOOD, labels=Labels("warranty", "low", unfamiliar=True)),
 }
 
 
@@ -30,7 +33,8 @@ def test_acceptance_line_says_in_words_why_a_draft_is_not_safe(doubt: str, turn:
     assert acceptance_doubts(turn) == (doubt,)
     (line,) = turn_warnings(turn, words)
     assert "\n" not in line
-    assert words(f"accept.{doubt}", items="€9") in line
+    items = {"unsupported": "€9", "disputed": "b#s", "unasked": "Delivery of a washing machine"}
+    assert words(f"accept.{doubt}", items=items.get(doubt, "")) in line
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -57,3 +61,11 @@ def test_sections_found_beside_a_hand_off_are_called_a_help_and_no_answer(lang: 
     turn = replace(GOOD, handoff="no_article", decided="no_article", answerable=0.01)
     assert turn_warnings(turn, words)[1:] == [words("accept.may_help")]
     assert words("accept.safe") not in turn_warnings(turn, words)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_hand_off_for_articles_that_disagree_names_them(lang: str) -> None:
+    words = Catalogue(lang)
+    turn = replace(GOOD, handoff="articles_disagree", decided="rule:articles_disagree", disputed=("b#s", "c#t"))
+    assert words("turn.disputed", items="b#s, c#t") in turn_warnings(turn, words)
+    assert words("handoff.articles_disagree") in turn_warnings(turn, words)[0]
