@@ -217,15 +217,21 @@ def evaluate_retrieval(
     queries: Annotated[
         Path, typer.Argument(help="JSONL of {text, gold: [ids]}, or held-out questions with {question, evidence}.")
     ],
+    earlier: Annotated[
+        Path | None, typer.Option(help="JSONL of earlier questions {text, gold: [ids], reply}, as a desk knows some.")
+    ] = None,
     bundle: BundleOption = None,
     rerank: Annotated[float, typer.Option(min=0, help="Reranker weight for the top ten; 0 turns it off.")] = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Measure hit@k and search time on any retrieval set, with the bundle's embedder and no language model."""
+    """Measure hit@k and search time on any retrieval set, with the bundle's embedder and no language model.
+
+    It searches as the desk does; earlier questions, which can help and harm, take part where a file names them.
+    """
     import tempfile
 
     from runtime.base.progress import say
-    from runtime.evaluation.retrieval import Document, Query, evaluate, ignored_columns, load_files
+    from runtime.evaluation.retrieval import Document, Query, evaluate, ignored_columns, load_earlier, load_files
     from runtime.retrieval.embedder import Embedder
     from runtime.retrieval.retriever import Retriever
 
@@ -234,9 +240,10 @@ def evaluate_retrieval(
     for path, model in files:
         if ignored := ignored_columns(path, model):
             say(f"{path}: ignored columns: {', '.join(ignored)[:200]}")
+    before = load_earlier(earlier, articles) if earlier else []
     with tempfile.TemporaryDirectory() as folder:
         embedder = Embedder(_open(bundle).embedder_path)
-        with Retriever.build(articles, embedder, Path(folder), rerank=rerank) as retriever:
+        with Retriever.build(articles, embedder, Path(folder), asked=before, rerank=rerank) as retriever:
             figures = evaluate(retriever, asked)
     out_line(json.dumps(figures) if as_json else ", ".join(f"{key} {value}" for key, value in figures.items()))
 

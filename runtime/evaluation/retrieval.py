@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from runtime.base.files import read_lines
 from runtime.base.jsonl import read_rows
 from runtime.errors import InputError
+from runtime.retrieval.past_questions import PastQuestion
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import Article, Section, guess_language
 from runtime.text.records import Question
@@ -77,6 +78,33 @@ def load_files(corpus: Path, questions: Path) -> tuple[list[Article], list[Query
                 hint=f"its gold is {', '.join(query.gold)[:80]}; the corpus has ids such as {next(iter(known))}",
             )
     return articles, queries
+
+
+class EarlierRow(BaseModel):
+    """A row of a file of earlier questions: a text and the ids of the documents that answered it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    text: str = Field(min_length=1, validation_alias=AliasChoices("text", "question"))
+    gold: tuple[str, ...] = Field(min_length=1, validation_alias=AliasChoices("gold", "evidence"))
+    reply: str = ""
+
+
+def load_earlier(path: Path, articles: Iterable[Article]) -> list[PastQuestion]:
+    """Earlier questions about documents of `load_files`; `InputError` for a row that none of them answers."""
+    sections = {article.id: article.sections[0] for article in articles}
+    out = []
+    for number, row in enumerate(read_rows(EarlierRow, path), start=1):
+        known = [sections[gold] for gold in row.gold if gold in sections]
+        if not known:
+            raise InputError(
+                f"nothing in the corpus answered earlier question {number}",
+                where=f"{path}, row {number}",
+                hint=f"its gold is {', '.join(row.gold)[:80]}; the corpus has ids such as {next(iter(sections), '')}",
+            )
+        refs = tuple(section.ref for section in known)
+        out.append(PastQuestion(text=row.text, lang=known[0].lang, evidence=refs, reply=row.reply))
+    return out
 
 
 def from_questions(questions: Iterable[Question], *, sections: bool = False) -> list[Query]:

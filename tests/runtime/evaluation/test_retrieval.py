@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import InputError
-from runtime.evaluation.retrieval import Document, Query, evaluate, from_questions, ignored_columns, load_set
+from runtime.evaluation.retrieval import (
+    Document,
+    Query,
+    evaluate,
+    from_questions,
+    ignored_columns,
+    load_earlier,
+    load_set,
+)
 from runtime.retrieval.embedder import Embedder
 from runtime.retrieval.retriever import Retriever
 from runtime.text.articles import load_articles
@@ -100,3 +108,26 @@ def test_retrieval_set_without_a_needed_column_names_it(tmp_path: Path, row: str
     (tmp_path / "queries.jsonl").write_text(row)
     with pytest.raises(InputError, match=f"'{column}' is missing"):
         load_set(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lang", "asks", "tells"),
+    [("en", "do you take it back", "Open from 9 am to 6 pm."), ("zh", "不想要了怎么办", "营业时间为9点到18点。")],
+)
+def test_earlier_questions_take_part_in_what_is_measured(
+    embedder: Embedder, tmp_path: Path, lang: str, asks: str, tells: str
+) -> None:
+    texts = {"right": tells, "other": tells}
+    rows = "".join(f'{{"id": "{name}", "text": "{text}"}}\n' for name, text in texts.items())
+    (tmp_path / "corpus.jsonl").write_text(rows, encoding="utf-8")
+    (tmp_path / "queries.jsonl").write_text(f'{{"text": "{asks}", "gold": ["other"]}}\n', encoding="utf-8")
+    earlier = tmp_path / "earlier.jsonl"
+    earlier.write_text(f'{{"question": "{asks}", "evidence": ["other"]}}\n', encoding="utf-8")
+    articles, queries = load_set(tmp_path)
+    before = load_earlier(earlier, articles)
+    assert [(one.lang, one.evidence) for one in before] == [(lang, ("other#text",))]
+    with Retriever.build(articles, embedder, tmp_path / "index", asked=before) as retriever:
+        assert evaluate(retriever, queries)["hit@1"] == 1
+    earlier.write_text('{"text": "?", "gold": ["nothing"]}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="earlier question 1"):
+        load_earlier(earlier, articles)
