@@ -34,7 +34,7 @@ from runtime.evaluation.text_overlap import (
 )
 from runtime.grounding.citations import source_text, unsupported_quantities
 from runtime.grounding.fact_matching import facts_found, is_refusal
-from runtime.journal.turn_details import NO_ARTICLE
+from runtime.journal.turn_details import DISPUTED, NO_ARTICLE
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.articles import Section
 from runtime.text.records import Question
@@ -89,7 +89,7 @@ def judge(
     `written` is the model's own text where the desk shows another; empty where no model was asked. `handoff` is why
     the desk hands the question to a person, None where it does not.
     """
-    by_desk = handoff in (NO_ARTICLE, MANIPULATION, WITHHELD)
+    by_desk = handoff in (NO_ARTICLE, DISPUTED, MANIPULATION, WITHHELD)
     refused = by_desk or is_refusal(answer, spec.refusal.get(question.lang) or next(iter(spec.refusal.values())))
     # What the customer said may be repeated.
     sources = [*map(source_text, shown), question.question]

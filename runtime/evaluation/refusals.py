@@ -17,13 +17,13 @@ from runtime.desk.policy import MANIPULATION, WITHHELD, Policy
 from runtime.desk.turn_steps import prepare_prompt
 from runtime.engine.llama.vocab import open_vocabulary
 from runtime.evaluation.answers import SectionFinder, active_policies, desk_tools, first_state
-from runtime.journal.turn_details import NO_ARTICLE
+from runtime.journal.turn_details import DISPUTED, NO_ARTICLE
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.text.records import Question
 from runtime.understanding.desk_classifiers import DeskClassifiers
 
-BEFORE_MODEL = (NO_ARTICLE, MANIPULATION, WITHHELD)
-"""Reasons that say no article answers; a rule that asks for a person refuses nothing."""
+BEFORE_MODEL = (NO_ARTICLE, DISPUTED, MANIPULATION, WITHHELD)
+"""Reasons that say no article is to answer; a rule that asks for a person refuses nothing."""
 
 
 class Refusals(BaseModel):
