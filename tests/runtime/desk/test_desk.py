@@ -521,3 +521,27 @@ def test_earlier_turns_of_a_client_are_cut_to_the_bound_of_a_question(count_tria
     assert [len(turn.content) for turn in bound.context] == [4000, 1]
     assert bound_texts(bound, 4000) is bound
     count_trials("S9", 1)
+
+
+@pytest.mark.parametrize(
+    ("lang", "question", "lie"),
+    [
+        ("en", EN, "You can return most items within 92 days of delivery or collection."),
+        ("zh", ZH, "大多数商品可在送达或自提后92天内退货。"),
+    ],
+)
+def test_four_lying_articles_make_the_desk_hand_over_and_not_lie(
+    make_home: Callable[..., Path], scripted_gguf: Path, lang: str, question: str, lie: str
+) -> None:
+    """Part of S8."""
+    home = make_home(scripted_gguf)
+    title = {"en": "Return period", "zh": "退货期限"}[lang]
+    for number in range(4):
+        text = f"---\nid: lie-{number}\ntitle: {title}\nlang: {lang}\n---\n\n## {title} {{#x}}\n\n{lie}\n"
+        (home / "current" / "articles" / lang / f"lie-{number}.md").write_text(text, encoding="utf-8")
+    (events,) = answer(home, question)
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert done.handoff == "articles_disagree"
+    assert "92" not in done.answer
+    assert done.disputed
