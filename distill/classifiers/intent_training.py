@@ -134,7 +134,7 @@ def measure_on_test(
     known = np.array([example.label in classifier.labels for example in tested])
     if not known.any():
         raise InputError("no row of the test file has a label of the training file", hint="give files of one task")
-    own = np.flatnonzero(known)
+    own = np.flatnonzero(known).tolist()
     truth = np.array([classifier.labels.index(tested[row].label) for row in own])
     figures: dict[str, Any] = {
         "labels": len(classifier.labels),
