@@ -1,6 +1,7 @@
 """Where checkpoints come from, and what has to be known of them.
 
 catalogue         `open_base`, `fetch_model`: base models by name, path or hub id
+known_bases       `known_bases`: licence, languages and configuration of models on the hub
 shape             `checkpoint_shape`: sizes and layer names without loading weights; refuses parts of models
 gguf_import       `import_gguf`: a GGUF as a checkpoint
 chat_template     `chat_pieces`: what a template writes around messages

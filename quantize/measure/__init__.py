@@ -10,6 +10,7 @@
     trial_model       `write_trial`: a few random layers in a format's types, to time a machine with
     wait_prediction   `predict_wait`: the wait for the first word, from shapes and those layers
     size_prediction   `predict_sizes`: file size and memory of each format from config.json alone
+    speed_prediction  `predict_tokens_per_s`: how fast a model writes where another was measured
 
 Knows nothing of how the files were made.
 """
