@@ -43,12 +43,12 @@ class AnswerableClassifier:
 
     weights: NDArray[np.float32]
     languages: Mapping[str, LanguageScale]
-    sections: frozenset[int] = frozenset()
-    """Digests of the sections that the company had when it was trained."""
+    sections: frozenset[int] | None = None
+    """Digests of the sections that the company had when it was trained; None = its bundle is older than they are."""
 
     def knew(self, section: Section) -> bool:
         """Whether this very section was there when it was trained, so that its questions can be judged."""
-        return section_digest(section) in self.sections
+        return self.sections is None or section_digest(section) in self.sections
 
     def score(self, vector: NDArray[np.float32], lang: str) -> float:
         """How far a question's unit vector [d] lies on the side of answered ones; larger is more answerable."""
@@ -77,7 +77,9 @@ def read_answerable(path: Path) -> AnswerableClassifier:
                 file[name].astype(np.float32) for name in ("weights", "means", "scales", "levels")
             )
             names = [str(name) for name in file["languages"]]
-            sections = frozenset(map(int, file["sections"].astype(np.uint64)))
+            # A branch may get new code before a new bundle.
+            digests = file["sections"].astype(np.uint64) if "sections" in file else None
+            sections = None if digests is None else frozenset(map(int, digests))
         if not (
             means.shape == scales.shape == (len(names), len(weights)) and levels.ndim == 2 and len(levels) == len(names)
         ):
@@ -91,12 +93,13 @@ def read_answerable(path: Path) -> AnswerableClassifier:
 def write_answerable(classifier: AnswerableClassifier, path: Path) -> None:
     """Write the file that `read_answerable` reads."""
     scales = list(classifier.languages.values())
-    np.savez(
-        path,
-        weights=classifier.weights,
-        languages=np.array(list(classifier.languages)),
-        means=np.stack([one.mean for one in scales]),
-        scales=np.stack([one.scale for one in scales]),
-        levels=np.stack([one.levels for one in scales]),
-        sections=np.array(sorted(classifier.sections), dtype=np.uint64),
-    )
+    arrays = {
+        "weights": classifier.weights,
+        "languages": np.array(list(classifier.languages)),
+        "means": np.stack([one.mean for one in scales]),
+        "scales": np.stack([one.scale for one in scales]),
+        "levels": np.stack([one.levels for one in scales]),
+    }
+    if classifier.sections is not None:
+        arrays["sections"] = np.array(sorted(classifier.sections), dtype=np.uint64)
+    np.savez(path, allow_pickle=False, **arrays)
