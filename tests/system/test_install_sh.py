@@ -23,6 +23,7 @@ from runtime.bundle.keys import make_keys
 from runtime.cli.release import app as release_command
 from tests.support.installed_branch import Branch, needs_namespaces
 from tests.support.releases import NOW, Company, passed
+from tests.support.speech import CHINESE, CHINESE_TEXT, find_speech_model, write_speech
 
 pytestmark = pytest.mark.system
 
@@ -30,7 +31,8 @@ pytestmark = pytest.mark.system
 @pytest.fixture
 def release(app_folder: Path, make_home: Callable[..., Path], random_gguf: Path, tmp_path: Path) -> Path:
     """A stick: install.sh, the program, a plain bundle with compiled articles."""
-    bundle = (make_home(random_gguf, name="built", layout="parallel") / "current").resolve()
+    speech = write_speech(tmp_path / "speech", english=False).folder if find_speech_model("silero-vad") else None
+    bundle = (make_home(random_gguf, name="built", layout="parallel", speech=speech) / "current").resolve()
     folder = tmp_path / "release"
     shutil.copytree(app_folder, folder / "app")
     shutil.copytree(bundle, folder / "bundle")
@@ -64,6 +66,9 @@ def test_install_sh_makes_a_branch_that_answers_and_converges_when_run_again(
     assert len(list((branch.home / "knowledge").glob("*.pack"))) > 0
     for question in ("How long can I return an item after delivery?", "大多数商品多长时间内可以退货？"):
         assert json.loads(branch.edgedesk("ask", question, "--json"))["answer"]
+    # Recognisers come with the bundle.
+    if (branch.home / "current" / "speech").is_dir():
+        assert json.loads(branch.edgedesk("ask", "--audio", str(CHINESE), "--json"))["heard"] == CHINESE_TEXT
     assert json.loads(branch.edgedesk("doctor", "--json"))["ok"]
     assert (branch.bin / "edgedesk").resolve().is_relative_to(branch.prefix)
     assert branch.home.stat().st_mode & 0o077 == 0

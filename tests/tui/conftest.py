@@ -16,6 +16,7 @@ from tests.support.terminal import Terminal
 from tui.app.console import Console
 from tui.base.i18n import Catalogue
 from tui.base.settings import ConsoleSettings
+from tui.services.speech_input import SpeechInput
 from tui.testing.fake_server import FakeServer, answer
 
 
@@ -27,12 +28,19 @@ def server() -> FakeServer:
 
 @pytest.fixture
 def make_console() -> Callable[..., Console]:
-    def make(server: FakeServer, lang: str = "en", folder: Path | None = None, **settings: Any) -> Console:
+    def make(
+        server: FakeServer,
+        lang: str = "en",
+        folder: Path | None = None,
+        speech: SpeechInput | None = None,
+        **settings: Any,
+    ) -> Console:
         return Console(
             server,
             Catalogue(lang),
             settings=ConsoleSettings(**{"read_ahead": False} | settings),
             folder=folder,
+            speech=speech,
             clock=lambda: 0.0,
             today=lambda: NOW,
             poll_s=0.05,

@@ -6,6 +6,7 @@
     actions    commands that change something: `Actions`
     lookups    commands that look something up: `Lookups`
     sync       the background work: `Sync`
+    talking    speaking in place of typing: `Talking`
     practice   the simulated customer: `Practice`
     reports    what the boxes of text say, from the server's answers
 

@@ -3,6 +3,7 @@
     tui.state            what the console knows, and how each event changes it
     tui.app.actions      commands that change something      tui.app.lookups    commands that only look
     tui.app.sync         the background work                 tui.app.practice   the simulated customer
+    tui.app.talking      speaking in place of typing
 
 The parts see the console as `tui.app.view.View` and never import this module. Promises: nothing blocks, and however
 fast events come, the screen is painted at most once in `FRAME_S`; what the agent typed is never lost; quitting ends the
@@ -34,6 +35,7 @@ from tui.app.boxes import Boxes
 from tui.app.lookups import Lookups
 from tui.app.practice import Practice
 from tui.app.sync import Sync
+from tui.app.talking import Talking
 from tui.app.view import Result, Work
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import wrap_chinese
@@ -51,6 +53,7 @@ from tui.services import clipboard
 from tui.services.private_files import PrivateFiles, find_protection
 from tui.services.server_link import ServerLink
 from tui.services.session_file import SessionFile
+from tui.services.speech_input import SpeechInput
 from tui.state import Event, Linked, Notice, Remarked, State, Typed, reduce
 from tui.widgets.composer import Composer
 from tui.widgets.field import TooLong
@@ -84,6 +87,7 @@ class Console(App[None]):
         *,
         settings: ConsoleSettings | None = None,
         folder: Path | None = None,
+        speech: SpeechInput | None = None,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         poll_s: float = POLL_S,
@@ -114,6 +118,7 @@ class Console(App[None]):
         # Each of the two hands over to the other: a verdict moves the practice customer, who then sends a message.
         self.actions = Actions(self, self.boxes, self.sync, lambda: self.practice.follow())
         self.practice = Practice(self, self.boxes, self.actions.send)
+        self.talking = Talking(self, speech)
         self.lookups = Lookups(self, self.boxes, self.actions.open_conversation)
         self._by_id = self._command_table()
         self.chat = ChatScreen(self.commands, self.do)
@@ -142,6 +147,7 @@ class Console(App[None]):
             "export": actions.export,
             "ahead": actions.toggle_reading_ahead,
             "practice": self.practice.begin,
+            "talk": self.talking.toggle,
             "knowledge": lookups.search_articles,
             "past": lookups.search_past,
             "queue": lookups.show_handoff_queue,

@@ -41,6 +41,7 @@ COMMANDS: Final = (
     Command("labels", "f9", "do('labels')", "chat", True),
     Command("why", "ctrl+g", "do('why')", "chat", True),
     Command("copy", "ctrl+y", "do('copy')", "chat", True),
+    Command("talk", "f10", "do('talk')", "chat", True),
     Command("again", "ctrl+r", "do('again')", "chat", True),
     Command("knowledge", "ctrl+k", "do('knowledge')", "chat", True),
     Command("past", "ctrl+f", "do('past')", "chat", True),

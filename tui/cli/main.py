@@ -57,9 +57,11 @@ def console(
     from runtime.base.home import find_home
     from tui.app.console import Console
     from tui.services.server_link import HttpServerLink
+    from tui.services.speech_input import MicrophoneInput
 
     folder = find_home(home)
-    Console(HttpServerLink(folder, socket=socket, may_start=start), words, settings=chosen, folder=folder).run()
+    link = HttpServerLink(folder, socket=socket, may_start=start)
+    Console(link, words, settings=chosen, folder=folder, speech=MicrophoneInput(folder)).run()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ receipt            which corrections the model in use answers right
 inbox              status, composer, labels, hand-offs
 knowledge          articles and search
 openai             chat completions, models, embeddings
+audio              speech as text, in OpenAI's form
 typing             what is typed, read ahead
 health             alive, ready, status, metrics
 """

@@ -16,7 +16,7 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError
 from runtime.events import Done, Failed
+from runtime.perception.speech_models import carries_speech
 from runtime.server.chat_completion import ChatCompletion
 from runtime.server.embedding_queue import EmbeddingQueue
 from runtime.server.frontend_tasks import recognise_task
@@ -37,7 +38,7 @@ from runtime.server.streams import AnswerStream, EventStream, collect_answer, ru
 MAX_EMBEDDING_BYTES = 8 * 1024 * 1024
 """2,048 texts of 4,000 characters."""
 _HINT = "see docs/reference/api.md"
-Purpose = Literal["chat", "embeddings"]
+Purpose = Literal["chat", "embeddings", "speech"]
 Handler = Callable[[Any, Request], Awaitable[Response]]
 
 
@@ -108,7 +109,7 @@ class OpenAIRoutes:
     async def model(self, model: str) -> Response:
         """One model."""
         try:
-            self._require_model(model, "chat", "embeddings")
+            self._require_model(model, *get_args(Purpose))
         except MissingError as error:
             return openai_error_response(error)
         return JSONResponse(_model(model))
@@ -141,6 +142,8 @@ class OpenAIRoutes:
     def _names(self) -> dict[str, Purpose]:
         name, settings = self._service.bundle.info.name, self._service.settings
         names: dict[str, Purpose] = {name: "chat", f"{name}-embedder": "embeddings"}
+        if carries_speech(self._service.bundle):
+            names[f"{name}-speech"] = "speech"  # `runtime.server.routes.audio` answers for it
         return (
             names
             | dict.fromkeys(settings.chat_model_aliases, "chat")

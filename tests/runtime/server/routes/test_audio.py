@@ -1,0 +1,115 @@
+"""Speech in OpenAI's form: heard, bounded, and never stored."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from runtime.base.home import lock_home
+from runtime.base.settings import Settings
+from runtime.desk.open_desk import open_desk
+from runtime.perception.speech_models import SpeechModels
+from runtime.server.app import create_app
+from runtime.server.routes import audio
+from runtime.server.service import Service
+from tests.support.speech import CHINESE, CHINESE_TEXT, ENGLISH, ENGLISH_TEXT, wav
+
+PATH = "/v1/audio/transcriptions"
+
+
+@pytest.fixture
+def hearing(make_home: Callable[..., Path], scripted_gguf: Path, speech_models: SpeechModels) -> Iterator[Service]:
+    home = make_home(scripted_gguf, speech=speech_models.folder)
+    settings = Settings(threads=1)
+    with lock_home(home, "test"), open_desk(home, settings) as desk:
+        service = Service(home, settings)
+        service.desk = desk
+        yield service
+
+
+@pytest.fixture
+async def http(hearing: Service) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(create_app(hearing))
+    async with httpx.AsyncClient(transport=transport, base_url="http://edgedesk", timeout=60) as client:
+        yield client
+
+
+async def send(http: httpx.AsyncClient, data: bytes, name: str = "q.flac", **fields: Any) -> httpx.Response:
+    return await http.post(PATH, files={"file": (name, data)}, data={"model": "shop-speech", **fields})
+
+
+async def test_recording_is_heard_in_both_languages_and_every_form(http: httpx.AsyncClient, hearing: Service) -> None:
+    plain = await send(http, ENGLISH.read_bytes(), "../../q\x1b[2J.flac")
+    assert plain.status_code == 200, plain.text
+    assert plain.json() == {"text": ENGLISH_TEXT}
+    text = await send(http, CHINESE.read_bytes(), model="reciting-zh", response_format="text")
+    assert text.text == CHINESE_TEXT + "\n"
+    verbose = (
+        await send(http, CHINESE.read_bytes(), language="zh", response_format="verbose_json", temperature="0")
+    ).json()
+    assert (verbose["text"], verbose["language"], verbose["task"]) == (CHINESE_TEXT, "zh", "transcribe")
+    assert verbose["segments"][0].items() >= {"id": 0, "text": CHINESE_TEXT}.items()
+    assert 0 <= verbose["segments"][0]["start"] < verbose["segments"][0]["end"] <= verbose["duration"] + 0.1
+    models = (await http.get("/v1/models")).json()["data"]
+    assert "shop-speech" in [one["id"] for one in models]
+    # Nothing of it is anywhere: what a client asks with it is a message of its own.
+    assert hearing.ready_desk().journal.search("return", limit=5) == []
+    assert not list(hearing.home.rglob("*.flac"))
+
+
+REFUSED: list[tuple[bytes, dict[str, str], int, str]] = [
+    (b"not a recording", {}, 400, "neither a picture nor a recording"),
+    (b"", {}, 400, "the file is empty"),
+    (b"\x89PNG\r\n\x1a\n" + bytes(64), {}, 400, "a picture, not a recording"),
+    (b"fLaC" + bytes(999), {}, 400, "not a recording that can be read"),
+    (wav(np.zeros(16_000, np.int16)), {}, 400, "no speech was heard"),
+    (b"RIFF", {"model": "whisper-1"}, 400, "neither"),
+    (b"fLaC" + bytes(999), {"model": "whisper-1"}, 404, "there is shop-speech, moonshine-tiny-en, reciting-zh"),
+    (b"fLaC" + bytes(999), {"language": "fr"}, 404, "it hears en, zh"),
+    (b"fLaC" + bytes(999), {"model": "reciting-zh", "language": "en"}, 404, "there is shop-speech"),
+    (b"fLaC" + bytes(999), {"response_format": "srt"}, 400, "response_format"),
+    (b"fLaC" + bytes(999), {"stream": "true"}, 400, "stream"),
+    (b"fLaC" + bytes(999), {"prompt": "Northlight"}, 400, "prompt"),
+    (b"fLaC" + bytes(999), {"colour": "red"}, 400, "colour"),
+]
+
+
+async def test_form_that_cannot_be_used_is_refused_by_name(http: httpx.AsyncClient) -> None:
+    for data, fields, status, said in REFUSED:
+        got = await send(http, data, **fields)
+        assert got.status_code == status, got.text
+        assert said in got.json()["error"]["message"]
+
+
+async def test_body_that_is_no_form_or_too_long_is_refused(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for body, kind in (
+        (b"{}", "application/json"),
+        (b"", "multipart/form-data; boundary=x"),
+        (b"--x\r\n\r\n", "multipart/form-data"),
+        (b"\xff" * 100, "multipart/form-data; boundary=x"),
+    ):
+        got = await http.post(PATH, content=body, headers={"content-type": kind})
+        assert got.status_code == 400, got.text
+    two = [("file", ("a.flac", b"fLaC")), ("file", ("b.flac", b"fLaC"))]
+    assert (await http.post(PATH, files=two, data={"model": "shop-speech"})).status_code == 400
+    monkeypatch.setattr(audio, "_MAX_FORM_BYTES", 10_000)
+    got = await send(http, ENGLISH.read_bytes())
+    assert got.status_code == 413, got.text
+    assert "over 32 MiB" in got.json()["error"]["message"]
+
+
+async def test_bundle_without_a_recogniser_says_so(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
+    home = make_home(scripted_gguf)
+    transport = httpx.ASGITransport(create_app(Service(home, Settings(threads=1))))
+    async with httpx.AsyncClient(transport=transport, base_url="http://edgedesk") as http:
+        got = await send(http, b"fLaC")
+    assert got.status_code == 404
+    assert "carries no recogniser" in got.json()["error"]["message"]
+    assert "[speech]" in got.json()["error"]["message"]
