@@ -17,6 +17,8 @@ from quantize.formats.gguf_quantize import UNWEIGHED, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
 from quantize.formats.importance_matrix import measure_importance, write_importance
 from quantize.formats.onnx_decoder import AgreementBound, export_onnx_decoder
+from quantize.measure.divergence import measure_decoders
+from quantize.measure.samples import Sample
 from runtime.base.build_stage import StageRunner, files_digest
 from runtime.base.files import sha256_file
 from runtime.base.manifest import digest
@@ -28,6 +30,7 @@ GGUF = "model.gguf"
 """The one file of a GGUF stage's folder."""
 IMPORTANCE = "importance.gguf"
 _PLAIN = "plain.gguf"
+_CHECK_EVERY = 8
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Calibration:
     checkpoint: Path
     texts: Sequence[Sequence[int]]
     """Token ids of the company's texts."""
+
+    def halves(self) -> tuple[list[Sequence[int]], list[Sample]]:
+        """What is rounded by, and every eighth text to check the result on, the second half of each.
+
+        A single text serves for both.
+        """
+        texts = [text for text in self.texts if len(text) > 1]
+        checked = texts[::_CHECK_EVERY]
+        known = [text for index, text in enumerate(texts) if index % _CHECK_EVERY] or checked
+        return known, [Sample(f"text {n}", tuple(text), max(1, len(text) // 2)) for n, text in enumerate(checked)]
 
 
 def make_f16(
@@ -98,12 +111,23 @@ def make_format(
             return {}
         plain = folder / _PLAIN
         quantize_gguf(f16, plain, kind, importance=weighed, threads=threads)
+        known, checked = calibration.halves()
         with bar(f"rounding {kind}", Checkpoint(calibration.checkpoint).shape.layers, unit="layers") as advance:
             done = compensate_gguf(
-                calibration.checkpoint, plain, folder / GGUF, calibration.texts, threads=threads, advance=advance
+                calibration.checkpoint, plain, folder / GGUF, known, threads=threads, advance=advance
             )
-        plain.unlink()
-        return {"output_error_left": round(done.remaining, 4)}
+        # Errors of layers are not errors of answers: on texts that nothing was rounded by the better file is kept.
+        files = {"nearest": plain, "compensated": folder / GGUF}
+        rows = measure_decoders(
+            calibration.checkpoint, files, checked, scratch=folder, threads=threads, decode_tokens=2
+        )
+        kl = {row.format: row.kl for row in rows[1:]}
+        kept = min(files, key=lambda name: kl[name])
+        if kept == "nearest":
+            stages.say(f"quantize: {kind} keeps llama.cpp's rounding, which is nearer to f32 here")
+            plain.replace(folder / GGUF)
+        plain.unlink(missing_ok=True)
+        return {"output_error_left": round(done.remaining, 4), "kl": kl, "kept": kept}
 
     inputs: dict[str, Any] = {"f16": files_digest(stages.manifests["f16"]), "format": kind}
     if weighed:

@@ -57,7 +57,10 @@ def test_compare_measures_records_text_and_speed_and_a_branch_gets_a_file(
     runner.invoke(app, [str(tiny_llama), "--out", str(tmp_path), *made], catch_exceptions=False)
     file = tmp_path / "q4_0" / "model.gguf"
     manifest = json.loads((file.parent / "manifest.json").read_text(encoding="utf-8"))
-    assert 0 < manifest["figures"]["output_error_left"] < 1
+    figures = manifest["figures"]
+    assert 0 < figures["output_error_left"] < 1
+    assert figures["kl"][figures["kept"]] == min(figures["kl"].values())
+    assert {path.name for path in file.parent.iterdir()} == {"model.gguf", "manifest.json"}
     arguments = ["compare", str(work), "--file", str(file), "--records", "2", "--text", str(text)]
     asked = [*arguments, "--speed-threads", "1", "--plot", str(tmp_path / "a plot.svg"), "--json"]
     printed = runner.invoke(app, asked, catch_exceptions=False).stdout
