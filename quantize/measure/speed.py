@@ -6,7 +6,6 @@ the median of several tries; nothing is written. Knows nothing of quality.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -58,6 +57,16 @@ def measure_speed(
     return Speed.model_validate_json(line.removeprefix(_MARK))
 
 
+def _peak_bytes() -> int:
+    """This process's largest resident size since it was started.
+
+    `getrusage` would name its parent's where that was larger at the fork.
+    """
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
+
+
 def _child(path: str, prompt_tokens: str, write_tokens: str, tries: str, threads: str, context: str) -> None:
     """What the child process does; the figures are the last line it prints."""
     count, steps, workers = int(prompt_tokens), int(write_tokens), int(threads)
@@ -82,7 +91,7 @@ def _child(path: str, prompt_tokens: str, write_tokens: str, tries: str, threads
         reading_per_s=round(count / reading, 2),
         writing_per_s=round(writing, 2),
         first_word_s=round(reading, 4),
-        memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, 1),
+        memory_mb=round(_peak_bytes() / 1e6, 1),
     )
     sys.stdout.write(f"\n{_MARK}{speed.model_dump_json()}\n")
 

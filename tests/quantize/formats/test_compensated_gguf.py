@@ -13,7 +13,7 @@ from quantize.formats.gguf_writer import write_gguf
 from quantize.measure.divergence import TorchDecoder
 from runtime.engine.llama.scorer import LlamaScorer
 from runtime.errors import InputError
-from tests.quantize.conftest import FAMILIES, variant
+from tests.quantize.conftest import variant
 
 TEXTS = [[int(token) for token in np.random.default_rng(seed).integers(3, 400, 96)] for seed in range(6)]
 """Token ids; a random model's inputs are as correlated on noise as on text."""
@@ -61,9 +61,11 @@ def test_the_rounded_file_has_the_same_size_and_types_and_errs_less_on_other_tex
     assert again.read_bytes() == after.read_bytes()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_is_rounded(family: str, family_checkpoint: Callable[[str], Path], tmp_path: Path) -> None:
-    """Rows that llama.cpp stores in another order, and matrices that hold several, among them."""
+@pytest.mark.parametrize("family", ["qwen2", "granite", "phi3"])
+def test_rows_are_rounded_in_each_order_that_llama_cpp_stores_them_in(
+    family: str, family_checkpoint: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Rows as they are, reordered ones, and matrices that hold several."""
     checkpoint = family_checkpoint(family)
     done = compensate_gguf(checkpoint, plain(checkpoint, tmp_path, "q4_0"), tmp_path / "out.gguf", TEXTS[:3], threads=1)
     assert done.remaining < 0.8
