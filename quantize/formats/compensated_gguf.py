@@ -222,8 +222,8 @@ def _watched(matrices: Iterator[tuple[str, torch.nn.Linear]], seen: dict[str, to
 def _evened(rounded: torch.Tensor, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Both streams' inputs, louder tokens turned down to the median one.
 
-    Inside a decoder a prompt's first token is hundreds of times as loud as any other. In a plain sum of squares it
-    alone would decide every rounding, and all other tokens would pay.
+    Before some matrices a prompt's first token is hundreds of times as loud as the median one (docs/log.md). In a plain
+    sum of squares it alone would decide their rounding.
     """
     loudness = exact.norm(dim=1, keepdim=True)
     weight = (loudness.median() / loudness.clamp(min=1e-12)).clamp(max=1.0)
