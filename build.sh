@@ -4,7 +4,8 @@
 #   ./build.sh test [--slow]   set up .venv, run all checks and tests; further words go to pytest
 #   ./build.sh setup           only set up .venv
 #   ./build.sh wheels          llama-cpp-python for any x86-64 processor, into dist/wheels (about 20 minutes)
-#   ./build.sh app [FOLDER]    what a bare branch machine installs: wheels for all Pythons and install.sh, into dist/app
+#   ./build.sh app [FOLDER]    what a bare branch machine installs: wheels for all Pythons and install.sh, into dist/app;
+#                              with `./build.sh app dist/app --perception` also what reads pictures and speech
 #   ./build.sh lock            write requirements.lock: what is installed, with the hashes of its files
 #   ./build.sh clean           remove .venv and work/
 # Settings: PYTHON (interpreter), EDGEDESK_TORCH_INDEX (a package index with torch's CPU build), EDGEDESK_TORCH_SHA256
@@ -260,5 +261,5 @@ case "${1:-}" in
     app) shift; app "$@" ;;
     lock) lock ;;
     clean) rm -rf .venv work ;;
-    *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+    *) sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

@@ -22,7 +22,12 @@ def desk() -> Any:
     from tui.testing.fake_server import FakeServer, citation
 
     class Endless(FakeServer):
-        async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
+        async def ask(
+            self,
+            question: str,
+            conversation: str | None,
+            asking: str | None = None,  # noqa: ARG002 - the door's
+        ) -> AsyncGenerator[events.Event, None]:
             turn = self.journal.ask(conversation or "c", question, "en")
             yield events.Stored(conversation="c", turn=turn["turn"], lang="en")
             yield events.SectionsFound(

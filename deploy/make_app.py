@@ -8,6 +8,7 @@
 
 Promises: what `install.sh` installs hangs on one number, the SHA-256 of `install.sh`; a folder appears whole or not at
 all; for each Python it is made for, pip resolved the whole set from this folder alone before it was kept.
+With `--perception` the extra of that name comes too, which reads pictures and speech: 147 MB of wheels more.
 Needs a checkout and the package index. Run by `./build.sh app`.
 """
 
@@ -84,12 +85,18 @@ def requirements(wheels: Iterable[Path]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def make_app(out: Path, llama_wheel: Path, pythons: Sequence[str]) -> None:
+def locked_entries(*, perception: bool) -> list[Entry]:
+    """What a branch installs besides what is built here: the branch's lock, pip, and where asked the extra's lock."""
+    names = ["requirements-branch.lock", *(["requirements-perception.lock"] if perception else [])]
+    locked = [entry for name in names for entry in read_lock(ROOT / name) if entry.name not in OWN]
+    return locked + [entry for entry in read_lock(ROOT / "requirements.lock") if entry.name == "pip"]
+
+
+def make_app(out: Path, llama_wheel: Path, pythons: Sequence[str], *, perception: bool = False) -> None:
     """Write the folder. `MissingError` without the llama.cpp wheel, `EdgedeskError` with pip's last words."""
     if not llama_wheel.is_file():
         raise MissingError("no portable llama.cpp", where=str(llama_wheel), hint="build it first: ./build.sh wheels")
-    locked = [entry for entry in read_lock(ROOT / "requirements-branch.lock") if entry.name not in OWN]
-    locked += [entry for entry in read_lock(ROOT / "requirements.lock") if entry.name == "pip"]
+    locked = locked_entries(perception=perception)
     with new_folder(out) as folder, tempfile.TemporaryDirectory(prefix="edgedesk-app-") as scratch:
         wheels = folder / "wheels"
         wheels.mkdir()
@@ -103,7 +110,7 @@ def make_app(out: Path, llama_wheel: Path, pythons: Sequence[str]) -> None:
         shutil.copyfile(llama_wheel, wheels / llama_wheel.name)
         for python in pythons:
             say(f"checking the set for Python {python}")
-            check(wheels, python, Path(scratch) / python)
+            check(wheels, python, Path(scratch) / python, "edgedesk[perception]" if perception else "edgedesk")
         write_app(folder)
 
 
@@ -162,11 +169,11 @@ def tracked_files() -> Iterator[str]:
         yield from (str(path.relative_to(ROOT)) for path in paths if path.is_file() and path.suffix != ".pyc")
 
 
-def check(wheels: Path, python: str, scratch: Path) -> None:
-    """Have pip resolve Edgedesk for one Python from these wheels alone: nothing missing, nothing that disagrees."""
+def check(wheels: Path, python: str, scratch: Path, wanted: str = "edgedesk") -> None:
+    """Have pip resolve `wanted` for one Python from these wheels alone: nothing missing, nothing that disagrees."""
     platforms = [word for name in PLATFORMS for word in ("--platform", name)]
     _pip("install", "--dry-run", "--no-index", "--find-links", wheels, "--only-binary", ":all:", "--target", scratch,
-         "--python-version", python, *platforms, "--ignore-installed", "edgedesk", "pip")  # fmt: skip
+         "--python-version", python, *platforms, "--ignore-installed", wanted, "pip")  # fmt: skip
 
 
 def _pip(*words: object) -> None:
@@ -183,12 +190,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the folder to make; one that is there is replaced")
     parser.add_argument("--llama-wheel", type=Path, help="default: the one of ./build.sh wheels in dist/wheels")
     parser.add_argument("--python", action="append", choices=PYTHONS, help="a Python of branches; default: all")
+    parser.add_argument("--perception", action="store_true", help="with what reads pictures and speech")
     options = parser.parse_args()
     built = sorted((ROOT / "dist" / "wheels").glob("llama_cpp_python-*.whl"))
     wheel = options.llama_wheel or (built[-1] if built else ROOT / "dist" / "wheels" / "llama_cpp_python-*.whl")
 
     def run() -> None:
-        make_app(options.out.absolute(), wheel.absolute(), options.python or PYTHONS)
+        make_app(options.out.absolute(), wheel.absolute(), options.python or PYTHONS, perception=options.perception)
         folder = options.out
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         say(f"{folder}: {len(list((folder / 'wheels').iterdir()))} wheels, {size / 1e6:,.0f} MB")

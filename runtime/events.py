@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from runtime import errors
 from runtime.base.validation import first_problem
@@ -206,6 +206,10 @@ class AskRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     question: str = Field(min_length=1)
+    asking: str | None = Field(default=None, min_length=1)
+    """The lines of `question` that ask, where others stand on a receipt: rules, classifiers and search look at them.
+
+    All of `question` is stored, checked for orders to the model and shown to it."""
     conversation: str | None = Field(default=None, min_length=1, max_length=64, pattern=r"^[\w-]+$")
     """Goes on with an earlier conversation; without it a new one begins."""
     lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
@@ -224,6 +228,18 @@ class AskRequest(BaseModel):
     audience: Audience | None = None
     """`public`: articles for staff take no part in the answer. None leaves it to the door the request comes in by: the
     server takes `public` for programs that reach it over TCP, and lets no role ask for more than it may read."""
+
+    @model_validator(mode="after")
+    def _asks_what_it_says(self) -> AskRequest:
+        said = {line.strip() for line in self.question.splitlines()} | {""}
+        if self.asking and any(line.strip() not in said for line in self.asking.splitlines()):
+            raise ValueError("every line of asking must be a line of question")
+        return self
+
+    @property
+    def words(self) -> str:
+        """What is asked, without what was read from a picture beside it."""
+        return self.asking or self.question
 
 
 def make_request(**fields: Any) -> AskRequest:

@@ -3,6 +3,7 @@
 main               install, rollback, generations, serve, ask, doctor
 spoken_question    a recording as the question of `ask`
 server_or_home     a command's way to a running server, or to the home where none runs
+attachments        what a picture says, before it is asked about
 output             what every command writes through, and how errors end one
 keys               the keys of releases
 release            signed releases

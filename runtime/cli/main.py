@@ -22,6 +22,7 @@ from runtime.errors import BusyError, EdgedeskError, ExitCode, UnavailableError,
 if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
     from runtime.events import Event
+    from runtime.perception.attachment_text import AttachmentText
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -144,6 +145,9 @@ def serve(
 def ask(
     question: Annotated[str, typer.Argument(help="The question; may be left out with --audio.")] = "",
     audio: Annotated[Path | None, typer.Option(help="A recording of the question: WAV, FLAC, OGG, MP3.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture or scan that goes with the question: PNG, JPEG, WebP, HEIC, PDF.")
+    ] = None,
     home: Home = None,
     as_json: AsJson = False,
     threads: Threads = None,
@@ -155,14 +159,19 @@ def ask(
     from runtime.events import Done, Failed, Queued, Token
 
     where = find_home(home)
-    if not question.strip() and audio is None:
+    if not question.strip() and audio is None and image is None:
         raise UsageError("no question", where="ask", hint='edgedesk ask "…", or --audio question.wav')
     heard = hear_question(audio, where, lang) if audio else ""
     question = "\n\n".join(part for part in (question.strip(), heard) if part)
+    read: AttachmentText | None = None
+    if image is not None:
+        from runtime.cli.attachments import read_for_question  # a question without a picture does without it
+
+        read = read_for_question(image, where)
     done: Done | None = None
     # What is written may give way to what is checked: a pipe gets the answer alone.
     watched, draft = sys.stdout.isatty() and not as_json, ""
-    with _events(where, question, lang, threads) as events:
+    with _events(where, question, lang, threads, read) as events:
         for event in events:
             if isinstance(event, Failed):
                 raise event.exception()
@@ -186,6 +195,7 @@ def ask(
                 "ttft_s": done.ttft_s,
                 "tokens_per_s": done.tokens_per_s,
                 "model": done.model,
+                **({"read": read.model_dump(exclude_none=True)} if read else {}),
             }
         )
         return
@@ -222,20 +232,24 @@ def doctor(home: Home = None, as_json: AsJson = False) -> None:
 
 
 @contextmanager
-def _events(home: Path, question: str, lang: str | None, threads: int | None) -> Iterator[Iterator[Event]]:
+def _events(
+    home: Path, question: str, lang: str | None, threads: int | None, read: AttachmentText | None
+) -> Iterator[Iterator[Event]]:
     """The events of an answer: from the server if one runs, else from a desk opened here for this one question."""
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
     from runtime.cli.server_or_home import server_or_home
     from runtime.desk.open_desk import open_desk
     from runtime.events import make_request
+    from runtime.perception.attachment_text import asking_lines, with_question
 
+    message, asking = (with_question(question, read), asking_lines(question, read)) if read else (question, None)
     with ExitStack() as stack:
         client = stack.enter_context(server_or_home(home, "ask", lambda: current_bundle(home)))
         if client is not None:
-            yield client.ask(question, lang=lang)
+            yield client.ask(message, asking=asking, lang=lang)
             return
-        request = make_request(question=question, lang=lang)
+        request = make_request(question=message, asking=asking, lang=lang)
         step = stack.enter_context(counter("reading the articles"))
         desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
         if desk.journal.recovery:

@@ -13,9 +13,13 @@ from typing import Any
 import httpx
 
 from runtime.client.agents import AgentClient
-from runtime.client.transport import TIMEOUT, cut, error_of
+from runtime.client.transport import TIMEOUT, answer_of, cut, error_of
 from runtime.errors import UnavailableError
 from runtime.events import Citation, Done, Event, Failed, make_request, parse_event
+from runtime.perception.attachment import Attachment
+from runtime.perception.attachment_text import AttachmentText
+
+_READ = "/v1/attachments/read"
 
 
 class Client(AgentClient):
@@ -90,6 +94,18 @@ class Client(AgentClient):
     ) -> dict[str, Any]:
         """`typing`, for an event loop."""
         return await self._post_async("/v1/typing", text=text, conversation=conversation, lang=lang)
+
+    def read_attachment(self, attachment: Attachment) -> AttachmentText:
+        """What a picture says; nothing of it is stored."""
+        with self._http() as http:
+            got = http.post(_READ, content=attachment.data, params={"name": attachment.name}, timeout=TIMEOUT)
+        return AttachmentText.model_validate(answer_of(got))
+
+    async def read_attachment_async(self, attachment: Attachment) -> AttachmentText:
+        """`read_attachment`, for an event loop."""
+        async with self._http_async() as http:
+            got = await http.post(_READ, content=attachment.data, params={"name": attachment.name}, timeout=TIMEOUT)
+        return AttachmentText.model_validate(answer_of(got))
 
     def is_alive(self) -> bool:
         """Whether a server answers at all, ready or not."""

@@ -52,21 +52,21 @@ class Transport:
 
     def _get(self, path: str, **params: Any) -> dict[str, Any]:
         with self._http() as http:
-            return _read(http.get(path, params=_given(params)))
+            return answer_of(http.get(path, params=_given(params)))
 
     async def _get_async(self, path: str, **params: Any) -> dict[str, Any]:
         return await self._send_async("GET", path, **params)
 
     def _post(self, path: str, **body: Any) -> dict[str, Any]:
         with self._http() as http:
-            return _read(http.post(path, json=_given(body)))
+            return answer_of(http.post(path, json=_given(body)))
 
     async def _post_async(self, path: str, **body: Any) -> dict[str, Any]:
         return await self._send_async("POST", path, _given(body))
 
     async def _send_async(self, method: str, path: str, body: Any = None, **params: Any) -> dict[str, Any]:
         async with self._http_async() as http:
-            return _read(await http.request(method, path, params=_given(params), json=body))
+            return answer_of(await http.request(method, path, params=_given(params), json=body))
 
 
 @contextmanager
@@ -114,7 +114,8 @@ def _given(params: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in params.items() if value is not None}
 
 
-def _read(got: httpx.Response) -> dict[str, Any]:
+def answer_of(got: httpx.Response) -> dict[str, Any]:
+    """What the server answered, or its refusal as the error it was there."""
     if got.status_code != httpx.codes.OK:
         raise error_of(got)
     said: dict[str, Any] = got.json()

@@ -26,8 +26,8 @@ def language_of(request: AskRequest, turns: Sequence[StoredTurn]) -> str:
         return request.lang
     if request.context:
         before = [turn.content for turn in request.context if turn.role == "user"][-1:]
-        return detect_language(request.question, detect_language(before[0], None) if before else None)
-    return detect_language(request.question, turns[-1].lang if turns else None)
+        return detect_language(request.words, detect_language(before[0], None) if before else None)
+    return detect_language(request.words, turns[-1].lang if turns else None)
 
 
 def bound_texts(request: AskRequest, chars: int) -> AskRequest:
@@ -49,6 +49,7 @@ def readable(request: AskRequest) -> AskRequest:
     return request.model_copy(
         update={
             "question": without_invisible(request.question) or " ",
+            "asking": without_invisible(request.asking or "") or None,
             "context": tuple(
                 turn.model_copy(update={"content": without_invisible(turn.content) or " "}) for turn in request.context
             ),

@@ -64,7 +64,7 @@ Step = Callable[[TurnTools, TurnState], TurnState]
 
 def understand(tools: TurnTools, state: TurnState) -> TurnState:
     """Intent, emotion and rule of the question; an emotion that is certain decides what is said first."""
-    question, policy = state.request.question, state.active.policy
+    question, policy = state.request.words, state.active.policy
     guesses = dict.fromkeys(KINDS)
     answerable: float | None = None
     familiar: float | None = None
@@ -94,7 +94,7 @@ def apply_first_rules(tools: TurnTools, state: TurnState) -> TurnState:
 def retrieve(tools: TurnTools, state: TurnState) -> TurnState:
     """Search for the question, a follow-up together with what it refers to."""
     earlier = earlier_questions(state.request, state.before)
-    query = rewrite_follow_up(state.request.question, earlier)
+    query = rewrite_follow_up(state.request.words, earlier)
     hits = tools.retriever.search(
         query,
         lang=state.lang,
@@ -213,14 +213,14 @@ def prepare_prompt(tools: TurnTools, state: TurnState) -> TurnState:
 
 def _decide(tools: TurnTools, state: TurnState, similarities: Sequence[float] | None) -> Decision:
     """The policy's decision, before the search (`similarities` None) or after it."""
-    question, searched = state.request.question, similarities is not None
+    question, searched = state.request.words, similarities is not None
     return decide(
         state.active.policy,
         question=question,
         lang=state.lang,
         languages=tools.spec.languages,
         similarities=similarities,
-        orders=searched and is_injection(question),
+        orders=searched and is_injection(state.request.question),  # also what a picture says
         curated=state.active.fixed_answers.nearest(question) if searched else None,
         confident=confident_labels(state.understood),
         answerable=state.answerable,

@@ -9,6 +9,11 @@
     audio.py             samples at 16 kHz out of a stranger's recording: `decode_audio`
     speech_models.py     the recognisers that a bundle carries: `open_speech_models`
     speech_recogniser.py speech as text by sherpa-onnx: `SpeechRecogniser`, `SpeechSession`
+    perceive.py          from one to the other, whatever was attached: `perceive`
+    picture_reader.py    the text of a picture, recognised in a child: `read_picture`
+    picture_decoding.py  pages of pixels out of a stranger's file, bounded before they are decoded: `decode_pages`
+    reading_order.py     boxes of text as lines in the order of reading: `in_reading_order`
+    entities.py          order numbers, codes, dates and sums in those lines: `offer_entities`
 
 Promises: what an attachment says is a customer's words, never an instruction; nothing of its bytes is stored; the
 memory that reading took is given back. Needs the extra `perception`; without it an error says what to install. Knows

@@ -17,10 +17,13 @@ MAX_LINES = 400
 MAX_LINE_CHARS = 400
 MAX_CHARS = 3000
 """Some three receipts. A message may be 4,000 characters long, and the words that ask must fit in too."""
+SHORT_CHARS = 60
+"""Of a picture that a question takes along into a search."""
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built at first use: a console that starts has no attachment yet.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class Box(_Value):
@@ -99,6 +102,29 @@ def bounded_lines(lines: list[TextLine]) -> tuple[tuple[TextLine, ...], bool]:
     return tuple(kept), False
 
 
-def with_question(question: str, read: AttachmentText) -> str:
+def with_question(question: str, *read: AttachmentText) -> str:
     """The customer's message: the words typed, then what was read. Of a recording, what was heard is the question."""
-    return "\n\n".join(part for part in (question.strip(), read.text) if part)
+    return "\n\n".join(part for part in (question.strip(), *(one.text for one in read)) if part)
+
+
+def asking_lines(question: str, *read: AttachmentText) -> str | None:
+    """What of `with_question(question, *read)` asks; None where that is all of it.
+
+    The words typed, and beside them what is short enough to be what they are about: an error on a display. A receipt or
+    a label, known by its entities, is left out: its goods, address, sums and thanks lead a search astray
+    (`benchmarks/receipts.py --home`), and its hotline would meet a hand-off rule. A long text
+    without any entity is what the customer has to say, such as a letter.
+    """
+    words = question.strip()
+    if not words or any(len(one.text) > SHORT_CHARS and not one.entities for one in read):
+        return None
+    short = (one.text for one in read if len(one.text) <= SHORT_CHARS)
+    return "\n".join([words, *short])
+
+
+def asking_part(message: str, read: AttachmentText) -> str | None:
+    """`asking_lines` of a message into which the text was put and which a person may have changed since."""
+    known = {line.text for line in read.lines}
+    said = {line.strip() for line in message.splitlines()}
+    asking = asking_lines("\n".join(line for line in message.splitlines() if line.strip() not in known), read)
+    return "\n".join(line for line in (asking or "").splitlines() if line.strip() in said) or None

@@ -18,7 +18,18 @@ from runtime.base.validation import first_problem
 from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.server.http_errors import error_response
 from runtime.server.limits import RequestLimits
-from runtime.server.routes import audio, conversations, health, inbox, knowledge, openai, outbox, receipt, typing
+from runtime.server.routes import (
+    attachments,
+    audio,
+    conversations,
+    health,
+    inbox,
+    knowledge,
+    openai,
+    outbox,
+    receipt,
+    typing,
+)
 from runtime.server.service import Service
 
 
@@ -26,7 +37,7 @@ def create_app(service: Service) -> Any:
     """The ASGI application of one server."""
     # No documentation pages: they load their scripts from the network. The document itself is /openapi.json.
     app = FastAPI(title="Edgedesk", version=__version__, docs_url=None, redoc_url=None)
-    for part in (health, knowledge, conversations, inbox, outbox, receipt, typing, openai, audio):
+    for part in (health, knowledge, conversations, attachments, inbox, outbox, receipt, typing, openai, audio):
         app.include_router(part.routes(service))
 
     @app.exception_handler(EdgedeskError)

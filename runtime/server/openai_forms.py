@@ -7,7 +7,10 @@ by name, never passed over. Knows nothing of HTTP and of the desk.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.errors import InputError
 from runtime.events import AskRequest, make_request
+from runtime.perception.attachment import MAX_BYTES, Attachment, attach
+from runtime.perception.attachment_text import AttachmentText, asking_lines, with_question
 from runtime.text.records import Turn
 
 MAX_INPUTS = 2048
@@ -24,6 +29,10 @@ _MAX_STOPS = 4
 _MAX_STOP_CHARS = 64
 _MAX_SEED = 2**32 - 1
 _LEAVE_OUT = "leave it out"
+_NOTHING_READ: Mapping[str, AttachmentText] = {}
+MAX_PICTURES = 4
+"""In one message."""
+_DATA_URL = re.compile(r"data:(?:image/[a-z0-9.+-]{1,32}|application/pdf);base64,", re.ASCII | re.IGNORECASE)
 Short = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARS)]
 
 
@@ -38,17 +47,39 @@ class TextPart(_Body):
     text: str
 
 
+class ImageUrl(_Body):
+    """A picture by its data URL."""
+
+    url: str
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+class ImagePart(_Body):
+    """A picture in a message."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
 class Message(_Body):
     """A message of the conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[TextPart, ...]
+    content: str | tuple[Annotated[TextPart | ImagePart, Field(discriminator="type")], ...]
     name: str | None = None
 
     @property
     def text(self) -> str:
         """The words of the message."""
-        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+        if isinstance(self.content, str):
+            return self.content
+        return "\n".join(part.text for part in self.content if isinstance(part, TextPart))
+
+    @property
+    def picture_urls(self) -> tuple[str, ...]:
+        """The data URLs of its pictures."""
+        parts = () if isinstance(self.content, str) else self.content
+        return tuple(part.image_url.url for part in parts if isinstance(part, ImagePart))
 
 
 class StreamOptions(_Body):
@@ -73,14 +104,22 @@ class ChatRequest(_Body):
     stop: Short | Annotated[tuple[Short, ...], Field(max_length=_MAX_STOPS)] | None = None
     metadata: dict[str, str] | None = None
 
-    def question(self) -> AskRequest:
-        """The desk's request: the last message is the question, what was said before it is its context."""
+    def question(self, read: Mapping[str, AttachmentText] = _NOTHING_READ) -> AskRequest:
+        """The desk's request: the last message is the question, what was said before it is its context.
+
+        `read` is what stands in pictures, by their URLs; one that is not in it says nothing.
+        """
         said = [message for message in self.messages if message.role in ("user", "assistant")]
         if not said or self.messages[-1].role != "user":
             raise InputError("the last message must be the user's", hint='end messages with {"role": "user", …}')
-        context = tuple(Turn(role=_role(one), content=one.text) for one in said[:-1] if one.text.strip())
+        shown = [tuple(read[url] for url in one.picture_urls if url in read) for one in said]
+        texts = [with_question(one.text, *pictures) for one, pictures in zip(said, shown, strict=True)]
+        context = tuple(
+            Turn(role=_role(one), content=text) for one, text in zip(said[:-1], texts, strict=False) if text.strip()
+        )
         return make_request(
-            question=said[-1].text,
+            question=texts[-1] if shown[-1] else said[-1].text,
+            asking=asking_lines(said[-1].text, *shown[-1]) if shown[-1] else None,
             conversation=(self.metadata or {}).get("conversation"),
             # The nucleus of no width is the likeliest token alone.
             temperature=0.0 if self.top_p == 0 else self.temperature,
@@ -189,7 +228,6 @@ _MESSAGE_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "index": ("", _is_anything),
 }
 _PARTS = {
-    "image_url": "pictures are",
     "input_image": "pictures are",
     "video_url": "films are",
     "input_audio": "sound is",
@@ -297,12 +335,49 @@ def _message(message: dict[str, Any], place: str) -> dict[str, Any]:
     return message
 
 
+def picture(url: str, place: str) -> Attachment:
+    """The picture of a data URL; `InputError` names the place of one that is none, or too large, or an address."""
+    try:
+        found = attach(base64.b64decode(url[_data_url(url, place) :], validate=True), place)
+    except binascii.Error:
+        raise InputError(f"'{place}': the data URL is not base64", hint="encode the picture's bytes again") from None
+    if found.kind != "picture":
+        raise InputError(f"'{place}': a {found.kind} is no picture", hint="send PNG, JPEG, WebP, HEIC or PDF")
+    return found
+
+
+def _data_url(url: str, place: str) -> int:
+    """Where the base64 of a picture's data URL begins."""
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise InputError(
+            f"'{place}': a picture must be a data URL, nothing is fetched from an address",
+            hint="send data:image/jpeg;base64,… with the picture's bytes",
+        )
+    if (len(url) - head.end()) * 3 // 4 > MAX_BYTES["picture"] + 3:
+        raise InputError(f"'{place}': more than {MAX_BYTES['picture'] >> 20} MiB", hint="send a smaller picture")
+    return head.end()
+
+
+def _image(part: dict[str, Any], place: str) -> dict[str, Any]:
+    """A picture's part with its URL where OpenAI has it; some clients give the address alone."""
+    image = part.get("image_url")
+    image = {"url": image} if isinstance(image, str) else image
+    url = image.get("url") if isinstance(image, dict) else None
+    if not isinstance(url, str):
+        raise InputError(f"'{place}': image_url has no url", hint="send data:image/jpeg;base64,…")
+    _data_url(url, place)
+    return {"type": "image_url", "image_url": image}
+
+
 def _part(part: Any, place: str) -> Any:
     if isinstance(part, str):
         return {"type": "text", "text": part}
     if not isinstance(part, dict):
         return part
     kind = part.get("type")
+    if kind == "image_url":
+        return _image(part, place)
     if isinstance(kind, str) and kind in _PARTS:
         raise InputError(f"'{place}': {_PARTS[kind]} not supported", hint="send text")
     if kind in ("text", "input_text", "output_text"):

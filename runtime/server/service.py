@@ -14,6 +14,7 @@ from runtime.events import AskRequest, Audience
 from runtime.journal.outbox_queue import OutboxCounts, outbox_counts
 from runtime.journal.stored_turn import PRACTICE, is_practice
 from runtime.server.access import AccessList, Caller
+from runtime.server.attachment_queue import AttachmentQueue
 from runtime.server.http_errors import ForbiddenError
 from runtime.server.log import Log
 from runtime.server.metrics import ServerMetrics
@@ -36,6 +37,7 @@ class Service:
         self.settings = settings
         self.agents = AccessList(home)
         self.metrics = ServerMetrics()
+        self.attachments = AttachmentQueue(threads=min(2, settings.threads))
         self.log = Log(run_folder(home), text=settings.log_text)
         self.desk: Desk | None = None
         self.stopping = False

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.make_app import canonical, checksums, make_app, read_lock, requirements, write_app
+from deploy.make_app import canonical, checksums, locked_entries, make_app, read_lock, requirements, write_app
 from runtime.errors import InputError, MissingError
 from tests.support.paths import ROOT
 
@@ -78,6 +78,15 @@ def test_app_lock_entries_are_read_whole() -> None:
     assert {"numpy", "llama-cpp-python", "chromadb"} <= entries.keys()
     assert all("--hash=sha256:" in text and "==" in text.splitlines()[0] for text in entries.values())
     assert canonical("Llama_cpp.python") == "llama-cpp-python"
+
+
+def test_app_carries_what_reads_pictures_only_where_asked() -> None:
+    plain = {entry.name for entry in locked_entries(perception=False)}
+    more = {entry.name for entry in locked_entries(perception=True)} - plain
+    assert {"rapidocr", "opencv-python-headless", "pypdfium2", "pi-heif", "sherpa-onnx"} <= more
+    assert "pip" in plain
+    names = [entry.name for entry in locked_entries(perception=True)]
+    assert len(names) == len(set(names))
 
 
 def test_installer_is_plain_posix_shell() -> None:

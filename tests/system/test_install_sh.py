@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks._receipt_pictures import SANS_SC, draw, encoded, make_receipt
 from runtime.bundle.keys import make_keys
 from runtime.cli.release import app as release_command
 from tests.support.installed_branch import Branch, needs_namespaces
@@ -69,6 +71,14 @@ def test_install_sh_makes_a_branch_that_answers_and_converges_when_run_again(
     # Recognisers come with the bundle.
     if (branch.home / "current" / "speech").is_dir():
         assert json.loads(branch.edgedesk("ask", "--audio", str(CHINESE), "--json"))["heard"] == CHINESE_TEXT
+    # The extra `perception` too: its weights come in its wheel, and nothing is looked up.
+    receipt = tmp_path / "receipt.png"
+    slip = make_receipt(random.Random(1), "zh")
+    receipt.write_bytes(encoded(draw(slip, SANS_SC)))
+    asked = json.loads(branch.edgedesk("ask", "--image", str(receipt), "大多数商品多长时间内可以退货？", "--json"))
+    assert ("order_number", slip.fields["order_number"][0]) in [
+        (one["kind"], one["value"]) for one in asked["read"]["entities"]
+    ]
     assert json.loads(branch.edgedesk("doctor", "--json"))["ok"]
     assert (branch.bin / "edgedesk").resolve().is_relative_to(branch.prefix)
     assert branch.home.stat().st_mode & 0o077 == 0

@@ -17,6 +17,8 @@ import pytest
 from distill.data.enlarging.article_questions import article_questions
 from runtime.errors import InputError
 from runtime.journal.search import expression, query_terms
+from runtime.perception.attachment_text import MAX_LINE_CHARS
+from runtime.perception.entities import offer_entities
 from runtime.server.frontend_tasks import recognise_task
 from runtime.text.articles import Section, guess_language, parse_article, slug
 from runtime.text.folding import fold
@@ -92,6 +94,11 @@ def frontend_task(text: str) -> object:
     return recognise_task([("user", f"### Task:\nGenerate a title for the chat history.\n{text}")])
 
 
+def entities(text: str) -> object:
+    """Lines come bounded out of a picture, and there may be many."""
+    return offer_entities([text[at : at + MAX_LINE_CHARS] for at in range(0, len(text), MAX_LINE_CHARS)])
+
+
 FUNCTIONS: dict[str, Callable[[str], object]] = {
     "redact": redact,
     "fold": fold,
@@ -105,6 +112,7 @@ FUNCTIONS: dict[str, Callable[[str], object]] = {
     "article_questions": questions_of,
     "split_items": split_items,
     "recognise_task": frontend_task,
+    "offer_entities": entities,
     "query_terms": query_terms,
     "expression": expression,
 }

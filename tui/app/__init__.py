@@ -4,6 +4,7 @@
     view       what the parts may ask of the console: `View`
     boxes      opening lists and texts over the conversation: `Boxes`
     actions    commands that change something: `Actions`
+    attachments  a picture put into the message: `Attachments`
     lookups    commands that look something up: `Lookups`
     sync       the background work: `Sync`
     talking    speaking in place of typing: `Talking`

@@ -64,12 +64,20 @@ SUMMARY_CHARS = 80
 class Actions:
     """The commands of one console that change something."""
 
-    def __init__(self, view: View, boxes: Boxes, sync: Sync, after_verdict: Callable[[], None]) -> None:
-        """`after_verdict` is called once the agent has decided on a draft."""
+    def __init__(
+        self,
+        view: View,
+        boxes: Boxes,
+        sync: Sync,
+        after_verdict: Callable[[], None],
+        asking: Callable[[str], str | None],
+    ) -> None:
+        """`after_verdict` is called once a draft is decided on; `asking` says what of a message asks."""
         self._view = view
         self._boxes = boxes
         self._sync = sync
         self._after_verdict = after_verdict
+        self._asking = asking
 
     # The draft.
 
@@ -103,7 +111,7 @@ class Actions:
     async def _stream(self, number: int, question: str, conversation: str | None) -> None:
         view = self._view
         try:
-            async with aclosing(view.server.ask(question, conversation)) as stream:
+            async with aclosing(view.server.ask(question, conversation, self._asking(question))) as stream:
                 async for event in stream:
                     view.dispatch(Heard(number, view.clock(), event))
         except EdgedeskError as error:

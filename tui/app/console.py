@@ -31,6 +31,7 @@ from textual.widgets import TextArea
 
 from runtime.errors import EdgedeskError
 from tui.app.actions import Actions
+from tui.app.attachments import Attachments
 from tui.app.boxes import Boxes
 from tui.app.lookups import Lookups
 from tui.app.practice import Practice
@@ -116,7 +117,10 @@ class Console(App[None]):
         self.boxes = Boxes(self)
         self.sync = Sync(self, session, poll_s, retry_s)
         # Each of the two hands over to the other: a verdict moves the practice customer, who then sends a message.
-        self.actions = Actions(self, self.boxes, self.sync, lambda: self.practice.follow())
+        self.attachments = Attachments(self, self.boxes)
+        self.actions = Actions(
+            self, self.boxes, self.sync, lambda: self.practice.follow(), asking=self.attachments.asking
+        )
         self.practice = Practice(self, self.boxes, self.actions.send)
         self.talking = Talking(self, speech)
         self.lookups = Lookups(self, self.boxes, self.actions.open_conversation)
@@ -145,6 +149,7 @@ class Console(App[None]):
             "wrap": actions.wrap_up,
             "snooze": actions.snooze,
             "export": actions.export,
+            "attach": self.attachments.choose,
             "ahead": actions.toggle_reading_ahead,
             "practice": self.practice.begin,
             "talk": self.talking.toggle,
@@ -262,6 +267,10 @@ class Console(App[None]):
     def on_composer_sent(self) -> None:
         """Send the message or the reply, or say why not."""
         self.actions.send()
+
+    def on_composer_picture_pasted(self, message: Composer.PicturePasted) -> None:
+        """A picture was dropped into the terminal, which pastes its path."""
+        self.attachments.attach(message.path)
 
     def on_composer_canned(self) -> None:
         """A slash in the empty field."""

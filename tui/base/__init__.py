@@ -1,6 +1,7 @@
 """What every part of the console builds on, and which knows no screen: text, keys, settings, the two languages.
 
 inert_text    text of strangers made harmless: `inert`, `one_line`; Chinese lines that wrap: `wrap_chinese`
+picture_files files that may be attached: `list_pictures`, `as_picture_path`
 pasted_text   text that comes in at once: `clean_pasted`, `KeyBurst`
 wrapping      lines of a width, broken anew only where a text grew: `wrap_text`
 keys          the table of commands and their keys: `COMMANDS`, `bindings`, `clashes`

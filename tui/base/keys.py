@@ -60,6 +60,7 @@ COMMANDS: Final = (
     Command("supervisor", "", "do('supervisor')", "chat"),
     Command("practice", "", "do('practice')", "chat"),
     Command("ahead", "", "do('ahead')", "chat"),
+    Command("attach", "ctrl+o", "do('attach')", "chat", True),
     Command("back", "escape,backspace,q", "back", "article"),
     Command("other", "1", "cite(1)", "article"),
     Command("whole", "a", "whole", "article"),

@@ -31,7 +31,7 @@ Your settings are in `~/.config/edgedesk/console.toml`. `EDGEDESK_CONSOLE` or `-
     send = "ctrl+s"          # Enter then begins a new line
     accept = "f9"
     labels = "f5"
-    practice = "ctrl+o"
+    practice = "ctrl+b"
 
 An unknown command, or one key for two commands, is refused with the name of the file. Some keys never reach a program:
 

@@ -18,6 +18,8 @@ from runtime.client.client import Client
 from runtime.client.server_process import OwnServer, start_server
 from runtime.errors import UnavailableError
 from runtime.events import Citation, Event
+from runtime.perception.attachment import Attachment
+from runtime.perception.attachment_text import AttachmentText
 from tui.services.branch_health import branch_health
 from tui.state import Health, Link, Linked
 
@@ -42,8 +44,11 @@ class ServerLink(Protocol):
         """The state of the branch besides the server: updates, disk, the engine."""
         ...
 
-    def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:
-        """The events of one question; closing the generator cancels it on the server within a token."""
+    def ask(self, question: str, conversation: str | None, asking: str | None) -> AsyncGenerator[Event, None]:
+        """The events of one question; closing the generator cancels it on the server within a token.
+
+        `asking` are its lines that ask, where the others were read from a picture.
+        """
         ...
 
     async def typing(self, text: str, conversation: str | None) -> TypingState:
@@ -56,6 +61,10 @@ class ServerLink(Protocol):
 
     async def search(self, text: str, lang: str | None) -> list[Citation]:
         """Sections nearest to a text, best first."""
+        ...
+
+    async def read_attachment(self, attachment: Attachment) -> AttachmentText:
+        """What a picture says; nothing of it is kept."""
         ...
 
     async def close(self) -> None:
@@ -120,9 +129,9 @@ class HttpServerLink:
         """Looked up on this machine, besides what the server says of itself."""
         return await asyncio.to_thread(branch_health, self.home, status)
 
-    def ask(self, question: str, conversation: str | None) -> AsyncGenerator[Event, None]:
+    def ask(self, question: str, conversation: str | None, asking: str | None) -> AsyncGenerator[Event, None]:
         """Stream one answer."""
-        return self.client.ask_async(question, conversation=conversation)
+        return self.client.ask_async(question, conversation=conversation, asking=asking)
 
     async def typing(self, text: str, conversation: str | None) -> TypingState:
         """Read ahead."""
@@ -135,6 +144,10 @@ class HttpServerLink:
     async def search(self, text: str, lang: str | None) -> list[Citation]:
         """Sections of the articles."""
         return await self.client.search_async(text, lang=lang)
+
+    async def read_attachment(self, attachment: Attachment) -> AttachmentText:
+        """Read it."""
+        return await self.client.read_attachment_async(attachment)
 
     async def close(self) -> None:
         """Stop our own child, if there is one."""

@@ -14,8 +14,10 @@ from typing import Any
 from runtime import events
 from runtime.client.agents import AgentClient
 from runtime.client.answers import ArticlePage, ServerStatus, TypingState
-from runtime.errors import MissingError, UnavailableError
+from runtime.errors import InputError, MissingError, UnavailableError
 from runtime.events import Citation
+from runtime.perception.attachment import Attachment
+from runtime.perception.attachment_text import AttachmentText
 from tui.state import Health
 from tui.testing.fake_journal import FakeJournal
 
@@ -49,6 +51,10 @@ class FakeServer:
         self.search_hits: list[Citation] = []
         """What a knowledge search finds."""
         self.asked: list[tuple[str, str | None]] = []
+        self.asking: list[str | None] = []
+        """What of each question was to be searched for."""
+        self.pictures: dict[str, AttachmentText] = {}
+        """What stands in pictures, by their names."""
         self.typed: list[str] = []
         """What was sent to be read ahead."""
         self.cancelled = 0
@@ -88,9 +94,12 @@ class FakeServer:
         """What the test set."""
         return self.branch_health
 
-    async def ask(self, question: str, conversation: str | None) -> AsyncGenerator[events.Event, None]:
+    async def ask(
+        self, question: str, conversation: str | None, asking: str | None = None
+    ) -> AsyncGenerator[events.Event, None]:
         """As `POST /v1/ask`: the next script, event by event."""
         self.asked.append((question, conversation))
+        self.asking.append(asking)
         self.need()
         turn, name = None, ""
         try:
@@ -130,6 +139,13 @@ class FakeServer:
         """As `GET /v1/search`, in which any shared letter is near enough."""
         self.need()
         return self.search_hits if text else []
+
+    async def read_attachment(self, attachment: Attachment) -> AttachmentText:
+        """As `POST /v1/attachments/read`."""
+        self.need()
+        if attachment.name not in self.pictures:
+            raise InputError("no text was found in it", where=attachment.name)
+        return self.pictures[attachment.name]
 
     async def close(self) -> None:
         """Remember that it was closed."""

@@ -9,6 +9,8 @@ what is done with the text.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -16,6 +18,7 @@ from textual.message import Message
 from tui.base.i18n import Catalogue
 from tui.base.inert_text import inert
 from tui.base.keys import bindings
+from tui.base.picture_files import as_picture_path
 from tui.state import Mode
 from tui.widgets.field import Area, HeldKey
 
@@ -30,6 +33,13 @@ class Composer(Area):
 
     class Canned(Message):
         """The agent typed a slash into the empty field."""
+
+    class PicturePasted(Message):
+        """The path of a picture was pasted, alone, as terminals do with a file that is dropped into them."""
+
+        def __init__(self, path: Path) -> None:
+            super().__init__()
+            self.path = path
 
     def __init__(self) -> None:
         super().__init__(tab_behavior="focus")
@@ -55,6 +65,13 @@ class Composer(Area):
         """A character that was typed elsewhere and belongs here."""
         self._held.keep()
         self.type_text(char)
+
+    def take_pasted(self, text: str) -> None:
+        """Put pasted text at the cursor; the path of a picture attaches the picture."""
+        if (path := as_picture_path(text)) is not None:
+            self.post_message(self.PicturePasted(path))
+        else:
+            super().take_pasted(text)
 
     def action_newline(self) -> None:
         """Begin a new line."""

@@ -4,16 +4,18 @@
     GET  /v1/models, /v1/models/{model}
     POST /v1/embeddings         vectors of the bundle's encoder
 
-Promises: what cannot be done (tools, pictures, several choices, forced formats) is refused by name, never passed over;
-errors have OpenAI's form. A client's system message is accepted and not shown to the model: the house rules are the
-bundle's, and nobody may change them from outside. Beside OpenAI's fields an answer carries `edgedesk`: citations,
-hand-off, unsupported figures, and the conversation's name, which a client may send back in `metadata.conversation`.
+Promises: what cannot be done (tools, addresses of pictures, several choices, forced formats) is refused by name, never
+passed over; errors have OpenAI's form. A client's system message is accepted and not shown to the model: the house
+rules are the bundle's, and nobody may change them from outside. What stands in a picture is the customer's message.
+Beside OpenAI's fields an answer carries `edgedesk`: citations, hand-off, unsupported figures, and the conversation's
+name, which a client may send back in `metadata.conversation`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, Literal, get_args
@@ -25,18 +27,31 @@ from numpy.typing import NDArray
 
 from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError
 from runtime.events import Done, Failed
+from runtime.perception.attachment import MAX_BYTES
+from runtime.perception.attachment_text import AttachmentText
 from runtime.perception.speech_models import carries_speech
 from runtime.server.chat_completion import ChatCompletion
 from runtime.server.embedding_queue import EmbeddingQueue
 from runtime.server.frontend_tasks import recognise_task
 from runtime.server.http_errors import OversizedError, openai_error_response
-from runtime.server.openai_forms import ChatRequest, EmbeddingRequest, read_chat, read_embedding
-from runtime.server.request_bodies import documented, read_bytes, validate
+from runtime.server.openai_forms import (
+    MAX_PICTURES,
+    ChatRequest,
+    EmbeddingRequest,
+    picture,
+    read_chat,
+    read_embedding,
+)
+from runtime.server.request_bodies import MAX_BODY_BYTES, documented, read_bytes, validate
 from runtime.server.service import Service
 from runtime.server.streams import AnswerStream, EventStream, collect_answer, run_while_connected
+from runtime.text.personal_data import PersonalRules
 
 MAX_EMBEDDING_BYTES = 8 * 1024 * 1024
 """2,048 texts of 4,000 characters."""
+MAX_CHAT_BYTES = MAX_BYTES["picture"] * 4 // 3 + MAX_BODY_BYTES
+"""The largest picture as base64, and a body without any."""
+_PICTURE = re.compile(rb'"data:[a-z]{1,16}/[A-Za-z0-9.+-]{1,32};base64,[A-Za-z0-9+/=\\]*"')
 _HINT = "see docs/reference/api.md"
 Purpose = Literal["chat", "embeddings", "speech"]
 Handler = Callable[[Any, Request], Awaitable[Response]]
@@ -75,12 +90,13 @@ class OpenAIRoutes:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._embeddings = EmbeddingQueue(max_waiting=service.settings.queue_limit)
+        self._attachments = service.attachments
 
     @_in_openai_form
     async def chat(self, request: Request) -> Response:
         """Answer the last user message."""
         desk = self._service.ready_desk()
-        body = validate(read_chat(await read_bytes(request)), ChatRequest, _HINT)
+        body = validate(read_chat(await _read_chat_bytes(request)), ChatRequest, _HINT)
         self._require_model(body.model, "chat")
         completion = ChatCompletion(
             body.model,
@@ -92,7 +108,10 @@ class OpenAIRoutes:
             if body.stream:
                 return Response(b"".join(completion.text_chunks(task.answer)), media_type="text/event-stream")
             return JSONResponse(completion.text(task.answer))
-        question = self._service.for_caller(body.question(), request.scope["caller"])
+        read: dict[str, AttachmentText] = {}
+        if any(message.picture_urls for message in body.messages):
+            read = await run_while_connected(self._read_pictures(body, desk.personal_rules), request.receive)
+        question = self._service.for_caller(body.question(read), request.scope["caller"])
         await asyncio.to_thread(desk.check_question, question)
         answer = AnswerStream(self._service, desk, question, request.scope["caller"].name)
         if body.stream:
@@ -101,6 +120,23 @@ class OpenAIRoutes:
         if isinstance(last, Done):
             return JSONResponse(completion.whole(last))
         raise last.exception() if isinstance(last, Failed) else UnavailableError("the answer was cut")
+
+    async def _read_pictures(self, body: ChatRequest, rules: PersonalRules) -> dict[str, AttachmentText]:
+        """What stands in the pictures, by URL: of the last message all, of earlier ones those that are still known.
+
+        Clients send a conversation's pictures again with each of its messages.
+        """
+        last = body.messages[-1].picture_urls
+        if len(last) > MAX_PICTURES:
+            raise InputError(f"{len(last)} pictures, {MAX_PICTURES} are allowed in a message", hint="send fewer")
+        read: dict[str, AttachmentText] = {}
+        for place, url in enumerate(last):
+            found = picture(url, f"messages[{len(body.messages) - 1}], picture {place + 1}")
+            read[url] = await self._attachments.read(found, rules)
+        for url in (url for message in body.messages[:-1] for url in message.picture_urls):
+            if url not in read and (known := self._attachments.known(picture(url, "messages"))):
+                read[url] = known
+        return read
 
     async def models(self) -> dict[str, Any]:
         """The bundle's model and its encoder, and the names they also go by here."""
@@ -154,6 +190,14 @@ class OpenAIRoutes:
         names = [name for name, purpose in self._names().items() if purpose in purposes]
         if model not in names:
             raise MissingError(f"no model '{model[:100]}' for this", hint=f"there is {', '.join(names)}")
+
+
+async def _read_chat_bytes(request: Request) -> bytes:
+    """The body; without its pictures it must keep the bound of every other body."""
+    raw = await read_bytes(request, MAX_CHAT_BYTES, "send a smaller picture")
+    if len(raw) > MAX_BODY_BYTES and len(raw) - sum(map(len, _PICTURE.findall(raw))) > MAX_BODY_BYTES:
+        raise OversizedError(f"the body is over {MAX_BODY_BYTES // 1024:,} KiB", hint="ask a shorter question")
+    return raw
 
 
 def _model(name: str) -> dict[str, Any]:

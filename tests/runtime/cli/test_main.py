@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks._receipt_pictures import SANS_SC, draw, encoded, make_receipt
 from runtime.base.home import find_home, lock_home
 from runtime.client.server_process import ensure_server, start_server
 from runtime.engine.core.memory_capacity import available_memory
 from runtime.errors import ExitCode
+from runtime.journal.journal import Journal
 from tests.support.paths import ROOT
 
 ANSWER = "You can return most items within 30 days of delivery or collection. 大多数商品可在30天内退货。"
@@ -52,6 +55,41 @@ def test_ask_json_has_exactly_its_five_keys_with_and_without_a_server(home: Path
         assert said["answer"] == ANSWER
         assert sorted(said["citations"][0]) == ["article", "section", "text"]
         assert said["ttft_s"] > 0
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", EN), ("zh", ZH)])
+def test_ask_about_a_picture_shows_what_it_says_and_answers(home: Path, tmp_path: Path, lang: str, words: str) -> None:
+    receipt = tmp_path / "receipt.png"
+    slip = make_receipt(random.Random(1), lang)
+    receipt.write_bytes(encoded(draw(slip, SANS_SC)))
+    done = run("ask", "--image", receipt, words, "--json")
+    assert done.returncode == 0, done.stderr
+    (order,) = slip.fields["order_number"]
+    assert f"order number: {order}" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["citations"][0]["article"] == "returns-window"
+    assert {"kind": "order_number", "value": order} in [
+        {key: one[key] for key in ("kind", "value")} for one in said["read"]["entities"]
+    ]
+    assert said["read"]["lines"][0]["box"]["page"] == 1
+    with Journal(home / "journal.sqlite") as opened:
+        (turn,) = opened.search(order, limit=5)
+    assert turn.question.startswith(words), "stored as the customer's words, what was read behind them"
+
+
+def test_ask_about_a_file_that_is_no_picture_says_so_before_anything_is_asked(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "half.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    for name, code, said in (
+        ("empty.png", ExitCode.BAD_INPUT, "the file is empty"),
+        ("half.png", ExitCode.BAD_INPUT, "half.png: the PNG is cut short or damaged"),
+        ("none.png", ExitCode.MISSING, "no such file"),
+    ):
+        done = run("ask", "--image", tmp_path / name, EN)
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert done.stdout == ""
 
 
 def test_ask_prints_what_stands_in_the_end_not_the_draft_that_gave_way(

@@ -172,6 +172,25 @@ def test_draft_that_recites_the_house_rules_is_never_shown(
     assert "€4.90" in checked[-1].answer
 
 
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [(EN, "TOTAL €39.90\nCall a human agent: 0800 123"), (ZH, "合计 ¥39.90\n人工客服 9-18点")],
+    ids=["en", "zh"],
+)
+def test_a_receipt_behind_a_question_is_stored_and_neither_meets_rules_nor_is_searched_for(
+    make_home: Callable[..., Path], scripted_gguf: Path, words: str, printed: str
+) -> None:
+    home = make_home(scripted_gguf)
+    whole = f"{words}\n\n{printed}"
+    asked = AskRequest(question=whole, asking=words, conversation="receipt")
+    answered, handed_off = answer(home, asked, AskRequest(question=whole))
+    assert isinstance(answered[-1], Done)
+    assert (answered[-1].handoff, answered[-1].citations[0].article) == (None, "returns-window")
+    assert isinstance(handed_off[-1], Done)
+    assert handed_off[-1].handoff == "asks_for_person"
+    assert journal(home, "receipt")[0][0] == whole
+
+
 def test_a_conversation_goes_on_and_its_turns_reach_the_model(
     make_home: Callable[..., Path], scripted_gguf: Path
 ) -> None:

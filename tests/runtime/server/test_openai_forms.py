@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import InputError
-from runtime.server.openai_forms import ChatRequest, EmbeddingRequest, read_chat, read_embedding
+from runtime.perception.attachment_text import AttachmentText, OfferedEntity, TextLine
+from runtime.server.openai_forms import ChatRequest, EmbeddingRequest, picture, read_chat, read_embedding
 from runtime.server.request_bodies import validate
 
 USER = {"role": "user", "content": "How long may I return it?"}
@@ -92,7 +93,15 @@ def test_field_that_asks_for_nothing_is_passed_over(fields: dict[str, Any]) -> N
         ({"something_new": 1}, "'something_new': it is not supported"),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {}}]}]},
-            "'messages[0].content': pictures",
+            "'messages[0].content': image_url has no url",
+        ),
+        (
+            {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]},
+            "'messages[0].content': a picture must be a data URL, nothing is fetched",
+        ),
+        (
+            {"messages": [{**USER, "content": [{"type": "image_url", "image_url": "file:///etc/passwd"}]}]},
+            "'messages[0].content': a picture must be a data URL",
         ),
         ({"messages": [{**USER, "content": [{"type": "input_audio", "input_audio": {}}]}]}, "sound is not supported"),
         ({"messages": [{**USER, "content": [{"type": "file", "file": {}}]}]}, "files are not supported"),
@@ -151,3 +160,56 @@ def test_embedding_batch_holds_as_many_texts_as_openais(count: int, fits: bool) 
 def test_embedding_of_an_empty_text_is_refused_by_place() -> None:
     with pytest.raises(InputError, match=r"'input\[1\]': the text is empty"):
         read_embedding(b'{"model": "m", "input": ["a", ""]}')
+
+
+def read(*lines: str, model: int | None = None) -> AttachmentText:
+    offered = () if model is None else (OfferedEntity(kind="model_code", value="TX-200", line=model),)
+    return AttachmentText(kind="picture", lines=tuple(TextLine(text=line) for line in lines), entities=offered)
+
+
+def picture_message(words: str, *urls: str) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": words}]
+    parts += [{"type": "image_url", "image_url": {"url": url, "detail": "high"}} for url in urls]
+    return {"role": "user", "content": parts}
+
+
+@pytest.mark.parametrize(
+    ("words", "thanks"), [("Can this be returned?", "Thank you " * 20), ("这个可以退吗？", "谢谢惠顾 " * 40)]
+)
+def test_picture_in_a_message_is_the_customers_words_and_search_looks_at_what_asks(words: str, thanks: str) -> None:
+    url = "data:image/png;base64,AAAA"
+    receipt = read("NORTHLIGHT", "Toaster TX-200 €39.90", thanks.strip(), model=1)
+    asked = chat(messages=[picture_message(words, url)]).question({url: receipt})
+    assert asked.question == f"{words}\n\nNORTHLIGHT\nToaster TX-200 €39.90\n{thanks.strip()}"
+    assert asked.words == words
+    label = chat(messages=[picture_message(words, url)]).question({url: read("E24")})
+    assert label.words == f"{words}\nE24"
+    alone = chat(messages=[picture_message("", url)]).question({url: receipt})
+    assert alone.words == alone.question
+
+
+def test_picture_of_an_earlier_message_that_nobody_remembers_says_nothing() -> None:
+    messages = [picture_message("My receipt", "data:image/png;base64,AAAA"), {"role": "assistant", "content": "Yes?"}]
+    asked = chat(messages=[*messages, USER]).question()
+    assert [turn.content for turn in asked.context] == ["My receipt", "Yes?"]
+    assert asked.asking is None
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("data:image/png;base64,iVBORw0K*", "not base64"),
+        ("data:image/png;base64,", "the file is empty"),
+        ("data:image/svg+xml;base64,PHN2Zz4=", "neither a picture nor a recording"),
+        ("data:image/png;base64,UklGRhAAAABXQVZFZm10IA==", "a recording is no picture"),
+        ("data:text/html;base64,PHN2Zz4=", "must be a data URL"),
+        ("http://127.0.0.1/a.png", "must be a data URL"),
+        ("data:image/png;base64," + "A" * (23 << 20), "more than 16 MiB"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_picture_url_that_cannot_be_used_is_refused_by_place(url: str, what: str) -> None:
+    with pytest.raises(InputError, match=what) as caught:
+        picture(url, "messages[2].content")
+    assert "messages[2].content" in str(caught.value)
+    assert caught.value.hint

@@ -90,11 +90,11 @@ def test_settings_come_from_flag_then_environment_then_default(tmp_path: Path, m
 
 async def test_a_moved_key_works_and_is_shown_under_its_new_name(open_console: Any) -> None:
     server = FakeServer([answer(["30 days."], [RETURNS])])
-    async with open_console(server, keys={"accept": "ctrl+o", "practice": "f5"}) as console:
+    async with open_console(server, keys={"accept": "ctrl+b", "practice": "f5"}) as console:
         await console.ask("How long?")
         await console.phase("done")
-        await console.sees("Ctrl+O Accept")
-        await console.press("ctrl+o")
+        await console.sees("Ctrl+B Accept")
+        await console.press("ctrl+b")
         await console.sees("sent as drafted")
         await console.press("f1")
-        await console.sees("Ctrl+O  Accept the draft")
+        await console.sees("Ctrl+B  Accept the draft")
