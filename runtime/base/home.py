@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime.base.files import private_folder
+from runtime.base.files import expand_user, private_folder
 from runtime.errors import BusyError
 
 MAX_SOCKET_PATH_BYTES = 107
@@ -34,7 +34,7 @@ def find_home(flag: Path | None = None) -> Path:
     if flag is not None:
         return flag.absolute()
     if named := os.environ.get("EDGEDESK_HOME"):
-        return Path(named).expanduser().absolute()
+        return expand_user(Path(named)).absolute()
     import platformdirs
 
     return Path(platformdirs.user_data_dir("edgedesk", appauthor=False))

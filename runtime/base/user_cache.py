@@ -10,9 +10,11 @@ from pathlib import Path
 
 import platformdirs
 
+from runtime.base.files import expand_user
+
 
 def cache_folder() -> Path:
     """EDGEDESK_CACHE, else the user's cache folder."""
     if named := os.environ.get("EDGEDESK_CACHE"):
-        return Path(named).expanduser().absolute()
+        return expand_user(Path(named)).absolute()
     return Path(platformdirs.user_cache_dir("edgedesk", appauthor=False))

@@ -143,10 +143,11 @@ def serve(
 
 @app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; may be left out with --audio.")] = "",
+    question: Annotated[str, typer.Argument(help="The question; may be left out with --audio or --image.")] = "",
     audio: Annotated[Path | None, typer.Option(help="A recording of the question: WAV, FLAC, OGG, MP3.")] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture or scan that goes with the question: PNG, JPEG, WebP, HEIC, PDF.")
+        list[Path] | None,
+        typer.Option(help="A picture or scan that goes with the question: PNG, JPEG, WebP, HEIC, PDF."),
     ] = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -159,15 +160,19 @@ def ask(
     from runtime.events import Done, Failed, Queued, Token
 
     where = find_home(home)
-    if not question.strip() and audio is None and image is None:
-        raise UsageError("no question", where="ask", hint='edgedesk ask "…", or --audio question.wav')
+    if not question.strip() and audio is None and not image:
+        raise UsageError(
+            "no question", where="ask", hint='edgedesk ask "…", --audio question.wav, or --image receipt.jpg'
+        )
+    if image and len(image) > 1:
+        raise UsageError("one picture goes with a question", where="--image", hint="ask about one after the other")
     heard = hear_question(audio, where, lang) if audio else ""
     question = "\n\n".join(part for part in (question.strip(), heard) if part)
     read: AttachmentText | None = None
-    if image is not None:
+    if image:
         from runtime.cli.attachments import read_for_question  # a question without a picture does without it
 
-        read = read_for_question(image, where)
+        read = read_for_question(image[0], where)
     done: Done | None = None
     # What is written may give way to what is checked: a pipe gets the answer alone.
     watched, draft = sys.stdout.isatty() and not as_json, ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runtime.base.files import expand_user
 from runtime.base.settings import Settings
 from runtime.bundle.sources import OCI_SCHEMES, FolderSource, HttpSource, Source, is_address
 from runtime.errors import MissingError
@@ -29,7 +30,7 @@ def open_source(place: str, settings: Settings) -> Iterator[Source]:
         with HttpSource(place, ca=settings.update_ca) as source:
             yield source
         return
-    folder = Path(place).expanduser().absolute()
+    folder = expand_user(Path(place)).absolute()
     if not folder.is_dir():
         raise MissingError("no such folder", where=str(folder), hint="put the stick in, or check the path")
     yield FolderSource(folder)

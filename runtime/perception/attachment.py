@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runtime.base.files import open_regular
+from runtime.base.files import expand_user, open_regular
 from runtime.base.terminal import printable
 from runtime.errors import InputError
 
@@ -59,7 +59,7 @@ def attach(data: bytes, name: str = "") -> Attachment:
 
 def read_attachment(path: Path) -> Attachment:
     """A file as an attachment; `MissingError` or `InputError` where there is none, or none that can be used."""
-    with open_regular(path.expanduser()) as file:
+    with open_regular(expand_user(path)) as file:
         return attach(file.read(MOST_BYTES + 1), path.name)
 
 
@@ -84,5 +84,5 @@ _FORMATS: tuple[tuple[AttachmentKind, str, Callable[[bytes], bool]], ...] = (
     ("recording", "wav", _riff(b"WAVE")),
     ("recording", "flac", _begins(b"fLaC")),
     ("recording", "ogg", _begins(b"OggS")),
-    ("recording", "mp3", _begins(b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")),
+    ("recording", "mp3", _begins(b"ID3", *(bytes((0xFF, second)) for second in (0xFB, 0xFA, 0xF3, 0xF2, 0xE3, 0xE2)))),
 )

@@ -39,9 +39,14 @@ def decode_audio(data: bytes, *, max_seconds: float = MAX_SECONDS) -> Samples:
             return _read(file, max_seconds)
     except (soundfile.LibsndfileError, TypeError, ValueError) as error:
         raise InputError(
-            f"not a recording that can be read ({str(error).strip('. ')[-80:]})",
+            f"not a recording that can be read ({_reason(error)})",
             hint="save it as WAV, FLAC, OGG or MP3",
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The library's words without the name that Python gave the bytes."""
+    return str(error).rpartition(">: ")[2].strip(". ")[:80]
 
 
 def _read(file: object, max_seconds: float) -> Samples:

@@ -2,13 +2,14 @@
 
 Promises: a decoder is opened for the one format that the first bytes name; pages and pixels are counted before they
 are decoded; what a file says beside its pixels (EXIF, text chunks, the hidden text of a PDF) is not read, but for the
-turn of the camera; a page is given as RGB, its longer side at most `MAX_SIDE`. Runs in the child of
-`runtime.perception.picture_reader`. Knows nothing of text.
+turn of the camera; a page is given as RGB, its longer side at most `MAX_SIDE`, of a long receipt `MAX_LONG_SIDE`.
+Runs in the child of `runtime.perception.picture_reader`. Knows nothing of text.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,9 @@ MAX_PAGES = 4
 """Of a PDF; the rest is left out, and said so."""
 MAX_SIDE = 2000
 """Pixels. A4 at 170 dots an inch, at which letters of 6 points are still read."""
+MAX_LONG_SIDE = 2 * MAX_SIDE
+"""Of a page that is much longer than wide."""
+_PAGE_PIXELS = MAX_SIDE * 1400
 _PILLOW_FORMATS = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP", "heic": "HEIF"}
 _ORIENTATION = 0x0112
 _DAMAGED = "save it again with another program, or take it again"
@@ -103,11 +107,18 @@ def _turn(picture: Image.Image) -> Image.Transpose | None:
     return None
 
 
+def _scale(width: float, height: float) -> float:
+    """What brings a page within bounds. A long receipt keeps the pixels of a page, or its letters were too small."""
+    longer = max(width, height, 1)
+    as_many = math.sqrt(_PAGE_PIXELS / max(width * height, 1))
+    return min(MAX_LONG_SIDE / longer, max(MAX_SIDE / longer, as_many))
+
+
 def _smaller(picture: Image.Image) -> Image.Image:
     """The picture with its longer side within bounds, made small before it is made RGB, which takes memory."""
     from PIL.Image import Resampling
 
-    scale = MAX_SIDE / max(picture.size)
+    scale = _scale(*picture.size)
     if scale >= 1:
         return picture
     if picture.mode in ("1", "P"):
@@ -149,8 +160,7 @@ def _pdf_pages(data: bytes) -> Iterator[Image.Image]:
             try:
                 page = document[number]
                 width, height = page.get_size()
-                scale = MAX_SIDE / max(width, height, 1)
-                yield page.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
+                yield page.render(scale=_scale(width, height), may_draw_forms=False).to_pil().convert("RGB")
             except MemoryError:
                 raise
             except Exception as error:

@@ -21,7 +21,7 @@ from runtime.perception.attachment import Attachment
 from runtime.perception.attachment_text import MAX_LINES, AttachmentText, bounded_lines
 from runtime.perception.bounded_child import ChildLimits, child_main, need_extra, run_bounded
 from runtime.perception.entities import offer_entities
-from runtime.perception.picture_decoding import MAX_SIDE, count_pages, decode_pages
+from runtime.perception.picture_decoding import MAX_LONG_SIDE, count_pages, decode_pages
 from runtime.perception.reading_order import Found, in_reading_order
 from runtime.text.personal_data import NO_RULES, PersonalRules
 
@@ -105,7 +105,7 @@ class PageReader:
 
         # A long receipt is looked at in more pixels along its length, and in no more altogether.
         side = math.ceil(math.sqrt(_DETECTED_PIXELS * max(page.size) / min(page.size)) / _STEP) * _STEP
-        side = min(side, MAX_SIDE)
+        side = min(side, MAX_LONG_SIDE)
         models = Path(rapidocr.__file__).parent / "models"
         if side not in self._engines:
             self._engines[side] = rapidocr.RapidOCR(
@@ -114,7 +114,7 @@ class PageReader:
                     "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
                     "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
                     "Global.use_cls": False,  # pages are turned whole: half a receipt on its head is none
-                    "Global.max_side_len": 2 * MAX_SIDE,  # decode_pages has made it small
+                    "Global.max_side_len": MAX_LONG_SIDE,  # decode_pages has made it small
                     "Det.limit_type": "max",
                     "Det.limit_side_len": side,
                     "Det.max_candidates": MAX_LINES,

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from runtime.base.files import expand_user
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".heic", ".heif", ".pdf"})
 MAX_LOOKED_AT = 2000
 MAX_LISTED = 50
@@ -34,10 +36,10 @@ def as_picture_path(text: str) -> Path | None:
     path = Path(text)
     if path.suffix.casefold() not in SUFFIXES or not (path.is_absolute() or text.startswith(("~", "./", "../"))):
         return None
+    path = expand_user(path)
     try:
-        path = path.expanduser()
         return path if path.is_file() else None
-    except (OSError, RuntimeError):
+    except OSError:
         return None
 
 
@@ -50,7 +52,7 @@ def list_pictures(typed: str) -> list[Path]:
         return [exact]
     folder, _, part = typed.strip().rpartition("/")
     if "/" in typed:
-        folders = [Path(folder or "/").expanduser()]
+        folders = [expand_user(Path(folder or "/"))]
     else:
         folders = [Path(), *(Path.home() / name for name in ("Downloads", "Pictures", "下载", "图片"))]
     found: list[tuple[float, Path]] = []

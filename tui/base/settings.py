@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runtime.base.files import expand_user
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import UsageError
@@ -41,7 +42,7 @@ class ConsoleSettings(BaseModel):
 
 def read_settings(path: Path | None = None) -> ConsoleSettings:
     """The settings of a file; without one, EDGEDESK_CONSOLE, then the user's own, then the defaults."""
-    named = path or (Path(os.environ[VARIABLE]).expanduser() if os.environ.get(VARIABLE) else None)
+    named = path or (expand_user(Path(os.environ[VARIABLE])) if os.environ.get(VARIABLE) else None)
     file = named or default_path()
     if named is None and not file.is_file():
         return ConsoleSettings()

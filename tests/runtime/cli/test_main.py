@@ -90,6 +90,9 @@ def test_ask_about_a_file_that_is_no_picture_says_so_before_anything_is_asked(ho
         assert said in done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
+    two = run("ask", "--image", tmp_path / "empty.png", "--image", tmp_path / "half.png", EN)
+    assert two.returncode == ExitCode.USAGE
+    assert "one picture goes with a question" in two.stderr
 
 
 def test_ask_prints_what_stands_in_the_end_not_the_draft_that_gave_way(

@@ -22,6 +22,8 @@ BEGINNINGS = {
     "ogg": b"OggS\0",
     "mp3": b"ID3\x04",
 }
+MP3_FRAMES = (b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"\xff\xe3", b"\xff\xe2")
+"""Layer III of MPEG 1, 2 (22 kHz) and 2.5 (8 to 12 kHz), each without and with a checksum."""
 
 
 @pytest.mark.parametrize("format_", BEGINNINGS)
@@ -52,6 +54,11 @@ def test_attachment_that_cannot_be_used_is_refused_undecoded(data: bytes, what: 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("frame", MP3_FRAMES, ids=bytes.hex)
+def test_mp3_without_tags_is_a_recording_at_every_rate(frame: bytes) -> None:
+    assert attach(frame + b"\x90\xc4rest").format == "mp3"
+
+
 def test_attachment_name_cannot_steer_a_terminal() -> None:
     with pytest.raises(InputError) as caught:
         attach(b"", "a\x1b[2J\u202egnp.exe")
@@ -65,3 +72,29 @@ def test_attachment_that_is_no_file_is_refused_without_waiting(tmp_path: Path) -
             read_attachment(path)
     with pytest.raises(MissingError):
         read_attachment(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("~no-such-user-here/receipt.png", "no such file"),
+        ("a.png/receipt.png", "no such file"),
+        ("票" * 300, "no file has so long a name"),
+    ],
+    ids=["a home of nobody", "below a file", "too long"],
+)
+def test_attachment_path_that_leads_nowhere_is_missing(
+    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.png").write_bytes(PNG)
+    with pytest.raises(MissingError, match=what) as caught:
+        read_attachment(Path(name))
+    assert caught.value.hint == "check the path"
+
+
+def test_attachment_behind_links_in_a_circle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "one.png").symlink_to(tmp_path / "other.png")
+    (tmp_path / "other.png").symlink_to(tmp_path / "one.png")
+    with pytest.raises(InputError, match="links that lead in a circle"):
+        read_attachment(tmp_path / "one.png")

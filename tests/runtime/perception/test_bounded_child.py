@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from runtime.base.child_process import child_environment
 from runtime.errors import InputError, MissingError
 from runtime.perception.bounded_child import ChildLimits, need_extra, run_bounded
+from tests.support.paths import ROOT
 
 LIMITS = ChildLimits(wall_s=120, memory_mib=200, threads=2)
 
@@ -41,6 +49,38 @@ def test_child_that_never_ends_is_ended() -> None:
 def test_child_that_dies_or_says_no_sense_is_one_error(do: str) -> None:
     with pytest.raises(InputError, match=r"photo\.png: it cannot be read"):
         run(do)
+
+
+def test_child_ends_with_whoever_asked_for_it() -> None:
+    """A signal that ends the caller runs none of its clean-up."""
+    ask = (
+        "from runtime.perception.bounded_child import ChildLimits, run_bounded\n"
+        "run_bounded('tests.support.bounded_work', {'do': 'never end'}, b'', ChildLimits(300, 200), where='a.png')"
+    )
+    caller = subprocess.Popen([sys.executable, "-c", ask], cwd=ROOT, env=child_environment())
+    try:
+        child = wait_for(lambda: Path(f"/proc/{caller.pid}/task/{caller.pid}/children").read_text().strip())
+        # The last of the bounds: from here on it works.
+        wait_for(lambda: Path(f"/proc/{child}/oom_score_adj").read_text().strip() == "500")
+    finally:
+        caller.kill()
+        caller.wait()
+    wait_for(lambda: is_gone(child))
+
+
+def is_gone(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def wait_for(condition: Callable[[], Any]) -> Any:
+    end = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < end
+        threading.Event().wait(0.05)
+    return found
 
 
 def test_child_writes_no_file(tmp_path: Path) -> None:

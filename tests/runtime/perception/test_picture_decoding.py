@@ -11,7 +11,7 @@ from PIL import Image
 
 from runtime.errors import InputError
 from runtime.perception.attachment import attach
-from runtime.perception.picture_decoding import MAX_PAGES, MAX_SIDE, count_pages, decode_pages
+from runtime.perception.picture_decoding import MAX_LONG_SIDE, MAX_PAGES, MAX_SIDE, count_pages, decode_pages
 
 
 def encoded(format_: str, picture: Image.Image | None = None, **options: object) -> bytes:
@@ -55,12 +55,19 @@ def test_picture_of_each_format_is_one_page_of_pixels(format_: str) -> None:
     ("mode", "colour"), [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0)), ("P", 0), ("1", 1), ("L", 255), ("I;16", 65535)]
 )
 def test_picture_of_every_mode_becomes_rgb_on_white(mode: str, colour: object) -> None:
-    made = Image.new(mode, (MAX_SIDE + 200, 8), colour)
+    made = Image.new(mode, (MAX_LONG_SIDE + 400, 8), colour)
     if mode == "P":
         made.putpalette([255, 255, 255] * 256)
     (page,) = decode(encoded("PNG", made))
-    assert page.size == (MAX_SIDE, 7)
+    assert page.size == (MAX_LONG_SIDE, 7)
     assert min(page.getpixel((5, 3))) > 250
+
+
+@pytest.mark.parametrize("format_", ["PNG", "PDF"])
+def test_long_receipt_keeps_as_many_pixels_as_a_page(format_: str) -> None:
+    (page,) = decode(encoded(format_, Image.new("RGB", (640, 6800), "white")))
+    assert page.height == MAX_LONG_SIDE
+    assert page.width > 350, "at 188 its letters could not be read"
 
 
 def test_camera_held_sideways_is_turned_and_nothing_else_of_exif_is_read() -> None:
