@@ -67,6 +67,8 @@ def _read(file: object, max_seconds: float) -> Samples:
         if not np.isfinite(block).all():
             raise InputError("holds values that are no sound (NaN or infinite)", hint="record it again")
         blocks.append(resampler.resample_chunk(block.clip(-1, 1).mean(axis=1)))
+    if not frames:
+        raise InputError("holds no sound", hint="record the question again")
     if frames < MIN_SECONDS * rate:
         raise InputError(f"only {frames / rate:.2f} s of sound", hint="record the question again")
     blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))

@@ -25,7 +25,7 @@ from typing import Any
 
 from runtime.base.child_process import child_environment, module_command
 from runtime.base.no_network import deny_network
-from runtime.errors import EdgedeskError, InputError, MissingError, from_dict
+from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError, from_dict
 
 MAX_RESULT_BYTES = 4 << 20
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +43,29 @@ class ChildLimits:
     threads: int = 1
 
 
+class ChildHandle:
+    """Ends a child's work from another thread, also where it has not begun yet."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.ended = False
+
+    def end(self) -> None:
+        """Nobody waits for the result any more; `run_bounded` raises `UnavailableError` unless it has returned."""
+        with self._lock:
+            self.ended = True
+            if self._process is not None:
+                self._process.kill()
+
+    def hold(self, process: subprocess.Popen[bytes]) -> None:
+        """The process that `end` ends."""
+        with self._lock:
+            self._process = process
+            if self.ended:
+                process.kill()
+
+
 def need_extra(*modules: str, what: str) -> None:
     """`MissingError` where one of the modules of the extra `perception` is not installed."""
     if any(find_spec(module) is None for module in modules):
@@ -52,10 +75,19 @@ def need_extra(*modules: str, what: str) -> None:
         )
 
 
-def run_bounded(module: str, request: dict[str, Any], data: bytes, limits: ChildLimits, *, where: str) -> Any:
+def run_bounded(
+    module: str,
+    request: dict[str, Any],
+    data: bytes,
+    limits: ChildLimits,
+    *,
+    where: str,
+    handle: ChildHandle | None = None,
+) -> Any:
     """What `child_main` of `module` returns for `request` and `data`.
 
-    Raises the error that it raised; `InputError` where it went over a bound or died of the bytes. `where` names them.
+    Raises the error that it raised; `InputError` where it went over a bound or died of the bytes; `UnavailableError`
+    where `handle` ended it. `where` names the bytes.
     """
     head = json.dumps({"memory_mib": limits.memory_mib, "cpu_s": int(limits.wall_s * limits.threads) + 1, **request})
     process = subprocess.Popen(
@@ -67,6 +99,8 @@ def run_bounded(module: str, request: dict[str, Any], data: bytes, limits: Child
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    if handle is not None:
+        handle.hold(process)
     late = threading.Event()
 
     def end() -> None:
@@ -85,6 +119,8 @@ def run_bounded(module: str, request: dict[str, Any], data: bytes, limits: Child
         process.wait()
         feeder.join()
         process.stdout.close()
+    if handle is not None and handle.ended:
+        raise UnavailableError("it was ended before it was read", where=where, hint="send it again")
     if late.is_set():
         raise InputError(f"reading it took more than {limits.wall_s:.0f} s", where=where, hint="send a smaller one")
     return _result(said, process.returncode, where)

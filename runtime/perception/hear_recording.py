@@ -10,7 +10,7 @@ import time
 from runtime.errors import InputError
 from runtime.perception.attachment import Attachment
 from runtime.perception.attachment_text import AttachmentText
-from runtime.perception.bounded_child import ChildLimits, need_extra, run_bounded
+from runtime.perception.bounded_child import ChildHandle, ChildLimits, need_extra, run_bounded
 from runtime.perception.speech_child import SpeechRequest
 from runtime.perception.speech_models import SpeechModels
 
@@ -20,9 +20,14 @@ RECORDING_LIMITS = ChildLimits(wall_s=120, memory_mib=1536)
 
 
 def hear_recording(
-    recording: Attachment, models: SpeechModels, lang: str | None = None, *, limits: ChildLimits = RECORDING_LIMITS
+    recording: Attachment,
+    models: SpeechModels,
+    lang: str | None = None,
+    *,
+    limits: ChildLimits = RECORDING_LIMITS,
+    child: ChildHandle | None = None,
 ) -> AttachmentText:
-    """What is said in a recording, in `lang` or the bundle's first language that can be heard.
+    """What is said in a recording, in `lang` or the bundle's first language that can be heard; `child` ends it before.
 
     `MissingError` where the extra or a recogniser is missing, `InputError` where the recording cannot be used.
     """
@@ -38,6 +43,7 @@ def hear_recording(
         recording.data,
         limits,
         where=recording.name,
+        handle=child,
     )
     heard = AttachmentText.model_validate(said)
     return heard.model_copy(update={"seconds": round(time.monotonic() - began, 2)})

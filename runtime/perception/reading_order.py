@@ -75,7 +75,7 @@ def _line(row: Sequence[Found], page: int) -> TextLine:
     letters = sum(len(one.text) for one in row)
     return TextLine(
         text=" ".join(one.text.strip() for one in row),
-        confidence=min(1.0, max(0.0, sum(one.score * len(one.text) for one in row) / letters)),
+        confidence=round(min(1.0, max(0.0, sum(one.score * len(one.text) for one in row) / letters)), 4),
         box=Box(
             page=page,
             left=math.floor(min(x for x, _ in corners)),

@@ -62,7 +62,7 @@ def openai_error(error: EdgedeskError, status: int | None = None) -> dict[str, d
     status = status or _openai_status(error)
     code = {400: "invalid_value", 404: "model_not_found", 413: "context_length_exceeded"}.get(status, "unavailable")
     kind = "invalid_request_error" if status < 500 else "server_error"
-    message = f"{error.what}. {error.hint}" if error.hint else error.what
+    message = f"{error}. {error.hint}" if error.hint else str(error)
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 

@@ -6,6 +6,7 @@ how long, and nothing that a customer wrote: a path is logged as its route, with
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -56,6 +57,13 @@ class RequestLimits:
             else:
                 scope["caller"] = caller
                 await self._app(scope, receive, watched)
+        except asyncio.CancelledError:
+            # A stopping server ends what is in work after its time, here mostly a body that still comes. Passed on,
+            # uvicorn would answer 500 in plain text and write a traceback.
+            if status:
+                raise
+            error = UnavailableError("the server is stopping", hint="send it again when it is back")
+            await _refuse(watched, 503, error)
         except Exception as error:
             # Passed on it would stand in uvicorn's log with its message, which may quote a question.
             self._service.log.failure("request", error)

@@ -32,7 +32,10 @@ _LEAVE_OUT = "leave it out"
 _NOTHING_READ: Mapping[str, AttachmentText] = {}
 MAX_PICTURES = 4
 """In one message."""
-_DATA_URL = re.compile(r"data:(?:image/[a-z0-9.+-]{1,32}|application/pdf);base64,", re.ASCII | re.IGNORECASE)
+_DATA_URL = re.compile(
+    r"data:(?:image/[a-z0-9.+-]{1,32}|application/pdf)(?:;[a-z0-9-]{1,32}=[a-z0-9._-]{0,64}){0,4};base64,",
+    re.ASCII | re.IGNORECASE,
+)
 Short = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARS)]
 
 
@@ -293,6 +296,7 @@ def _without_idle(
     model: type[BaseModel],
     table: Mapping[str, tuple[str, Callable[[Any], bool]]],
     place: str = "",
+    hint: str = _LEAVE_OUT,
 ) -> dict[str, Any]:
     kept = {}
     for key, value in given.items():
@@ -301,7 +305,7 @@ def _without_idle(
             kept[key] = value
         elif not asks_for_nothing(value):
             name = key[:100].encode("utf-8", "backslashreplace").decode()  # JSON may name half a surrogate pair
-            raise InputError(f"'{place}{name}': {why}", hint=_LEAVE_OUT)
+            raise InputError(f"'{place}{name}': {why}", hint=hint)
     return kept
 
 
@@ -331,7 +335,7 @@ def _message(message: dict[str, Any], place: str) -> dict[str, Any]:
     if content is None and message.get("role") == "assistant":
         return {**message, "content": ""}
     if isinstance(content, list):
-        return {**message, "content": [_part(part, f"{place}.content") for part in content]}
+        return {**message, "content": [_part(part, f"{place}.content[{at}]") for at, part in enumerate(content)]}
     return message
 
 
@@ -349,6 +353,11 @@ def picture(url: str, place: str) -> Attachment:
 def _data_url(url: str, place: str) -> int:
     """Where the base64 of a picture's data URL begins."""
     head = _DATA_URL.match(url)
+    if head is None and url[:5].lower() == "data:":
+        raise InputError(
+            f"'{place}': the data URL is no picture's in base64",
+            hint="it must begin data:image/png;base64, or with image/jpeg, image/webp, image/heic or application/pdf",
+        )
     if head is None:
         raise InputError(
             f"'{place}': a picture must be a data URL, nothing is fetched from an address",
@@ -364,9 +373,11 @@ def _image(part: dict[str, Any], place: str) -> dict[str, Any]:
     image = part.get("image_url")
     image = {"url": image} if isinstance(image, str) else image
     url = image.get("url") if isinstance(image, dict) else None
-    if not isinstance(url, str):
+    if not isinstance(image, dict) or not isinstance(url, str):
         raise InputError(f"'{place}': image_url has no url", hint="send data:image/jpeg;base64,…")
     _data_url(url, place)
+    known = f"{_LEAVE_OUT}; known: {', '.join(ImageUrl.model_fields)}"
+    image = _without_idle(image, ImageUrl, {}, f"{place}.image_url.", hint=known)
     return {"type": "image_url", "image_url": image}
 
 

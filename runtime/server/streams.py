@@ -161,7 +161,7 @@ async def collect_answer(answer: AnswerStream, observe: Callable[[Event], None],
 
 
 async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receive) -> Result:
-    """The result of `work`; when the client leaves, the work is cancelled and `UnavailableError` raised."""
+    """The result of `work`; when the client leaves or the server stops, it is cancelled: `UnavailableError`."""
     task = asyncio.ensure_future(work)
     gone = asyncio.create_task(_disconnected(receive))
     try:
@@ -169,6 +169,9 @@ async def run_while_connected(work: Coroutine[Any, Any, Result], receive: Receiv
         if not task.done():
             raise UnavailableError("the client left", hint="ask again")
         return task.result()
+    except asyncio.CancelledError:
+        # A stopping server cancels what is still in work after its time to end; nobody else cancels a request.
+        raise UnavailableError("the server is stopping", hint="send it again when it is back") from None
     finally:
         task.cancel()
         gone.cancel()

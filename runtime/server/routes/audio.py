@@ -10,13 +10,14 @@ is heard at a time, since another model may be answering on the same cores.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -24,11 +25,12 @@ from runtime.base.validation import first_problem
 from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError
 from runtime.perception.attachment import MAX_BYTES, Attachment, attach
 from runtime.perception.attachment_text import AttachmentText
-from runtime.perception.bounded_child import need_extra
+from runtime.perception.bounded_child import ChildHandle, need_extra
 from runtime.perception.hear_recording import hear_recording
 from runtime.perception.speech_models import SpeechModels, bundle_speech
 from runtime.server.http_errors import OversizedError, openai_error_response
 from runtime.server.service import Service
+from runtime.server.streams import run_while_connected
 
 MAX_RECORDING_BYTES = MAX_BYTES["recording"]
 _MAX_FORM_BYTES = MAX_RECORDING_BYTES + 64 * 1024
@@ -36,6 +38,9 @@ _MAX_FORM_BYTES = MAX_RECORDING_BYTES + 64 * 1024
 MAX_UPLOADS = 4
 """Recordings in memory at once; a fifth caller is asked to come back."""
 _HINT = "see docs/reference/api.md"
+_FORM = "multipart/form-data"
+_AS_FORM = f"send {_FORM}, as curl -F file=@question.flac -F model=… does"
+_LANGUAGE = re.compile(r"[a-z]{2}")
 
 
 class TranscriptionForm(BaseModel):
@@ -51,6 +56,20 @@ class TranscriptionForm(BaseModel):
     """Hints are not taken: recognisers here know none."""
     temperature: float | None = Field(default=None, ge=0, le=0)
     stream: Literal["false", "False"] | None = None
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _require_no_prompt(cls, given: object) -> object:
+        if given:
+            raise ValueError("it is not supported, leave it out")
+        return given
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _require_two_letters(cls, given: object) -> object:
+        if isinstance(given, str) and not _LANGUAGE.fullmatch(given):
+            raise ValueError("must be two letters, such as en")
+        return given
 
 
 def routes(service: Service) -> APIRouter:
@@ -82,7 +101,12 @@ class Transcriptions:
             need_extra("python_multipart", what="hearing a recording")
             form, recording = await self._read(request)
             lang = self._language(form, models)
-            heard = await asyncio.to_thread(self._hear, recording, models, lang)
+            child = ChildHandle()
+            try:
+                work = asyncio.to_thread(self._hear, recording, models, lang, child)
+                heard = await run_while_connected(work, request.receive)
+            finally:
+                child.end()  # its thread goes on until then, and refuses the next recording
         except EdgedeskError as error:
             return openai_error_response(error)
         return _answer(form, heard, lang)
@@ -90,6 +114,8 @@ class Transcriptions:
     async def _read(self, request: Request) -> tuple[TranscriptionForm, Attachment]:
         if self._uploads >= MAX_UPLOADS:
             raise UnavailableError(f"{self._uploads} recordings are being sent", hint="send it again in a moment")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+            raise InputError("not a form with a file", hint=_AS_FORM)
         self._uploads += 1
         try:
             form = await _InMemory(request.headers, _bounded(request), max_files=1, max_fields=16).parse()
@@ -98,7 +124,7 @@ class Transcriptions:
             finally:
                 await form.close()
         except MultiPartException as error:
-            raise InputError(f"not a form with a file ({error.message[:100]})", hint=_HINT) from None
+            raise InputError(f"not a form with a file ({error.message[:100]})", hint=_AS_FORM) from None
         finally:
             self._uploads -= 1
 
@@ -113,12 +139,12 @@ class Transcriptions:
         names = ", ".join((ours, *(one.name for one in models.info.recognisers)))
         raise MissingError(f"no model '{form.model[:100]}' for this", hint=f"there is {names}")
 
-    def _hear(self, recording: Attachment, models: SpeechModels, lang: str) -> AttachmentText:
+    def _hear(self, recording: Attachment, models: SpeechModels, lang: str, child: ChildHandle) -> AttachmentText:
         # Held in the thread: a caller who leaves must not let the next recording begin beside this one.
         if not self._hearing.acquire(blocking=False):
             raise UnavailableError("another recording is being heard", hint="send it again in a moment")
         try:
-            return hear_recording(recording, models, lang)
+            return hear_recording(recording, models, lang, child=child)
         finally:
             self._hearing.release()
 
@@ -147,6 +173,8 @@ async def _fields(form: FormData) -> tuple[TranscriptionForm, Attachment]:
             file = value
         elif isinstance(value, str) and name == "timestamp_granularities[]" and value == "segment":
             continue  # what verbose_json gives anyway
+        elif name == "file":
+            raise InputError("field 'file' must be an upload, not text", hint=_AS_FORM)
         else:
             texts[name] = value
     try:

@@ -49,9 +49,14 @@ from runtime.text.personal_data import PersonalRules
 
 MAX_EMBEDDING_BYTES = 8 * 1024 * 1024
 """2,048 texts of 4,000 characters."""
-MAX_CHAT_BYTES = MAX_BYTES["picture"] * 4 // 3 + MAX_BODY_BYTES
-"""The largest picture as base64, and a body without any."""
-_PICTURE = re.compile(rb'"data:[a-z]{1,16}/[A-Za-z0-9.+-]{1,32};base64,[A-Za-z0-9+/=\\]*"')
+MAX_PICTURES_BYTES = MAX_BYTES["picture"]
+"""Of all pictures of a conversation together: their base64 is held in memory while it is read."""
+MAX_CHAT_BYTES = MAX_PICTURES_BYTES * 4 // 3 + MAX_BODY_BYTES
+"""The pictures as base64, and a body without any."""
+_PICTURE = re.compile(
+    rb'"data:[a-z]{1,16}/[A-Za-z0-9.+-]{1,32}(?:;[A-Za-z0-9-]{1,32}=[A-Za-z0-9._-]{0,64}){0,4};base64,'
+    rb'[A-Za-z0-9+/=\\]*"'
+)
 _HINT = "see docs/reference/api.md"
 Purpose = Literal["chat", "embeddings", "speech"]
 Handler = Callable[[Any, Request], Awaitable[Response]]
@@ -129,13 +134,15 @@ class OpenAIRoutes:
         last = body.messages[-1].picture_urls
         if len(last) > MAX_PICTURES:
             raise InputError(f"{len(last)} pictures, {MAX_PICTURES} are allowed in a message", hint="send fewer")
-        read: dict[str, AttachmentText] = {}
-        for place, url in enumerate(last):
-            found = picture(url, f"messages[{len(body.messages) - 1}], picture {place + 1}")
-            read[url] = await self._attachments.read(found, rules)
-        for url in (url for message in body.messages[:-1] for url in message.picture_urls):
-            if url not in read and (known := self._attachments.known(picture(url, "messages"))):
-                read[url] = known
+        where = f"messages[{len(body.messages) - 1}]"
+        # All are looked at before one is read, which takes seconds.
+        shown = {url: picture(url, f"{where}, picture {place + 1}") for place, url in enumerate(last)}
+        read = {url: await self._attachments.read(one, rules) for url, one in shown.items()}
+        for number, message in enumerate(body.messages[:-1]):
+            for place, url in enumerate(message.picture_urls):
+                found = picture(url, f"messages[{number}], picture {place + 1}")
+                if url not in read and (known := self._attachments.known(found)):
+                    read[url] = known
         return read
 
     async def models(self) -> dict[str, Any]:
@@ -194,7 +201,13 @@ class OpenAIRoutes:
 
 async def _read_chat_bytes(request: Request) -> bytes:
     """The body; without its pictures it must keep the bound of every other body."""
-    raw = await read_bytes(request, MAX_CHAT_BYTES, "send a smaller picture")
+    try:
+        raw = await read_bytes(request, MAX_CHAT_BYTES)
+    except OversizedError:  # no text is as long
+        raise OversizedError(
+            f"the pictures of this conversation are over {MAX_PICTURES_BYTES >> 20} MiB together",
+            hint="send fewer or smaller pictures, or start a new conversation",
+        ) from None
     if len(raw) > MAX_BODY_BYTES and len(raw) - sum(map(len, _PICTURE.findall(raw))) > MAX_BODY_BYTES:
         raise OversizedError(f"the body is over {MAX_BODY_BYTES // 1024:,} KiB", hint="ask a shorter question")
     return raw

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from runtime.base.child_process import child_environment
-from runtime.errors import InputError, MissingError
-from runtime.perception.bounded_child import ChildLimits, need_extra, run_bounded
+from runtime.errors import InputError, MissingError, UnavailableError
+from runtime.perception.bounded_child import ChildHandle, ChildLimits, need_extra, run_bounded
 from tests.support.paths import ROOT
 
 LIMITS = ChildLimits(wall_s=120, memory_mib=200, threads=2)
@@ -43,6 +43,25 @@ def test_child_that_wants_more_memory_than_its_bound_is_an_error() -> None:
 def test_child_that_never_ends_is_ended() -> None:
     with pytest.raises(InputError, match=r"took more than 1 s"):
         run("never end", limits=ChildLimits(wall_s=1, memory_mib=200))
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before it begins", "at work"])
+def test_child_that_nobody_waits_for_is_ended(begun: bool) -> None:
+    held = threading.Event()
+
+    class Watched(ChildHandle):
+        def hold(self, process: subprocess.Popen[bytes]) -> None:
+            super().hold(process)
+            held.set()
+
+    handle = Watched()
+    ending = threading.Thread(target=lambda: (held.wait() if begun else None, handle.end()))
+    ending.start()
+    if not begun:
+        ending.join()
+    with pytest.raises(UnavailableError, match="ended before it was read"):
+        run_bounded("tests.support.bounded_work", {"do": "never end"}, b"", LIMITS, where="q.wav", handle=handle)
+    ending.join()
 
 
 @pytest.mark.parametrize("do", ["die", "end silently", "answer without end"])

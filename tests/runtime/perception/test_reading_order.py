@@ -38,4 +38,6 @@ def test_order_of_one_or_no_box_is_itself() -> None:
     (line,) = in_reading_order([box("E24", 10, 10)])
     assert (line.text, line.confidence) == ("E24", 0.9)
     assert line.box
+    unsure = Found("合计", 0.99996, ((0, 0), (24, 0), (24, 24), (0, 24)))
+    assert in_reading_order([unsure])[0].confidence == 1.0, "four decimals are what a reader can judge"
     assert (line.box.left, line.box.top, line.box.right, line.box.bottom) == (10, 10, 46, 34)

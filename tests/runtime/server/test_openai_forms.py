@@ -93,15 +93,15 @@ def test_field_that_asks_for_nothing_is_passed_over(fields: dict[str, Any]) -> N
         ({"something_new": 1}, "'something_new': it is not supported"),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {}}]}]},
-            "'messages[0].content': image_url has no url",
+            "'messages[0].content[0]': image_url has no url",
         ),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": {"url": "https://a/b.png"}}]}]},
-            "'messages[0].content': a picture must be a data URL, nothing is fetched",
+            "'messages[0].content[0]': a picture must be a data URL, nothing is fetched",
         ),
         (
             {"messages": [{**USER, "content": [{"type": "image_url", "image_url": "file:///etc/passwd"}]}]},
-            "'messages[0].content': a picture must be a data URL",
+            "'messages[0].content[0]': a picture must be a data URL",
         ),
         ({"messages": [{**USER, "content": [{"type": "input_audio", "input_audio": {}}]}]}, "sound is not supported"),
         ({"messages": [{**USER, "content": [{"type": "file", "file": {}}]}]}, "files are not supported"),
@@ -202,7 +202,9 @@ def test_picture_of_an_earlier_message_that_nobody_remembers_says_nothing() -> N
         ("data:image/png;base64,", "the file is empty"),
         ("data:image/svg+xml;base64,PHN2Zz4=", "neither a picture nor a recording"),
         ("data:image/png;base64,UklGRhAAAABXQVZFZm10IA==", "a recording is no picture"),
-        ("data:text/html;base64,PHN2Zz4=", "must be a data URL"),
+        ("data:text/html;base64,PHN2Zz4=", "the data URL is no picture's in base64"),
+        ("data:application/octet-stream;base64,iVBORw0KGgo=", "the data URL is no picture's in base64"),
+        ("data:image/png,iVBORw0KGgo=", "the data URL is no picture's in base64"),
         ("http://127.0.0.1/a.png", "must be a data URL"),
         ("data:image/png;base64," + "A" * (23 << 20), "more than 16 MiB"),
     ],
@@ -213,3 +215,17 @@ def test_picture_url_that_cannot_be_used_is_refused_by_place(url: str, what: str
         picture(url, "messages[2].content")
     assert "messages[2].content" in str(caught.value)
     assert caught.value.hint
+    assert "in base64" not in what or "image/webp" in caught.value.hint
+
+
+def test_picture_url_may_carry_parameters_before_its_base64() -> None:
+    assert picture("data:image/png;charset=utf-8;name=a.png;base64,iVBORw0KGgo=", "messages[0]").format == "png"
+
+
+def test_unknown_field_of_a_picture_is_refused_with_the_fields_it_may_have() -> None:
+    message = picture_message("What is this?", "data:image/png;base64,AAAA")
+    message["content"][1]["image_url"]["foo"] = 1
+    with pytest.raises(InputError) as refused:
+        chat(messages=[message])
+    assert refused.value.what == "'messages[0].content[1].image_url.foo': it is not supported"
+    assert refused.value.hint == "leave it out; known: url, detail"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import random
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ async def test_asking_that_is_not_in_the_question_is_refused(http: httpx.AsyncCl
     [
         ("https://example.com/receipt.png", 400, "nothing is fetched from an address"),
         ("data:image/png;base64,iVBORw0KGgo=", 400, "cut short or damaged"),
-        ("data:image/png;base64,", 400, "the file is empty"),
+        ("data:image/png;base64,", 400, "messages[0], picture 1: the file is empty"),
     ],
     ids=["address", "head alone", "empty"],
 )
@@ -99,12 +100,66 @@ async def test_picture_that_cannot_be_used_is_an_error_in_openai_form(
     assert got.json()["error"]["type"] == "invalid_request_error"
 
 
+async def test_picture_that_is_refused_among_several_is_named(
+    http: httpx.AsyncClient, receipts: dict[str, tuple[bytes, str]]
+) -> None:
+    body = chat(WORDS["en"], data_url(receipts["en"][0]))
+    body["messages"][0]["content"] += chat("", data_url(b"GIF89a"))["messages"][0]["content"][1:]
+    got = await http.post("/v1/chat/completions", json=body)
+    assert got.status_code == 400, got.text
+    assert "messages[0], picture 2: neither a picture" in got.json()["error"]["message"]
+
+
+async def test_stop_of_the_server_while_a_picture_is_read_is_answered_with_status_503(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while a body still comes: the server cancels what has not ended in time, as here."""
+    begun, free, unsent = threading.Semaphore(0), threading.Semaphore(0), asyncio.Event()
+
+    def perceive(*_: object, **__: object) -> AttachmentText:
+        begun.release()
+        free.acquire()
+        return AttachmentText(kind="picture", lines=())
+
+    async def body_without_end() -> AsyncIterator[bytes]:
+        yield b"{"
+        unsent.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("runtime.server.attachment_queue.perceive", perceive)
+    picture = b"\x89PNG\r\n\x1a\n"
+    try:
+        for path, sent in (
+            ("/v1/attachments/read", {"content": picture}),
+            ("/v1/chat/completions", {"json": chat(WORDS["en"], data_url(picture + b"2"))}),
+            ("/v1/attachments/read", {"content": body_without_end()}),
+        ):
+            call = asyncio.create_task(http.post(path, **sent))  # type: ignore[arg-type]
+            await (asyncio.to_thread(begun.acquire) if "json" in sent or sent["content"] == picture else unsent.wait())
+            call.cancel()
+            got = await call
+            free.release()
+            assert got.status_code == 503, got.text
+            said = got.json()
+            assert "the server is stopping" in (said["what"] if "what" in said else said["error"]["message"])
+    finally:
+        free.release()
+
+
 async def test_large_body_is_for_pictures_alone(http: httpx.AsyncClient) -> None:
     got = await http.post("/v1/chat/completions", json=chat("x" * (300 << 10), "data:image/png;base64,AAAA"))
     assert got.status_code == 413
     assert "over 256 KiB" in got.json()["error"]["message"]
     got = await http.post("/v1/chat/completions", content=b"x" * (MAX_CHAT_BYTES + 1))
     assert got.status_code == 413
+    two = chat(WORDS["en"], data_url(bytes(9 << 20)))
+    two["messages"][0]["content"].append(two["messages"][0]["content"][1])
+    got = await http.post("/v1/chat/completions", json=two)
+    assert got.status_code == 413
+    assert got.json()["error"]["message"] == (
+        "the pictures of this conversation are over 16 MiB together. "
+        "send fewer or smaller pictures, or start a new conversation"
+    )
     five = chat(WORDS["en"], "data:image/png;base64,AAAA")
     five["messages"][0]["content"] *= 5
     got = await http.post("/v1/chat/completions", json=five)

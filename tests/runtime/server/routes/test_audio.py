@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import pytest
 from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.open_desk import open_desk
+from runtime.perception.attachment import Attachment
+from runtime.perception.bounded_child import ChildHandle, ChildLimits, run_bounded
 from runtime.perception.speech_models import SpeechModels
 from runtime.server.app import create_app
 from runtime.server.routes import audio
@@ -68,13 +72,15 @@ REFUSED: list[tuple[bytes, dict[str, str], int, str]] = [
     (b"\x89PNG\r\n\x1a\n" + bytes(64), {}, 400, "a picture, not a recording"),
     (b"fLaC" + bytes(999), {}, 400, "not a recording that can be read"),
     (wav(np.zeros(16_000, np.int16)), {}, 400, "no speech was heard"),
+    (wav(np.zeros(0, np.int16)), {}, 400, "q.flac: holds no sound"),
     (b"RIFF", {"model": "whisper-1"}, 400, "neither"),
     (b"fLaC" + bytes(999), {"model": "whisper-1"}, 404, "there is shop-speech, moonshine-tiny-en, reciting-zh"),
     (b"fLaC" + bytes(999), {"language": "fr"}, 404, "it hears en, zh"),
     (b"fLaC" + bytes(999), {"model": "reciting-zh", "language": "en"}, 404, "there is shop-speech"),
     (b"fLaC" + bytes(999), {"response_format": "srt"}, 400, "response_format"),
     (b"fLaC" + bytes(999), {"stream": "true"}, 400, "stream"),
-    (b"fLaC" + bytes(999), {"prompt": "Northlight"}, 400, "prompt"),
+    (b"fLaC" + bytes(999), {"prompt": "Northlight"}, 400, "field 'prompt': it is not supported"),
+    (b"fLaC" + bytes(999), {"language": "english"}, 400, "field 'language': must be two letters, such as en"),
     (b"fLaC" + bytes(999), {"colour": "red"}, 400, "colour"),
 ]
 
@@ -97,12 +103,63 @@ async def test_body_that_is_no_form_or_too_long_is_refused(
     ):
         got = await http.post(PATH, content=body, headers={"content-type": kind})
         assert got.status_code == 400, got.text
+    for none in (await http.post(PATH), await http.post(PATH, content=b"RIFF")):
+        assert none.status_code == 400, none.text
+        assert "not a form with a file. send multipart/form-data" in none.json()["error"]["message"]
+    text = await http.post(PATH, files={"model": (None, "shop-speech"), "file": (None, "hello")})
+    assert text.status_code == 400
+    assert "field 'file' must be an upload, not text" in text.json()["error"]["message"]
     two = [("file", ("a.flac", b"fLaC")), ("file", ("b.flac", b"fLaC"))]
     assert (await http.post(PATH, files=two, data={"model": "shop-speech"})).status_code == 400
     monkeypatch.setattr(audio, "_MAX_FORM_BYTES", 10_000)
     got = await send(http, ENGLISH.read_bytes())
     assert got.status_code == 413, got.text
     assert "over 32 MiB" in got.json()["error"]["message"]
+
+
+async def test_client_that_leaves_ends_the_hearing_of_its_recording(
+    hearing: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F17."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def hear_without_end(recording: Attachment, _: SpeechModels, __: str, *, child: ChildHandle) -> None:
+        begun.set()
+        try:
+            limits = ChildLimits(wall_s=300, memory_mib=200)
+            run_bounded(
+                "tests.support.bounded_work", {"do": "never end"}, recording.data, limits, where="", handle=child
+            )
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(audio, "hear_recording", hear_without_end)
+    form = httpx.Request(
+        "POST", "http://x", files={"file": ("q.flac", b"fLaC" + bytes(99))}, data={"model": "shop-speech"}
+    )
+    body = [{"type": "http.request", "body": form.read(), "more_body": False}]
+    gone, sent = asyncio.Event(), []
+
+    async def receive() -> dict[str, Any]:
+        if body:
+            return body.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def answer(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": PATH, "raw_path": b"", "query_string": b"", "http_version": "1.1",
+        "headers": [(key.lower(), value) for key, value in form.headers.raw], "server": ("edgedesk", None),
+        "scheme": "http", "root_path": "",
+    }  # fmt: skip
+    call = asyncio.create_task(create_app(hearing)(scope, receive, answer))
+    assert await asyncio.to_thread(begun.wait, 120)
+    gone.set()
+    await call
+    assert sent[0]["status"] == 503
+    assert await asyncio.to_thread(ended.wait, 120), "its process goes on, and keeps the next recording out"
 
 
 async def test_bundle_without_a_recogniser_says_so(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
