@@ -354,11 +354,15 @@ def _report(recipe: Recipe, made: Mapping[str, Manifest], result: QuantizeResult
     )
 
 
+_FILE_COLUMNS = ("megabytes", "kl", "kl_p99", "top1", "perplexity", "tokens_per_s")
+"""What fits into 80 columns; `--json` has token flips, counts and intents too."""
+
+
 def print_report(report: BuildReport, console: Console) -> None:
     """Print the figures as tables."""
     _table(console, "Where the time went", {name: cost.model_dump() for name, cost in report.stages.items()}, "stage")
     _table(console, "Student vs teacher on held-out replies", report.student, "student")
-    quantized = {row.format: row.model_dump(exclude={"format"}) for row in report.quantized}
+    quantized = {row.format: row.model_dump(include=set(_FILE_COLUMNS)) for row in report.quantized}
     _table(console, "Files vs the f32 checkpoint", quantized, "format")
     _table(console, "Retrieval on held-out questions", report.retrieval, "language")
     answers = report.answers

@@ -194,6 +194,7 @@ def test_chain_report_prints_a_path_with_brackets_as_it_is(report: BuildReport, 
     assert f"bundle: {root}/a [/] b" in printed
     for title in ("Where the time went", "Student vs teacher", "Files vs", "Retrieval", "Answers", "layout: "):
         assert title in printed
+    assert "{" not in printed, "an object in a cell makes a table of one letter a line"
 
 
 def test_gate_figures_of_a_build_are_those_of_the_default_file(report: BuildReport, recipe: Recipe) -> None:
