@@ -1,8 +1,8 @@
-"""The learning half of the chain on this machine's GPU: tokens a second and memory of each stage.
+"""Claim: one GPU of 80 GB captures a 13B-shaped teacher and teaches, tunes and merges a 3B-shaped student.
 
 A 13B-shaped teacher in bf16 is captured, a 3B-shaped student learns from the capture through adapters, gets LoRA
 adapters of its own, and is merged; then two processes train together. Weights are random, at true shapes. The stages
-are the project's own. There is no bar and no peer: these are the figures from which a build's hours are predicted.
+are the project's own. There is no peer; tokens a second have no bar: from them a build's hours are predicted.
 
     python benchmarks/gpu.py [--out FILE] [--shape full|tiny] [--steps 8] [--tokens 1024] [--json]
 
@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _harness import Run, begin, main
+from _harness import Bar, Run, begin, main
 from _random_models import STUDENT_3B, TEACHER_13B, VOCAB, noise_packs, random_llama
 
 from distill.compute.device import choose_device, go_offline
@@ -42,6 +42,7 @@ from runtime.errors import ModelError
 TINY_TEACHER = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 TINY_STUDENT = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
 TINY_VOCAB = 600
+GPU_BARS = {f"{stage}, GPU GB": Bar(most=80.0) for stage in ("capture", "distil", "lora", "merge")}
 PROCESSES = 2
 LAUNCH_S = 300.0
 
@@ -61,6 +62,8 @@ def work(run: Run) -> None:
 
     options, on_gpu = run.options, torch.cuda.is_available()
     tiny = options.shape == "tiny" or options.quick
+    if on_gpu:
+        run.bars = GPU_BARS
     run.details |= {
         "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "torch": torch.__version__,
