@@ -113,6 +113,23 @@ class KeyFolder:
             if keyid in self.signers():
                 metadata.sign(self.signers()[keyid], append=True)
 
+    def can_sign(self, role: str) -> bool:
+        """Whether as many private keys of the role are at hand as it demands."""
+        try:
+            self._require_key(role, self.root().signed if role in TOP_ROLES else self.targets().signed)
+        except MissingError:
+            return False
+        return True
+
+    def renew_targets(self, now: datetime, needed_until: datetime) -> None:
+        """Sign the list of who signs which part for another term, where it would end before `needed_until`.
+
+        `MissingError` where it has ended and its key is not at hand; before that it may wait for a day with the key.
+        """
+        targets = self.targets()
+        if targets.signed.expires < needed_until and (targets.signed.expires <= now or self.can_sign("targets")):
+            self._write_targets(targets, now)
+
     def rotate(self, role: str, now: datetime, keyid: str = "", make: MakeKey | None = None) -> Change:
         """Give a role a new key in place of its old one; of root's keys, in place of the one whose id begins so.
 

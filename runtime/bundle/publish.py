@@ -54,7 +54,10 @@ def publish(
     without them a new model is for everybody, and a model that is not given stays for those it was for. `MissingError`
     names the key that is not at hand, before anything is written; `UsageError` where there is no model for branches.
     """
+    _require_own(folder, keys)
     before = read_published(folder)
+    until = _end(now, "timestamp")
+    keys.renew_targets(now, until)
     roles: dict[str, Metadata[Targets]] = {}
     for part in PARTS:
         old = before.get(part)
@@ -66,7 +69,7 @@ def publish(
             if RING_TARGET not in targets:
                 raise UsageError("no model to roll out", where=str(folder), hint="edgedesk release BUNDLE adds it")
             targets[RING_TARGET] = with_branches(targets[RING_TARGET], branches)
-        if old is None or old.signed.targets != targets or (given and not _signed_by(keys, old, part)):
+        if old is None or old.signed.targets != targets or _must_be_signed(keys, old, part, now, until):
             version = old.signed.version + 1 if old else 1
             roles[part] = Metadata(Targets(version=version, expires=_end(now, part), targets=targets))
     snapshot_before = before.get("snapshot")
@@ -142,10 +145,28 @@ def read_published(folder: Path) -> dict[str, Metadata[Any]]:
     return found
 
 
-def _signed_by(keys: KeyFolder, metadata: Metadata[Any], part: Part) -> bool:
-    """Whether old metadata still counts: after its key was replaced it must be signed again."""
+def _require_own(folder: Path, keys: KeyFolder) -> None:
+    """`UsageError` where the folder holds the release of other keys: branches that know its root would refuse ours."""
+    for number in keys.root_versions():
+        theirs = folder / METADATA / f"{number}.root.json"
+        ours = keys.folder / f"{number}.root.json"
+        if theirs.exists() and read_metadata(theirs, Root).signed_bytes != read_metadata(ours, Root).signed_bytes:
+            raise UsageError(
+                "the release in this folder was signed with other keys",
+                where=str(folder),
+                hint=f"name the folder of your own release, a new one, or its keys instead of {keys.folder}",
+            )
+
+
+def _must_be_signed(keys: KeyFolder, old: Metadata[Any], part: Part, now: datetime, until: datetime) -> bool:
+    """Whether an unchanged part needs a signature: its key was replaced, or its term ends.
+
+    A part whose term ends before the release's own is renewed where its key is at hand, and must be once it has ended.
+    """
     owner = keys.targets().signed
-    return bool(owner.get_verification_result(part, metadata.signed_bytes, metadata.signatures))
+    if not owner.get_verification_result(part, old.signed_bytes, old.signatures):
+        return True
+    return bool(old.signed.expires <= now or (old.signed.expires < until and keys.can_sign(part)))
 
 
 def _target(target: str, path: Path) -> TargetFile:
