@@ -253,7 +253,8 @@ def _errors_are_ours(where: str) -> Iterator[None]:
     try:
         yield
     except ExpiredMetadataError as error:
-        raise _expired(str(error).split(" ")[0].removesuffix(".json"), where) from error
+        # "New targets is expired", "Final root.json is expired", "timestamp.json is expired"
+        raise _expired(str(error).partition(" is ")[0].split(" ")[-1].removesuffix(".json"), where) from error
     except DownloadLengthMismatchError as error:
         raise IntegrityError("metadata is longer than it may be", where=where, hint="do not use it") from error
     except DownloadHTTPError as error:

@@ -117,6 +117,16 @@ def test_release_after_years_renews_what_has_ended(company: Company, tmp_path: P
         assert metadata.signed.expires > later + timedelta(days=120), role
 
 
+def test_role_that_has_ended_is_named(company: Company, small_bundle: Small, home: Path) -> None:
+    company.release(small_bundle("1"))
+    install(company.folder, home)
+    ended = company.metadata("targets")
+    resign(company, ended, lambda signed: setattr(signed, "expires", NOW.replace(microsecond=0) - 2 * DAY))
+    make_fit(company, "targets", ended.read_bytes(), int(ended.name.split(".")[0]))
+    with pytest.raises(IntegrityError, match="its 'targets' has expired"):
+        install(company.folder, home.with_name("new home"))
+
+
 def test_part_whose_key_is_elsewhere_is_renewed_only_once_it_has_ended(company: Company, small_bundle: Small) -> None:
     company.release(small_bundle("1"))
     (key,) = company.keys.folder.glob("model*.pem")
