@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api.exceptions import (
+    BadVersionNumberError,
     DownloadError,
     DownloadHTTPError,
     DownloadLengthMismatchError,
@@ -263,12 +264,24 @@ def _errors_are_ours(where: str) -> Iterator[None]:
         if isinstance(error.__cause__, EdgedeskError):
             raise error.__cause__ from None
         raise IntegrityError(f"metadata cannot be read: {error}", where=where, hint="copy it again") from error
-    except (RepositoryError, DeserializationError) as error:
+    except BadVersionNumberError as error:
+        if ">=" not in str(error):  # versions of one release that do not fit each other
+            raise _not_believed(error, where) from error
         raise IntegrityError(
-            f"the release is not believed: {_first_line(error)}",
+            f"an earlier release than this branch has seen: {_first_line(error)}",
             where=where,
-            hint="take it from head office again; if it is refused again, tell them: its signatures do not fit",
+            hint="take the newest release; if it is refused, too, tell head office",
         ) from error
+    except (RepositoryError, DeserializationError) as error:
+        raise _not_believed(error, where) from error
+
+
+def _not_believed(error: Exception, where: str) -> IntegrityError:
+    return IntegrityError(
+        f"the release is not believed: {_first_line(error)}",
+        where=where,
+        hint="take it from head office again; if it is refused again, tell them: its signatures do not fit",
+    )
 
 
 def _first_line(error: Exception) -> str:
