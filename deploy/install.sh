@@ -159,6 +159,9 @@ find_app() {
     else
         source=$here/bundle
         [ -d "$source" ] || die 5 "$here holds no bundle" "copy the whole release folder"
+        # edgedesk refuses it as well, but only once the program is installed.
+        [ -z "$root" ] || die 6 "$source is a plain bundle, which nobody has signed, and --root asks for a signed release" \
+            "ask head office for a signed release"
     fi
 }
 

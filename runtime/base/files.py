@@ -312,10 +312,14 @@ def need_space(folder: Path, need_bytes: int, what: str) -> None:
     free = shutil.disk_usage(there).free
     if free < need_bytes:
         raise SpaceError(
-            f"{what} needs {need_bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            f"{what} needs {_size(need_bytes)}, {_size(free)} are free",
             where=str(there),
             hint="free space, or choose another folder",
         )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def sha256_file(path: Path) -> str:

@@ -27,6 +27,10 @@ from runtime.errors import BusyError
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's `sun_path` without its closing zero."""
+TRUST = "trust.json"
+HIGH_WATER = "high-water.json"
+"""What is written of believed releases, by `runtime.bundle.trust_record`; named here because that module is slow to
+import."""
 
 
 def find_home(flag: Path | None = None) -> Path:
@@ -38,6 +42,11 @@ def find_home(flag: Path | None = None) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir("edgedesk", appauthor=False))
+
+
+def trusts_a_root(home: Path) -> bool:
+    """Whether a home has believed a signed release: one of its records is there, be it a damaged one."""
+    return any((home / name).exists() for name in (TRUST, HIGH_WATER))
 
 
 def run_folder(home: Path) -> Path:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.base.files import read_text, write_atomic
 from runtime.base.manifest import Manifest, digest, read_manifest
 from runtime.base.validation import first_problem
-from runtime.errors import GateError, InputError
+from runtime.errors import GateError, InputError, MissingError
 
 FILE_NAME = "gate.json"
 
@@ -48,7 +48,12 @@ def write_gate_record(
 
 
 def require_passed(bundle: Path) -> GateRecord:
-    """The record of a bundle that passed its gate; `GateError` for one that did not, or that was never asked."""
+    """The record of a bundle that passed its gate; `GateError` for one that did not, or that was never asked.
+
+    `MissingError` where there is no bundle.
+    """
+    if not bundle.is_dir():
+        raise MissingError("no such bundle folder", where=str(bundle), hint="check the path")
     path = bundle.parent / FILE_NAME
     again = "edgedesk build RECIPE runs the gate; stages that are up to date are not run again"
     if not path.is_file():

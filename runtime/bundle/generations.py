@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runtime.base.files import fsync_folder, full_disk_is_an_error, need_space, new_folder, private_folder, write_atomic
-from runtime.base.home import locked
+from runtime.base.home import locked, trusts_a_root
 from runtime.base.manifest import MANIFEST, FileEntry, Manifest, manifest_text, read_manifest
 from runtime.bundle.bundle import Bundle, BundleInfo, open_bundle, read_bundle_manifest
 from runtime.bundle.sources import FolderSource, Source
 from runtime.bundle.store import Store
-from runtime.errors import EdgedeskError, MissingError, SpaceError
+from runtime.errors import EdgedeskError, IntegrityError, MissingError, SpaceError
 
 CURRENT = "current"
 SPARE_BYTES = 64 * 1024 * 1024
@@ -70,17 +70,26 @@ def generations(home: Path) -> list[InstalledGeneration]:
     return out
 
 
-def install(bundle_dir: Path, home: Path, progress: Progress | None = None) -> int:
+def install(bundle_dir: Path, home: Path, progress: Progress | None = None, *, signed_only: bool = False) -> int:
     """Copy a bundle in, check every byte of it, and make it current; returns its generation.
 
-    A bundle that is installed already and still whole is only made current. Raises `BusyError` when another installer
-    is at work, `SpaceError` before anything is copied, `IntegrityError` naming the file that is not what was built;
-    whatever it raises, the generation that was current stays so.
+    Nobody has signed a bundle: `IntegrityError` with `signed_only`, and in a home that believes a root. One that is
+    installed already and still whole is only made current. Raises `BusyError` when another installer is at work,
+    `SpaceError` before anything is copied, `IntegrityError` naming the file that is not what was built; whatever it
+    raises, the generation that was current stays so.
     """
     if not bundle_dir.is_dir():
         raise MissingError("no such bundle folder", where=str(bundle_dir), hint="check the path")
     manifest = read_bundle_manifest(bundle_dir)
     with installing(home):
+        # Below the lock: an update beside it may be writing down the first root that this branch believes.
+        if signed_only or trusts_a_root(home):
+            asked = "--root asks for" if signed_only else "this branch takes only"
+            raise IntegrityError(
+                f"a plain bundle, which nobody has signed, and {asked} a signed release",
+                where=str(bundle_dir),
+                hint="ask head office for a signed release",
+            )
         number = add_generation(home, FolderSource(bundle_dir), manifest, progress=progress)
         switch(home, number)
         return number
@@ -149,7 +158,7 @@ def _copy_missing(
 
 def rollback(home: Path) -> int:
     """Make the newest whole generation before the current one current; returns its number."""
-    with installing(home):
+    with installing(home, "rollback"):
         now = current_number(home)
         for number in reversed(_numbers(home)):
             if now is not None and number < now and _is_whole(_folder(home, number)):
@@ -160,7 +169,7 @@ def rollback(home: Path) -> int:
 
 def activate(home: Path, number: int) -> None:
     """Make an installed generation current; `IntegrityError` when it is not whole any more."""
-    with installing(home):
+    with installing(home, "experiment"):
         installed_bundle(home, number)
         open_bundle(_folder(home, number), verify=True)
         switch(home, number)
@@ -276,15 +285,17 @@ def current_number(home: Path) -> int | None:
 
 
 @contextmanager
-def installing(home: Path) -> Iterator[None]:
+def installing(home: Path, who: str = "install") -> Iterator[None]:
     """Hold the lock of whoever installs, updates, goes back or cleans up; `BusyError` at once names its holder.
+
+    `who` is the command that others are told is at work.
 
     What a killed installer left half-made goes first. On a full disk unfinished copies go as well, so that the branch
     can go on working; else they stay, and the next run continues them.
     """
     with full_disk_is_an_error(home):
         private_folder(home)
-        with locked(home / "install.lock", "install", home):
+        with locked(home / "install.lock", who, home):
             try:
                 with full_disk_is_an_error(home):
                     _sweep(home)

@@ -32,7 +32,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
 from tuf.api.serialization import DeserializationError
 from tuf.api.serialization.json import JSONSerializer
 
-from runtime.base.files import private_folder, write_atomic
+from runtime.base.files import open_regular, private_folder, write_atomic
 from runtime.bundle.release_format import PARTS, patterns
 from runtime.bundle.token_keys import SUFFIX, Pin, load_token_key
 from runtime.errors import InputError, MissingError, UsageError
@@ -46,6 +46,8 @@ DAYS = {"root": 3650, "targets": 730, "snapshot": 120, "timestamp": 120, "model"
 stick may travel for weeks, so they last a season."""
 TARGETS_FILE = "targets.json"
 DRAFT = "draft.root.json"
+MAX_KEY_BYTES = 64 * 1024
+"""A key's file has some hundred bytes; no more is read of what `--key` names."""
 Passphrase = Callable[[], bytes | None]
 """Asked for once an encrypted key is met; None when there is none."""
 MakeKey = Callable[[Path, str], Signer]
@@ -244,11 +246,11 @@ class KeyFolder:
         if path.name.endswith(SUFFIX):
             held = load_token_key(path, self._pin, self._module)
             return held if held.at_hand() else None
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise MissingError(f"cannot be read ({error.strerror})", where=str(path), hint="check the path") from None
         unusable = InputError("not an Ed25519 key in PEM", where=str(path), hint="edgedesk keys init makes such files")
+        with open_regular(path) as file:
+            data = file.read(MAX_KEY_BYTES + 1)
+        if len(data) > MAX_KEY_BYTES:
+            raise unusable
         try:
             key = load_pem_private_key(data, self._passphrase() if b"ENCRYPTED" in data[:100] else None)
         except TypeError:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
 from runtime.base.files import open_below
+from runtime.bundle.release_format import METADATA
 from runtime.errors import MissingError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -259,5 +260,8 @@ def is_address(text: str) -> bool:
 
 
 def is_release(folder: Path) -> bool:
-    """Whether a folder is a signed release and not a plain bundle."""
-    return (folder / "metadata").is_dir() and not (folder / "manifest.json").exists()
+    """Whether a folder is a signed release and not a plain bundle.
+
+    A manifest beside the metadata changes nothing: whoever lays one over a release must not get it installed unsigned.
+    """
+    return (folder / METADATA).is_dir()

@@ -20,12 +20,11 @@ from tuf.api.metadata import Metadata, Root, Targets, Timestamp
 from tuf.ngclient import UpdaterConfig
 
 from runtime.base.files import read_text, write_atomic
+from runtime.base.home import HIGH_WATER, TRUST
 from runtime.bundle.publish import SIGNED
 from runtime.bundle.release_format import PARTS
 from runtime.errors import EdgedeskError, IntegrityError
 
-TRUST = "trust.json"
-HIGH_WATER = "high-water.json"
 LIMITS = UpdaterConfig(
     max_root_rotations=256,
     max_delegations=len(PARTS) + 1,

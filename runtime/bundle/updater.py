@@ -96,7 +96,7 @@ def update(
     First what an earlier run left undone is done. `branch` is the name by which a roll-out by rings knows it. Raises as
     `verify_release` and `generations.install` do.
     """
-    with installing(home):
+    with installing(home, "update"):
         run = _Run(source, home, try_out, keep or Keep(), progress)
         if (finished := run.handle(Started(current_number(home)))) and finished.outcome == "returned":
             return run.report(finished)

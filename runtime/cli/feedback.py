@@ -82,11 +82,19 @@ def export(
     from datetime import UTC, datetime
 
     from runtime.base.home import find_home
-    from runtime.errors import InputError
+    from runtime.errors import InputError, MissingError
     from runtime.feedback.outgoing import default_file, export_turns
 
+    path = target.absolute()
+    # A name without a suffix means a folder: as a file it would lie under the name of a stick that is not put in.
+    folder = path.parent if path.suffix else path
+    if not path.exists() and not folder.is_dir():
+        raise MissingError(
+            "no such folder",
+            where=str(folder),
+            hint="put the stick in, or name a file such as feedback.jsonl",
+        )
     with _outbox(find_home(home), retry_aside=retry_aside) as (outbox, _):
-        path = target.absolute()
         if path.is_dir():
             path /= default_file(outbox.header(), datetime.now(UTC))
         if path.exists() or path.is_symlink():

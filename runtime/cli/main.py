@@ -42,7 +42,8 @@ def install(
         str, typer.Argument(help="A signed release (a folder, an https or an oci address), or the folder of a bundle.")
     ],
     root: Annotated[
-        Path | None, typer.Option(help="The company's root.json, to compare the first release with.")
+        Path | None,
+        typer.Option(help="The company's root.json, to compare the first release with; refuses a plain bundle."),
     ] = None,
     home: Home = None,
     as_json: AsJson = False,
@@ -61,7 +62,7 @@ def install(
         if is_address(bundle) or is_release(Path(bundle)):
             number = _install_release(bundle, where, root, progress)
         else:
-            number = generations.install(Path(bundle), where, progress=progress)
+            number = generations.install(Path(bundle), where, progress=progress, signed_only=root is not None)
     installed = generations.current_bundle(where)
     _make_index(installed, where)
     _measure_threads(installed, where)
@@ -263,15 +264,16 @@ def _events(
 
 
 def _install_release(place: str, home: Path, root: Path | None, progress: Callable[[str, int, int], None]) -> int:
+    from runtime.base.files import read_text
     from runtime.base.settings import load_settings
     from runtime.bundle.releases import install_release  # python-tuf takes a fifth of a second
+    from runtime.bundle.trust_record import LIMITS
     from runtime.cli.release_source import open_source
 
     settings = load_settings(home)
+    believed = read_text(root, max_bytes=LIMITS.root_max_length).encode() if root else None
     with open_source(place, settings) as source:
-        number, release = install_release(
-            source, home, progress, branch=settings.branch, root=root.read_bytes() if root else None
-        )
+        number, release = install_release(source, home, progress, branch=settings.branch, root=believed)
     if release.first:
         known = ", ".join(keyid[:16] for keyid in release.root_keys)
         talk(f"this branch now believes the root keys {known}: compare them with head office")
@@ -285,7 +287,7 @@ def _clean_up(home: Path) -> None:
 
     settings, trial = load_settings(home), read_trial(home)
     number = trial.experiment.generation if trial else None
-    with installing(home):
+    with installing(home, "generations --clean"):
         gone = clean_up(
             home,
             keep=settings.keep_generations,

@@ -258,6 +258,16 @@ def test_install_sh_refuses_wrong_options(words: list[str], said: str, branch: B
 
 
 @needs_namespaces
+def test_install_sh_refuses_a_plain_bundle_where_a_root_is_named(branch: Branch, company: Company) -> None:
+    root = str(company.keys.folder / "1.root.json")
+    error, hint = sentence(branch.install("--root", root, code=6))
+    assert "--root asks for a signed release" in error
+    assert "head office" in hint
+    assert not branch.prefix.exists()
+    assert not branch.home.exists()
+
+
+@needs_namespaces
 def test_install_sh_check_changes_nothing(branch: Branch) -> None:
     assert "nothing stands against it" in branch.install("--check")
     assert not branch.prefix.exists()

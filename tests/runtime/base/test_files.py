@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -225,6 +226,12 @@ def test_space_is_asked_for_before_the_work(tmp_path: Path) -> None:
     need_space(tmp_path / "not" / "there", 1, "a byte")
     with pytest.raises(SpaceError, match=r"the bundle needs 1000000000\.0 GB"):
         need_space(tmp_path, 10**18, "the bundle")
+
+
+def test_space_below_a_gigabyte_is_told_in_megabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2_500_000))
+    with pytest.raises(SpaceError, match=r"the bundle needs 64\.0 MB, 2\.5 MB are free"):
+        need_space(tmp_path, 64_000_000, "the bundle")
 
 
 def test_a_hash_is_the_files(tmp_path: Path) -> None:

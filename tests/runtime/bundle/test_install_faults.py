@@ -54,7 +54,8 @@ def commands(company: Company, small_bundle: Callable[[str], Path], tmp_path: Pa
     """Install, update, an update that is left again, rollback and clean-up, each on a branch of its own."""
     first, second = small_bundle("1"), small_bundle("2")
     company.release(first)
-    for name in ("install", "update", "return"):
+    install(first, tmp_path / "install")  # unsigned: a branch that believes a root takes no plain bundle
+    for name in ("update", "return"):
         install_release(FolderSource(company.folder), tmp_path / name)
     company.release(second)
     install(first, tmp_path / "rollback")

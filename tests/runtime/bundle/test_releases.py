@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from runtime.base.manifest import read_manifest, verify
 from runtime.bundle.generations import current_bundle, generations
+from runtime.bundle.generations import install as install_bundle
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource, is_release
+from runtime.cli import main
 from runtime.errors import EdgedeskError, GateError, InputError, IntegrityError, MissingError
 from tests.support.branch import write_articles
 from tests.support.releases import Company
@@ -21,6 +24,10 @@ Small = Callable[[str], Path]
 
 def install(release: Path, home: Path) -> int:
     return install_release(FolderSource(release), home)[0]
+
+
+def install_by_command(bundle: Path, home: Path, *options: str) -> None:
+    CliRunner().invoke(main.app, ["install", str(bundle), "--home", str(home), *options], catch_exceptions=False)
 
 
 @pytest.fixture
@@ -42,6 +49,51 @@ def test_release_installs_with_every_file_as_it_was_built(company: Company, smal
     verify(installed, read_manifest(installed))
     built = {entry.path: entry.sha256 for entry in read_manifest(bundle).files}
     assert {entry.path: entry.sha256 for entry in read_manifest(installed).files} == built
+
+
+def test_release_with_a_bundles_manifest_laid_over_it_is_still_a_release(
+    company: Company, small_bundle: Small, home: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """S1: whatever a plain bundle adds to a release, signatures decide."""
+    company.release(small_bundle("1"))
+    shutil.copytree(small_bundle("2"), company.folder, dirs_exist_ok=True)
+    assert is_release(company.folder)
+    install(company.folder, home)
+    assert current_bundle(home).info.version == "1"
+    count_trials("S1", 1)
+
+
+def test_plain_bundle_is_refused_where_a_root_is_named_or_believed(
+    company: Company, small_bundle: Small, home: Path, tmp_path: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """S1: signed content cannot be replaced by leaving the signatures away."""
+    company.release(small_bundle("1"))
+    install(company.folder, home)
+    forged = small_bundle("2")
+    fresh, root = tmp_path / "fresh", str(company.keys.folder / "1.root.json")
+    trials: list[tuple[Path, tuple[str, ...], str]] = [
+        (fresh, ("--root", root), "--root asks for a signed release"),
+        (fresh, ("--root", str(tmp_path / "nosuch.json")), "--root asks for a signed release"),
+        (home, ("--root", root), "--root asks for a signed release"),
+        (home, (), "this branch takes only a signed release"),
+    ]
+    for where, options, said in trials:
+        with pytest.raises(IntegrityError, match=said) as caught:
+            install_by_command(forged, where, *options)
+        assert "head office" in caught.value.hint
+    for gone in ("trust.json", "high-water.json"):
+        aside = (home / gone).rename(tmp_path / gone)
+        with pytest.raises(IntegrityError, match="this branch takes only"):
+            install_by_command(forged, home)
+        aside.rename(home / gone)
+    assert generations(fresh) == []
+    assert [one.info.version for one in generations(home)] == ["1"]
+    count_trials("S1", len(trials) + 2)
+
+
+def test_plain_bundle_installs_twice_into_a_branch_that_believes_no_root(small_bundle: Small, home: Path) -> None:
+    bundle = small_bundle("1")
+    assert [install_bundle(bundle, home) for _ in range(2)] == [1, 1]
 
 
 def test_release_files_carry_their_hash_in_their_name(company: Company, small_bundle: Small) -> None:

@@ -242,8 +242,22 @@ def test_damaged_release_leaves_the_old_generation_and_what_was_copied_right(bra
 
 
 def test_second_updater_is_told_who_is_at_work(branch: Company, home: Path) -> None:
-    with installing(home), pytest.raises(BusyError, match="process"):
+    with installing(home, "rollback"), pytest.raises(BusyError, match=r"edgedesk rollback \(process"):
         run(branch, home)
+
+
+def test_command_beside_an_updater_is_told_that_an_update_is_at_work(branch: Company, home: Path) -> None:
+    branch.release()
+    told: list[str] = []
+
+    def second(_: str, __: int, ___: int) -> None:
+        with pytest.raises(BusyError) as caught:
+            rollback(home)
+        told.append(str(caught.value))
+
+    run(branch, home, progress=second)
+    assert told
+    assert "edgedesk update (process" in told[0]
 
 
 def test_old_generations_go_with_the_files_that_only_they_had(

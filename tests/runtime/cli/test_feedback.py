@@ -88,6 +88,13 @@ def test_feedback_refuses_what_it_cannot_do_in_one_sentence(home: Path, tmp_path
     with pytest.raises(InputError, match="there already"):
         run("export", taken, "--home", home)
     assert taken.read_text() == "mine"
+    (tmp_path / "media").mkdir()
+    for target in ("media/stick", "media/stick/out.jsonl", "nowhere/stick", "nowhere/stick/out.jsonl"):
+        with pytest.raises(MissingError, match="no such folder") as missing:
+            run("export", tmp_path / target, "--home", home)
+        assert "put the stick in" in missing.value.hint
+    assert not (tmp_path / "nowhere").exists()
+    assert not list((tmp_path / "media").iterdir())
     with pytest.raises(UsageError, match="uplink"):
         run("send", "--home", home)
     with pytest.raises(MissingError, match="no journal"):

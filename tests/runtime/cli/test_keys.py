@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.bundle.generations import current_bundle
-from runtime.bundle.keys import DRAFT, ROLES, KeyFolder
+from runtime.bundle.keys import DRAFT, MAX_KEY_BYTES, ROLES, KeyFolder
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource
 from runtime.cli.keys import app
@@ -229,7 +229,9 @@ def test_keys_with_a_passphrase_ask_for_it(tmp_path: Path, monkeypatch: pytest.M
         (("revoke", "KEYS", "zz"), UsageError, "no key whose id begins with 'zz'"),
         (("revoke", "KEYS", ""), UsageError, "no key whose id begins with ''"),
         (("sign", "KEYS"), MissingError, "no change of keys waits"),
-        (("rotate", "KEYS", "app", "--key", "NONE"), MissingError, "cannot be read"),
+        (("rotate", "KEYS", "app", "--key", "NONE"), MissingError, "no such file"),
+        (("rotate", "KEYS", "app", "--key", "DEVICE"), InputError, "not a regular file"),
+        (("rotate", "KEYS", "app", "--key", "LONG"), InputError, "not an Ed25519 key in PEM"),
         (("rotate", "KEYS", "app", "--key", "TEXT"), InputError, "not an Ed25519 key in PEM"),
         (("rotate", "KEYS", "app", "--key", "EC"), InputError, "not an Ed25519 key in PEM"),
     ],
@@ -244,10 +246,12 @@ def test_wrong_use_of_keys_is_one_sentence_and_changes_nothing(
     keys("init", folder)
     (tmp_path / "EMPTY").mkdir()
     (tmp_path / "TEXT").write_text("no key\x00\n")
+    (tmp_path / "DEVICE").symlink_to("/dev/null")  # which ends where /dev/zero does not: a failure stays small
+    (tmp_path / "LONG").write_bytes(pem(folder, "app").read_bytes() + b"\n" * MAX_KEY_BYTES)
     other = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (tmp_path / "EC").write_bytes(other)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    places = ("KEYS", "NONE", "EMPTY", "TEXT", "EC")
+    places = ("KEYS", "NONE", "EMPTY", "TEXT", "EC", "DEVICE", "LONG")
     with pytest.raises(error, match=match) as caught:
         keys(*(tmp_path / word if word in places else word for word in words))
     assert caught.value.hint

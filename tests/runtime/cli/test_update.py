@@ -194,11 +194,33 @@ def test_release_that_runs_badly_is_left_by_itself_while_the_server_answers_on(
     count_trials("F7", 2)
 
 
+def test_release_with_a_bundle_laid_over_it_is_installed_as_it_was_signed(
+    released: Path, build: Callable[[str, Path], Path], scripted_gguf: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(build("2", scripted_gguf), released, dirs_exist_ok=True)
+    fresh = tmp_path / "fresh"
+    root = tmp_path / "keys" / "1.root.json"
+    assert json.loads(well("install", released, "--root", root, "--home", fresh, "--json"))["version"] == "1"
+    assert (fresh / "trust.json").is_file()
+    nosuch = edgedesk("install", released, "--root", tmp_path / "nosuch.json", "--home", tmp_path / "fresh 2")
+    assert nosuch.returncode == ExitCode.MISSING
+    assert "nosuch.json: no such file" in nosuch.stderr
+    plain = edgedesk("install", tmp_path / "build 2" / "bundle", "--root", root, "--home", tmp_path / "fresh 2")
+    assert plain.returncode == ExitCode.INTEGRITY
+    assert "--root asks for a signed release" in plain.stderr
+    assert not (tmp_path / "fresh 2" / "current").exists()
+
+
 def test_wrong_use_of_the_commands_is_one_sentence(released: Path, tmp_path: Path, home: Path) -> None:
     bundle = tmp_path / "build 1" / "bundle"
     (bundle.parent / "gate.json").unlink()
     cases = (
         (("release", bundle, "--keys", tmp_path / "keys", "--to", released), ExitCode.GATE, "not passed a gate"),
+        (
+            ("release", tmp_path / "none", "--keys", tmp_path / "keys", "--to", released),
+            ExitCode.MISSING,
+            "no such bundle",
+        ),
         (("release", "--keys", tmp_path / "none", "--to", released), ExitCode.MISSING, "edgedesk keys init"),
         (("keys", "init", tmp_path / "keys"), ExitCode.USAGE, "not empty"),
         (("update",), ExitCode.USAGE, "update_from"),
