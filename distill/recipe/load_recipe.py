@@ -14,7 +14,6 @@ from pydantic import ValidationError
 from distill.models.catalogue import CATALOGUE
 from distill.recipe.recipe import BaseChoice, Data, Faq, LastRelease, Recipe
 from distill.recipe.speech_settings import Speech
-from runtime.base.files import expand_user
 from runtime.base.toml_file import read_toml
 from runtime.base.validation import first_problem
 from runtime.errors import MissingError, UsageError
@@ -82,7 +81,7 @@ _SHOWN_CHARS = 60
 def _absolute(path: Path, recipe: Path, key: str) -> Path:
     """A path of the recipe made absolute; `UsageError` for one that no file can have (NUL, 300 characters a name)."""
     try:
-        absolute = (recipe.absolute().parent / expand_user(path)).resolve()
+        absolute = (recipe.absolute().parent / path.expanduser()).resolve()
         absolute.exists()  # only here a name that is too long is noticed
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a circle, a home that is not known
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -144,7 +144,9 @@ def serve(
 
 @app.command(epilog='Example: edgedesk ask "How long do I have to return something?" --json')
 def ask(
-    question: Annotated[str, typer.Argument(help="The question; may be left out with --audio or --image.")] = "",
+    question: Annotated[
+        str | None, typer.Argument(help="The question; may be left out with --audio or --image.")
+    ] = None,
     audio: Annotated[Path | None, typer.Option(help="A recording of the question: WAV, FLAC, OGG, MP3.")] = None,
     image: Annotated[
         list[Path] | None,
@@ -161,14 +163,14 @@ def ask(
     from runtime.events import Done, Failed, Queued, Token
 
     where = find_home(home)
-    if not question.strip() and audio is None and not image:
+    if question is None and audio is None and not image:
         raise UsageError(
             "no question", where="ask", hint='edgedesk ask "…", --audio question.wav, or --image receipt.jpg'
         )
     if image and len(image) > 1:
         raise UsageError("one picture goes with a question", where="--image", hint="ask about one after the other")
     heard = hear_question(audio, where, lang) if audio else ""
-    question = "\n\n".join(part for part in (question.strip(), heard) if part)
+    question = "\n\n".join(part for part in ((question or "").strip(), heard) if part)
     read: AttachmentText | None = None
     if image:
         from runtime.cli.attachments import read_for_question  # a question without a picture does without it

@@ -21,7 +21,7 @@ LEARN = {"tuned_teacher", "teacher_replies", "capture", "pruned", "merged"}
 """Stages that read packs; `student` reads the capture."""
 OTHER_HALF = {
     "name", "version", "base.embedder", "evaluate.questions", "evaluate.attacks", "evaluate.layout_keeps",
-    "data.questions",
+    "data.questions", "speech",
 }  # fmt: skip
 """Keys that quantize or the front door reads."""
 PIECES = ChatPieces(
