@@ -39,7 +39,7 @@ from PIL import Image
 
 from runtime.base.progress import say
 from runtime.bundle.generations import current_bundle
-from runtime.feedback.edit_distance import edit_distance
+from runtime.feedback.edit_distance import levenshtein
 from runtime.perception.attachment import attach
 from runtime.perception.attachment_text import AttachmentText, TextLine, asking_lines, with_question
 from runtime.perception.entities import offer_entities
@@ -68,7 +68,7 @@ def normal(text: str) -> str:
 def errors(read: AttachmentText, slip: Slip) -> tuple[float, int]:
     """(wrong characters, characters) of a page."""
     wanted, got = normal(slip.text), normal(read.text)
-    return edit_distance(wanted, got) * max(len(wanted), len(got)), len(wanted)
+    return levenshtein(wanted, got), len(wanted)
 
 
 def right_fields(read: AttachmentText, slip: Slip) -> tuple[int, int]:

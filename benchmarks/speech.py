@@ -35,6 +35,7 @@ from distill.recipe.speech_settings import RecogniserChoice, Speech
 from runtime.base.files import sha256_file
 from runtime.base.jsonl import read_rows
 from runtime.base.progress import say
+from runtime.feedback.edit_distance import levenshtein
 from runtime.perception.attachment import attach
 from runtime.perception.audio import RATE, decode_audio
 from runtime.perception.hear_recording import hear_recording
@@ -127,7 +128,7 @@ def _errors(models: SpeechModels, lang: str, questions: Sequence[str]) -> dict[s
             heard_s += time.process_time() - began
             spoken_s += len(samples) / RATE
             said = _units(question, lang)
-            wrong += _distance(said, _units(text, lang))
+            wrong += levenshtein(said, _units(text, lang))
             total += len(said)
             silent += not text
         figures[f"{lang}_{name}_{unit}_wrong"] = wrong / total
@@ -201,16 +202,6 @@ def _units(text: str, lang: str) -> list[str]:
     """Words of English, characters of Chinese, without case and punctuation."""
     plain = re.sub(r"[^\w\s']|_", " " if lang == "en" else "", text.lower())
     return plain.replace("'", "").split() if lang == "en" else [char for char in plain if not char.isspace()]
-
-
-def _distance(left: Sequence[str], right: Sequence[str]) -> int:
-    """Insertions, deletions and replacements between two sequences (Levenshtein)."""
-    row = list(range(len(right) + 1))
-    for number, one in enumerate(left, start=1):
-        before, row[0] = row[0], number
-        for place, other in enumerate(right, start=1):
-            before, row[place] = row[place], min(row[place] + 1, row[place - 1] + 1, before + (one != other))
-    return row[-1]
 
 
 def _end(as_json: bool, figures: dict[str, float]) -> int:

@@ -115,10 +115,10 @@ def open_regular(path: Path, *, follow: bool = True) -> Iterator[BinaryIO]:
         raise InputError("permission denied", where=str(path), hint="check its permissions") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
-            what = "links that lead in a circle" if follow else "a link, which is not followed here"
+            what = "symbolic links in a loop" if follow else "a link, which is not followed here"
             raise InputError(what, where=str(path), hint="copy the file") from None
         if error.errno == errno.ENAMETOOLONG:
-            raise MissingError("no file has so long a name", where=str(path)[:80], hint="check the path") from None
+            raise MissingError("the file name is too long", where=str(path)[:80], hint="check the path") from None
         if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, or a device without a driver
             raise InputError("not a regular file", where=str(path), hint="give the path of a file") from None
         raise

@@ -12,7 +12,7 @@
     html_tables      `html_page`, `html_table`: pages that need nothing from elsewhere
     rollout          `decide_rollout`: which branches get a release next, and when it stops
     own_receipt      `own_receipt`: the receipt beside the branch's own questions
-    edit_distance    `edit_distance`: how much of a draft was rewritten
+    edit_distance    `edit_distance`, `levenshtein`: how much of a draft was rewritten
 
 The desk and the server know nothing of it. Only `uplink` opens a socket, and only where one is configured.
 """

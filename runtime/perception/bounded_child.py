@@ -120,7 +120,7 @@ def run_bounded(
         feeder.join()
         process.stdout.close()
     if handle is not None and handle.ended:
-        raise UnavailableError("it was ended before it was read", where=where, hint="send it again")
+        raise UnavailableError("reading was cancelled", where=where, hint="send it again")
     if late.is_set():
         raise InputError(f"reading it took more than {limits.wall_s:.0f} s", where=where, hint="send a smaller one")
     return _result(said, process.returncode, where)
@@ -143,7 +143,7 @@ def _result(said: bytes, code: int, where: str) -> Any:
     except (ValueError, KeyError, TypeError):
         pass
     raise InputError(
-        f"it cannot be read: what reads it ended (code {code})",
+        f"it cannot be read: the process that reads it ended (code {code})",
         where=where,
         hint="save it again with another program, or take it again",
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.errors import InputError
 from runtime.perception.attachment import Attachment
 from runtime.perception.attachment_text import MAX_LINES, AttachmentText, bounded_lines
-from runtime.perception.bounded_child import ChildLimits, child_main, need_extra, run_bounded
+from runtime.perception.bounded_child import ChildHandle, ChildLimits, child_main, need_extra, run_bounded
 from runtime.perception.entities import offer_entities
 from runtime.perception.picture_decoding import MAX_LONG_SIDE, count_pages, decode_pages
 from runtime.perception.reading_order import Found, in_reading_order
@@ -42,13 +42,20 @@ Pieces = list[tuple[str, float, list[list[float]]]]
 """(text, score, four corners) of each piece of a page."""
 
 
-def read_picture(attachment: Attachment, rules: PersonalRules = NO_RULES, *, threads: int = 2) -> AttachmentText:
-    """What stands in a picture. `InputError` for one that cannot be read, `MissingError` without the extra."""
+def read_picture(
+    attachment: Attachment, rules: PersonalRules = NO_RULES, *, threads: int = 2, child: ChildHandle | None = None
+) -> AttachmentText:
+    """What stands in a picture; `child` ends the reading.
+
+    `InputError` for one that cannot be read, `MissingError` without the extra.
+    """
     need_extra("rapidocr", "PIL", "pypdfium2", what="reading pictures")
     began = time.monotonic()
     limits = ChildLimits(wall_s=WALL_S, memory_mib=MEMORY_MIB, threads=threads)
     request = {"format": attachment.format, "threads": threads}
-    said = run_bounded("runtime.perception.picture_reader", request, attachment.data, limits, where=attachment.name)
+    said = run_bounded(
+        "runtime.perception.picture_reader", request, attachment.data, limits, where=attachment.name, handle=child
+    )
     read = assemble(said["pages"], rules, all_pages=said["all_pages"])
     return read.model_copy(update={"seconds": round(time.monotonic() - began, 2)})
 

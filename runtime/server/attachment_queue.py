@@ -1,7 +1,8 @@
 """Reads attachments for the server's clients, one at a time, and remembers for a while what the last ones said.
 
 Promises: two pictures are never read at once, so their memory is that of one; who would have to wait behind too many is
-refused; of an attachment only its text is remembered, in memory, by the SHA-256 of its bytes.
+refused; where the client leaves or the server stops, the reading ends; of an attachment only its text is remembered, in
+memory, by the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from runtime.errors import UnavailableError
 from runtime.perception.attachment import Attachment
 from runtime.perception.attachment_text import AttachmentText
+from runtime.perception.bounded_child import ChildHandle
 from runtime.perception.perceive import perceive
 from runtime.text.personal_data import PersonalRules
 
@@ -27,7 +29,7 @@ class AttachmentQueue:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
-        # One worker: a client that leaves cancels who waits, and not who is read, so a lock here would be let go early.
+        # One worker, and no lock: a client that leaves would let a lock go before its picture's process has ended.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="attachments")
         self._waiting: set[Future[AttachmentText]] = set()
         self._texts: OrderedDict[str, AttachmentText] = OrderedDict()
@@ -40,10 +42,14 @@ class AttachmentQueue:
             raise UnavailableError(
                 f"{len(self._waiting)} attachments wait to be read", hint="send it again in a moment"
             )
-        future = self._reader.submit(perceive, attachment, rules, threads=self._threads)
+        child = ChildHandle()
+        future = self._reader.submit(perceive, attachment, rules, threads=self._threads, child=child)
         self._waiting.add(future)
         future.add_done_callback(self._waiting.discard)  # cancelled ones too
-        read = await asyncio.wrap_future(future)
+        try:
+            read = await asyncio.wrap_future(future)
+        finally:
+            child.end()
         self._texts[_name(attachment)] = read
         while len(self._texts) > REMEMBERED:
             self._texts.popitem(last=False)

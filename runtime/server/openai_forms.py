@@ -346,7 +346,7 @@ def picture(url: str, place: str) -> Attachment:
     except binascii.Error:
         raise InputError(f"'{place}': the data URL is not base64", hint="encode the picture's bytes again") from None
     if found.kind != "picture":
-        raise InputError(f"'{place}': a {found.kind} is no picture", hint="send PNG, JPEG, WebP, HEIC or PDF")
+        raise InputError(f"'{place}': a {found.kind}, not a picture", hint="send PNG, JPEG, WebP, HEIC or PDF")
     return found
 
 
@@ -355,7 +355,7 @@ def _data_url(url: str, place: str) -> int:
     head = _DATA_URL.match(url)
     if head is None and url[:5].lower() == "data:":
         raise InputError(
-            f"'{place}': the data URL is no picture's in base64",
+            f"'{place}': not the data URL of a picture in base64",
             hint="it must begin data:image/png;base64, or with image/jpeg, image/webp, image/heic or application/pdf",
         )
     if head is None:

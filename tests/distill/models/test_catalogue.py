@@ -17,22 +17,7 @@ from runtime.base import files
 from runtime.errors import IntegrityError, MissingError, ModelError, SpaceError, UsageError
 from runtime.prompting.json_tokenizer import JsonTokenizer
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "a cache"
-    monkeypatch.setenv("EDGEDESK_CACHE", str(folder))
-    return folder
-
-
-@pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """All of the package index that pip sees: a folder."""
-    folder = tmp_path / "index"
-    folder.mkdir()
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": os.devnull}.items():
-        monkeypatch.setenv(name, value)
-    return folder
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="session")

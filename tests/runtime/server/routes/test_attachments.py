@@ -17,6 +17,7 @@ from benchmarks._receipt_pictures import SANS_SC, draw, encoded, make_receipt
 from runtime.errors import UnavailableError
 from runtime.perception.attachment import Attachment, attach
 from runtime.perception.attachment_text import AttachmentText, TextLine, asking_part, with_question
+from runtime.perception.bounded_child import ChildHandle
 from runtime.server.attachment_queue import MAX_WAITING, AttachmentQueue
 from runtime.server.routes.openai import MAX_CHAT_BYTES
 from runtime.server.service import Service
@@ -170,7 +171,7 @@ async def test_attachments_are_read_one_at_a_time_and_too_many_are_refused(monke
     """Also where the client that waited has left: its place is free only when its picture is."""
     reading, free, most = 0, threading.Semaphore(0), 0
 
-    def perceive(attachment: Attachment, rules: PersonalRules, *, threads: int) -> AttachmentText:
+    def perceive(attachment: Attachment, rules: PersonalRules, *, threads: int, child: ChildHandle) -> AttachmentText:
         nonlocal reading, most
         reading += 1
         most = max(most, reading)
@@ -193,3 +194,23 @@ async def test_attachments_are_read_one_at_a_time_and_too_many_are_refused(monke
     assert most == 1
     assert queue.known(pictures[2])
     assert queue.known(pictures[-1]) is None
+
+
+async def test_reading_ends_where_nobody_waits_for_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def perceive(attachment: Attachment, rules: PersonalRules, *, threads: int, child: ChildHandle) -> AttachmentText:
+        begun.set()
+        while not child.ended:
+            ended.wait(0.01)
+        ended.set()
+        return AttachmentText(kind="picture", lines=())
+
+    monkeypatch.setattr("runtime.server.attachment_queue.perceive", perceive)
+    queue = AttachmentQueue(threads=1)
+    work = asyncio.create_task(queue.read(attach(b"\x89PNG\r\n\x1a\n", "receipt.png"), NO_RULES))
+    assert await asyncio.to_thread(begun.wait, 60)
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+    assert await asyncio.to_thread(ended.wait, 60)
