@@ -34,6 +34,7 @@ large() { # the 3B: some eight minutes
     run throughput 3b --rounds 2
     run fairness 3b --rounds 1
     run neighbour 3b --quick
+    run second_peer 3b --rounds 3
 }
 compile() { # what an installation does: some five minutes
     run first_token 3b --state "$out/first" --questions 40 --sitting compile
