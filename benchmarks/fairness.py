@@ -4,6 +4,9 @@ An answer is written; after a while somebody sends a prompt of 1,500 tokens. Mea
 pieces while that prompt is read, against its gap alone, and how fast the prompt is read, against reading it alone.
 Every prompt is another text, so that nothing is read from memory. The peer, llama-server with two slots, runs the same.
 
+How long a step with a writer may take is the trade between the two. The frontier is measured at several such bounds;
+the settings `prefer = "writers"` (which the bars are about) and `"readers"` name two points of it.
+
     python benchmarks/fairness.py [--model 135m|3b] [--threads 2] [--quick] [--json]
 """
 
@@ -11,8 +14,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from _harness import (
     Ask,
@@ -35,9 +39,12 @@ from _harness import (
 )
 
 from runtime.base.progress import say
+from runtime.engine.core.batch_planner import GAP_FACTORS
 from runtime.engine.llama.engine import LlamaEngine
 
-BARS = {"p95_gap_over_alone": Bar(most=3.0), "reading_over_alone": Bar(least=0.5)}
+BARS = {"p95_gap_over_alone": Bar(most=3.5), "reading_over_alone": Bar(least=0.5)}
+FRONTIER = (1.5, *GAP_FACTORS.values(), 10.0)
+"""Times a writer's step alone that a step which also reads may take."""
 READ_TOKENS = 1500
 CONTEXT_TOKENS = 2304
 WRITE_TOKENS = 640
@@ -131,12 +138,17 @@ def work(run: Run) -> None:
     with project(model, threads=threads, context_tokens=CONTEXT_TOKENS) as engine:
         sources = Sources(engine)
 
+        def at(factor: float) -> Trial:
+            engine.backend.costs.gap_factor = factor
+            return trial(own, sources, wait_s, write)
+
         def own(tokens: Sequence[int], count: int) -> Reply:
             return ask_engine(engine, tokens, count)
 
         wait_s = pace(own, sources)
+        points = {f"steps of {factor:g}": partial(_ignore_round, at, factor) for factor in FRONTIER}
         if folder is None:
-            trials = in_turns(rounds, {"engine": lambda _: trial(own, sources, wait_s, write)}, say)
+            trials = in_turns(rounds, points, say)
         else:
             with Peer(folder, model, threads=threads, context_tokens=CONTEXT_TOKENS, slots=2) as peer:
                 peer_wait_s = pace(peer.ask, sources)
@@ -144,14 +156,21 @@ def work(run: Run) -> None:
                     rounds,
                     {
                         "peer": lambda _: trial(peer.ask, sources, peer_wait_s, write),
-                        "engine": lambda _: trial(own, sources, wait_s, write),
+                        **points,
                     },
                     say,
                 )
     run.row("", "gap alone, s", "beside: p95 / longest, s", "read beside, tokens/s", "read alone, tokens/s")
+    names = {f"steps of {factor:g}": preference for preference, factor in GAP_FACTORS.items()}
     for name, found in trials.items():
-        values = summary(run, name, found)
-        run.figures |= values if name == "engine" else {f"{name}_{key}": value for key, value in values.items()}
+        values, preference = summary(run, name, found), names.get(name)
+        run.figures |= {f"{preference or name}: {key}": value for key, value in values.items()}
+        if preference == "writers":
+            run.figures |= {key: values[key] for key in BARS}
+
+
+def _ignore_round(measure: Callable[[float], Trial], factor: float, _round: int) -> Trial:
+    return measure(factor)
 
 
 if __name__ == "__main__":

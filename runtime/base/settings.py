@@ -50,6 +50,8 @@ class Settings(BaseModel):
     """Memory the engine may take; by default what machine and cgroup have left. Fewer slots are opened to fit."""
     slots: int = Field(default=4, ge=1, le=32)
     """Questions answered at the same time; each needs the memory of one context."""
+    prefer: Literal["writers", "readers"] = "writers"
+    """Whom the engine serves first while one answer is written and another question read: `writers` go on smoothly."""
     kv_type: Literal["f16", "q8_0"] = "f16"
     """Type of the KV cache; `q8_0` halves it, and cannot be used with the layout `sequential`."""
     read_ahead: bool = True

@@ -51,6 +51,7 @@ def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layou
         threads=settings.threads,
         slots=settings.slots,
         queue_limit=settings.queue_limit,
+        prefer=settings.prefer,
         kv_type=settings.kv_type,
         layout=layout,
         article_folder=home / FOLDER,

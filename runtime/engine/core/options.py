@@ -10,6 +10,8 @@ from runtime.errors import UsageError
 from runtime.prompting.prompt_tokens import LAYOUTS, Layout
 
 KvType = Literal["f16", "q8_0"]
+Preference = Literal["writers", "readers"]
+"""Whom a step serves first when one answer is written while another prompt is read."""
 ArticleCoding = Literal["f16", "q5", "q4"]
 """How compiled articles are kept on disk (`runtime.engine.llama.pack_coding`)."""
 
@@ -29,6 +31,8 @@ class EngineOptions:
     """Requests that may wait for a slot; more are refused."""
     batch_tokens: int = 128
     """Most tokens computed in one step, which is what a cancel may have to wait for."""
+    prefer: Preference = "writers"
+    """`writers`: answers go on smoothly; `readers`: a new question is read sooner, in steps that take longer."""
     kv_type: KvType = "f16"
     """How keys and values are stored; `q8_0` takes half the memory and cannot be shifted (layout `sequential`)."""
     layout: Layout = "exact"
@@ -55,6 +59,8 @@ class EngineOptions:
             raise UsageError(f"there is no layout '{self.layout}'", hint=f"one of {', '.join(LAYOUTS)}")
         if self.layout != "exact" and self.article_folder is None:
             raise UsageError(f"the layout '{self.layout}' needs a folder for compiled articles")
+        if self.prefer not in get_args(Preference):
+            raise UsageError(f"a step cannot prefer {self.prefer}", hint=f"one of {', '.join(get_args(Preference))}")
         if self.kv_type not in get_args(KvType):
             raise UsageError(
                 f"keys and values cannot be kept as {self.kv_type}", hint=f"one of {', '.join(get_args(KvType))}"

@@ -65,7 +65,13 @@ class LlamaEngine(Scheduler):
         session_store = KvStore(folder, options.session_bytes, max_age_s=MAX_AGE_S) if folder else NoKvStore()
         self._sessions = SessionCache(cache, session_store, identity)
         runner = LlamaRunner(
-            self._model, cache, articles, self._sessions, slots=self._model.slots, make_sampler=make_sampler
+            self._model,
+            cache,
+            articles,
+            self._sessions,
+            slots=self._model.slots,
+            prefer=options.prefer,
+            make_sampler=make_sampler,
         )
         super().__init__(runner, context_tokens=self._model.context_tokens, queue_limit=options.queue_limit)
 

@@ -19,6 +19,7 @@ from runtime.engine.core.batch_planner import ROW_TILE, Job, Slice, StepCosts, p
 from runtime.engine.core.composition import ArticleBuild, Composition
 from runtime.engine.core.generation import NO_ROOM, Finish
 from runtime.engine.core.kv_ledger import SequenceLease
+from runtime.engine.core.options import Preference
 from runtime.engine.core.prompt_lookup import PromptLookup
 from runtime.engine.core.request import Request
 from runtime.engine.core.sampling_params import SamplingParams
@@ -65,6 +66,7 @@ class LlamaRunner:
         sessions: SessionCache,
         *,
         slots: int,
+        prefer: Preference = "writers",
         make_sampler: Callable[[SamplingParams], LlamaSampler] = LlamaSampler,
     ) -> None:
         self.model = model
@@ -72,7 +74,7 @@ class LlamaRunner:
         self.articles = articles
         self.sessions = sessions
         self.slots = slots
-        self.costs = StepCosts(model.batch_tokens)
+        self.costs = StepCosts(model.batch_tokens, prefer)
         self.thread_tuner = ThreadTuner(model.threads)
         self.active: list[ActiveSequence] = []
         self.completed = 0

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine.core.batch_planner import (
     BACKGROUND_STEP_S,
-    GAP_FACTOR,
+    GAP_FACTORS,
     MAX_SKIPPED_STEPS,
     MIN_READ_ALONE,
     MIN_READ_BACKGROUND,
@@ -21,6 +23,7 @@ from runtime.engine.core.batch_planner import (
     plan_step,
     predict_waits,
 )
+from runtime.engine.core.options import Preference
 
 BATCH = 32
 
@@ -112,15 +115,16 @@ def test_plan_step_fills_tiles_unless_it_ends_a_prompt(writers: int, left: int, 
     assert read == min(left, read_tokens, 128 - writers) or (rows % ROW_TILE == 0 and read > read_tokens - ROW_TILE)
 
 
-def test_step_costs_bound_the_gap_between_a_writers_tokens() -> None:
-    costs = StepCosts(128)
+@pytest.mark.parametrize("prefer", get_args(Preference))
+def test_step_costs_bound_the_gap_between_a_writers_tokens(prefer: Preference) -> None:
+    costs, factor = StepCosts(128, prefer), GAP_FACTORS[prefer]
     assert costs.read_tokens(writing=True) == MIN_READ_TOKENS
     for _ in range(40):
         costs.record_step(guesses=0, reading=0, seconds=0.06)
         costs.record_step(guesses=0, reading=10, seconds=0.06 + 10 * 0.01)
     count = costs.read_tokens(writing=True)
-    assert 0.06 + count * 0.01 <= GAP_FACTOR * 0.06 + 1e-9
-    assert 0.06 + (count + 1) * 0.01 > GAP_FACTOR * 0.06 - 1e-9
+    assert 0.06 + count * 0.01 <= factor * 0.06 + 1e-9
+    assert 0.06 + (count + 1) * 0.01 > factor * 0.06 - 1e-9
     assert costs.read_tokens(writing=False) == int(STEP_S / 0.01)
     assert costs.read_tokens(writing=False, waited_for=False) == int(BACKGROUND_STEP_S / 0.01)
     for _ in range(40):
