@@ -7,7 +7,8 @@ Two rows say what it cannot: `at 5 %` uses the hand-written questions themselves
 the public FAQs' questions, none of which the shop answers.
 
 `banking77` is another company: every third of its 77 intents has no section. A classifier trained on its questions
-knows half of what is left out from questions that nobody could answer; the other half it never saw. `shop's` judges
+knows half of what is left out from questions that nobody could answer; the other half it never saw. No two of its
+questions have a reply in common, so each is in a fold of its own. `shop's` judges
 the same questions by the shop's classifier, without training.
 
     python benchmarks/answerable.py --embedder FOLDER [--data ../shared/data] [--quick] [--json]
@@ -56,7 +57,8 @@ def simulated(lang: str, count: int) -> list[AskedQuestion]:
         asked, reply = talk.turns[0], talk.turns[1]
         answered = bool(asked.evidence)
         group = reply.content if answered else asked.content[-16:]
-        out[asked.content] = AskedQuestion(asked.content, answered, group)
+        section = asked.evidence[0] if asked.evidence else ""
+        out[asked.content] = AskedQuestion(asked.content, answered, group, section)
     return list(out.values())
 
 
@@ -91,7 +93,8 @@ def banking(data: Path) -> Banking:
     for number, (intent, texts) in enumerate(sorted(by_intent.items())):
         answered, unseen = number % LEFT_OUT != 0, number % (2 * LEFT_OUT) == 0
         if answered or not unseen:
-            out.trained.extend(AskedQuestion(text, answered, intent) for text in texts[:TRAINED_ON])
+            section = intent if answered else ""
+            out.trained.extend(AskedQuestion(text, answered, text, section) for text in texts[:TRAINED_ON])
         asked = out.answered if answered else out.unseen if unseen else out.known
         asked.extend(texts[ASKED_FROM:ASKED_TO])
     return out

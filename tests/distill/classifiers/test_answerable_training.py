@@ -135,6 +135,53 @@ def test_a_level_is_the_share_of_answerable_questions_below_it() -> None:
     assert float(np.mean([level is not None and level < 0.1 for level in levels])) <= 0.1
 
 
+ONE_SUBJECT = {
+    "en": (("refund", "limit", "statement", "change"), ("card", "account", "cheque", "transfer"), "{} {} {}, please"),
+    "zh": (("退款", "限额", "账单", "修改"), ("银行卡", "账户", "支票", "转账"), "{}{}的{}"),
+}
+
+
+def of_one_subject(lang: str, answered: Callable[[int, int], bool]) -> list[AskedQuestion]:
+    what, of, form = ONE_SUBJECT[lang]
+    return [
+        AskedQuestion(form.format(fill, one, other), answered(i, j), fill, f"{one} {other}" if answered(i, j) else "")
+        for i, one in enumerate(what)
+        for j, other in enumerate(of)
+        for fill in FILL[lang]
+    ]
+
+
+def single_words(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Unit vectors of which words stand in a text, nothing of their pairs."""
+    lexicon = [word for lang, (what, of, _) in ONE_SUBJECT.items() for word in (*what, *of, *FILL[lang])]
+    out = np.array([[word in text for word in lexicon] for text in texts], dtype=np.float32)
+    return out / np.linalg.norm(out, axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_questions_of_one_subject_are_told_by_the_sections_they_belong_to(lang: str, tmp_path: Path) -> None:
+    """Every word occurs in answered and in unanswered questions as often: no direction tells them apart."""
+    trained = train_answerable({lang: of_one_subject(lang, lambda i, j: (i + j) % 2 == 0)}, single_words)
+    assert trained
+    write_answerable(trained[0], tmp_path / FILE)
+    classifier = read_answerable(tmp_path / FILE)
+    assert trained[1][lang]["share"] > 0
+    assert trained[1][lang]["auc"] > 0.8
+    what, of, form = ONE_SUBJECT[lang]
+    asked = single_words([form.format("", one, other) for one in what for other in of])
+    levels = np.array([classifier.level(vector, lang) for vector in asked]).reshape(4, 4)
+    yes = (np.add.outer(np.arange(4), np.arange(4)) % 2) == 0
+    assert levels[yes].min() > levels[~yes].max()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_sections_count_only_where_they_tell_more_than_the_topic(lang: str) -> None:
+    trained = train_answerable({lang: of_one_subject(lang, lambda i, _: i < 2)}, single_words)
+    assert trained
+    assert trained[1][lang]["share"] == 0
+    assert trained[0].languages[lang].known is None
+
+
 def test_without_unanswered_questions_there_is_no_classifier(tmp_path: Path) -> None:
     only = [row for row in records() if row.evidence]
     assert train_answerable(questions_by_language(only), letters) is None

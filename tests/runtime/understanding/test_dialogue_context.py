@@ -31,6 +31,21 @@ from runtime.understanding.dialogue_context import detect_language, find_entitie
         ("这个免费吗？", True),
         ("为什么？", True),
         ("你们周日送货吗？", False),
+        ("Sure, 5266 is the last part", True),
+        ("My name is Anna Smith", True),
+        ("zip code 34098", True),
+        ("anna.smith@example.com", True),
+        ("My fridge leaks", False),
+        ("delivery price", False),
+        ("No hot water in the kitchen", False),
+        ("I'm missing a screw", False),
+        ("The Indura H64 has locked itself", False),
+        ("I want to return 2 kettles", False),
+        ("我叫李强", True),
+        ("尾号是5266", True),
+        ("冰箱漏水了", False),
+        ("Indura H64 锁上了", False),
+        ("我想退2个水壶", False),
     ],
 )
 def test_a_question_that_leans_on_what_was_said_is_told_from_one_that_does_not(question: str, expected: bool) -> None:
@@ -56,6 +71,22 @@ def test_a_question_that_leans_on_what_was_said_is_told_from_one_that_does_not(q
         ),
         (["NL-FRIDGE-366有货吗？", "送货要多少钱？"], "它可以退吗？", "nl-fridge-366\n送货要多少钱？\n它可以退吗？"),
         (["", "  "], "And then?", "And then?"),
+        (
+            ["hello", "I need a copy of my invoice", "anna smith"],
+            "zip code 34098",
+            "I need a copy of my invoice\nanna smith\nzip code 34098",
+        ),
+        (["你好", "我想要一张发票", "李强"], "尾号是5266", "我想要一张发票\n李强\n尾号是5266"),
+        (
+            ["I want to return this kettle, can you help me with that?", "anna@example.com"],
+            "No, I bought it in May",
+            "I want to return this kettle, can you help me with that?\nanna@example.com\nNo, I bought it in May",
+        ),
+        (
+            ["status of my claim", "anna smith", *(["5266"] * 9)],
+            "code 4711",
+            "status of my claim\n5266\ncode 4711",
+        ),
     ],
 )
 def test_a_follow_up_becomes_a_whole_question(earlier: list[str], question: str, expected: str) -> None:
