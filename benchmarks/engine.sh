@@ -42,8 +42,9 @@ compile() { # what an installation does: some five minutes
 first() { # forty questions, the peer asked fourteen of them: some seven minutes
     run first_token 3b --state "$out/first" --questions 40 --sitting asked --peer-questions 14
 }
-typed() { # at six characters a second: eleven minutes, most of them waiting
+typed() { # at 40 words a minute: eleven minutes, most of them waiting
     run first_token 3b --state "$out/first" --questions 40 --sitting typed
+    run first_token 3b --state "$out/first" --questions 40 --sitting beside
 }
 soak() { # eight agents
     run soak 135m --minutes 10

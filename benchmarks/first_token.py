@@ -1,13 +1,15 @@
-"""Claim: with compiled articles the first word comes 20 times sooner than from llama-server, read ahead 60 times.
+"""Claim: with compiled articles the first word comes 20 times sooner than from llama-server, typed ahead 60 times.
 
 A stream of different questions, each with 3 of 60 articles (about 800 tokens), drawn as Zipf would have them. The peer
 gets each prompt as one list of tokens, with its prompt cache and four slots on. The project has its articles compiled
-as an installation leaves them, on disk; whichever comes up for the first time is loaded within the time measured. Read
-ahead: the question is typed at 6 characters a second, and counted from Enter; only the engine does that.
+as an installation leaves them, on disk; whichever comes up for the first time is loaded within the time measured.
+Typed: at 40 words a minute with a pause of 0.7 s before Enter, counted from Enter; every pause and every sentence's end
+begins a draft, as the console has it, and what was written for nothing is counted, a question. Beside: how much longer
+a short answer takes while a draft is written for somebody else. Only the engine does either.
 
     python benchmarks/first_token.py [--model 135m|3b] [--layout parallel|sequential] [--threads 2] [--quick] [--json]
 
-The 3B shape takes long: `--state FOLDER --sitting compile`, then `asked`, then `typed` measures in parts.
+The 3B shape takes long: `--state FOLDER --sitting compile`, then `asked`, `typed`, `beside` measures in parts.
 
 The ratios are asked of the 3B shape; on the 135M model reading is so cheap that they are smaller.
 """
@@ -46,19 +48,34 @@ from _harness import (
     spread,
     zipf,
 )
+from _typist import calls, key_times
 
 from runtime.base.jsonl import read_rows
 from runtime.base.progress import bar
+from runtime.base.settings import Settings
+from runtime.desk.answer_ahead import AheadLedger
+from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 from runtime.errors import UnavailableError
 from runtime.text.records import Question
 
-BARS = {"p50_ratio": Bar(least=20.0), "p95_ratio": Bar(least=10.0), "ahead_p50_ratio": Bar(least=60.0)}
+BARS = {
+    "p50_ratio": Bar(least=20.0),
+    "p95_ratio": Bar(least=10.0),
+    "ahead_p50_ratio": Bar(least=60.0),
+    "ahead_p50_s": Bar(most=0.15),
+    "ahead_p95_s": Bar(most=1.0),
+    "beside_ratio": Bar(most=1.05),
+}
+AHEAD, ALONE, BESIDE = "engine, typed", "answer alone", "answer beside a draft"
+"""Names in the table, and in the file of `--state`."""
+AHEAD_TOKENS = int(Settings.model_fields["draft_ahead_tokens"].default)
+DRAFT = SamplingParams(max_tokens=48)
+BESIDE_QUESTIONS = 8
 ARTICLES, SHOWN, ARTICLE_TOKENS = 60, 3, 265
 CONTEXT_TOKENS = 2048
 WRITE_TOKENS = 8
 TIMES = "times.json"
-CHARACTERS_PER_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -116,15 +133,51 @@ def compile_shown(engine: Any, prompts: Prompts, questions: Sequence[Asked]) -> 
     return (time.monotonic() - began) / len(shown)
 
 
-def type_and_ask(engine: Any, prompts: Prompts, asked: Asked, name: str) -> float:
-    """Replay the typing, reading ahead after every word; seconds from Enter to the first text."""
+def type_and_ask(engine: LlamaEngine, prompts: Prompts, asked: Asked, number: int, ledger: AheadLedger) -> float:
+    """Replay the typing as the console sends it; seconds from Enter to the first text."""
+    name, keys = f"c{number}", key_times(asked.text, number)
     began = time.monotonic()
-    for place, character in enumerate(asked.text, start=1):
-        if character == " ":
-            time.sleep(max(0.0, began + place / CHARACTERS_PER_S - time.monotonic()))
-            engine.prefetch(prompts.parts(asked, asked.text[: place - 1]), NEVER, conversation=name)
-    time.sleep(max(0.0, began + len(asked.text) / CHARACTERS_PER_S - time.monotonic()))
-    return first_s(engine, prompts.parts(asked), name)
+
+    def wait_until(at: float) -> None:
+        time.sleep(max(0.0, began + at - time.monotonic()))
+
+    for call in calls(asked.text, keys):
+        wait_until(call.at)
+        if call.whole:
+            prompt = prompts.parts(Asked(call.text, asked.articles))
+            ledger.begun(engine.draft(prompt, DRAFT, NEVER, conversation=name, ahead_tokens=AHEAD_TOKENS), draft=True)
+        elif call.text:
+            prompt = prompts.parts(asked, call.text)
+            ledger.begun(engine.prefetch(prompt, NEVER, conversation=name), draft=False)
+    wait_until(keys[-1])
+    entered = time.monotonic()
+    generation = engine.generate(prompts.parts(asked), DRAFT, NEVER, conversation=name)
+    next(iter(generation))
+    seconds = time.monotonic() - entered
+    generation.close()
+    for _ in generation:
+        pass
+    if generation.stats.ahead_tokens:
+        ledger.used(generation.stats.ahead_tokens)
+    return seconds
+
+
+def whole_s(engine: LlamaEngine, prompts: Prompts, asked: Asked, number: int, *, typing: bool) -> float:
+    """Seconds to the end of a short answer, alone or while somebody else types; the same question for both."""
+    if typing:
+        # Begun a moment before, so that the question comes into the midst of it.
+        text = f"{asked.text} Also, one thing more {number}?"
+        engine.draft(
+            prompts.parts(Asked(text, asked.articles)),
+            DRAFT,
+            NEVER,
+            conversation="typing",
+            ahead_tokens=DRAFT.max_tokens,
+        )
+        time.sleep(0.1)
+    reply = ask_engine(engine, prompts.parts(asked), DRAFT.max_tokens)
+    engine.forget("typing")
+    return reply.ended - reply.asked
 
 
 def first_s(engine: Any, prompt: Any, conversation: str | None = None) -> float:
@@ -193,18 +246,45 @@ def asked(run: Run, engine: LlamaEngine, model: Path, questions: Sequence[Asked]
         own(number)
 
 
-def typed(_: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+def typed(run: Run, engine: LlamaEngine, _: Path, questions: Sequence[Asked], times: Times) -> None:
     """Every question once, typed; in a second sitting only those that were not."""
-    prompts = Prompts(engine)
-    known = times.get("engine, read ahead", {})
+    prompts, ledger = Prompts(engine), AheadLedger()
+    known = times.get(AHEAD, {})
     left = [(number, one) for number, one in enumerate(questions) if str(number) not in known]
     with bar("typing the questions", len(left)) as advance:
         for number, one in left:
-            keep(times, "engine, read ahead", number, type_and_ask(engine, prompts, one, f"c{number}"))
+            keep(times, AHEAD, number, type_and_ask(engine, prompts, one, number, ledger))
             advance(1)
+    if left:
+        counts = ledger.counts()
+        run.row("written ahead, a question", f"{counts.drafts / len(left):.1f} drafts begun")
+        run.figures |= {
+            "ahead_used": counts.used / len(left),
+            "ahead_tokens_wasted": counts.tokens_wasted / len(left),
+            "ahead_processor_s": counts.processor_s / len(left),
+        }
 
 
-SITTINGS = {"compile": compiling, "asked": asked, "typed": typed}
+def beside(_: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+    """Somebody waits for a whole answer, alone and while a draft is written for somebody who types."""
+    prompts = Prompts(engine)
+
+    def one(number: int, name: str, *, typing: bool) -> float:
+        return keep(times, name, number, whole_s(engine, prompts, questions[number], number, typing=typing))
+
+    count = min(BESIDE_QUESTIONS, len(questions))
+    for number in range(count):  # read before, so that both find the same in memory
+        whole_s(engine, prompts, questions[number], number, typing=False)
+    in_turns(
+        count,
+        {
+            ALONE: lambda number: one(number, ALONE, typing=False),
+            BESIDE: lambda number: one(number, BESIDE, typing=True),
+        },
+    )
+
+
+SITTINGS = {"compile": compiling, "asked": asked, "typed": typed, "beside": beside}
 
 
 def keep(times: Times, name: str, number: int, seconds: float) -> float:
@@ -219,15 +299,17 @@ def verdict(run: Run, times: dict[str, list[float]]) -> None:
     for name, values in times.items():
         run.row(name, spread(values, " s"), f"{quantile(values, 0.95):.3g} s", str(len(values)))
     measured = {name: (median(values), quantile(values, 0.95)) for name, values in times.items() if values}
-    for name, figure in (("engine", ""), ("peer", "peer_"), ("engine, read ahead", "ahead_")):
+    for name, figure in (("engine", ""), ("peer", "peer_"), (AHEAD, "ahead_")):
         if name in measured:
             run.figures[f"{figure}p50_s"], run.figures[f"{figure}p95_s"] = measured[name]
     if "peer" in measured:
         (peer_p50, peer_p95), missing = measured["peer"], (float("nan"), float("nan"))
         p50, p95 = measured.get("engine", missing)
-        ahead = measured.get("engine, read ahead", missing)[0]
+        ahead = measured.get(AHEAD, missing)[0]
         ratios = {"p50_ratio": peer_p50 / p50, "p95_ratio": peer_p95 / p95, "ahead_p50_ratio": peer_p50 / ahead}
         run.figures |= {name: ratio for name, ratio in ratios.items() if ratio == ratio}
+    if measured.keys() >= {ALONE, BESIDE}:
+        run.figures["beside_ratio"] = measured[BESIDE][0] / measured[ALONE][0]
     run.details |= {"seconds": times, "machine_cores": os.cpu_count()}
 
 

@@ -56,6 +56,8 @@ class Settings(BaseModel):
     """Type of the KV cache; `q8_0` halves it, and cannot be used with the layout `sequential`."""
     read_ahead: bool = True
     """Whether the engine, while idle, reads a question that is still being typed."""
+    draft_ahead_tokens: int = Field(default=16, ge=0, le=512)
+    """Tokens of a draft that are written ahead, while nobody waits, when a question may be whole; 0 writes none."""
     compile: IdleCompile = "idle"
     """Which articles are compiled while the engine is idle: `idle` all, `cited` those cited before, `off` none."""
     knowledge_coding: Literal["f16", "q5", "q4"] = "q4"

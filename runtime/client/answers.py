@@ -31,6 +31,16 @@ class _Answer(BaseModel):
             ) from None
 
 
+class AheadFigures(_Answer):
+    """`ahead` of `GET /v1/status`: what was written before questions came, and what it cost."""
+
+    drafts: int = 0
+    used: int = 0
+    tokens_written: int = 0
+    tokens_wasted: int = 0
+    processor_s: float = 0.0
+
+
 class ServerStatus(_Answer):
     """`GET /v1/status`."""
 
@@ -43,6 +53,7 @@ class ServerStatus(_Answer):
     """`ready`, or `restarting` while the model's process is started again."""
     waiting: int | None = None
     """Turns that wait to leave the branch."""
+    ahead: AheadFigures = AheadFigures()
 
 
 class TypingState(_Answer):
@@ -52,6 +63,8 @@ class TypingState(_Answer):
     state: str
     """`reading`, `ready`, `off` or `nothing`."""
     tokens: int = 0
+    written: int = 0
+    """Tokens of the draft."""
 
 
 class ArticlePage(_Answer):

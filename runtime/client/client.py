@@ -82,18 +82,21 @@ class Client(AgentClient):
         found = await self._get_async("/v1/search", q=question, lang=lang, limit=limit)
         return [Citation.model_validate(item) for item in found["citations"]]
 
-    def typing(self, text: str, *, conversation: str | None = None, lang: str | None = None) -> dict[str, Any]:
-        """Have what is typed read ahead: `{conversation, state, tokens}`. The question should bear that conversation.
+    def typing(
+        self, text: str, *, conversation: str | None = None, lang: str | None = None, paused: bool = False
+    ) -> dict[str, Any]:
+        """Have what is typed read ahead, and answered where it may be whole: `{conversation, state, tokens, written}`.
 
-        To be called when a word more is there, not at every key; with an empty text when its writer has gone.
+        The question should bear that conversation. To be called when a word more is there, not at every key; with
+        `paused` when the writer stops, with an empty text when they have gone.
         """
-        return self._post("/v1/typing", text=text, conversation=conversation, lang=lang)
+        return self._post("/v1/typing", text=text, conversation=conversation, lang=lang, paused=paused)
 
     async def typing_async(
-        self, text: str, *, conversation: str | None = None, lang: str | None = None
+        self, text: str, *, conversation: str | None = None, lang: str | None = None, paused: bool = False
     ) -> dict[str, Any]:
         """`typing`, for an event loop."""
-        return await self._post_async("/v1/typing", text=text, conversation=conversation, lang=lang)
+        return await self._post_async("/v1/typing", text=text, conversation=conversation, lang=lang, paused=paused)
 
     def read_attachment(self, attachment: Attachment) -> AttachmentText:
         """What a picture says; nothing of it is stored."""

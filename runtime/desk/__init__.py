@@ -5,7 +5,8 @@ turn_steps.py          the steps: understand, rules, retrieve, withhold, check: 
 turn_state.py          what is known of a turn between two steps: `TurnState`, `Draft`, `Answer`
 drafting.py            the model writes, and the draft is stored as it grows: `write_draft`
 probes.py              the trial of an installed generation: `run_probes`, `judge`
-prefetch.py            reads a question while it is typed: `Prefetcher`
+prefetch.py            reads and answers a question while it is typed: `Prefetcher`
+answer_ahead.py        when a draft is written ahead, and what it costs: `refuse_draft`
 policy.py              `policy.toml` and what it decides: `Policy`, `decide`
 active_policy.py       which policy a conversation gets, its fixed answers: `PolicySelector`
 intent_and_emotion.py  phrases and classifiers put together: `understand_question`

@@ -19,12 +19,14 @@ from uuid import uuid4
 from runtime.base.settings import Settings
 from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
-from runtime.desk.drafting import write_draft
+from runtime.desk.answer_ahead import AheadCounts, refuse_draft
+from runtime.desk.drafting import sampling_of, write_draft
 from runtime.desk.history import TURNS_READ, bound_texts, bound_turns, language_of, readable
 from runtime.desk.policy import Policy
 from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
 from runtime.desk.turn_state import Draft, TurnState, done_event, final_details
 from runtime.desk.turn_steps import AFTER_MODEL, BEFORE_MODEL, TurnTools, prepare_prompt
+from runtime.engine.core.memory_capacity import available_bytes
 from runtime.errors import EdgedeskError, InputError
 from runtime.events import AskRequest, Done, Event, Failed, Stored, Token
 from runtime.journal.inbox import Inbox
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
     from runtime.engine.core.generation import Flag
     from runtime.engine.core.interface import TextEngine
+    from runtime.engine.core.sampling_params import SamplingParams
     from runtime.prompting.prompt_tokens import Prompt
     from runtime.retrieval.retriever import Hit, Retriever
 
@@ -75,7 +78,14 @@ class Desk:
         self.candidate_error = candidate_error
         self._clock = clock
         self._trial = trial
-        self._prefetcher = Prefetcher(engine, self._foresee, max_chars=settings.question_chars)
+        self._prefetcher = Prefetcher(
+            engine,
+            self._foresee,
+            lay_out_whole=self._foresee_whole,
+            may_draft=self._may_draft,
+            ahead_tokens=settings.draft_ahead_tokens,
+            max_chars=settings.question_chars,
+        )
         self._policies = PolicySelector(bundle, retriever.embedder, trial)
         self.personal_rules = self._policies.personal
         """What only this company calls an order number or a customer's id."""
@@ -168,6 +178,18 @@ class Desk:
             desk = self._desk_of(self._arm(question, self._before(question), agent))
         return desk._prefetcher.typed(request)
 
+    def forget_abandoned(self) -> None:
+        """Drop what was read and written ahead of a text that nobody went on typing."""
+        self._prefetcher.forget_abandoned()
+        if self.candidate:
+            self.candidate.forget_abandoned()
+
+    @property
+    def ahead(self) -> AheadCounts:
+        """What was read and written before questions came, by the desk on trial too."""
+        own = self._prefetcher.ledger.counts()
+        return own + self.candidate.ahead if self.candidate else own
+
     def _before(self, request: AskRequest) -> list[StoredTurn]:
         """The newest turns of the request's conversation, oldest first."""
         turns = self.journal.turns(request.conversation, newest=TURNS_READ) if request.conversation else []
@@ -199,6 +221,23 @@ class Desk:
         if state.prompt is None:
             return None
         return without_closing(self.bundle.prompt, self.engine.vocab, state.prompt)
+
+    def _foresee_whole(self, request: AskRequest) -> tuple[Prompt, SamplingParams] | None:
+        """The prompt of a question that may be whole, and how its draft is written."""
+        before = self._before(request)
+        state = prepare_prompt(self._tools, self._state(request, before, self._arm(request, before, "")))
+        if state.prompt is None or state.answer is not None or self.engine.refuses(state.prompt):
+            return None
+        most = self.bundle.prompt.answer_tokens
+        return state.prompt, sampling_of(state.request, self.settings, max_tokens=most, stop_tokens=self._stop_tokens)
+
+    def _may_draft(self) -> bool:
+        """Whether a draft that nobody has asked for may be begun now."""
+        return not refuse_draft(
+            ahead_tokens=self.settings.draft_ahead_tokens,
+            answering=self.engine.answering,
+            available_bytes=available_bytes(),
+        )
 
     def _answer(self, key: TurnKey, state: TurnState, cancel: Flag) -> Iterator[Event]:
         """The steps of a stored question, and its end in the journal however it comes."""
@@ -233,6 +272,8 @@ class Desk:
                     key, state, draft, cancel, self.engine, self.journal, self.settings,
                     max_tokens=self.bundle.prompt.answer_tokens, stop_tokens=self._stop_tokens, clock=self._clock,
                 )  # fmt: skip
+                if draft.ahead_tokens:
+                    self._prefetcher.ledger.used(draft.ahead_tokens)
                 if cancel.is_set():
                     return
                 state = replace(state, draft=draft.text)

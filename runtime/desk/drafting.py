@@ -14,7 +14,7 @@ from runtime.desk.turn_state import Draft, TurnState
 from runtime.engine.core.generation import Place, Progress
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.core.stop_strings import StopStrings
-from runtime.events import Event, Queued, Reading, Token
+from runtime.events import AskRequest, Event, Queued, Reading, Token
 from runtime.journal.journal import Journal
 from runtime.journal.stored_turn import TurnKey
 
@@ -26,6 +26,19 @@ MAX_DRAFT_CHARS = 20_000
 """After which a draft is cut: `answer_tokens` bounds its tokens, and a vocabulary may have tokens of any length.
 
 As long as the longest reply of an agent."""
+
+
+def sampling_of(
+    request: AskRequest, settings: Settings, *, max_tokens: int, stop_tokens: frozenset[int]
+) -> SamplingParams:
+    """How the draft of a question is written, ahead of it or after: what differed would be another draft."""
+    return SamplingParams(
+        max_tokens=min(max_tokens, request.max_tokens or max_tokens),
+        temperature=settings.temperature if request.temperature is None else request.temperature,
+        top_p=settings.top_p if request.top_p is None else request.top_p,
+        seed=request.seed or 0,
+        stop=stop_tokens,
+    )
 
 
 def write_draft(
@@ -47,13 +60,7 @@ def write_draft(
     """
     assert state.prompt is not None
     request = state.request
-    params = SamplingParams(
-        max_tokens=min(max_tokens, request.max_tokens or max_tokens),
-        temperature=settings.temperature if request.temperature is None else request.temperature,
-        top_p=settings.top_p if request.top_p is None else request.top_p,
-        seed=request.seed or 0,
-        stop=stop_tokens,
-    )
+    params = sampling_of(request, settings, max_tokens=max_tokens, stop_tokens=stop_tokens)
 
     def is_full() -> bool:
         return len(draft.text) >= MAX_DRAFT_CHARS
@@ -92,6 +99,7 @@ def write_draft(
     finally:
         generation.close()
     stats = generation.stats
+    draft.ahead_tokens = stats.ahead_tokens
     draft.counts = {
         "prompt_tokens": stats.prompt_tokens,
         "reused_tokens": stats.reused_tokens,

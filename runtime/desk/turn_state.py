@@ -91,6 +91,8 @@ class Draft:
     """When the answer's first piece was sent."""
     counts: dict[str, Any] = field(default_factory=dict)
     """Of the engine, by the names of `TurnDetails`; empty where no model wrote."""
+    ahead_tokens: int = 0
+    """Of its tokens, those that were written before the question came."""
 
 
 def done_event(state: TurnState, answer: Answer, draft: Draft, *, model: str, now: float) -> Done:

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from runtime.desk.answer_ahead import AheadCounts
     from runtime.events import Done
 
 SECONDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -72,12 +73,12 @@ class ServerMetrics:
                 self.ratings[rating] += 1
 
 
-def exposition(metrics: ServerMetrics, *, ready: bool, in_work: int) -> bytes:
-    """The figures in Prometheus' text format; `ready` and `in_work` are as they are now."""
+def exposition(metrics: ServerMetrics, *, ready: bool, in_work: int, ahead: AheadCounts) -> bytes:
+    """The figures in Prometheus' text format; `ready`, `in_work` and `ahead` are as they are now."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(metrics, ready=ready, in_work=in_work))
+    registry.register(_Collector(metrics, ready=ready, in_work=in_work, ahead=ahead))
     text: bytes = generate_latest(registry)
     return text
 
@@ -85,10 +86,11 @@ def exposition(metrics: ServerMetrics, *, ready: bool, in_work: int) -> bytes:
 class _Collector:
     """What prometheus-client asks when somebody looks."""
 
-    def __init__(self, metrics: ServerMetrics, *, ready: bool, in_work: int) -> None:
+    def __init__(self, metrics: ServerMetrics, *, ready: bool, in_work: int, ahead: AheadCounts) -> None:
         self._metrics = metrics
         self._ready = ready
         self._in_work = in_work
+        self._ahead = ahead
 
     def collect(self) -> list[Any]:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -120,6 +122,7 @@ class _Collector:
                 for key, value in counts.items():
                     family.add_metric([str(part) for part in (key if isinstance(key, tuple) else (key,))], value)
                 out.append(family)
+            out += self._written_ahead(CounterMetricFamily)
             total = 0
             buckets = []
             for bound, count in zip((*map(str, SECONDS), "+Inf"), figures.first, strict=True):
@@ -129,3 +132,15 @@ class _Collector:
             histogram.add_metric([], buckets, figures.first_sum)
             out.append(histogram)
         return out
+
+    def _written_ahead(self, counter: Any) -> list[Any]:
+        """Drafts before their questions: what is begun or written less what is used was for nothing."""
+        ahead = self._ahead
+        drafts = counter("edgedesk_ahead_drafts", "Drafts before their questions.", labels=("kind",))
+        drafts.add_metric(["begun"], ahead.drafts)
+        drafts.add_metric(["used"], ahead.used)
+        tokens = counter("edgedesk_ahead_tokens", "Tokens of drafts before their questions.", labels=("kind",))
+        tokens.add_metric(["written"], ahead.tokens_written)
+        tokens.add_metric(["used"], ahead.tokens_used)
+        about = "Processor seconds of the engine before questions came."
+        return [drafts, tokens, counter("edgedesk_ahead_processor_seconds", about, ahead.processor_s)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.base.home import run_folder
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
+from runtime.desk.answer_ahead import AheadCounts
 from runtime.errors import UnavailableError
 from runtime.events import AskRequest, Audience
 from runtime.journal.outbox_queue import OutboxCounts, outbox_counts
@@ -129,6 +130,10 @@ class Service:
         with self._changed:
             self._changed.wait_for(lambda: not self._active, timeout=ANSWERS_TIMEOUT_S)
 
+    def ahead(self) -> AheadCounts:
+        """What was read and written before questions came, since the desk was opened."""
+        return self.desk.ahead if self.desk else AheadCounts()
+
     def status(self) -> dict[str, Any]:
         """What `/v1/status` says."""
         info = self.bundle.info
@@ -141,5 +146,6 @@ class Service:
             "languages": list(self.bundle.prompt.languages),
             "active": self.active,
             "engine": "ready" if self.desk is None or getattr(self.desk.engine, "ready", True) else "restarting",
+            "ahead": self.ahead().as_dict(),
             **outbox._asdict(),
         }

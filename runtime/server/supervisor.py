@@ -134,6 +134,7 @@ class DeskSupervisor(threading.Thread):
             lambda: self._drop_crashing_candidate(desk),
             lambda: self._follow(desk),
             lambda: self._retain(desk),
+            lambda: self._forget_abandoned(desk),
         )
         while not self._ended.wait(LOOK_EVERY_S):
             for step in steps:
@@ -192,6 +193,11 @@ class DeskSupervisor(threading.Thread):
             # First, so that a full disk is tried again in hours, not at every look.
             self._next_retention = time.monotonic() + RETAIN_EVERY_S
             self._service.log.info("pruned", **apply_retention(desk.journal, desk.bundle, self._home).as_dict())
+        return False
+
+    def _forget_abandoned(self, desk: Desk) -> bool:
+        """A text that nobody goes on typing is a customer's words: it must not lie in the engine until the next one."""
+        desk.forget_abandoned()
         return False
 
     def _go_back(self, why: str) -> bool:

@@ -21,6 +21,11 @@ _END = re.compile(
     re.VERBOSE,
 )
 
+_ENDS = frozenset(".?!…。？！")
+_CLOSERS = "\"'”’)]）」』】 \n\t"
+_END_CHARS = 16
+"""Characters at the end of a text in which the end of a sentence is looked for."""
+
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text in order, stripped, none empty."""
@@ -49,3 +54,9 @@ def pieces(text: str, max_terms: int, overlap: int = 1) -> list[str]:
         out.append(" ".join(parts[start:end]))
         start = max(start + 1, end - overlap)
     return out
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether the text may be whole, its last sentence having ended; `3.` ends one too, and a guess is cheap."""
+    end = text[-_END_CHARS:].rstrip(_CLOSERS)
+    return bool(end) and end[-1] in _ENDS

@@ -127,9 +127,11 @@ def test_what_was_measured_in_one_sitting_counts_in_the_next(
     assert (run.figures["p50_ratio"], run.figures["p50_s"]) == (30.0, 2.0)
     assert "ahead_p50_ratio" not in run.figures  # not measured yet: the claim does not hold
     assert run.end() == 1
-    first_token.keep(times, "engine, read ahead", 0, 0.5)
+    first_token.keep(times, first_token.AHEAD, 0, 0.125)
+    first_token.keep(times, first_token.ALONE, 0, 2.0)
+    first_token.keep(times, first_token.BESIDE, 0, 2.05)
     first_token.verdict(run, {name: list(by.values()) for name, by in times.items()})
-    assert run.figures["ahead_p50_ratio"] == 120.0
+    assert run.figures["ahead_p50_ratio"] == 480.0
     assert run.end() == 0
     capsys.readouterr()
 

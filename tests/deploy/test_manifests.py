@@ -17,6 +17,7 @@ import yaml
 
 import edgedesk
 from runtime.base.settings import OTHER_VARIABLES, PREFIX, Settings
+from runtime.desk.answer_ahead import AheadCounts
 from runtime.server.metrics import ServerMetrics, exposition
 from tests.support.paths import ROOT
 
@@ -91,7 +92,7 @@ def test_kubernetes_scales_by_a_metric_that_the_server_has() -> None:
     scaler = manifest("HorizontalPodAutoscaler")["spec"]
     (metric,) = scaler["metrics"]
     name = metric["pods"]["metric"]["name"]
-    text = exposition(ServerMetrics(), ready=True, in_work=7).decode()
+    text = exposition(ServerMetrics(), ready=True, in_work=7, ahead=AheadCounts()).decode()
     assert f"\n{name} 7.0\n" in text
     target = manifest("StatefulSet")
     assert scaler["scaleTargetRef"] == {key: target[key] for key in ("apiVersion", "kind")} | {

@@ -192,6 +192,7 @@ class Console(App[None]):
     async def on_unmount(self) -> None:
         """Remember, and let go of the server."""
         self.workers.cancel_all()
+        await self.sync.leave()
         await self.sync.last_save()
         await self.sync.remember()
         await self.server.close()

@@ -124,7 +124,8 @@ class Lookups:
             agents, rows = self._view.server.agents, self._customers()
             handoffs = {state: await agents.list_handoffs(state) for state in ("open", "taken", "closed")}
             read = [await agents.read_conversation(row.conversation) for row in rows[:SUPERVISED]]
-            return reports.supervisor_page(rows, handoffs, [turn for one in read for turn in one.turns], words)
+            turns, ahead = [turn for one in read for turn in one.turns], (await self._view.server.status()).ahead
+            return reports.supervisor_page(rows, handoffs, turns, ahead, words)
 
         self._boxes.open_page("supervisor.title", load, "supervisor")
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from runtime.client.answers import (
+    AheadFigures,
     CardPage,
     ConversationTurn,
     ExplainedSection,
@@ -165,9 +166,10 @@ def supervisor_page(
     rows: Sequence[InboxRow],
     handoffs: Mapping[str, Sequence[HandoffRow]],
     turns: Sequence[ConversationTurn],
+    ahead: AheadFigures,
     words: Catalogue,
 ) -> Blocks:
-    """The branch at a glance, from the inbox, the hand-offs by state, and recent turns."""
+    """The branch at a glance, from the inbox, the hand-offs by state, recent turns, and what was written ahead."""
     queue = Counter(row.waits for row in rows)
     feedback = [turn.feedback for turn in turns if turn.feedback is not None]
     verdicts = Counter(one.verdict for one in feedback if one.verdict)
@@ -188,8 +190,18 @@ def supervisor_page(
             (words("supervisor.drafts", count=len(turns)), shares),
             (words("supervisor.times"), times),
             (words("supervisor.handoffs"), handed),
+            (words("supervisor.ahead"), _written_ahead(ahead, words) if ahead.drafts else []),
         ]
     )
+
+
+def _written_ahead(ahead: AheadFigures, words: Catalogue) -> list[str]:
+    """What drafts before their questions brought, and what they cost."""
+    return [
+        words("supervisor.ahead_used", used=ahead.used, drafts=ahead.drafts),
+        words("supervisor.ahead_wasted", wasted=ahead.tokens_wasted, written=ahead.tokens_written),
+        words("supervisor.ahead_spent", seconds=ahead.processor_s),
+    ]
 
 
 def _line(row: InboxRow) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from runtime.client.answers import ArticlePage, UnsentText
 from runtime.errors import BusyError, EdgedeskError, InputError, MissingError, UnavailableError
+from runtime.text.sentences import ends_sentence
 from tui.app.view import View
 from tui.base.limits import MAX_TEXT_CHARS
 from tui.services.server_link import link_event
@@ -28,7 +29,7 @@ at most."""
 LAST_SAVE_S = 1.0
 """Nobody who quits waits longer for a server that does not answer."""
 AHEAD_S = 0.35
-"""A pause in typing after which the words so far are sent to be read."""
+"""A pause in typing after which the text so far is sent to be read, and answered as if it were whole."""
 INBOX_LIMIT = 200
 REPLY_MARK = "/reply\n"
 """Unsent text that begins with it is a reply; any other is a customer's message."""
@@ -51,6 +52,8 @@ class Sync:
         self._remember_due = False
         self._ahead_off = False
         self._ahead_sent = ""
+        self._draft_begun = False
+        """Whether the server may be writing a draft for `_ahead_sent`: it is told when the text goes on."""
         self._remarked = ""
         """The last trouble that was shown; one that lasts is not shown again at every look."""
 
@@ -255,15 +258,31 @@ class Sync:
 
     def stop_reading_ahead(self) -> None:
         """What was read ahead is being used: the field, empty now, must not drop it."""
-        self._ahead_sent = ""
+        self._ahead_sent, self._draft_begun = "", False
         self._view.cancel_work("ahead")
 
+    async def leave(self) -> None:
+        """The console ends: what was typed and not sent is not to stay in the server's memory."""
+        sent, self._ahead_sent = self._ahead_sent, ""
+        if sent and self._view.state.link is Link.READY:
+            with suppress(EdgedeskError, TimeoutError):
+                conversation = self._view.state.thread.conversation
+                await asyncio.wait_for(self._view.server.typing("", conversation, paused=False), LAST_SAVE_S)
+
     async def _read_ahead(self, text: str) -> None:
-        await asyncio.sleep(AHEAD_S)
+        typed, conversation = self._view.state.composer, self._view.state.thread.conversation
+        if conversation is not None and (self._draft_begun or typed[-1:].isspace()):
+            # At once, not after the pause: what is being written belongs to a text that is gone, or a word is whole.
+            self._draft_begun = False
+            with suppress(EdgedeskError):
+                await self._view.server.typing(typed, conversation, paused=False)
+        if not ends_sentence(text):
+            await asyncio.sleep(AHEAD_S)
         while True:
             self._ahead_sent, thread = text, self._view.state.thread
+            self._draft_begun = bool(text)
             try:
-                said = await self._view.server.typing(text, thread.conversation)
+                said = await self._view.server.typing(text, thread.conversation, paused=True)
             except MissingError:
                 self._ahead_off = True  # A server that does not read ahead.
                 return
@@ -271,7 +290,8 @@ class Sync:
                 return
             if self._view.state.open != thread.key:
                 return
-            self._view.dispatch(ReadAhead(said.state, said.tokens, said.conversation))
+            state = "drafted" if said.written else said.state
+            self._view.dispatch(ReadAhead(state, said.tokens, said.conversation))
             if said.state != "reading" or self._view.state.composer.strip() != text:
                 return
             await asyncio.sleep(AHEAD_S)

@@ -51,8 +51,8 @@ class ServerLink(Protocol):
         """
         ...
 
-    async def typing(self, text: str, conversation: str | None) -> TypingState:
-        """Let the server read what is being typed; an empty text drops what was read."""
+    async def typing(self, text: str, conversation: str | None, *, paused: bool) -> TypingState:
+        """Let the server read what is being typed, and answer it when its writer `paused`; an empty text drops all."""
         ...
 
     async def article(self, article: str, lang: str) -> ArticlePage:
@@ -133,9 +133,9 @@ class HttpServerLink:
         """Stream one answer."""
         return self.client.ask_async(question, conversation=conversation, asking=asking)
 
-    async def typing(self, text: str, conversation: str | None) -> TypingState:
-        """Read ahead."""
-        return TypingState.parse(await self.client.typing_async(text, conversation=conversation))
+    async def typing(self, text: str, conversation: str | None, *, paused: bool) -> TypingState:
+        """Read and answer ahead."""
+        return TypingState.parse(await self.client.typing_async(text, conversation=conversation, paused=paused))
 
     async def article(self, article: str, lang: str) -> ArticlePage:
         """One article, whole."""

@@ -57,6 +57,8 @@ class FakeServer:
         """What stands in pictures, by their names."""
         self.typed: list[str] = []
         """What was sent to be read ahead."""
+        self.paused: list[str] = []
+        """Of these, the texts that may be whole."""
         self.cancelled = 0
         self.looks = 0
         """How often somebody asked how the server is."""
@@ -121,10 +123,12 @@ class FakeServer:
                 turn["state"] = "cancelled"
             raise
 
-    async def typing(self, text: str, conversation: str | None) -> TypingState:
+    async def typing(self, text: str, conversation: str | None, *, paused: bool) -> TypingState:
         """As `POST /v1/typing`: a token a word."""
         self.need()
         self.typed.append(text)
+        if paused:
+            self.paused.append(text)
         state = "ready" if text else "nothing"
         return TypingState(conversation=conversation or "c1", state=state, tokens=len(text.split()))
 

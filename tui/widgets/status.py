@@ -56,7 +56,7 @@ class StatusLine(InertLabel):
 
 def _is_read_ahead(state: State) -> bool:
     over = state.current is None or state.current.phase is Phase.DONE  # else the line shows how the draft ended
-    return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready")
+    return over and bool(state.composer.strip()) and state.ahead[0] in ("reading", "ready", "drafted")
 
 
 def progress_words(turn: ConsoleTurn, words: Catalogue, now: float) -> list[str]:

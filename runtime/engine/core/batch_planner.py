@@ -3,9 +3,11 @@
     every writing request    its next token, and guesses after it while nothing is read for a waiting reader
     reading requests         a slice of the prompt: the shortest first, one that was skipped too often before all others
     background requests      only while no waiting reader's prompt is left to be read
+    speculative requests     only in steps that nobody waits for; there like any other
 
-Promises: a writer is in every batch; a waiting request is skipped in at most `MAX_SKIPPED_STEPS` steps and as many more
-as there are requests; a batch never exceeds its budget. Knows nothing of llama.cpp, threads and clocks.
+Promises: a writer that is not speculative is in every batch; a waiting request is skipped in at most
+`MAX_SKIPPED_STEPS` steps and as many more as there are requests; a batch never exceeds its budget. Knows nothing of
+llama.cpp, threads and clocks.
 """
 
 from __future__ import annotations
@@ -51,6 +53,8 @@ class Job:
     """Tokens guessed after the next one, to be checked together with it."""
     background: bool = False
     """Whether no reader waits for it yet."""
+    speculative: bool = False
+    """Whether nobody has asked for what it writes: a row of it would make a step longer that somebody waits for."""
     skipped: int = 0
     """Steps since it was last in a batch."""
 
@@ -68,6 +72,8 @@ def plan_step(jobs: Sequence[Job], *, read_tokens: int, batch_tokens: int) -> tu
 
     Needs `batch_tokens` above the number of writers. Empty only when there are no jobs.
     """
+    if any(not job.background for job in jobs):
+        jobs = [job for job in jobs if not job.speculative]
     writers = [job for job in jobs if not job.unread]
     waiting = [job for job in jobs if job.unread and not job.background]
     # One token's place is reserved for reading, so that writers and their guesses alone never fill the batch.

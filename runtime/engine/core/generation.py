@@ -87,6 +87,10 @@ class Stats:
     """How the prompt was put together."""
     layout_reason: str = ""
     """Why it was read `exact` though another layout was wanted."""
+    ahead_tokens: int = 0
+    """Of the answer's tokens, those that were written before it was asked for."""
+    processor_s: float = 0.0
+    """Processor seconds of the engine's steps, the request's share by rows; without what was done ahead for it."""
 
 
 class Generation:

@@ -39,6 +39,11 @@ class TextEngine(Protocol):
     slots: int
     """Answers written at the same time."""
 
+    @property
+    def answering(self) -> int:
+        """Answers that somebody waits for, begun or not."""
+        ...
+
     def generate(
         self, prompt: Sequence[int] | Prompt, params: SamplingParams, cancel: Flag, *, conversation: str | None = None
     ) -> Generation:
@@ -49,12 +54,18 @@ class TextEngine(Protocol):
         """Read the beginning of a question that is still being typed, while nothing else is to be done."""
         ...
 
+    def draft(
+        self, prompt: Prompt, params: SamplingParams, cancel: Flag, *, conversation: str, ahead_tokens: int
+    ) -> Generation:
+        """Begin the answer to a question that may never come, while nobody waits for anything."""
+        ...
+
     def compile(self, prompt: Prompt, cancel: Flag) -> Generation:
         """Compile an article, while nothing else is to be done."""
         ...
 
     def forget(self, conversation: str) -> None:
-        """Drop what was read ahead for a conversation."""
+        """Drop what was read and written ahead for a conversation."""
         ...
 
     def refuses(self, prompt: Prompt) -> bool:

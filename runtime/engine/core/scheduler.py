@@ -97,7 +97,7 @@ class Scheduler(ABC):
         self._waiting: deque[Request] = deque()
         """Questions, first come first served."""
         self._background: deque[Request] = deque()
-        """Prefetches and compilations: admitted only while no question waits."""
+        """Prefetches, drafts and compilations: admitted only while no question waits."""
         self._to_forget: set[str] = set()
         """Conversations whose prefetched prompts the computing thread has to drop."""
         self._closing = False
@@ -141,6 +141,9 @@ class Scheduler(ABC):
                 raise UnavailableError(
                     f"{len(self._waiting)} requests are waiting already", hint="ask again in a moment"
                 )
+            if conversation is not None:
+                # What has not begun is of no use any more; what has is the runner's to use.
+                self._cancel_prefetches(conversation)
             self._waiting.append(Request(generation, parts, conversation=conversation))
             if len(self._waiting) > free:
                 self._send_places(only=generation)
@@ -181,8 +184,33 @@ class Scheduler(ABC):
             self._changed.notify()
         return generation
 
+    def draft(
+        self, prompt: Prompt, params: SamplingParams, cancel: Flag, *, conversation: str, ahead_tokens: int
+    ) -> Generation:
+        """Begin the answer to a question that may never come: read its prompt and write at most `ahead_tokens`.
+
+        It yields no pieces. Its text stays in the engine until `generate` is called for the same conversation with the
+        same tokens and parameters, which goes on with it; anything else for that conversation drops it. Nothing of it
+        is computed in a step that anybody waits for. Replaces what was read or written for the conversation before.
+        """
+        self._check_length(prompt)
+        generation = Generation(prompt.flat(), params, cancel)
+        with self._changed:
+            self._check_open()
+            self._cancel_prefetches(conversation)
+            request = Request(generation, prompt, "draft", conversation=conversation, ahead_tokens=ahead_tokens)
+            # Before compilations: this may be asked in a moment.
+            self._background.appendleft(request)
+            self._changed.notify()
+        return generation
+
+    @property
+    def answering(self) -> int:
+        """Answers that somebody waits for, begun or not."""
+        return self.backend.answering + len(self._waiting)
+
     def forget(self, conversation: str) -> None:
-        """Drop what was read ahead for a conversation: it was deleted, or its writer has gone."""
+        """Drop what was read and written ahead for a conversation: it was deleted, or its writer has gone."""
         with self._changed:
             self._cancel_prefetches(conversation)
             self._to_forget.add(conversation)
@@ -234,7 +262,7 @@ class Scheduler(ABC):
     def _cancel_prefetches(self, conversation: str) -> None:
         """The lock is held."""
         for request in self._background:
-            if request.task == "prefetch" and request.conversation == conversation:
+            if request.task in ("prefetch", "draft") and request.conversation == conversation:
                 request.generation.close()
 
     def _run(self) -> None:

@@ -3,6 +3,7 @@
     engine           puts the parts together behind the scheduler     `LlamaEngine`
     runner           one step after another                           `LlamaRunner`
     active_sequence  a request that has begun                         `ActiveSequence`
+    draft_shelf      drafts written before their questions come       `DraftShelf`
     article_cache    compiled articles                                `ArticleCache`
     article_packs    compiled articles on disk                        `ArticlePacks`
     pack_coding      keys and values in a quarter of their size       `encode`, `expand`

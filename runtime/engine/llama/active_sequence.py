@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runtime.engine.core.composition import Composition
+from runtime.engine.core.generation import Finish
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.prompt_lookup import PromptLookup
 from runtime.engine.core.request import ActiveRequest
@@ -29,6 +30,8 @@ class ActiveSequence(ActiveRequest):
     """Tokens guessed after `next_token`, for the step to come."""
     skipped_steps: int = 0
     """Steps since it was last in a batch."""
+    ended: Finish | None = None
+    """How a draft that waits for its question has ended; None where it can go on."""
 
     @property
     def tokens_to_read(self) -> int:
@@ -38,7 +41,10 @@ class ActiveSequence(ActiveRequest):
     @property
     def reserved_cells(self) -> int:
         """Cells it may yet take, without those of articles that are being read (the article cache reserves them)."""
-        return self.copy_cells + len(self.unread) + self.max_tokens - self.written
+        most = self.max_tokens
+        if self.request.speculative:
+            most = min(most, self.request.ahead_tokens)  # for the rest room is made when its question comes
+        return self.copy_cells + len(self.unread) + most - self.written
 
     @property
     def reading_ended(self) -> bool:

@@ -1,8 +1,9 @@
 """One step after another: the active requests, and the model that computes them together.
 
 Promises: a request that was admitted has all the room it can need; one that ends or is cancelled leaves what was read
-of it for a later prompt with the same beginning. Background work (prefetching, compiling) is ended for questions that
-need its room. Belongs to the engine's thread. Knows nothing of the queue before it.
+of it for a later prompt with the same beginning. Background work (prefetching, drafting, compiling) is ended for
+questions that need its room; a draft waits on the `DraftShelf` for its question, in room that anybody may take. Belongs
+to the engine's thread. Knows nothing of the queue before it.
 
 A step: `step` ends cancelled requests, composes those whose articles are ready, and asks `plan_step` for a batch;
 `_collect` turns the plan into rows; `_decode` computes them; `_settle` draws the consequences. Until `_settle` the
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 
 from runtime.engine.core.batch_planner import ROW_TILE, Job, Slice, StepCosts, plan_step
 from runtime.engine.core.composition import ArticleBuild, Composition
-from runtime.engine.core.generation import NO_ROOM, Finish
+from runtime.engine.core.generation import NO_ROOM, Finish, Stats
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.options import Preference
 from runtime.engine.core.prompt_lookup import PromptLookup
@@ -25,6 +26,7 @@ from runtime.engine.core.request import Request
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.active_sequence import ActiveSequence
 from runtime.engine.llama.article_cache import ArticleCache
+from runtime.engine.llama.draft_shelf import DraftShelf
 from runtime.engine.llama.kv_cache import KvCache, Reservation
 from runtime.engine.llama.model import LlamaModel, Row
 from runtime.engine.llama.sampler import LlamaSampler
@@ -40,6 +42,8 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     members: list[ActiveSequence] = field(default_factory=list)
     """Requests with a row in it."""
+    counts: list[int] = field(default_factory=list)
+    """Rows of each of them."""
     readers: list[ActiveSequence] = field(default_factory=list)
     """Those whose prompts are read."""
     writers: list[tuple[ActiveSequence, int, list[int]]] = field(default_factory=list)
@@ -56,7 +60,7 @@ class Batch:
 
 
 class LlamaRunner:
-    """At most `slots` answers at a time, as many prefetched questions, and one article being compiled."""
+    """At most `slots` answers at a time, as many prefetched questions and drafts, and one article being compiled."""
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class LlamaRunner:
         self.costs = StepCosts(model.batch_tokens, prefer)
         self.thread_tuner = ThreadTuner(model.threads)
         self.active: list[ActiveSequence] = []
+        self.drafts = DraftShelf(cache)
         self.completed = 0
         self._make_sampler = make_sampler
         cache.reserve(self._reserved)
@@ -93,6 +98,16 @@ class LlamaRunner:
 
     def admit(self, request: Request) -> bool:
         """Begin a request; False while there is no slot or no room for it."""
+        if request.task == "generate" and self.answering < self.slots and self._take_over_draft(request):
+            return True
+        admitted = self._admit(request)
+        if not admitted and request.speculative:
+            # One that waited would keep back what stands behind it, and its question comes soon or never.
+            request.generation.put(Stats(len(request.generation.tokens), 0, 0, 0.0, 0.0, 0.0, "cancelled"))
+            return True
+        return admitted
+
+    def _admit(self, request: Request) -> bool:
         # The question's prefetch is ended only after the question has taken a share of what was read: ended first, it
         # would be the first candidate for eviction while room is made for the question.
         prefetches = self._prefetches(request.conversation)
@@ -108,7 +123,7 @@ class LlamaRunner:
         if active is None:
             return False
         params = request.generation.params
-        if request.task == "generate":
+        if request.task in ("generate", "draft"):
             active.sampler = self._make_sampler(params)
             # A wrong guess is cut off the sequence again, which a recurrent state does not allow.
             if params.lookup and self.model.shares_prefixes:
@@ -120,7 +135,7 @@ class LlamaRunner:
         return True
 
     def forget(self, conversation: str) -> None:
-        """Drop what is read ahead for a conversation."""
+        """Drop what is read and written ahead for a conversation."""
         self._end_prefetches(conversation)
         self._release_prefetched(conversation)
 
@@ -154,6 +169,7 @@ class LlamaRunner:
             one.request.generation.put(error)
         self.active.clear()
         self.cache.clear()
+        self.drafts.clear()
         self.articles.clear()
 
     def _reserved(self) -> Reservation:
@@ -167,7 +183,7 @@ class LlamaRunner:
         """A request with all the room it can need, or None while there is none."""
         prompt, params = request.prompt, request.generation.params
         room = self.model.context_tokens - len(prompt)
-        max_tokens = min(params.max_tokens, room) if request.task == "generate" else 0
+        max_tokens = min(params.max_tokens, room) if request.task in ("generate", "draft") else 0
         if not self.articles.composes(prompt):
             return self._begin_plain(request, max_tokens, self.articles.reason)
         if request.task != "compile" and (active := self._continue_composed(request, max_tokens)) is not None:
@@ -236,7 +252,9 @@ class LlamaRunner:
         if conversation is None:
             return []
         return [
-            one for one in self.active if one.request.task == "prefetch" and one.request.conversation == conversation
+            one
+            for one in self.active
+            if one.request.task in ("prefetch", "draft") and one.request.conversation == conversation
         ]
 
     def _end_prefetches(self, conversation: str | None, keep: ActiveSequence | None = None) -> None:
@@ -246,6 +264,7 @@ class LlamaRunner:
 
     def _release_prefetched(self, conversation: str) -> None:
         """Free what was read for a question that has come, or has changed; what of it is used is shared already."""
+        self.drafts.drop(conversation)
         for lease in list(self.cache.ledger.leases.values()):
             if lease.prefetched and not lease.in_use and lease.conversation == conversation:
                 self.cache.release(lease)
@@ -257,20 +276,65 @@ class LlamaRunner:
             if same and not lease.in_use:
                 self.cache.release(lease)
 
-    def _end_background(self) -> bool:
+    def _end_background(self, keep: ActiveSequence | None = None) -> bool:
         """End one request that no reader waits for; False when there is none."""
         for one in self.active:
-            if one.request.background:
+            if one.request.background and one is not keep:
                 self._end(one, "cancelled")
                 return True
         return False
+
+    # Drafts
+
+    def _take_over_draft(self, request: Request) -> bool:
+        """Go on with the draft of a question that has come; False where there is none, or no room to end it."""
+        drafts = [one for one in self._prefetches(request.conversation) if one.request.fits(request)]
+        draft = drafts[0] if drafts else self.drafts.take(request)
+        if draft is None:
+            return False
+        to_write = draft.max_tokens - draft.written if draft.ended is None else 0
+        cells = draft.copy_cells + len(draft.unread) + to_write
+        cells -= draft.reserved_cells if draft in self.active else 0
+        while not self.cache.make_room(max(0, cells), 0):
+            if not self._end_background(keep=draft):
+                if draft in self.active:
+                    self._end(draft, "cancelled")
+                else:
+                    self._discard(draft)
+                return False
+        if draft in self.active:
+            draft.report("stop")
+        else:
+            self.active.append(draft)
+        draft.take_over(request)
+        if request.conversation is not None:
+            self._end_prefetches(request.conversation)
+            self._release_prefetched(request.conversation)
+        if draft.ended is not None:
+            self._end(draft, draft.ended)
+        return True
+
+    def _shelve(self, draft: ActiveSequence, ended: Finish | None) -> None:
+        """A draft is written as far as it may be: keep it for its question, in room that anybody may take."""
+        self.active.remove(draft)
+        draft.ended, draft.guesses = ended, []
+        self._retire(draft)
+        self.drafts.put(draft)
+        draft.report(ended or "length")
+
+    def _discard(self, draft: ActiveSequence) -> None:
+        """Drop a draft that was taken off the shelf."""
+        if draft.sampler is not None:
+            draft.sampler.close()
+        self.cache.release(draft.lease)
 
     # One step
 
     def _plan(self) -> tuple[Slice, ...]:
         """The next batch, as shares of the requests by their index in `active`."""
         for one in self.active:
-            if one.lookup is not None and one.written:
+            # A guess makes a step longer, and a question that arrives meanwhile waits for its end.
+            if one.lookup is not None and one.written and not one.request.speculative:
                 one.guesses = one.lookup.guess(one.max_tokens - one.written - 1, self.costs.guess_cost)
         jobs = [
             Job(
@@ -278,12 +342,14 @@ class LlamaRunner:
                 one.tokens_to_read,
                 guesses=len(one.guesses),
                 background=one.request.background,
+                speculative=one.request.speculative,
                 skipped=one.skipped_steps,
             )
             for index, one in enumerate(self.active)
         ]
+        waited_for = [job for job in jobs if not job.background]
         read_tokens = self.costs.read_tokens(
-            writing=any(not job.unread for job in jobs), waited_for=any(not job.background for job in jobs)
+            writing=any(not job.unread for job in waited_for), waited_for=bool(waited_for)
         )
         return plan_step(jobs, read_tokens=read_tokens, batch_tokens=self.model.batch_tokens)
 
@@ -330,6 +396,7 @@ class LlamaRunner:
                 self._collect_articles(batch, active.composition, share.count)
             else:
                 self._collect_own_tokens(batch, active, share.count)
+            batch.counts.append(len(batch.rows) - before)
             if reads:
                 batch.reading += len(batch.rows) - before
                 batch.readers.append(active)
@@ -373,9 +440,11 @@ class LlamaRunner:
         self.model.use_threads(self.thread_tuner.threads if few else self.thread_tuner.max_threads)
         began, computed = time.monotonic(), time.process_time()
         self.model.decode(batch.rows)
-        seconds = time.monotonic() - began
+        seconds, computed = time.monotonic() - began, time.process_time() - computed
         if few:
-            self.thread_tuner.record_step(time.process_time() - computed, seconds)
+            self.thread_tuner.record_step(computed, seconds)
+        for one, count in zip(batch.members, batch.counts, strict=True):
+            one.processor_s += computed * count / len(batch.rows)
         self.costs.record_step(guesses=batch.guesses, reading=batch.reading, seconds=seconds)
 
     def _settle(self, batch: Batch) -> None:
@@ -416,7 +485,12 @@ class LlamaRunner:
         token = active.sampler.next(self.model.context, row)
         if active.lookup is not None:
             active.lookup.add(token)
-        if finish := active.accept(token, self.model.vocab):
+        finish = active.accept(token, self.model.vocab)
+        if active.request.speculative:
+            if finish or active.written >= active.request.ahead_tokens:
+                self._shelve(active, finish)
+                return False
+        elif finish:
             self._end(active, finish)
             return False
         return True
@@ -433,14 +507,16 @@ class LlamaRunner:
         self._retire(active)
         seconds = active.finish(finish)
         if not active.request.background:
-            self.costs.record_answer(seconds)
+            if not active.written_ahead:
+                self.costs.record_answer(seconds)
             self.completed += finish != "cancelled"
 
     def _retire(self, active: ActiveSequence) -> None:
         """Leave a request's sequence to later prompts with the same beginning."""
         lease = active.lease
         lease.pins -= 1
-        lease.prefetched, lease.conversation = active.request.task == "prefetch", active.request.conversation
+        lease.prefetched = active.request.task in ("prefetch", "draft")
+        lease.conversation = active.request.conversation
         if lease.conversation is not None and not lease.prefetched:
             self._release_older_turns(lease)
         self.cache.ledger.touch(lease)

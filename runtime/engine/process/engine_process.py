@@ -23,6 +23,7 @@ from runtime.engine.process.protocol import (
     CancelMessage,
     CompileMessage,
     Connection,
+    DraftMessage,
     EndedMessage,
     FailedMessage,
     ForgetMessage,
@@ -83,7 +84,7 @@ class EngineProcess:
             return  # nothing else is sent before this side is ready
         elif isinstance(message, ForgetMessage):
             engine.forget(message.conversation)
-        elif isinstance(message, GenerateMessage | PrefetchMessage | CompileMessage):
+        elif isinstance(message, GenerateMessage | PrefetchMessage | DraftMessage | CompileMessage):
             cancel = self._cancels[message.id] = threading.Event()
             try:
                 generation = _begin(engine, message, cancel)
@@ -109,6 +110,9 @@ def _begin(engine: LlamaEngine, message: Request, cancel: threading.Event) -> Ge
         return engine.generate(message.prompt, message.params, cancel, conversation=message.conversation)
     if isinstance(message, PrefetchMessage):
         return engine.prefetch(message.prompt, cancel, conversation=message.conversation)
+    if isinstance(message, DraftMessage):
+        own = {"conversation": message.conversation, "ahead_tokens": message.ahead_tokens}
+        return engine.draft(message.prompt, message.params, cancel, **own)
     return engine.compile(message.prompt, cancel)
 
 

@@ -1,7 +1,7 @@
 """Messages between the engine's process and the one that asks: frozen dataclasses, one JSON object a line on a socket.
 
     →  OpenMessage                                       first, once
-    →  GenerateMessage  PrefetchMessage  CompileMessage  each with an id of its own
+    →  GenerateMessage  PrefetchMessage  DraftMessage  CompileMessage    each with an id of its own
     →  CancelMessage  ForgetMessage  PingMessage
     ←  ReadyMessage, or FailedMessage without an id      first besides pongs, once
     ←  UpdateMessage                                     any number for an id
@@ -62,6 +62,18 @@ class PrefetchMessage:
     prompt: Prompt
     conversation: str
     kind: Literal["prefetch"] = "prefetch"
+
+
+@dataclass(frozen=True)
+class DraftMessage:
+    """`TextEngine.draft`."""
+
+    id: int
+    prompt: Prompt
+    params: SamplingParams
+    conversation: str
+    ahead_tokens: int
+    kind: Literal["draft"] = "draft"
 
 
 @dataclass(frozen=True)
@@ -154,7 +166,7 @@ class PongMessage:
     kind: Literal["pong"] = "pong"
 
 
-Request = GenerateMessage | PrefetchMessage | CompileMessage
+Request = GenerateMessage | PrefetchMessage | DraftMessage | CompileMessage
 ToEngine = Request | OpenMessage | CancelMessage | ForgetMessage | PingMessage
 FromEngine = ReadyMessage | UpdateMessage | EndedMessage | FailedMessage | PongMessage
 

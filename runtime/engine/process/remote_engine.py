@@ -28,6 +28,7 @@ from runtime.engine.process.engine_child import EngineChild, ProcessLimits
 from runtime.engine.process.protocol import (
     CancelMessage,
     CompileMessage,
+    DraftMessage,
     EndedMessage,
     FailedMessage,
     ForgetMessage,
@@ -110,6 +111,22 @@ class RemoteEngine:
         """As `Scheduler.prefetch`."""
         generation = Generation(prompt.flat(), SamplingParams(), cancel)
         return self._ask("prefetch", generation, lambda number: PrefetchMessage(number, prompt, conversation))
+
+    def draft(
+        self, prompt: Prompt, params: SamplingParams, cancel: Flag, *, conversation: str, ahead_tokens: int
+    ) -> Generation:
+        """As `Scheduler.draft`."""
+        generation = Generation(prompt.flat(), params, cancel)
+        # A crash in it is one of reading ahead: nobody's answer was in work, and none has been written whole.
+        return self._ask(
+            "prefetch", generation, lambda number: DraftMessage(number, prompt, params, conversation, ahead_tokens)
+        )
+
+    @property
+    def answering(self) -> int:
+        """As `Scheduler.answering`."""
+        with self._changed:
+            return sum(work.kind == "generate" for work in self._active.values())
 
     def compile(self, prompt: Prompt, cancel: Flag) -> Generation:
         """As `Scheduler.compile`."""

@@ -34,7 +34,9 @@ def routes(service: Service) -> APIRouter:
     @router.get("/metrics", response_class=Response)
     def metrics() -> Response:
         """Figures in Prometheus' text format."""
-        figures = exposition(service.metrics, ready=service.state == "ready", in_work=service.active)
+        figures = exposition(
+            service.metrics, ready=service.state == "ready", in_work=service.active, ahead=service.ahead()
+        )
         return Response(figures, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router

@@ -1,6 +1,6 @@
-"""What is being typed, so that it is read before Enter: `runtime.desk.prefetch`.
+"""What is being typed, so that it is read and answered before Enter: `runtime.desk.prefetch`.
 
-POST /v1/typing     {text, conversation?, lang?} -> {conversation, state, tokens}; an empty text drops what was read
+POST /v1/typing  {text, conversation?, lang?, paused?} -> {conversation, state, tokens, written}; no text drops it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/typing", openapi_extra=documented(TypingRequest))
     async def typing(request: Request) -> dict[str, Any]:
-        """Read ahead; send it again when a word more is there. Nothing of it is stored or logged."""
+        """Read and answer ahead; send it again when a word more is there. Nothing of it is stored or logged."""
         desk = service.ready_desk()
         typed = await read_body(request, TypingRequest, 'send {"text": "…"}')
         caller: Caller = request.scope["caller"]

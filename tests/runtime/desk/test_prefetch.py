@@ -99,7 +99,7 @@ async def test_what_is_never_asked_leaves_nothing_behind(make_home: Callable[...
             said = await typed(http, "How long can I return Wetherby's 退货 item after")
             assert said["state"] == "ready"
             left = await typed(http, "", said["conversation"])
-            assert left == {"conversation": said["conversation"], "state": "nothing", "tokens": 0}
+            assert left == {"conversation": said["conversation"], "state": "nothing", "tokens": 0, "written": 0}
             assert (await http.get("/v1/conversations")).json() == {"conversations": []}
             # What was read for it is gone as well: asked after all, only what all prompts begin with is there.
             done = (await ask(http, "How long can I return Wetherby's 退货 item after", conversation="other"))[-1]
@@ -140,7 +140,7 @@ async def test_what_no_model_would_answer_is_not_read_and_it_can_be_switched_off
     with serving(home, read_ahead=False) as service:
         async with calling(service) as http:
             said = await typed(http, EN, "talk")
-            assert said == {"conversation": "talk", "state": "off", "tokens": 0}
+            assert said == {"conversation": "talk", "state": "off", "tokens": 0, "written": 0}
 
 
 async def test_a_follow_up_is_typed_behind_the_turns_before_it(

@@ -79,6 +79,15 @@ def test_remote_engine_answers_as_the_engine_itself_does(random_gguf: Path, tmp_
         )
         list(asked)
         assert (asked.stats.layout, asked.stats.reused_tokens) == ("parallel", 2 + len(tokens) + 2)
+        question, params = Prompt((65, 66), (tokens,), (67, 68, 70)), SamplingParams(max_tokens=6)
+        drafted = remote.draft(question, params, NEVER, conversation="c", ahead_tokens=4)
+        assert list(drafted) == []
+        assert remote.answering == 0
+        asked = remote.generate(question, params, NEVER, conversation="c")
+        assert remote.answering == 1
+        text = "".join(piece.text for piece in asked)
+        assert asked.stats.ahead_tokens == drafted.stats.answer_tokens
+        assert text == "".join(piece.text for piece in remote.generate(question, params, NEVER))
         with pytest.raises(InputError, match="the context holds 512"):
             list(remote.generate([1] * 600, SamplingParams(), NEVER))
         with pytest.raises(InputError, match="not valid Unicode"):
