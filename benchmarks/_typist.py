@@ -56,8 +56,8 @@ def calls(text: str, times: list[float]) -> Iterator[Call]:
             yield Call(pressed, stable_prefix(typed), whole=False)
             drafting = False
         if typed.strip() and ends_sentence(typed):
-            yield Call(pressed, typed, whole=True)
+            yield Call(pressed, typed.strip(), whole=True)
             drafting = True
         elif typed.strip() and following - pressed >= PAUSE_S:
-            yield Call(pressed + PAUSE_S, typed, whole=True)
+            yield Call(pressed + PAUSE_S, typed.strip(), whole=True)
             drafting = True

@@ -71,7 +71,7 @@ AHEAD, ALONE, BESIDE = "engine, typed", "answer alone", "answer beside a draft"
 """Names in the table, and in the file of `--state`."""
 AHEAD_TOKENS = int(Settings.model_fields["draft_ahead_tokens"].default)
 DRAFT = SamplingParams(max_tokens=48)
-BESIDE_QUESTIONS = 8
+BESIDE_QUESTIONS, QUICK_TYPED = 8, 3
 ARTICLES, SHOWN, ARTICLE_TOKENS = 60, 3, 265
 CONTEXT_TOKENS = 2048
 WRITE_TOKENS = 8
@@ -206,7 +206,12 @@ def work(run: Run) -> None:
 @contextmanager
 def composing(options: argparse.Namespace, model: Path, folder: Path) -> Iterator[LlamaEngine]:
     """The engine as an installation has it; `UnavailableError` where it does not compose."""
-    own = {"threads": options.threads, "context_tokens": CONTEXT_TOKENS, "layout": options.layout, "folder": folder}
+    own = {
+        "threads": options.threads,
+        "context_tokens": CONTEXT_TOKENS,
+        "layout": options.layout,
+        "article_folder": folder,
+    }
     with project(model, **own) as engine:
         if engine.layout != options.layout:
             raise UnavailableError(f"the engine does not compose: {engine.layout_reason}")
@@ -250,7 +255,8 @@ def typed(run: Run, engine: LlamaEngine, _: Path, questions: Sequence[Asked], ti
     """Every question once, typed; in a second sitting only those that were not."""
     prompts, ledger = Prompts(engine), AheadLedger()
     known = times.get(AHEAD, {})
-    left = [(number, one) for number, one in enumerate(questions) if str(number) not in known]
+    chosen = questions[:QUICK_TYPED] if run.options.quick else questions  # people type slowly
+    left = [(number, one) for number, one in enumerate(chosen) if str(number) not in known]
     with bar("typing the questions", len(left)) as advance:
         for number, one in left:
             keep(times, AHEAD, number, type_and_ask(engine, prompts, one, number, ledger))

@@ -24,7 +24,7 @@ from runtime.desk.drafting import sampling_of, write_draft
 from runtime.desk.history import TURNS_READ, bound_texts, bound_turns, language_of, readable
 from runtime.desk.policy import Policy
 from runtime.desk.prefetch import Prefetcher, PrefetchStatus, TypingRequest
-from runtime.desk.turn_state import Draft, TurnState, done_event, final_details
+from runtime.desk.turn_state import Answer, Draft, TurnState, done_event, final_details
 from runtime.desk.turn_steps import AFTER_MODEL, BEFORE_MODEL, TurnTools, prepare_prompt
 from runtime.engine.core.memory_capacity import available_bytes
 from runtime.errors import EdgedeskError, InputError
@@ -178,6 +178,83 @@ class Desk:
             desk = self._desk_of(self._arm(question, self._before(question), agent))
         return desk._prefetcher.typed(request)
 
+    def draft_message(self, key: TurnKey, request: AskRequest, cancel: Flag, *, agent: str = "") -> bool:
+        """Draft an answer to a stored message in steps that nobody waits for, and store it when it is whole.
+
+        False, and the message as it was, where a draft ahead is switched off, the text cannot be asked, an agent was
+        faster, or `cancel` was set.
+        """
+        if not (self.settings.read_ahead and self.settings.draft_ahead_tokens):
+            return False
+        with suppress(InputError):
+            self.check_question(request)
+            before = [turn for turn in self._before(request) if turn.key.number < key.number]
+            arm = self._arm(request, before, agent)
+            desk = self._desk_of(arm)
+            return desk._draft_stored(key, desk._state(request, before, arm), cancel)
+        return False
+
+    def _draft_stored(self, key: TurnKey, state: TurnState, cancel: Flag) -> bool:
+        """The steps of `draft_message`; see there."""
+        draft = Draft(arrived=self._clock(), stored=self._clock())
+        state = prepare_prompt(self._tools, state)
+        if state.prompt and not state.answer and not self.engine.refuses(state.prompt):
+            if not self._write_unasked(state, cancel):
+                return False
+            # It is whole in a moment: no half of it is stored, and the first word is not one that somebody waited for.
+            draft.arrived = draft.stored = self._clock()
+            for _ in self._write(key, state, draft, cancel):
+                pass
+            state = replace(state, draft=draft.text)
+        state, answer = self._conclude(state)
+        with self.journal.transaction():
+            if cancel.is_set() or not self._is_untouched(key):
+                return False
+            draft.text, draft.first = answer.text, draft.first or self._clock()
+            done = done_event(state, answer, draft, model=self.model, now=self._clock())
+            self.journal.end(
+                key,
+                "complete",
+                done.answer,
+                handoff=done.handoff,
+                model=self.model,
+                details=final_details(state, draft, done, now=self._clock()),
+            )
+        return True
+
+    def _write_unasked(self, state: TurnState, cancel: Flag) -> bool:
+        """Let the engine write all of a draft while nobody waits; False where something took its place."""
+        assert state.prompt is not None
+        most, conversation = self.bundle.prompt.answer_tokens, state.request.conversation or ""
+        params = sampling_of(state.request, self.settings, max_tokens=most, stop_tokens=self._stop_tokens)
+        generation = self.engine.draft(state.prompt, params, cancel, conversation=conversation, ahead_tokens=most)
+        self._prefetcher.ledger.begun(generation, draft=True)
+        for _ in generation:
+            pass
+        return generation.stats.finish != "cancelled"
+
+    def _write(self, key: TurnKey, state: TurnState, draft: Draft, cancel: Flag) -> Iterator[Event]:
+        """The model writes, or goes on with what it wrote ahead."""
+        yield from write_draft(
+            key, state, draft, cancel, self.engine, self.journal, self.settings,
+            max_tokens=self.bundle.prompt.answer_tokens, stop_tokens=self._stop_tokens, clock=self._clock,
+        )  # fmt: skip
+        if draft.ahead_tokens:
+            self._prefetcher.ledger.used(draft.ahead_tokens)
+
+    def _conclude(self, state: TurnState) -> tuple[TurnState, Answer]:
+        """The steps after the model, or after the step that answered."""
+        for step in AFTER_MODEL:
+            if not state.answer:
+                state = step(self._tools, state)
+        assert state.answer is not None  # the last step always answers
+        return state, state.answer
+
+    def _is_untouched(self, key: TurnKey) -> bool:
+        """Whether a stored message is the conversation's newest and nobody has answered it."""
+        newest = self.journal.turns(key.conversation, newest=1)
+        return bool(newest) and newest[0].key == key and not newest[0].draft and newest[0].feedback is None
+
     def forget_abandoned(self) -> None:
         """Drop what was read and written ahead of a text that nobody went on typing."""
         self._prefetcher.forget_abandoned()
@@ -268,20 +345,11 @@ class Desk:
                     break
             # A question that has ended the engine's process before is answered by the article itself.
             if state.prompt and not state.answer and not self.engine.refuses(state.prompt):
-                yield from write_draft(
-                    key, state, draft, cancel, self.engine, self.journal, self.settings,
-                    max_tokens=self.bundle.prompt.answer_tokens, stop_tokens=self._stop_tokens, clock=self._clock,
-                )  # fmt: skip
-                if draft.ahead_tokens:
-                    self._prefetcher.ledger.used(draft.ahead_tokens)
+                yield from self._write(key, state, draft, cancel)
                 if cancel.is_set():
                     return
                 state = replace(state, draft=draft.text)
-            for step in AFTER_MODEL:
-                if not state.answer:
-                    state = step(self._tools, state)
-            answer = state.answer
-            assert answer is not None  # the last step always answers
+            state, answer = self._conclude(state)
             if not draft.text:
                 # No model wrote: what was read ahead for this conversation is of no more use.
                 self.engine.forget(key.conversation)

@@ -123,6 +123,11 @@ class Prefetcher:
         conversation = request.conversation or uuid4().hex
         request = request.model_copy(update={"conversation": conversation})
         typed = request.text if len(request.text) <= self._max_chars else ""
+        if not typed.strip():
+            # Also what is being looked up just now: nothing of a text that was deleted may be begun after this.
+            self.asked(conversation)
+            self._engine.forget(conversation)
+            return PrefetchStatus(conversation, "nothing", 0)
         whole = may_be_whole(typed, paused=request.paused) and self._may_draft()
         text = typed if whole else stable_prefix(typed)
         token = object()
@@ -152,7 +157,9 @@ class Prefetcher:
                     if begun is not None:
                         self._begun[conversation] = begun
         if overtaken and begun is not None:
-            begun.generation.close()  # its question has come, and would find an older beginning in its way
+            # Its question has come, and would find an older beginning in its way; or its text was deleted.
+            begun.generation.close()
+            self._engine.forget(conversation)
         if not overtaken and begun is None and replaced is not None:
             self._engine.forget(conversation)
         return self._progress_of(conversation, None if overtaken else begun)

@@ -15,6 +15,7 @@ openai_forms       bodies of OpenAI's API
 chat_completion    `ChatCompletion`: events in OpenAI's form
 frontend_tasks     recognises the prompts of chat front ends
 embedding_queue    `EmbeddingQueue`: embeddings one request at a time
+inbox_drafts       `InboxDrafts`: drafts for messages that arrived, while nobody waits
 attachment_queue   `AttachmentQueue`: pictures and recordings one at a time
 metrics, log       what is counted, what is logged
 routes/            the endpoints, one module a subject

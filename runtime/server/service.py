@@ -17,6 +17,7 @@ from runtime.journal.stored_turn import PRACTICE, is_practice
 from runtime.server.access import AccessList, Caller
 from runtime.server.attachment_queue import AttachmentQueue
 from runtime.server.http_errors import ForbiddenError
+from runtime.server.inbox_drafts import InboxDrafts
 from runtime.server.log import Log
 from runtime.server.metrics import ServerMetrics
 
@@ -40,6 +41,7 @@ class Service:
         self.metrics = ServerMetrics()
         self.attachments = AttachmentQueue(threads=min(2, settings.threads))
         self.log = Log(run_folder(home), text=settings.log_text)
+        self.inbox_drafts = InboxDrafts(self)
         self.desk: Desk | None = None
         self.stopping = False
         self.keep_alive_s = KEEP_ALIVE_S
@@ -120,6 +122,7 @@ class Service:
 
     def stop(self) -> None:
         """Cancel everything in work."""
+        self.inbox_drafts.stop()
         with self._changed:
             self.stopping = True
             for cancel in self._active:

@@ -288,7 +288,11 @@ class LlamaRunner:
 
     def _take_over_draft(self, request: Request) -> bool:
         """Go on with the draft of a question that has come; False where there is none, or no room to end it."""
-        drafts = [one for one in self._prefetches(request.conversation) if one.request.fits(request)]
+        drafts = [
+            one
+            for one in self._prefetches(request.conversation)
+            if one.request.speculative and one.request.fits(request)
+        ]
         draft = drafts[0] if drafts else self.drafts.take(request)
         if draft is None:
             return False

@@ -111,8 +111,13 @@ def _begin(engine: LlamaEngine, message: Request, cancel: threading.Event) -> Ge
     if isinstance(message, PrefetchMessage):
         return engine.prefetch(message.prompt, cancel, conversation=message.conversation)
     if isinstance(message, DraftMessage):
-        own = {"conversation": message.conversation, "ahead_tokens": message.ahead_tokens}
-        return engine.draft(message.prompt, message.params, cancel, **own)
+        return engine.draft(
+            message.prompt,
+            message.params,
+            cancel,
+            conversation=message.conversation,
+            ahead_tokens=message.ahead_tokens,
+        )
     return engine.compile(message.prompt, cancel)
 
 

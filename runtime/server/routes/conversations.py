@@ -3,7 +3,7 @@
 POST /v1/ask                                       AskRequest -> NDJSON events (runtime.events); closing it cancels
 GET  /v1/conversations/search                      ?q= &limit=
 GET  /v1/conversations/{conversation}              its turns, with drafts, replies and feedback
-POST /v1/conversations/{conversation}/turns        {text, lang}: a customer's message that nobody drafts an answer to
+POST /v1/conversations/{conversation}/turns        {text, lang, draft}: a customer's message; its draft can wait
 POST /v1/conversations/{conversation}/turns/{turn}/feedback
 """
 
@@ -46,12 +46,14 @@ class FeedbackBody(BaseModel):
 
 
 class MessageBody(BaseModel):
-    """What a customer said, with no draft wanted."""
+    """What a customer said, with no draft wanted now."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str = Field(min_length=1, max_length=20_000)
     lang: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
+    draft: bool = False
+    """Whether a draft is to be there when an agent opens it: written while nobody waits, stored when it is whole."""
 
 
 def routes(service: Service) -> APIRouter:
@@ -100,12 +102,16 @@ def routes(service: Service) -> APIRouter:
 
     @router.post("/conversations/{conversation}/turns", openapi_extra=documented(MessageBody))
     async def note(conversation: Name, request: Request) -> dict[str, Any]:
-        """Store a customer's message without a draft."""
+        """Store a customer's message; its draft, where one is wanted, comes while nobody waits."""
         desk = service.ready_desk()
         service.check_name(request.scope["caller"], conversation)
         body = await read_body(request, MessageBody, 'send {"text": "…"}')
         lang = body.lang or guess_language(body.text)
         key = await asyncio.to_thread(desk.journal.note, conversation, body.text, lang)
+        if body.draft:
+            caller: Caller = request.scope["caller"]
+            question = service.for_caller(AskRequest(question=body.text, conversation=conversation, lang=lang), caller)
+            service.inbox_drafts.want(desk, key, question, agent=caller.name)
         return {"conversation": key.conversation, "turn": key.number, "lang": lang}
 
     @router.post("/conversations/{conversation}/turns/{turn}/feedback", openapi_extra=documented(FeedbackBody))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,11 @@ from runtime.base.home import lock_home
 from runtime.base.settings import Settings
 from runtime.desk.answer_ahead import AheadCounts, may_be_whole, refuse_draft
 from runtime.desk.open_desk import open_desk
+from runtime.desk.prefetch import KEPT_S, Prefetcher, TypingRequest
+from runtime.engine.core.generation import Generation
+from runtime.engine.core.sampling_params import SamplingParams
+from runtime.events import AskRequest
+from runtime.prompting.prompt_tokens import Prompt
 from runtime.server.app import create_app
 from runtime.server.service import Service
 from runtime.text.sentences import ends_sentence
@@ -143,6 +149,66 @@ async def test_draft_is_not_begun_where_no_model_would_answer(
         for text in ("", "  ", "I want a human agent now!", ZH):
             assert (await typed(http, text, paused=True))["state"] == "nothing", text
         assert await ahead(http) == NONE
+
+
+class SlowSearch:
+    """An engine, and a search that goes on until it is told to end."""
+
+    def __init__(self) -> None:
+        self.searching, self.go_on = threading.Event(), threading.Event()
+        self.forgotten: list[str] = []
+        self.begun: list[Generation] = []
+
+    def lay_out(self, _request: AskRequest) -> tuple[Prompt, SamplingParams]:
+        self.searching.set()
+        assert self.go_on.wait(60)
+        return Prompt((), (), (1, 2)), SamplingParams()
+
+    def draft(self, prompt: Prompt, params: SamplingParams, cancel: threading.Event, **_: object) -> Generation:
+        self.begun.append(Generation(prompt.flat(), params, cancel))
+        return self.begun[-1]
+
+    def forget(self, conversation: str) -> None:
+        self.forgotten.append(conversation)
+
+
+@pytest.mark.parametrize("text", [EN, ZH])
+def test_draft_of_a_text_deleted_while_it_is_looked_up_is_dropped(text: str) -> None:
+    slow = SlowSearch()
+    prefetcher = Prefetcher(
+        slow,  # type: ignore[arg-type]
+        lambda _: None,
+        lay_out_whole=slow.lay_out,
+        may_draft=lambda: True,
+        ahead_tokens=8,
+    )
+    typing = threading.Thread(target=prefetcher.typed, args=(TypingRequest(text=text, conversation="talk"),))
+    typing.start()
+    assert slow.searching.wait(60)
+    assert prefetcher.typed(TypingRequest(text="", conversation="talk")).state == "nothing"
+    slow.go_on.set()
+    typing.join()
+    assert [one.cancelled for one in slow.begun] == [True]
+    assert slow.forgotten == ["talk", "talk"], "what was there before, and what came of the search"
+
+
+def test_draft_is_dropped_when_nobody_goes_on_typing() -> None:
+    slow, now = SlowSearch(), 0.0
+    slow.go_on.set()
+    prefetcher = Prefetcher(
+        slow,  # type: ignore[arg-type]
+        lambda _: None,
+        lay_out_whole=slow.lay_out,
+        may_draft=lambda: True,
+        ahead_tokens=8,
+        clock=lambda: now,
+    )
+    prefetcher.typed(TypingRequest(text=EN, conversation="talk"))
+    prefetcher.forget_abandoned()
+    assert slow.forgotten == []
+    now = KEPT_S + 1
+    prefetcher.forget_abandoned()
+    assert slow.forgotten == ["talk"]
 
 
 @pytest.mark.parametrize(

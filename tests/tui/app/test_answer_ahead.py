@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from textual import events
 
+from runtime.client.answers import AheadFigures
+from tui.app.reports import supervisor_page
+from tui.base.i18n import Catalogue
 from tui.testing.fake_server import FakeServer
 
 
@@ -80,3 +83,24 @@ async def test_draft_that_has_begun_is_told_to_the_agent(
         async with open_console(plain, read_ahead=True, lang=lang) as console:
             await console.press(*"how long?")
             await console.sees(words)
+
+
+@pytest.mark.parametrize(
+    ("lang", "lines"),
+    [
+        (
+            "en",
+            [
+                "3 of 5 drafts begun were used",
+                "32 of 80 tokens written were for nothing",
+                "12.5 s of processor time",
+            ],
+        ),
+        ("zh", ["预写 5 份草稿，用上 3 份", "预写 80 个词元，其中 32 个未用上", "占用处理器 12.5 秒"]),
+    ],
+)
+def test_overview_tells_what_drafts_before_enter_cost(lang: str, lines: list[str]) -> None:
+    words = Catalogue(lang)
+    figures = AheadFigures(drafts=5, used=3, tokens_written=80, tokens_wasted=32, processor_s=12.5)
+    assert supervisor_page([], {}, [], figures, words) == [(words("supervisor.ahead"), lines)]
+    assert supervisor_page([], {}, [], AheadFigures(), words) == []
