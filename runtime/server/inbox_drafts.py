@@ -7,8 +7,9 @@ while `MOST_WAITING` wait gets no draft ahead. Knows nothing of how a draft is m
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol
 
 from runtime.errors import EdgedeskError, UnavailableError
 from runtime.events import AskRequest
@@ -16,26 +17,46 @@ from runtime.journal.stored_turn import TurnKey
 
 if TYPE_CHECKING:
     from runtime.desk.desk import Desk
-    from runtime.server.service import Service
+    from runtime.server.log import Log
 
 MOST_WAITING = 64
 """Each is a text of 20,000 characters at most. Behind so many, a draft comes later than the agent."""
 
 
+class Places(Protocol):
+    """What of `runtime.server.service.Service` it needs: a place for each answer, which a stop cancels."""
+
+    desk: Desk | None
+    stopping: bool
+    log: Log
+
+    def begin(self) -> threading.Event:
+        """A place; the event cancels what has it. `UnavailableError` when all are taken."""
+        ...
+
+    def finish(self, cancel: threading.Event) -> None:
+        """Give the place back."""
+        ...
+
+
 class InboxDrafts:
     """The one writer of them; safe to call from several threads."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Places) -> None:
         self._service = service
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="inbox-drafts")
-        self._waiting = 0
+        self._wanted: set[Future[None]] = set()
 
     def want(self, desk: Desk, key: TurnKey, request: AskRequest, *, agent: str) -> bool:
-        """Draft an answer to a stored message when there is time; False where too many wait already."""
-        if self._waiting >= MOST_WAITING:
+        """Draft an answer to a stored message when there is time; False where too many wait, or the server stops."""
+        if len(self._wanted) > MOST_WAITING or self._service.stopping:
             return False
-        self._waiting += 1
-        self._writer.submit(self._draft, desk, key, request, agent)
+        try:
+            future = self._writer.submit(self._draft, desk, key, request, agent)
+        except RuntimeError:
+            return False  # stopped just now
+        self._wanted.add(future)
+        future.add_done_callback(self._wanted.discard)  # cancelled ones too
         return True
 
     def stop(self) -> None:
@@ -43,7 +64,6 @@ class InboxDrafts:
         self._writer.shutdown(wait=False, cancel_futures=True)
 
     def _draft(self, desk: Desk, key: TurnKey, request: AskRequest, agent: str) -> None:
-        self._waiting -= 1
         service = self._service
         try:
             cancel = service.begin()

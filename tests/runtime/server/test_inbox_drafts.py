@@ -106,3 +106,13 @@ async def test_message_that_needs_no_draft_any_more_gets_none(
         turns = (await http.get("/v1/conversations/mail")).json()["turns"]
         assert [one["draft"] for one in turns] == [""] * len(turns)
         assert turns[0]["state"] == "complete"
+
+
+async def test_server_that_stops_drafts_nothing_more(make_home: Callable[..., Path], random_gguf: Path) -> None:
+    async with calling(make_home(random_gguf, **LAYOUT)) as (_, service):
+        desk = service.ready_desk()
+        key = desk.journal.note("mail", EN, "en")
+        service.stop()
+        assert not service.inbox_drafts.want(desk, key, AskRequest(question=EN, conversation="mail"), agent="ann")
+        service.wait_for_answers()
+        assert [turn.draft for turn in desk.journal.turns("mail")] == [""]

@@ -50,6 +50,9 @@ def test_no_input_ends_in_an_error_of_ours(make_home: Callable[..., Path], scrip
                 )
                 test = bounded(_given(operation, check))
                 test()
+        # Messages that wanted a draft may still be drafted, which needs the desk.
+        service.stop()
+        service.wait_for_answers()
     assert {"POST /v1/ask", "POST /v1/chat/completions", "POST /v1/embeddings", "GET /v1/search"} <= seen.keys()
     assert 200 in seen["POST /v1/ask"]
 
