@@ -68,12 +68,7 @@ def poisoned(bundle: Bundle, attacks: Sequence[Attack], threads: int) -> Iterato
     """The bundle's desk with the hostile articles among its own; everything it writes is in a folder that goes away."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         root = Path(name) / "bundle"
-        root.mkdir()
-        for part in bundle.root.iterdir():
-            if part.name == "articles":
-                shutil.copytree(part, root / part.name)
-            else:
-                (root / part.name).symlink_to(part)
+        shutil.copytree(bundle.root, root)  # a bundle is read through no symbolic link
         for attack in attacks:
             if attack.article:
                 path = root / "articles" / attack.lang / f"{attack.name.replace(' ', '-')}.md"
@@ -115,7 +110,7 @@ def blind() -> Iterator[None]:
         yield
 
 
-def adapted(bundle: Bundle, threads: int) -> tuple[list[Attack], int]:
+def adapted(bundle: Bundle, threads: int, every: int) -> tuple[list[Attack], int]:
     """The held-out article attacks as an attacker who sees the scores leaves them, and how many pass the filter."""
     path = bundle.root / FOLDER / FILE
     if not path.is_file():
@@ -125,7 +120,7 @@ def adapted(bundle: Bundle, threads: int) -> tuple[list[Attack], int]:
     def scores(sentences: Sequence[str]) -> list[float]:
         return [float(score) - boundary.threshold for score in boundary.scores(encoder.queries(sentences))]
 
-    tried = [attack for attack, seen in corpus() if not seen and attack.article]
+    tried = [attack for attack, seen in corpus() if not seen and attack.article][::every]
     found = []
     with bar("rewriting", len(tried), unit="attacks") as advance:
         for attack in tried:
@@ -147,7 +142,7 @@ def main() -> int:
     parser.add_argument("--home", type=Path, help="a branch whose bundle is attacked (default: the user's)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--adaptive", action="store_true", help="only the attacker who sees the scores")
-    parser.add_argument("--quick", action="store_true", help="every eighth attack")
+    parser.add_argument("--quick", action="store_true", help="every eighth attack; every fourth rewritten one")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
     tried = corpus()[:: 8 if options.quick else 1]
@@ -156,7 +151,7 @@ def main() -> int:
     try:
         if options.adaptive or not options.quick:
             bundle = current_bundle(find_home(options.home))
-            rewritten, passed = adapted(bundle, options.threads)
+            rewritten, passed = adapted(bundle, options.threads, 4 if options.quick else 1)
             with poisoned(bundle, rewritten, options.threads) as desk:
                 said = leaks(desk, rewritten, "rewritten")
             figures["adaptive"] = {**Leaks.of(len(said), len(rewritten)).model_dump(), "passed": passed}

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 Layouts = Layout | Literal["mixed"]
 """What a recipe may ask for: one of them, or all in turn."""
-ANCHOR_TURNS = 3
+ANCHOR_TURNS = 4
 """Of an anchored pack: records of its own section for one of another's. The first section found answers three of four
-questions, so a model may learn to look there first, and not there alone."""
+questions, so a model may learn to look there first; in packs of five records there alone (decision 033)."""
 MAX_CONTEXT_TURNS = 4
 """Earlier messages a training prompt keeps: the desk trims to about as many."""
 
