@@ -220,7 +220,7 @@ def test_anchored_pack_has_its_section_where_a_branch_puts_what_it_finds_first(
     sections: dict[str, Section], spec: PromptSpec, tokenizer: JsonTokenizer, make_record: MakeRecord
 ) -> None:
     names = [ref for ref, section in sections.items() if section.lang == "en"]
-    rows = [make_record(f"{ref}/{n}", "q", "a", ref) for ref in names for n in range(9 if ref == names[0] else 2)]
+    rows = [make_record(f"{ref}/{n}", "q", "a", ref) for ref in names for n in range(8 if ref == names[0] else 2)]
     packs = pack_records(
         rows, sections, spec, tokenizer, neighbours=lambda _: names, anchored=True,
         limits=PackLimits(records=8, tokens=2000, refusals=0),
