@@ -12,15 +12,15 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from quantize.formats.checkpoint import Checkpoint, ModelShape
+from quantize.formats.checkpoint import Checkpoint
 from runtime.base.child_process import run_child
 from runtime.base.files import need_space, new_folder
 from runtime.base.onnx_session import open_session
@@ -32,10 +32,25 @@ _EXTERNAL_ABOVE_BYTES = 1_800_000_000
 """A protobuf file ends at 2 GiB; beyond this weights go beside it."""
 BITS = (8, 4)
 """Bits of a weight that are offered."""
-ACCURACY_LEVELS = (4, 1)
-"""MatMulNBits' ways to compute, the fastest first: activations rounded to 8 bits, or kept in f32."""
+
+
+class Way(NamedTuple):
+    """How a decoder stores and computes its matrices."""
+
+    block: int
+    """Weights, and rounded activations, that share a scale."""
+    accuracy_level: int
+    """MatMulNBits' own: 4 rounds activations to 8 bits, 1 keeps them in f32."""
+
+
+WAYS: Mapping[int, tuple[Way, ...]] = {8: (Way(32, 4), Way(16, 4)), 4: (Way(32, 4), Way(32, 1))}
+"""By bits, the fastest first.
+
+onnxruntime 1.32 has no kernel for 8 bits at level 1: it expands each matrix to f32 at every step and writes a twentieth
+of the tokens. Blocks of 16 round activations finely enough to agree with f32 as often (docs/log.md).
+"""
 _AS_GOOD = 0.01
-"""Share of positions whose likeliest token the faster way may lose against the other before it is passed over."""
+"""Share of positions whose likeliest token a faster way may lose against the best before it is passed over."""
 _POSITIONS = 48
 """At the end of every probe that are compared: the reply. More would hold a large vocabulary's figures in memory."""
 _REQUEST = "request.json"
@@ -53,10 +68,11 @@ class AgreementBound(BaseModel):
 
 
 class Agreement(BaseModel):
-    """What one way to compute does to real prompts."""
+    """What one way does to real prompts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    block: int
     accuracy_level: int
     kl: float
     agreement: float
@@ -67,7 +83,7 @@ class Agreement(BaseModel):
         return self.kl <= bound.max_kl and self.agreement >= bound.min_agreement
 
 
-def choose_accuracy(tried: Sequence[Agreement]) -> Agreement:
+def choose_way(tried: Sequence[Agreement]) -> Agreement:
     """The fastest way that agrees with f32 as often as the best, to within a percent (pure); fastest first."""
     best = max(row.agreement for row in tried)
     return next(row for row in tried if row.agreement >= best - _AS_GOOD)
@@ -84,7 +100,7 @@ def export_onnx_decoder(
 ) -> list[Agreement]:
     """Write folder `out` with `model.onnx` (matrices in `bits` bits, the embedding in f32) and tokenizer.json.
 
-    On `probes` (token ids of real prompts) every way to compute is measured against the f32 export; returns what was
+    On `probes` (token ids of real prompts) every one of `WAYS` is measured against the f32 export; returns what was
     measured, the one that was chosen first, nothing without probes. `ModelError` when a library refuses or the decoder
     misses `bound`, `UsageError` for other bits, `SpaceError` before the work.
     """
@@ -96,10 +112,9 @@ def export_onnx_decoder(
         (folder / "tokenizer.json").write_bytes((checkpoint / "tokenizer.json").read_bytes())
         request = folder / _REQUEST
         request.write_text(json.dumps([list(probe) for probe in probes if len(probe) > 1]), encoding="utf-8")
-        block = block_size(source.shape) if bits == max(BITS) else _FINE_BLOCK
         log = run_child(
             "quantize.formats.onnx_decoder",
-            [str(checkpoint), str(folder / MODEL), str(bits), str(block), str(request), str(threads)],
+            [str(checkpoint), str(folder / MODEL), str(bits), str(request), str(threads)],
             what="the ONNX export",
             where=checkpoint,
             out=out,
@@ -126,16 +141,6 @@ def _strayed(row: Agreement, bits: int, bound: AgreementBound, checkpoint: Path)
         where=str(checkpoint),
         hint="take 8 bits, or a GGUF format" if bits == min(BITS) else "take a GGUF format, or raise the bound",
     )
-
-
-_FINE_BLOCK = 32
-"""Weights that share a scale in 4 bits: larger blocks lose more than they save."""
-
-
-def block_size(shape: ModelShape) -> int:
-    """Weights that share a scale: the largest of 128, 64 and 32 that fills every row, since a part block is padded."""
-    rows = (shape.hidden, shape.feed_forward, shape.heads * shape.head_dim)
-    return next((size for size in (128, 64) if not any(row % size for row in rows)), 32)
 
 
 class OnnxDecoder:
@@ -211,12 +216,12 @@ def _reported(log: str) -> Iterator[Agreement]:
             yield Agreement.model_validate_json(line.removeprefix(_MARK))
 
 
-def _child(checkpoint: str, out: str, bits: str, block: str, request: str, threads: str) -> None:
+def _child(checkpoint: str, out: str, bits: str, request: str, threads: str) -> None:
     """What the child process does: export to a scratch folder beside `out`, quantize into `out`, measure on probes."""
-    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     from optimum.exporters.onnx import main_export
 
     probes = json.loads(Path(request).read_text(encoding="utf-8"))
+    ways = WAYS[int(bits)]
     with tempfile.TemporaryDirectory(dir=Path(out).parent) as scratch:
         main_export(
             checkpoint,
@@ -229,33 +234,33 @@ def _child(checkpoint: str, out: str, bits: str, block: str, request: str, threa
         )
         exported = Path(scratch) / MODEL
         wanted = list(_logprobs(Path(scratch), probes, int(threads)))
-        quantizer = MatMulNBitsQuantizer(
-            str(exported), bits=int(bits), block_size=int(block), accuracy_level=ACCURACY_LEVELS[0]
-        )
-        quantizer.process()
-        model = quantizer.model
-        external = model.model.ByteSize() > _EXTERNAL_ABOVE_BYTES
-        tried = []
-        for level in ACCURACY_LEVELS if wanted else ():
-            folder = Path(scratch) / str(level)
+        tried: dict[Way, Agreement] = {}
+        for way in ways if wanted else ways[:1]:
+            folder = _folder(scratch, way)
             folder.mkdir()
-            _set_accuracy(model.model, level)
-            model.save_model_to_file(str(folder / MODEL), use_external_data_format=external)
-            tried.append(_agreement(level, wanted, _logprobs(folder, probes, int(threads))))
+            _write_quantized(exported, folder / MODEL, int(bits), way)
+            if wanted:
+                tried[way] = _agreement(way, wanted, _logprobs(folder, probes, int(threads)))
             sys.stdout.flush()
-        chosen = choose_accuracy(tried) if tried else None
-        _set_accuracy(model.model, chosen.accuracy_level if chosen else ACCURACY_LEVELS[0])
-        model.save_model_to_file(out, use_external_data_format=external)
-    for row in sorted(tried, key=lambda row: row != chosen):
+        chosen = choose_way(list(tried.values())) if tried else None
+        best = next((way for way, row in tried.items() if row == chosen), ways[0])
+        for file in _folder(scratch, best).iterdir():  # beyond 2 GiB weights lie beside the model
+            file.replace(Path(out).parent / file.name)
+    for row in sorted(tried.values(), key=lambda row: row != chosen):
         sys.stdout.write(f"\n{_MARK}{row.model_dump_json()}\n")
 
 
-def _set_accuracy(model: Any, level: int) -> None:
-    """Tell every MatMulNBits node how to compute."""
-    for node in model.graph.node:
-        for attribute in node.attribute if node.op_type == "MatMulNBits" else ():
-            if attribute.name == "accuracy_level":
-                attribute.i = level
+def _folder(scratch: str, way: Way) -> Path:
+    return Path(scratch) / f"{way.block}-{way.accuracy_level}"
+
+
+def _write_quantized(exported: Path, out: Path, bits: int, way: Way) -> None:
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    quantizer = MatMulNBitsQuantizer(str(exported), bits=bits, block_size=way.block, accuracy_level=way.accuracy_level)
+    quantizer.process()
+    model = quantizer.model
+    model.save_model_to_file(str(out), use_external_data_format=model.model.ByteSize() > _EXTERNAL_ABOVE_BYTES)
 
 
 def _logprobs(folder: Path, probes: Sequence[Sequence[int]], threads: int) -> Iterator[npt.NDArray[np.float32]]:
@@ -267,7 +272,7 @@ def _logprobs(folder: Path, probes: Sequence[Sequence[int]], threads: int) -> It
 
 
 def _agreement(
-    level: int, wanted: Sequence[npt.NDArray[np.float32]], got: Iterator[npt.NDArray[np.float32]]
+    way: Way, wanted: Sequence[npt.NDArray[np.float32]], got: Iterator[npt.NDArray[np.float32]]
 ) -> Agreement:
     kl = same = positions = 0.0
     for reference, logprobs in zip(wanted, got, strict=True):
@@ -275,7 +280,8 @@ def _agreement(
         same += float(np.sum(reference.argmax(-1) == logprobs.argmax(-1)))
         positions += len(reference)
     return Agreement(
-        accuracy_level=level,
+        block=way.block,
+        accuracy_level=way.accuracy_level,
         kl=round(kl / positions, 5),
         agreement=round(same / positions, 4),
         positions=int(positions),
@@ -283,4 +289,4 @@ def _agreement(
 
 
 if __name__ == "__main__":
-    _child(*sys.argv[1:7])
+    _child(*sys.argv[1:6])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from quantize.formats.checkpoint import ModelShape
-from quantize.formats.onnx_decoder import block_size
+from quantize.formats.onnx_decoder import WAYS
 
 _BLOCKS: Mapping[str, tuple[int, int]] = {
     "f32": (1, 4),
@@ -77,10 +77,8 @@ def predict_sizes(shape: ModelShape, context_tokens: int = 2048) -> list[SizePre
     for name, choose in _FORMATS.items():
         size = extra + sum(_bytes(choose(part, layer, shape), rows, columns) for part, layer, rows, columns in weights)
         plans.append(SizePrediction(name, size, size + running, largest * (12 if name != "f16" else 10)))
-    block = block_size(shape)
-    matrices = sum(
-        rows * -(-columns // block) * block for part, _, rows, columns in weights if part not in ("norm", "token_embd")
-    )
+    block = min(way.block for way in WAYS[8])
+    matrices = sum(rows * columns for part, _, rows, columns in weights if part not in ("norm", "token_embd"))
     onnx = int(matrices * (1 + 5 / block)) + 4 * shape.vocab * shape.hidden
     plans.append(SizePrediction("onnx_int8", onnx, onnx + 2 * context_tokens * shape.kv_bytes_per_token, 12 * total))
     return plans
