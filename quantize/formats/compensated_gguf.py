@@ -1,9 +1,7 @@
 """A quantized GGUF file → the same file, rounded anew layer by layer so that outputs on the company's texts err least.
 
-Two streams go through the layers: the texts' states as the checkpoint computes them, and as the layers that are
-already rounded do. A matrix is fitted to give the first stream's outputs from the second one's inputs (GPTAQ,
-arXiv:2504.02692), so it makes good what the layers before it lost, too. Sizes, types and metadata stay: any llama.cpp
-reads the result.
+The texts' states go through the checkpoint's own layers, one at a time; each matrix is rounded by what it multiplies
+there (`compensated_rounding`). Sizes, types and metadata stay: any llama.cpp reads the result.
 
 Promises: a tensor's error against what it is fitted to never grows; memory stays at the checkpoint, the texts' states
 and one layer's correlations; the output appears whole or not at all. Knows nothing of records and bundles.
@@ -21,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantize.formats.checkpoint import Checkpoint, ModelShape
-from quantize.formats.compensated_rounding import RoundingError, damped, round_compensated
+from quantize.formats.compensated_rounding import RoundingError, round_compensated, shrunk
 from quantize.formats.gguf_blocks import BLOCK_TYPES, BlockMatrix
 from quantize.formats.gguf_writer import gguf_name, permute_rows, rotated_heads
 from runtime.base.files import need_space, new_file
@@ -70,45 +68,21 @@ def compensate_gguf(
         shutil.copyfile(source, partial)
         reader = GGUFReader(partial, "r+")
         stored = {tensor.name: tensor for tensor in reader.tensors}
-        streams = _Streams(checkpoint, [list(text) for text in texts if text], threads)
-        for index in range(streams.layers):
-            correlations = streams.correlate(index)
-            for hf, module in streams.matrices(index):
+        states = _States(checkpoint, [list(text) for text in texts if text], threads)
+        for index in range(states.layers):
+            correlations = states.pass_on(index)
+            for hf, module in states.matrices(index):
                 name = gguf_name(f"{hf}.weight", shape)
                 tensor = stored.get(name or "")
                 if tensor is None or tensor.tensor_type.name not in BLOCK_TYPES:
                     continue
                 blocks = BlockMatrix(tensor.tensor_type.name, tensor.data, module.in_features)
-                errors[tensor.name] = _round(module, blocks, correlations[hf], _row_order(hf, module, shape))
+                wanted = module.weight.data[_row_order(hf, module, shape)]
+                errors[tensor.name] = round_compensated(wanted.contiguous(), blocks, shrunk(correlations[hf]))
                 tensor.data[:] = blocks.bytes()
-            streams.pass_on(index)
             advance(1)
         reader.data.flush()
     return CompensatedFile(errors)
-
-
-@dataclass
-class _Correlation:
-    """Of one matrix's inputs over all texts, [columns, columns] each."""
-
-    rounded: torch.Tensor
-    """`X^T X` of the stream through rounded layers."""
-    crossed: torch.Tensor
-    """`Y^T X`, Y being the exact stream's."""
-
-
-def _round(module: torch.nn.Linear, blocks: BlockMatrix, inputs: _Correlation, order: torch.Tensor) -> RoundingError:
-    """Round a layer's matrix; its rows in the file stand in `order`. The module gets what the file now decodes to."""
-    import torch
-
-    weights = module.weight.data
-    # The unrounded matrix that would give the exact stream's outputs from the rounded stream's inputs.
-    correlation = damped(inputs.rounded)
-    shift = torch.linalg.solve(correlation.double(), (inputs.crossed - inputs.rounded).T.double()).float().T
-    wanted = (weights + weights @ shift)[order]
-    error = round_compensated(wanted.contiguous(), blocks, correlation)
-    module.weight.data[order] = torch.from_numpy(blocks.values())
-    return error
 
 
 def _row_order(hf: str, module: torch.nn.Linear, shape: ModelShape) -> torch.Tensor:
@@ -120,8 +94,8 @@ def _row_order(hf: str, module: torch.nn.Linear, shape: ModelShape) -> torch.Ten
     return rows if heads is None else permute_rows(rows, heads)
 
 
-class _Streams:
-    """The texts' states before a layer, exact and through the layers that are already rounded."""
+class _States:
+    """The texts' states before a layer of the checkpoint."""
 
     def __init__(self, checkpoint: Path, texts: Sequence[list[int]], threads: int) -> None:
         import torch
@@ -134,8 +108,7 @@ class _Streams:
         self._layers = self._model.model.layers
         self.layers = len(self._layers)
         entered = [self._enter(text) for text in texts]
-        self._exact = [states for states, _ in entered]
-        self._rounded = list(self._exact)
+        self._states = [states for states, _ in entered]
         self._arguments = [arguments for _, arguments in entered]
 
     def _enter(self, text: list[int]) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -166,26 +139,18 @@ class _Streams:
             if isinstance(module, torch.nn.Linear):
                 yield f"model.layers.{index}.{path}", module
 
-    def correlate(self, index: int) -> dict[str, _Correlation]:
-        """Run both streams through a layer as it is; the exact one moves on."""
-        sums: dict[tuple[str, ...], _Correlation] = {}
+    def pass_on(self, index: int) -> dict[str, torch.Tensor]:
+        """Run a layer: `X^T X` [columns, columns] of every linear layer's inputs, by Hugging Face path."""
+        sums: dict[tuple[str, ...], torch.Tensor] = {}
         for text, arguments in enumerate(self._arguments):
-            exact_out, exact = self._run(index, self._exact[text], arguments)
-            _, rounded = self._run(index, self._rounded[text], arguments)
-            for names in _shared(rounded):
-                x, y = _evened(rounded[names[0]], exact[names[0]])
-                if names not in sums:
-                    sums[names] = _Correlation(x.T @ x, y.T @ x)
+            self._states[text], inputs = self._run(index, self._states[text], arguments)
+            for names in _shared(inputs):
+                x = inputs[names[0]]
+                if names in sums:
+                    sums[names].addmm_(x.T, x)
                 else:
-                    sums[names].rounded.addmm_(x.T, x)
-                    sums[names].crossed.addmm_(y.T, x)
-            self._exact[text] = exact_out
+                    sums[names] = x.T @ x
         return {name: sums[names] for names in sums for name in names}
-
-    def pass_on(self, index: int) -> None:
-        """Move the other stream through the layer, now rounded."""
-        for text, arguments in enumerate(self._arguments):
-            self._rounded[text], _ = self._run(index, self._rounded[text], arguments)
 
     def _run(
         self, index: int, states: torch.Tensor, arguments: Mapping[str, Any]
@@ -217,17 +182,6 @@ def _watched(matrices: Iterator[tuple[str, torch.nn.Linear]], seen: dict[str, to
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _evened(rounded: torch.Tensor, exact: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both streams' inputs, louder tokens turned down to the median one.
-
-    Before some matrices a prompt's first token is hundreds of times as loud as the median one (docs/log.md). In a plain
-    sum of squares it alone would decide their rounding.
-    """
-    loudness = exact.norm(dim=1, keepdim=True)
-    weight = (loudness.median() / loudness.clamp(min=1e-12)).clamp(max=1.0)
-    return rounded * weight, exact * weight
 
 
 def _shared(inputs: Mapping[str, torch.Tensor]) -> list[tuple[str, ...]]:

@@ -22,8 +22,11 @@ from quantize.formats.gguf_blocks import BlockMatrix
 if TYPE_CHECKING:
     import torch
 
-_DAMPING = 0.01
-"""Of the mean of the diagonal, added to it: directions that hardly any text takes count as if they were taken a bit."""
+_SHRINKAGE = 0.5
+"""Of each diagonal entry, added to it. Thousands of tokens that repeat a few prompts leave most directions unseen, and
+codes fitted to all that they say lose elsewhere (docs/log.md has the sweep)."""
+_FLOOR = 1e-4
+"""Of the mean of the diagonal, added to it, so that a column that no text takes can be inverted."""
 _LAZY_COLUMNS = 64
 """Columns whose errors are collected before the rest of the matrix learns of them: one product instead of many."""
 _SWEEPS = 2
@@ -64,11 +67,16 @@ class _Grid:
         return self.step[:, column] * self.levels[codes] + self.base[:, column]
 
 
-def damped(correlation: torch.Tensor) -> torch.Tensor:
-    """`X^T X` with a little on its diagonal, so that it can be inverted."""
+def shrunk(correlation: torch.Tensor) -> torch.Tensor:
+    """`X^T X` drawn towards its own diagonal (Ledoit and Wolf's estimator with a fixed share), so that it generalises.
+
+    Each column gets a share of its own entry. A share of the mean, as GPTQ adds, drowns all others where one token
+    makes nearly all of the squares.
+    """
     import torch
 
-    return correlation + _DAMPING * correlation.diagonal().mean() * torch.eye(len(correlation))
+    diagonal = correlation.diagonal()
+    return correlation + torch.diag(_SHRINKAGE * diagonal + _FLOOR * diagonal.mean())
 
 
 def round_compensated(
@@ -76,7 +84,7 @@ def round_compensated(
 ) -> RoundingError:
     """Choose the codes and f16 factors of `blocks` anew, so that it computes what `wanted` [rows, columns] does.
 
-    `correlation` is `X^T X` [columns, columns], damped, in f32. A row that does not gain keeps what it had.
+    `correlation` is `X^T X` [columns, columns], `shrunk`, in f32. A row that does not gain keeps what it had.
     """
     import torch
 

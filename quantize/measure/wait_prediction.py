@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -25,10 +25,11 @@ _ROWS = (512, 8704)
 _TIMED_WEIGHTS = 30_000_000
 """Weights that are added to see what a layer takes; fewer drown in what a step costs anyway."""
 _MOST_LAYERS = 8
+_ROUNDS = 3
+"""Times that each trial file is timed, in turns: a neighbour that works for a while does not fall on one file alone."""
 
 Timed = Callable[[Path], Speed]
 """Reads and writes with a file."""
-Layer = Mapping[str, str]
 
 
 class WaitPrediction(BaseModel):
@@ -53,28 +54,31 @@ class WaitPrediction(BaseModel):
 def predict_wait(
     shape: ModelShape, kind: str, *, prompt_tokens: int = 384, threads: int = 2, timed: Timed | None = None
 ) -> WaitPrediction:
-    """Time the parts of `kind` (a key of `KINDS`) and add them up; some seconds for a small model, a minute for 3B."""
+    """Time the parts of `kind` (a key of `KINDS`) and add them up; some seconds for a small model, a minute for 3B.
+
+    Each part's shortest time counts: whatever else the machine does only adds, and differences of parts double it.
+    """
     signatures = Counter(
         tuple(sorted(layer_types(shape, kind, layer).items())) for layer in range(shape.layers)
     ).most_common()
     head = stored_type(kind, "output", 0, shape, shape.hidden)
     weights = sum(rows * columns for _, rows, columns in matrices_of_layer(shape))
     added = min(_MOST_LAYERS, max(2, math.ceil(_TIMED_WEIGHTS / weights)))
-    measure = timed or (lambda path: measure_speed(path, prompt_tokens=prompt_tokens, threads=threads))
+    measure = timed or (lambda path: measure_speed(path, prompt_tokens=prompt_tokens, threads=threads, tries=1))
     first = dict(signatures[0][0])
 
+    models = [([first], _ROWS[0]), ([first], _ROWS[1])]
+    models += [([first, *[dict(types)] * added], _ROWS[0]) for types, _ in signatures]
     with tempfile.TemporaryDirectory() as folder:
-
-        def seconds(layers: Sequence[Layer], rows: int = _ROWS[0]) -> tuple[float, float]:
-            """(to the first token, a written token) of a model with these layers."""
-            path = Path(folder) / "trial.gguf"
+        paths = [Path(folder) / f"trial {number}.gguf" for number in range(len(models))]
+        for path, (layers, rows) in zip(paths, models, strict=True):
             write_trial(shape, layers, path, head=head, vocab=rows)
-            speed = measure(path)
-            return speed.first_word_s, 1 / speed.writing_per_s
-
-        base = seconds([first])
-        wider = seconds([first], _ROWS[1])
-        deeper = [(seconds([first, *[dict(types)] * added]), count) for types, count in signatures]
+        rounds = [[measure(path) for path in paths] for _ in range(_ROUNDS)]
+    base, wider, *deep = [
+        (min(speed.first_word_s for speed in speeds), min(1 / speed.writing_per_s for speed in speeds))
+        for speeds in zip(*rounds, strict=True)
+    ]
+    deeper = [(seconds, count) for seconds, (_, count) in zip(deep, signatures, strict=True)]
     total = [
         added_up(
             base[part],

@@ -16,7 +16,7 @@ from quantize.formats.compensated_gguf import compensate_gguf
 from quantize.formats.gguf_quantize import UNWEIGHED, quantize_gguf
 from quantize.formats.gguf_writer import write_gguf
 from quantize.formats.importance_matrix import measure_importance, write_importance
-from quantize.formats.onnx_decoder import AgreementBound, export_onnx_decoder
+from quantize.formats.onnx_decoder import WAYS, AgreementBound, export_onnx_decoder
 from quantize.measure.divergence import measure_decoders
 from quantize.measure.samples import Sample
 from runtime.base.build_stage import StageRunner, files_digest
@@ -163,6 +163,7 @@ def make_onnx(
         "bits": bits,
         "probes": digest([list(probe) for probe in probes]),
         "bound": bound.model_dump(),
+        "ways": WAYS[bits],
     }
     stages.run("onnx", out / "onnx", inputs, work)
     return out / "onnx"

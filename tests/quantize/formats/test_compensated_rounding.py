@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from quantize.formats.compensated_rounding import damped, round_compensated
+from quantize.formats.compensated_rounding import round_compensated, shrunk
 from quantize.formats.gguf_blocks import BLOCK_TYPES, BlockMatrix
 from tests.support.ggml import quantize_rows
 
@@ -28,7 +28,7 @@ def test_outputs_err_less_than_half_as_much_as_with_ggmls_rounding(kind: str) ->
     texts = inputs()
     matrix = BlockMatrix(kind, quantize_rows(kind, weights), COLUMNS)
     plain = float(np.square(texts @ (weights - matrix.values()).T).sum())
-    correlation = damped(torch.from_numpy(texts.T @ texts))
+    correlation = shrunk(torch.from_numpy(texts.T @ texts))
     told = round_compensated(torch.from_numpy(weights), matrix, correlation)
     assert float(np.square(texts @ (weights - matrix.values()).T).sum()) < 0.5 * plain
     assert told.after < 0.5 * told.before
@@ -38,7 +38,7 @@ def test_no_row_ends_worse_and_the_same_inputs_give_the_same_bytes() -> None:
     """Rows that the grid holds exactly cannot gain, and stay as they came."""
     import torch
 
-    correlation = damped(torch.from_numpy(inputs().T @ inputs()))
+    correlation = shrunk(torch.from_numpy(inputs().T @ inputs()))
     exact = BlockMatrix(
         "Q4_0",
         quantize_rows("Q4_0", np.random.default_rng(2).normal(0, 0.05, (8, COLUMNS)).astype(np.float32)),
@@ -63,6 +63,6 @@ def test_columns_that_no_text_reaches_are_rounded_without_nan() -> None:
     texts[:, :64] = 0
     weights = np.random.default_rng(2).normal(0, 0.05, (8, COLUMNS)).astype(np.float32)
     matrix = BlockMatrix("Q4_K", quantize_rows("Q4_K", weights), COLUMNS)
-    round_compensated(torch.from_numpy(weights), matrix, damped(torch.from_numpy(texts.T @ texts)))
+    round_compensated(torch.from_numpy(weights), matrix, shrunk(torch.from_numpy(texts.T @ texts)))
     assert np.isfinite(matrix.values()).all()
     assert np.abs(matrix.values() - weights).max() < 0.2
