@@ -77,7 +77,7 @@ def main() -> int:
         except EdgedeskError as error:
             run.absent.append(error.what)
             return run.end()
-        tokens = [sample.tokens for sample in known]
+        tokens, starts = [sample.tokens for sample in known], [sample.reply for sample in known]
         say(f"rounding by {sum(map(len, tokens))} tokens")
         write_gguf(checkpoint, scratch / "f16.gguf")
         matrix = scratch / "importance.gguf"
@@ -88,7 +88,7 @@ def main() -> int:
             quantize_gguf(scratch / "f16.gguf", plain, kind, importance=matrix, threads=threads)
             began = time.perf_counter()
             with bar(f"rounding {kind}", 1, unit="files") as advance:
-                done = compensate_gguf(checkpoint, plain, better, tokens, threads=threads)
+                done = compensate_gguf(checkpoint, plain, better, tokens, starts=starts, threads=threads)
                 advance(1)
             run.details[f"seconds_{kind}"] = round(time.perf_counter() - began, 1)
             run.details[f"output_error_left_{kind}"] = round(done.remaining, 3)

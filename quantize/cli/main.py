@@ -48,8 +48,8 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Processor thread
 
 _CALIBRATION_RECORDS = 32
 _CALIBRATION_PIECES = 32
-_ONNX_PROBES = 6
 """More of them lower the error left on other texts by little: both are some 10,000 tokens."""
+_ONNX_PROBES = 6
 
 
 @app.command()
@@ -91,12 +91,13 @@ def run(
         read_importance(importance)  # a wrong file is refused before the f16 file is written
     compensated = None
     if calibration:
-        texts = (
-            [sample.tokens for sample in load_samples(calibration, _CALIBRATION_RECORDS, ("train",))]
-            if calibration.is_dir()
-            else cut_text(calibration, checkpoint)[:_CALIBRATION_PIECES]
-        )
-        compensated = Calibration(checkpoint, texts)
+        if calibration.is_dir():
+            samples = load_samples(calibration, _CALIBRATION_RECORDS, ("train",))
+            compensated = Calibration(
+                checkpoint, [sample.tokens for sample in samples], [sample.reply for sample in samples]
+            )
+        else:
+            compensated = Calibration(checkpoint, cut_text(calibration, checkpoint)[:_CALIBRATION_PIECES])
     stages = StageRunner(say)
     files = {"f16": make_f16(stages, checkpoint, out, name=checkpoint.resolve().name)}
     for kind in kinds:

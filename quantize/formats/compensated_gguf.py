@@ -1,7 +1,9 @@
 """A quantized GGUF file → the same file, rounded anew layer by layer so that outputs on the company's texts err least.
 
 The texts' states go through the checkpoint's own layers, one at a time; each matrix is rounded by what it multiplies
-there (`compensated_rounding`). Sizes, types and metadata stay: any llama.cpp reads the result.
+there (`compensated_rounding`). A token counts in a matrix by how much its output there moves what is predicted: the
+squared gradient of the model's own loss (Fisher information; GuidedQuant, arXiv:2505.07004). Sizes, types and metadata
+stay: any llama.cpp reads the result.
 
 Promises: a tensor's error against what it is fitted to never grows; memory stays at the checkpoint, the texts' states
 and one layer's correlations; the output appears whole or not at all. Knows nothing of records and bundles.
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_SEED = 1
+"""Of the labels that are drawn."""
+
+
 @dataclass(frozen=True)
 class CompensatedFile:
     """What rounding anew came to."""
@@ -49,17 +55,22 @@ def compensate_gguf(
     out: Path,
     texts: Sequence[Sequence[int]],
     *,
+    starts: Sequence[int] = (),
     threads: int = 2,
     advance: Callable[[int], None] = lambda _count: None,
 ) -> CompensatedFile:
     """Write `out`, a copy of `source` (a quantized GGUF of `checkpoint`) with better rounded layers.
 
-    `texts` are token ids, thousands of tokens in all; `advance(1)` is called after each layer. The embedding and the
-    output layer stay as they are. `InputError` without a token, `SpaceError` before the work.
+    `texts` are token ids, thousands of tokens in all, and `starts` the index in each from which on predictions matter:
+    where its reply begins; without them all do. `advance(1)` is called after each layer. The embedding and the output
+    layer stay as they are. `InputError` without a text of two tokens, `SpaceError` before the work.
     """
     from gguf import GGUFReader
 
-    if not any(texts):
+    known = [
+        (list(text), start) for text, start in zip(texts, starts or [1] * len(texts), strict=True) if len(text) > 1
+    ]
+    if not known:
         raise InputError("no text to round by", where=str(checkpoint), hint="prepare records first")
     need_space(out.parent, source.stat().st_size, "the rounded GGUF")
     shape = Checkpoint(checkpoint).shape
@@ -68,7 +79,7 @@ def compensate_gguf(
         shutil.copyfile(source, partial)
         reader = GGUFReader(partial, "r+")
         stored = {tensor.name: tensor for tensor in reader.tensors}
-        states = _States(checkpoint, [list(text) for text in texts if text], threads)
+        states = _States(checkpoint, known, threads)
         for index in range(states.layers):
             correlations = states.pass_on(index)
             for hf, module in states.matrices(index):
@@ -97,7 +108,7 @@ def _row_order(hf: str, module: torch.nn.Linear, shape: ModelShape) -> torch.Ten
 class _States:
     """The texts' states before a layer of the checkpoint."""
 
-    def __init__(self, checkpoint: Path, texts: Sequence[list[int]], threads: int) -> None:
+    def __init__(self, checkpoint: Path, texts: Sequence[tuple[list[int], int]], threads: int) -> None:
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -105,11 +116,49 @@ class _States:
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             checkpoint, dtype=torch.float32, local_files_only=True
         ).eval()
+        self._model.requires_grad_(False)
         self._layers = self._model.model.layers
         self.layers = len(self._layers)
-        entered = [self._enter(text) for text in texts]
+        generator = torch.Generator().manual_seed(_SEED)
+        self._weights = [self._weigh(text, start, generator) for text, start in texts]
+        entered = [self._enter(text) for text, _ in texts]
         self._states = [states for states, _ in entered]
         self._arguments = [arguments for _, arguments in entered]
+
+    def _weigh(self, text: list[int], start: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """For each linear layer the root of each token's weight [tokens, 1], by Hugging Face path.
+
+        Labels are drawn from the model's own predictions, so that the squares are those of Fisher's information.
+        """
+        import torch
+
+        squares: dict[str, torch.Tensor] = {}
+
+        def watch(name: str) -> Callable[[Any, Any, torch.Tensor], None]:
+            def keep(gradient: torch.Tensor) -> None:
+                squares[name] = gradient[0].square().mean(dim=1, keepdim=True)
+
+            def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+                output.register_hook(keep)  # type: ignore[no-untyped-call]
+
+            return hook
+
+        handles = [
+            module.register_forward_hook(watch(name))
+            for index in range(self.layers)
+            for name, module in self.matrices(index)
+        ]
+        try:
+            states = self._model.get_input_embeddings()(torch.tensor([text])).requires_grad_(True)
+            kept = len(text) - max(start, 1) + 1
+            logits = self._model(inputs_embeds=states, use_cache=False, logits_to_keep=kept).logits[0, :-1]
+            logprobs = torch.log_softmax(logits.float(), dim=-1)
+            drawn = torch.multinomial(logprobs.detach().exp(), 1, generator=generator)
+            (-logprobs.gather(1, drawn).sum()).backward()  # type: ignore[no-untyped-call]
+        finally:
+            for handle in handles:
+                handle.remove()
+        return {name: square.sqrt() for name, square in squares.items()}
 
     def _enter(self, text: list[int]) -> tuple[torch.Tensor, dict[str, Any]]:
         """The states that enter the first layer, and what else a layer is called with: mask, positions, rotation."""
@@ -140,17 +189,14 @@ class _States:
                 yield f"model.layers.{index}.{path}", module
 
     def pass_on(self, index: int) -> dict[str, torch.Tensor]:
-        """Run a layer: `X^T X` [columns, columns] of every linear layer's inputs, by Hugging Face path."""
-        sums: dict[tuple[str, ...], torch.Tensor] = {}
+        """Run a layer: `X^T X` [columns, columns] of every linear layer's weighed inputs, by Hugging Face path."""
+        sums: dict[str, torch.Tensor] = {}
         for text, arguments in enumerate(self._arguments):
             self._states[text], inputs = self._run(index, self._states[text], arguments)
-            for names in _shared(inputs):
-                x = inputs[names[0]]
-                if names in sums:
-                    sums[names].addmm_(x.T, x)
-                else:
-                    sums[names] = x.T @ x
-        return {name: sums[names] for names in sums for name in names}
+            for name, states in inputs.items():
+                x = states * self._weights[text][name]
+                sums[name] = sums[name].addmm_(x.T, x) if name in sums else x.T @ x
+        return sums
 
     def _run(
         self, index: int, states: torch.Tensor, arguments: Mapping[str, Any]
@@ -182,11 +228,3 @@ def _watched(matrices: Iterator[tuple[str, torch.nn.Linear]], seen: dict[str, to
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _shared(inputs: Mapping[str, torch.Tensor]) -> list[tuple[str, ...]]:
-    """Names grouped by the tensor they read: queries, keys and values have one input."""
-    groups: dict[int, list[str]] = {}
-    for name, states in inputs.items():
-        groups.setdefault(states.data_ptr(), []).append(name)
-    return [tuple(names) for names in groups.values()]

@@ -27,6 +27,8 @@ _SHRINKAGE = 0.5
 codes fitted to all that they say lose elsewhere (docs/log.md has the sweep)."""
 _FLOOR = 1e-4
 """Of the mean of the diagonal, added to it, so that a column that no text takes can be inverted."""
+_NOTHING = 1e-30
+"""A mean below it is no input at all: all columns then count alike."""
 _LAZY_COLUMNS = 64
 """Columns whose errors are collected before the rest of the matrix learns of them: one product instead of many."""
 _SWEEPS = 2
@@ -71,12 +73,12 @@ def shrunk(correlation: torch.Tensor) -> torch.Tensor:
     """`X^T X` drawn towards its own diagonal (Ledoit and Wolf's estimator with a fixed share), so that it generalises.
 
     Each column gets a share of its own entry. A share of the mean, as GPTQ adds, drowns all others where one token
-    makes nearly all of the squares.
+    makes nearly all of the squares. The result is scaled to a diagonal of one in the mean, before what is added.
     """
     import torch
 
-    diagonal = correlation.diagonal()
-    return correlation + torch.diag(_SHRINKAGE * diagonal + _FLOOR * diagonal.mean())
+    scaled = correlation / correlation.diagonal().mean().clamp(min=_NOTHING)
+    return scaled + torch.diag(_SHRINKAGE * scaled.diagonal() + _FLOOR)
 
 
 def round_compensated(

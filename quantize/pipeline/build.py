@@ -167,7 +167,7 @@ def _calibration(stages: StageRunner, work: Path, settings: QuantizeSettings) ->
             raise
         stages.say(f"quantize: files are rounded unweighed: {error.what}")
         return None
-    return Calibration(work / "merged", [sample.tokens for sample in samples])
+    return Calibration(work / "merged", [sample.tokens for sample in samples], [sample.reply for sample in samples])
 
 
 def _importance(

@@ -40,16 +40,25 @@ class Calibration:
     checkpoint: Path
     texts: Sequence[Sequence[int]]
     """Token ids of the company's texts."""
+    starts: Sequence[int] = ()
+    """Index in each from which on predictions matter: where its reply begins. Without them all do."""
 
-    def halves(self) -> tuple[list[Sequence[int]], list[Sample]]:
-        """What is rounded by, and every eighth text to check the result on, the second half of each.
+    def halves(self) -> tuple[list[Sequence[int]], list[int], list[Sample]]:
+        """What is rounded by, with its starts, and every eighth text to check the result on.
 
-        A single text serves for both.
+        Of a text without a start the second half is checked. A single text serves for both.
         """
-        texts = [text for text in self.texts if len(text) > 1]
-        checked = texts[::_CHECK_EVERY]
-        known = [text for index, text in enumerate(texts) if index % _CHECK_EVERY] or checked
-        return known, [Sample(f"text {n}", tuple(text), max(1, len(text) // 2)) for n, text in enumerate(checked)]
+        pairs = [
+            (text, start)
+            for text, start in zip(self.texts, self.starts or [0] * len(self.texts), strict=True)
+            if len(text) > 1
+        ]
+        checked = pairs[::_CHECK_EVERY]
+        known = [pair for index, pair in enumerate(pairs) if index % _CHECK_EVERY] or checked
+        samples = [
+            Sample(f"text {n}", tuple(text), start or max(1, len(text) // 2)) for n, (text, start) in enumerate(checked)
+        ]
+        return [text for text, _ in known], [start for _, start in known], samples
 
 
 def make_f16(
@@ -111,10 +120,16 @@ def make_format(
             return {}
         plain = folder / _PLAIN
         quantize_gguf(f16, plain, kind, importance=weighed, threads=threads)
-        known, checked = calibration.halves()
+        known, starts, checked = calibration.halves()
         with bar(f"rounding {kind}", Checkpoint(calibration.checkpoint).shape.layers, unit="layers") as advance:
             done = compensate_gguf(
-                calibration.checkpoint, plain, folder / GGUF, known, threads=threads, advance=advance
+                calibration.checkpoint,
+                plain,
+                folder / GGUF,
+                known,
+                starts=starts,
+                threads=threads,
+                advance=advance,
             )
         # Errors of layers are not errors of answers: on texts that nothing was rounded by the better file is kept.
         files = {"nearest": plain, "compensated": folder / GGUF}
@@ -136,6 +151,7 @@ def make_format(
         inputs["compensated"] = [
             fingerprint(calibration.checkpoint),
             digest([list(text) for text in calibration.texts]),
+            list(calibration.starts),
         ]
     stages.run(kind, out / kind, inputs, work, kind="gguf")
     return out / kind / GGUF

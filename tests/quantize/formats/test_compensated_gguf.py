@@ -47,7 +47,7 @@ def test_the_rounded_file_has_the_same_size_and_types_and_errs_less_on_other_tex
     rounded = {name for name, kind, _ in described(after) if kind in BLOCK_TYPES and name.startswith("blk.")}
     assert set(done.errors) == rounded
     assert all(error.after <= error.before for error in done.errors.values())
-    assert done.remaining < 0.6
+    assert done.remaining < 0.9
     other = [int(token) for token in np.random.default_rng(99).integers(3, 400, 96)]
     with TorchDecoder(checkpoint, threads=1) as reference:
         wanted = reference.logits(other)
@@ -68,8 +68,20 @@ def test_rows_are_rounded_in_each_order_that_llama_cpp_stores_them_in(
     """Rows as they are, reordered ones, and matrices that hold several."""
     checkpoint = family_checkpoint(family)
     done = compensate_gguf(checkpoint, plain(checkpoint, tmp_path, "q4_0"), tmp_path / "out.gguf", TEXTS[:3], threads=1)
-    assert done.remaining < 0.8
+    assert done.remaining < 0.9
     assert all(error.after <= error.before for error in done.errors.values())
+
+
+def test_where_replies_begin_decides_what_the_rounding_goes_by(tiny_llama: Path, tmp_path: Path) -> None:
+    """With the reply's start elsewhere other tokens count, and other codes are chosen."""
+    checkpoint = variant(tiny_llama, tmp_path / "checkpoint", num_hidden_layers=1)
+    before = plain(checkpoint, tmp_path, "q4_0")
+    made = []
+    for start in (1, 90):
+        out = tmp_path / f"{start}.gguf"
+        compensate_gguf(checkpoint, before, out, TEXTS[:2], starts=[start, start], threads=1)
+        made.append(out.read_bytes())
+    assert made[0] != made[1]
 
 
 def test_nothing_to_round_by_is_bad_input_and_leaves_no_file(tiny_llama: Path, tmp_path: Path) -> None:

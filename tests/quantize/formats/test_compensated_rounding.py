@@ -66,3 +66,12 @@ def test_columns_that_no_text_reaches_are_rounded_without_nan() -> None:
     round_compensated(torch.from_numpy(weights), matrix, shrunk(torch.from_numpy(texts.T @ texts)))
     assert np.isfinite(matrix.values()).all()
     assert np.abs(matrix.values() - weights).max() < 0.2
+
+
+def test_texts_that_say_nothing_leave_finite_weights() -> None:
+    import torch
+
+    weights = np.random.default_rng(2).normal(0, 0.05, (8, COLUMNS)).astype(np.float32)
+    matrix = BlockMatrix("Q4_0", quantize_rows("Q4_0", weights), COLUMNS)
+    round_compensated(torch.from_numpy(weights), matrix, shrunk(torch.zeros(COLUMNS, COLUMNS)))
+    assert np.abs(matrix.values() - weights).max() < 0.05
