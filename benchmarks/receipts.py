@@ -43,7 +43,8 @@ from runtime.feedback.edit_distance import levenshtein
 from runtime.perception.attachment import attach
 from runtime.perception.attachment_text import AttachmentText, TextLine, asking_lines, with_question
 from runtime.perception.entities import offer_entities
-from runtime.perception.picture_reader import PageReader, assemble, read_picture
+from runtime.perception.picture_child import PageReader
+from runtime.perception.picture_reader import assemble, read_picture
 from runtime.retrieval.retriever import Retriever
 from runtime.text.normalize import nfkc
 from runtime.text.personal_data import PersonalRules
@@ -101,7 +102,7 @@ def peak_mb(attempt: bytes, threads: int) -> tuple[float, float]:
                     command = (path.parent / "cmdline").read_bytes()
                 except OSError:
                     continue
-                if b"runtime.perception.picture_reader" in command and (found := re.search(r"VmHWM:\s+(\d+)", status)):
+                if b"runtime.perception.picture_child" in command and (found := re.search(r"VmHWM:\s+(\d+)", status)):
                     peak = max(peak, int(found[1]))
 
     watcher = threading.Thread(target=watch)

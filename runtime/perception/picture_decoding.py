@@ -3,7 +3,7 @@
 Promises: a decoder is opened for the one format that the first bytes name; pages and pixels are counted before they
 are decoded; what a file says beside its pixels (EXIF, text chunks, the hidden text of a PDF) is not read, but for the
 turn of the camera; a page is given as RGB, its longer side at most `MAX_SIDE`, of a long receipt `MAX_LONG_SIDE`.
-Runs in the child of `runtime.perception.picture_reader`. Knows nothing of text.
+Runs in `runtime.perception.picture_child`. Knows nothing of text.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def _picture(data: bytes, format_: str) -> Image.Image:
             width, height = picture.size
             _check_pixels(width, height)
             turn = _turn(picture)
-            # A JPEG is decoded at a half, a quarter or an eighth of its size, which its transform gives for nothing.
-            picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
+            # A JPEG is decoded at a half, a quarter or an eighth of its size, which its transform gives for nothing, as
+            # long as that is no smaller than what is asked of it here.
+            picture.draft("RGB", _smaller_size(width, height))
             picture.load()
             page = _flat(_smaller(picture))
     except (InputError, MemoryError):
@@ -114,16 +115,21 @@ def _scale(width: float, height: float) -> float:
     return min(MAX_LONG_SIDE / longer, max(MAX_SIDE / longer, as_many))
 
 
+def _smaller_size(width: int, height: int) -> tuple[int, int]:
+    """The size of a page within bounds, in pixels."""
+    scale = min(1.0, _scale(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def _smaller(picture: Image.Image) -> Image.Image:
     """The picture with its longer side within bounds, made small before it is made RGB, which takes memory."""
     from PIL.Image import Resampling
 
-    scale = _scale(*picture.size)
-    if scale >= 1:
+    size = _smaller_size(*picture.size)
+    if size == picture.size:
         return picture
     if picture.mode in ("1", "P"):
         picture = picture.convert("L" if picture.mode == "1" else "RGBA")
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture.resize(size, Resampling.BILINEAR if picture.mode.startswith("I") else Resampling.LANCZOS)
 
 
