@@ -18,4 +18,5 @@ experiment         A/B tests
 evaluate           retrieval and answers, measured
 probe              whether the server answers, for containers and monitoring
 doctor             what `doctor` looks at
+doctor_perception  the same of pictures, speech and the microphone
 """

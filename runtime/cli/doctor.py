@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.base.files import need_space
+from runtime.cli.doctor_perception import look_at_microphone, look_at_pictures, look_at_speech
 from runtime.errors import EdgedeskError, IntegrityError
 
 PYTHONS = ((3, 11), (3, 13))
@@ -49,8 +50,8 @@ class Finding:
         return asdict(self)
 
 
-Said = str | tuple[str, dict[str, float]]
-"""What a check that found nothing wrong says, with figures where it measured."""
+Said = str | tuple[str, dict[str, float]] | tuple[str, str]
+"""What a check that found nothing wrong says, with figures where it measured, or with what could be had beside it."""
 
 
 def examine(home: Path) -> list[Finding]:
@@ -71,6 +72,9 @@ def examine(home: Path) -> list[Finding]:
         ("server", _server),
         ("service", _service),
         ("model", _model),
+        ("pictures", look_at_pictures),
+        ("speech", look_at_speech),
+        ("microphone", look_at_microphone),
     )
     return [_examine(name, check, home) for name, check in checks]
 
@@ -83,7 +87,10 @@ def _examine(name: str, check: Callable[[Path], Said], home: Path) -> Finding:
     except (OSError, ImportError) as error:
         # A file that may not be read, a library that the wheel or the system lacks: said like any other problem.
         return Finding(name, False, f"{type(error).__name__}: {error}", "run install.sh again, as the branch's owner")
-    return Finding(name, True, said) if isinstance(said, str) else Finding(name, True, said[0], figures=said[1])
+    if isinstance(said, str):
+        return Finding(name, True, said)
+    text, more = said
+    return Finding(name, True, text, hint=more) if isinstance(more, str) else Finding(name, True, text, figures=more)
 
 
 def _system(_: Path) -> str:

@@ -25,9 +25,10 @@ def routes(service: Service) -> APIRouter:
     async def read(request: Request, name: Annotated[str, Query(max_length=255)] = "") -> dict[str, Any]:
         """Read an attachment. Nothing of it is stored or logged; asking about it is `POST /v1/ask`."""
         desk = service.ready_desk()
-        attachment = attach(await read_bytes(request, MOST_BYTES, "send a smaller file"), name)
-        work = service.attachments.read(attachment, desk.personal_rules)
-        found = await run_while_connected(work, request.receive)
+        with service.attachments.place():
+            attachment = attach(await read_bytes(request, MOST_BYTES, "send a smaller file"), name)
+            work = service.attachments.read(attachment, desk.personal_rules)
+            found = await run_while_connected(work, request.receive)
         return found.model_dump(exclude_none=True)
 
     return router

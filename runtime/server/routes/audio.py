@@ -3,15 +3,13 @@
     POST /v1/audio/transcriptions   multipart/form-data: file, model, language, response_format
 
 Promises: a recording is held in memory, heard in a process of its own with bounded memory and time, and never stored;
-its text goes to the caller alone, who may then ask with it. A body is read no further than its bound, and one recording
-is heard at a time, since another model may be answering on the same cores.
+its text goes to the caller alone, who may then ask with it. A body is read no further than its bound; recordings take
+turns with pictures (`runtime.server.attachment_queue`), since another model may be answering on the same cores.
 """
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
 from collections.abc import AsyncGenerator
 from typing import Any, Literal
 
@@ -22,11 +20,10 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from runtime.base.validation import first_problem
-from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError
+from runtime.errors import EdgedeskError, InputError, MissingError
 from runtime.perception.attachment import MAX_BYTES, Attachment, attach
 from runtime.perception.attachment_text import AttachmentText
-from runtime.perception.bounded_child import ChildHandle, need_extra
-from runtime.perception.hear_recording import hear_recording
+from runtime.perception.bounded_child import need_extra
 from runtime.perception.speech_models import SpeechModels, bundle_speech
 from runtime.server.http_errors import OversizedError, openai_error_response
 from runtime.server.service import Service
@@ -35,8 +32,6 @@ from runtime.server.streams import run_while_connected
 MAX_RECORDING_BYTES = MAX_BYTES["recording"]
 _MAX_FORM_BYTES = MAX_RECORDING_BYTES + 64 * 1024
 """With the other fields and the lines around them."""
-MAX_UPLOADS = 4
-"""Recordings in memory at once; a fifth caller is asked to come back."""
 _HINT = "see docs/reference/api.md"
 _FORM = "multipart/form-data"
 _AS_FORM = f"send {_FORM}, as curl -F file=@question.flac -F model=… does"
@@ -91,42 +86,20 @@ class Transcriptions:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._uploads = 0
-        self._hearing = threading.Lock()
 
     async def transcribe(self, request: Request) -> Response:
         """What is said in a recording."""
         try:
             models = bundle_speech(self._service.bundle)
             need_extra("python_multipart", what="hearing a recording")
-            form, recording = await self._read(request)
-            lang = self._language(form, models)
-            child = ChildHandle()
-            try:
-                work = asyncio.to_thread(self._hear, recording, models, lang, child)
+            with self._service.attachments.place():
+                form, recording = await _read(request)
+                lang = self._language(form, models)
+                work = self._service.attachments.hear(recording, models, lang)
                 heard = await run_while_connected(work, request.receive)
-            finally:
-                child.end()  # its thread goes on until then, and refuses the next recording
         except EdgedeskError as error:
             return openai_error_response(error)
         return _answer(form, heard, lang)
-
-    async def _read(self, request: Request) -> tuple[TranscriptionForm, Attachment]:
-        if self._uploads >= MAX_UPLOADS:
-            raise UnavailableError(f"{self._uploads} recordings are being sent", hint="send it again in a moment")
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
-            raise InputError("not a form with a file", hint=_AS_FORM)
-        self._uploads += 1
-        try:
-            form = await _InMemory(request.headers, _bounded(request), max_files=1, max_fields=16).parse()
-            try:
-                return await _fields(form)
-            finally:
-                await form.close()
-        except MultiPartException as error:
-            raise InputError(f"not a form with a file ({error.message[:100]})", hint=_AS_FORM) from None
-        finally:
-            self._uploads -= 1
 
     def _language(self, form: TranscriptionForm, models: SpeechModels) -> str:
         """The language to listen in; `MissingError` for a model or a language that is not there."""
@@ -139,14 +112,18 @@ class Transcriptions:
         names = ", ".join((ours, *(one.name for one in models.info.recognisers)))
         raise MissingError(f"no model '{form.model[:100]}' for this", hint=f"there is {names}")
 
-    def _hear(self, recording: Attachment, models: SpeechModels, lang: str, child: ChildHandle) -> AttachmentText:
-        # Held in the thread: a caller who leaves must not let the next recording begin beside this one.
-        if not self._hearing.acquire(blocking=False):
-            raise UnavailableError("another recording is being heard", hint="send it again in a moment")
+
+async def _read(request: Request) -> tuple[TranscriptionForm, Attachment]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise InputError("not a form with a file", hint=_AS_FORM)
+    try:
+        form = await _InMemory(request.headers, _bounded(request), max_files=1, max_fields=16).parse()
         try:
-            return hear_recording(recording, models, lang, child=child)
+            return await _fields(form)
         finally:
-            self._hearing.release()
+            await form.close()
+    except MultiPartException as error:
+        raise InputError(f"not a form with a file ({error.message[:100]})", hint=_AS_FORM) from None
 
 
 class _InMemory(MultiPartParser):

@@ -115,7 +115,8 @@ class OpenAIRoutes:
             return JSONResponse(completion.text(task.answer))
         read: dict[str, AttachmentText] = {}
         if any(message.picture_urls for message in body.messages):
-            read = await run_while_connected(self._read_pictures(body, desk.personal_rules), request.receive)
+            with self._attachments.place():
+                read = await run_while_connected(self._read_pictures(body, desk.personal_rules), request.receive)
         question = self._service.for_caller(body.question(read), request.scope["caller"])
         await asyncio.to_thread(desk.check_question, question)
         answer = AnswerStream(self._service, desk, question, request.scope["caller"].name)

@@ -7,6 +7,7 @@ import base64
 import random
 import threading
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from runtime.errors import UnavailableError
 from runtime.perception.attachment import Attachment, attach
 from runtime.perception.attachment_text import AttachmentText, TextLine, asking_part, with_question
 from runtime.perception.bounded_child import ChildHandle
-from runtime.server.attachment_queue import MAX_WAITING, AttachmentQueue
+from runtime.perception.speech_models import SpeechInfo, SpeechModels, SpeechRecogniserInfo
+from runtime.server.attachment_queue import MAX_HELD, AttachmentQueue
 from runtime.server.routes.openai import MAX_CHAT_BYTES
 from runtime.server.service import Service
 from runtime.text.personal_data import NO_RULES, PersonalRules
@@ -167,33 +169,69 @@ async def test_large_body_is_for_pictures_alone(http: httpx.AsyncClient) -> None
     assert "5 pictures, 4 are allowed" in got.json()["error"]["message"]
 
 
-async def test_attachments_are_read_one_at_a_time_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the client that waited has left: its place is free only when its picture is."""
-    reading, free, most = 0, threading.Semaphore(0), 0
+async def test_pictures_and_recordings_take_turns_and_too_many_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture and a recording are never worked on together, also where clients that waited have left."""
+    working, free, most = 0, threading.Semaphore(0), 0
 
-    def perceive(attachment: Attachment, rules: PersonalRules, *, threads: int, child: ChildHandle) -> AttachmentText:
-        nonlocal reading, most
-        reading += 1
-        most = max(most, reading)
+    def work(name: str) -> AttachmentText:
+        nonlocal working, most
+        working += 1
+        most = max(most, working)
         free.acquire()
-        reading -= 1
-        return AttachmentText(kind="picture", lines=(TextLine(text=attachment.name),))
+        working -= 1
+        return AttachmentText(kind="picture", lines=(TextLine(text=name),))
+
+    def perceive(attachment: Attachment, _: PersonalRules, *, threads: int, child: ChildHandle) -> AttachmentText:
+        return work(attachment.name)
+
+    def hear(recording: Attachment, _: SpeechModels, lang: str, *, child: ChildHandle) -> AttachmentText:
+        return work(recording.name + lang)
 
     monkeypatch.setattr("runtime.server.attachment_queue.perceive", perceive)
+    monkeypatch.setattr("runtime.server.attachment_queue.hear_recording", hear)
+    one = SpeechRecogniserInfo(language="zh", family="sense-voice", name="n", licence="l", folder="zh")
+    models = SpeechModels(Path("none"), SpeechInfo(voice_activity="vad.onnx", recognisers=(one,)))
     queue = AttachmentQueue(threads=1)
-    pictures = [attach(b"\x89PNG\r\n\x1a\n" + bytes([number]), f"{number}") for number in range(MAX_WAITING + 1)]
-    work = [asyncio.create_task(queue.read(one, NO_RULES)) for one in pictures[:-1]]
+    picture, recording = b"\x89PNG\r\n\x1a\n", b"fLaC" + bytes(99)
+
+    async def read(number: int) -> AttachmentText:
+        with queue.place():
+            if number % 2:
+                return await queue.hear(attach(recording, f"{number}"), models, "zh")
+            return await queue.read(attach(picture + bytes([number]), f"{number}"), NO_RULES)
+
+    calls = [asyncio.create_task(read(number)) for number in range(MAX_HELD)]
     await asyncio.sleep(0)
-    with pytest.raises(UnavailableError, match="4 attachments wait"):
-        await queue.read(pictures[-1], NO_RULES)
-    work[0].cancel()
-    work[1].cancel()
-    for _ in pictures:
+    with pytest.raises(UnavailableError, match="4 requests with pictures or recordings are in work"):
+        await read(MAX_HELD)
+    calls[0].cancel()
+    calls[1].cancel()
+    for _ in calls:
         free.release()
-    assert [one.text for one in await asyncio.gather(*work[2:])] == ["2", "3"]
+    assert [each.text for each in await asyncio.gather(*calls[2:])] == ["2", "3zh"]
     assert most == 1
-    assert queue.known(pictures[2])
-    assert queue.known(pictures[-1]) is None
+    assert queue.known(attach(picture + bytes([2]), ""))
+    assert queue.known(attach(picture + bytes([0]), "")) is None
+    free.release()
+    assert (await read(1)).text == "1zh", "those that left gave their places back"
+
+
+@pytest.mark.parametrize("path", ["/v1/attachments/read", "/v1/chat/completions"])
+async def test_picture_beyond_the_places_is_refused_before_it_is_read(
+    service: Service, http: httpx.AsyncClient, path: str
+) -> None:
+    picture = b"\x89PNG\r\n\x1a\n"
+    with ExitStack() as others:
+        for _ in range(MAX_HELD):
+            others.enter_context(service.attachments.place())
+        sent: dict[str, Any] = (
+            {"json": chat(WORDS["en"], data_url(picture))} if "chat" in path else {"content": picture}
+        )
+        got = await http.post(path, **sent)
+        assert got.status_code == 503, got.text
+        assert "4 requests with pictures or recordings are in work" in got.text
+        assert "send it again in a moment" in got.text
+    assert (await http.post(path, **sent)).status_code in (400, 422), "with a place it is looked at, and is cut short"
 
 
 async def test_reading_ends_where_nobody_waits_for_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from runtime.perception.attachment import Attachment
 from runtime.perception.bounded_child import ChildHandle, ChildLimits, run_bounded
 from runtime.perception.speech_models import SpeechModels
 from runtime.server.app import create_app
+from runtime.server.attachment_queue import MAX_HELD
 from runtime.server.routes import audio
 from runtime.server.service import Service
 from tests.support.speech import CHINESE, CHINESE_TEXT, ENGLISH, ENGLISH_TEXT, wav
@@ -133,7 +135,7 @@ async def test_client_that_leaves_ends_the_hearing_of_its_recording(
         finally:
             ended.set()
 
-    monkeypatch.setattr(audio, "hear_recording", hear_without_end)
+    monkeypatch.setattr("runtime.server.attachment_queue.hear_recording", hear_without_end)
     form = httpx.Request(
         "POST", "http://x", files={"file": ("q.flac", b"fLaC" + bytes(99))}, data={"model": "shop-speech"}
     )
@@ -160,6 +162,19 @@ async def test_client_that_leaves_ends_the_hearing_of_its_recording(
     await call
     assert sent[0]["status"] == 503
     assert await asyncio.to_thread(ended.wait, 120), "its process goes on, and keeps the next recording out"
+
+
+async def test_recording_beyond_the_places_is_refused_before_it_is_read(
+    http: httpx.AsyncClient, hearing: Service
+) -> None:
+    with ExitStack() as others:
+        for _ in range(MAX_HELD):
+            others.enter_context(hearing.attachments.place())
+        got = await send(http, b"fLaC" + bytes(99))
+    assert got.status_code == 503, got.text
+    assert got.headers["retry-after"] == "1"
+    assert "4 requests with pictures or recordings are in work" in got.json()["error"]["message"]
+    assert (await send(http, b"fLaC" + bytes(99))).status_code == 400, "with a place it is looked at"
 
 
 async def test_bundle_without_a_recogniser_says_so(make_home: Callable[..., Path], scripted_gguf: Path) -> None:
