@@ -37,7 +37,7 @@ from distill.pipeline.stage_table import STAGE_NAMES
 from distill.pipeline.workspace import TEACHER_GGUF
 from distill.recipe.load_recipe import load_recipe
 from distill.recipe.recipe import Quantize, Recipe
-from distill.recipe.release_gate import check_gate, largest_intent_drop, missed_bounds
+from distill.recipe.release_gate import check_gate, largest_intent_drop, set_bounds
 from quantize.encoder.export_encoder import EncoderMeasurement
 from quantize.formats.gguf_quantize import KINDS, check_columns, check_kinds
 from quantize.formats.gguf_writer import write_gguf
@@ -50,7 +50,7 @@ from runtime.base.home import lock_home
 from runtime.base.manifest import Manifest
 from runtime.base.progress import say
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.gate_record import write_gate_record
+from runtime.bundle.gate_record import missed_bounds, write_gate_record
 from runtime.cli.output import out, out_json
 from runtime.errors import EdgedeskError, UsageError
 
@@ -440,9 +440,9 @@ def build(
     figures = report.gate_figures(loaded)
     write_gate_record(
         report.bundle,
-        bounds={name: bound for name, bound in loaded.gate if bound is not None},
+        bounds=set_bounds(loaded.gate),
         figures={name: value for name, value in figures.items() if isinstance(value, int | float | None)},
-        missed=tuple(missed_bounds(loaded.gate, figures)),
+        missed=tuple(missed_bounds(set_bounds(loaded.gate), figures)),
     )
     check_gate(loaded.gate, figures, where=f"{recipe}: gate")
 

@@ -2,6 +2,7 @@
 
 files.py           read what strangers wrote, write whole or not at all: `read_text`, `write_atomic`, `new_folder`
 toml_file.py       TOML that people write: `read_toml`
+head_deadline.py   how long a server may take to begin its answer: `HeadDeadline`
 tls.py             whose certificates a connection believes: `trusted_certificates`
 jsonl.py           rows of JSONL, checked by a model: `read_rows`, `parse_rows`, `write_rows`
 validation.py      what a pydantic model refused, in one sentence: `first_problem`

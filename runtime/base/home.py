@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.base.files import expand_user, private_folder
-from runtime.errors import BusyError
+from runtime.errors import BusyError, UsageError
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's `sun_path` without its closing zero."""
@@ -34,14 +34,46 @@ import."""
 
 
 def find_home(flag: Path | None = None) -> Path:
-    """The home folder: flag, then EDGEDESK_HOME, then the user's data folder."""
-    if flag is not None:
-        return flag.absolute()
-    if named := os.environ.get("EDGEDESK_HOME"):
-        return expand_user(Path(named)).absolute()
-    import platformdirs
+    """The home folder: flag, then EDGEDESK_HOME, then the user's data folder.
 
-    return Path(platformdirs.user_data_dir("edgedesk", appauthor=False))
+    `UsageError` naming the owner where this user may not look into it.
+    """
+    if flag is not None:
+        home = flag.absolute()
+    elif named := os.environ.get("EDGEDESK_HOME"):
+        home = expand_user(Path(named)).absolute()
+    else:
+        import platformdirs
+
+        home = Path(platformdirs.user_data_dir("edgedesk", appauthor=False))
+    if closed := _closed_folder(home):
+        owner = owner_name(closed)
+        raise UsageError(
+            f"the folder belongs to {owner} and may not be opened by this user",
+            where=str(closed),
+            hint=f"run the command as that user (sudo -u {owner} edgedesk …), or name a branch of your own with --home",
+        )
+    return home
+
+
+def _closed_folder(home: Path) -> Path | None:
+    """The folder that keeps this user out of a home: the home itself or one above it; None where there is none."""
+    for folder in reversed((home, *home.parents)):
+        if not folder.is_dir():
+            return None
+        # In a folder above it is enough to go through.
+        needed = os.X_OK | os.R_OK if folder == home else os.X_OK
+        if not os.access(folder, needed, effective_ids=True):
+            return folder
+    return None
+
+
+def owner_name(path: Path) -> str:
+    """The name of the user that a file belongs to."""
+    try:
+        return path.owner()
+    except (OSError, KeyError):
+        return "another user"
 
 
 def trusts_a_root(home: Path) -> bool:

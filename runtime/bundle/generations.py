@@ -156,15 +156,43 @@ def _copy_missing(
         progress("", all_bytes, all_bytes)
 
 
-def rollback(home: Path) -> int:
-    """Make the newest whole generation before the current one current; returns its number."""
+def rollback(home: Path, to: int | None = None, *, skip_damaged: bool = True) -> int:
+    """Make an earlier generation current, the newest whole one or `to`; returns its number.
+
+    Every byte of it is verified first. Where nobody is asked, a damaged one is passed over; without `skip_damaged` it
+    is an `IntegrityError` that names it and offers the next, and nothing is changed. `MissingError` without an earlier
+    generation that could be used.
+    """
     with installing(home, "rollback"):
         now = current_number(home)
-        for number in reversed(_numbers(home)):
-            if now is not None and number < now and _is_whole(_folder(home, number)):
+        earlier = [number for number in reversed(_numbers(home)) if now is not None and number < now]
+        if to is not None and to not in earlier:
+            which = ", ".join(map(str, earlier)) or "none"
+            raise MissingError(
+                f"no earlier generation {to}", where=str(home), hint=f"earlier than the one that runs: {which}"
+            )
+        damaged: tuple[int, EdgedeskError] | None = None
+        for number in (to,) if to is not None else earlier:
+            error = _damage(_folder(home, number))
+            if error is None and (damaged is None or skip_damaged):
                 switch(home, number)
                 return number
+            if error is None:
+                break
+            damaged = damaged or (number, error)
+    if damaged is not None and not skip_damaged:
+        raise _damaged_generation(home, *damaged, earlier)
     raise MissingError("no earlier generation to go back to", where=str(home), hint="edgedesk generations lists them")
+
+
+def _damaged_generation(home: Path, number: int, error: EdgedeskError, earlier: Sequence[int]) -> IntegrityError:
+    """What is damaged in a generation, and which whole one there is instead."""
+    whole = next((other for other in earlier if other != number and _damage(_folder(home, other)) is None), None)
+    hint = "install its release again: edgedesk install RELEASE"
+    if whole is not None:
+        info = installed_bundle(home, whole).info
+        hint = f"generation {whole}, {info.name} {info.version}, is whole: edgedesk rollback --to {whole}"
+    return IntegrityError(f"generation {number} is damaged: {error.what}", where=error.where, hint=hint)
 
 
 def activate(home: Path, number: int) -> None:
@@ -239,17 +267,18 @@ def _find_installed(home: Path, manifest: Manifest) -> int | None:
             same = {entry.path: entry for entry in read_manifest(_folder(home, number)).files} == wanted
         except EdgedeskError:
             continue
-        if same and _is_whole(_folder(home, number)):
+        if same and _damage(_folder(home, number)) is None:
             return number
     return None
 
 
-def _is_whole(folder: Path) -> bool:
+def _damage(folder: Path) -> EdgedeskError | None:
+    """What is wrong with a generation's files; None where every byte is what was built."""
     try:
         open_bundle(folder, verify=True)
-    except EdgedeskError:
-        return False
-    return True
+    except EdgedeskError as error:
+        return error
+    return None
 
 
 def switch(home: Path, number: int) -> None:

@@ -48,6 +48,8 @@ TARGETS_FILE = "targets.json"
 DRAFT = "draft.root.json"
 MAX_KEY_BYTES = 64 * 1024
 """A key's file has some hundred bytes; no more is read of what `--key` names."""
+MAX_METADATA_BYTES = 64 << 20
+"""As much as a branch reads of one: it names 200,000 articles."""
 Passphrase = Callable[[], bytes | None]
 """Asked for once an encrypted key is met; None when there is none."""
 MakeKey = Callable[[Path, str], Signer]
@@ -325,9 +327,18 @@ def make_keys(
 def read_metadata(path: Path, kind: type[Any]) -> Metadata[Any]:
     """A metadata file of ours, its signatures not checked; `MissingError` or `InputError` naming it."""
     try:
-        metadata: Metadata[Any] = Metadata.from_bytes(path.read_bytes())
-    except FileNotFoundError:
+        with open_regular(path) as file:
+            data = file.read(MAX_METADATA_BYTES + 1)
+    except MissingError:
         raise MissingError("no such file", where=str(path), hint="take the whole folder of keys") from None
+    if len(data) > MAX_METADATA_BYTES:
+        raise InputError(
+            f"not TUF metadata: longer than {MAX_METADATA_BYTES >> 20} MiB",
+            where=str(path),
+            hint="take this file from the folder of keys or the release again",
+        )
+    try:
+        metadata: Metadata[Any] = Metadata.from_bytes(data)
     except DeserializationError as error:
         raise InputError("not TUF metadata", where=str(path), hint=str(error).splitlines()[0][:200]) from None
     if not isinstance(metadata.signed, kind):

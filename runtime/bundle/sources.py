@@ -7,6 +7,8 @@ it was given.
 
 from __future__ import annotations
 
+import errno
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlsplit
 
 from runtime.base.files import open_below
+from runtime.base.head_deadline import HEAD_S, HeadDeadline
 from runtime.bundle.release_format import METADATA
-from runtime.errors import MissingError, UnavailableError, UsageError
+from runtime.errors import EdgedeskError, MissingError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     import httpx
@@ -28,11 +31,13 @@ CHUNK_BYTES = 1 << 20
 """Read at once; a copy that was cut short reads at most one such piece again."""
 CONNECT_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 60.0
-"""Without a byte; a server that goes on sending single bytes is given up by the next two."""
+"""Without a byte; a server that goes on sending single bytes is given up by `HEAD_S` and the next two."""
 SLOW_S = 120.0
 """Waited for the server; what the branch pauses by itself does not count."""
 SLOW_BYTES = 1 << 16
 """What must come in that time: no line that a branch could be updated over is slower."""
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.ENAMETOOLONG, errno.ENXIO)
+"""How a system says that there is no regular file under a name: none, a link, a pipe, a socket."""
 
 
 class Source(Protocol):
@@ -61,27 +66,48 @@ class FolderSource:
         return str(self.folder)
 
     def read(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """See `Source`. A link, a device or a folder is as good as no file."""
+        """See `Source`. A link, a device or a folder is as good as no file.
+
+        `UsageError` for one that this user may not read.
+        """
         try:
             file = open_below(self.folder, name)
-        except OSError:
-            if not self.folder.is_dir():
-                raise self._gone() from None
-            raise MissingError(f"'{name}' is missing", where=self.where, hint="copy the folder again") from None
+        except OSError as error:
+            raise self._unopened(name, error) from None
         with file:
             file.seek(start)
             while True:
                 try:
                     chunk = file.read(CHUNK_BYTES)
                 except OSError as error:
-                    raise UnavailableError(
-                        f"'{name}' cannot be read ({error.strerror})",
-                        where=self.where,
-                        hint="check the stick and run it again: what was copied is kept",
-                    ) from error
+                    raise self._unreadable(name, error) from error
                 if not chunk:
                     return
                 yield chunk
+
+    def _unopened(self, name: str, error: OSError) -> EdgedeskError:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return UsageError(
+                f"'{name}' may not be read by this user",
+                where=self.where,
+                hint="mount the stick so that this user may read it, or run the command as one who may",
+            )
+        try:
+            there = stat.S_ISDIR(self.folder.stat().st_mode)
+        except OSError:
+            there = False
+        if not there:
+            return self._gone()
+        if error.errno in _NO_SUCH_FILE:
+            return MissingError(f"'{name}' is missing", where=self.where, hint="copy the folder again")
+        return self._unreadable(name, error)
+
+    def _unreadable(self, name: str, error: OSError) -> UnavailableError:
+        return UnavailableError(
+            f"'{name}' cannot be read ({error.strerror})",
+            where=self.where,
+            hint="check the stick, or take another, and run it again: what was copied is kept",
+        )
 
     def _gone(self) -> UnavailableError:
         return UnavailableError(
@@ -92,7 +118,14 @@ class FolderSource:
 class HttpSource:
     """A static HTTP or HTTPS server; use as a context, which closes its connection."""
 
-    def __init__(self, url: str, *, ca: Path | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        ca: Path | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        head_s: float = HEAD_S,
+    ) -> None:
         """`InputError` where `ca` holds no certificates, `UsageError` for what is no address."""
         import httpx  # a tenth of a second, which a branch that updates from sticks does not pay
 
@@ -110,7 +143,7 @@ class HttpSource:
             )
         self._url = url.rstrip("/") + "/"
         self._monotonic = monotonic
-        self._client = one_address_client(ca)
+        self._client = one_address_client(ca, head_s=head_s)
 
     def __enter__(self) -> HttpSource:
         return self
@@ -135,10 +168,13 @@ class HttpSource:
             yield from body_from(answer, name, start, self.where, self._monotonic)
 
 
-def one_address_client(ca: Path | None, transport: httpx.BaseTransport | None = None) -> httpx.Client:
+def one_address_client(
+    ca: Path | None, transport: httpx.BaseTransport | None = None, *, head_s: float = HEAD_S
+) -> httpx.Client:
     """A client that asks nobody but whom it is told to: no proxy and no login of the environment, no redirections.
 
-    `transport` stands in for the network. `InputError` where `ca` holds no certificates.
+    It waits for the head of an answer no longer than `head_s`. `transport` stands in for the network. `InputError`
+    where `ca` holds no certificates.
     """
     import httpx
 
@@ -146,7 +182,9 @@ def one_address_client(ca: Path | None, transport: httpx.BaseTransport | None = 
 
     verify = trusted_certificates(ca, "update_ca")
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    return httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False, transport=transport)
+    client = httpx.Client(timeout=timeout, verify=verify, trust_env=False, follow_redirects=False, transport=transport)
+    HeadDeadline(client, head_s)
+    return client
 
 
 def range_header(start: int) -> dict[str, str]:

@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tuf.api.exceptions import (
@@ -126,10 +126,9 @@ def believing(
             (folder / f"{role}.json").write_text(text, encoding="utf-8")
         metadata: BelievedMetadata | None = None
         try:
-            with _errors_are_ours(source.where):
-                updater = Updater(
-                    str(folder), f"release:{METADATA}/", fetcher=_Fetcher(source), config=limits, bootstrap=begin
-                )
+            fetcher = _Fetcher(source)
+            with _errors_are_ours(source.where, folder, before, fetcher.read):
+                updater = Updater(str(folder), f"release:{METADATA}/", fetcher=fetcher, config=limits, bootstrap=begin)
                 metadata = BelievedMetadata(updater, folder)
                 yield metadata
         except EdgedeskError:
@@ -165,17 +164,22 @@ def _check_expiry(believed: Mapping[str, str], mark: HighWaterMark | None, now: 
 
 
 class _Fetcher(FetcherInterface):
-    """Reads metadata for python-tuf through a source of ours."""
+    """Reads metadata for python-tuf through a source of ours, which bounds how much, and remembers what came."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self.read: dict[str, bytes] = {}
+        """The newest file of each role that was read to its end; nothing of it need be believed."""
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        name = url.removeprefix("release:")
+        name, data = url.removeprefix("release:"), bytearray()
         try:
-            yield from self._source.read(name)
+            for chunk in self._source.read(name):
+                data += chunk
+                yield chunk
         except MissingError as error:
             raise DownloadHTTPError(error.what, 404) from error
+        self.read[PurePosixPath(name).name.removesuffix(".json").rpartition(".")[2]] = bytes(data)
 
 
 def _require_parts(believed: Mapping[str, str], where: str) -> None:
@@ -249,13 +253,15 @@ def _expired(what: str, where: str) -> IntegrityError:
 
 
 @contextmanager
-def _errors_are_ours(where: str) -> Iterator[None]:
-    """What python-tuf says, in one sentence of ours."""
+def _errors_are_ours(where: str, folder: Path, before: Mapping[str, str], read: Mapping[str, bytes]) -> Iterator[None]:
+    """What python-tuf says, in one sentence of ours, told by the class of its error and never by its words.
+
+    `folder` is its own, `before` what was believed at first, and `read` what it has read since, by role.
+    """
     try:
         yield
     except ExpiredMetadataError as error:
-        # "New targets is expired", "Final root.json is expired", "timestamp.json is expired"
-        raise _expired(str(error).partition(" is ")[0].split(" ")[-1].removesuffix(".json"), where) from error
+        raise _expired(_expired_role(folder, read), where) from error
     except DownloadLengthMismatchError as error:
         raise IntegrityError("metadata is longer than it may be", where=where, hint="do not use it") from error
     except DownloadHTTPError as error:
@@ -265,7 +271,7 @@ def _errors_are_ours(where: str) -> Iterator[None]:
             raise error.__cause__ from None
         raise IntegrityError(f"metadata cannot be read: {error}", where=where, hint="copy it again") from error
     except BadVersionNumberError as error:
-        if ">=" not in str(error):  # versions of one release that do not fit each other
+        if not _is_earlier(before, read):  # versions of one release that do not fit each other
             raise _not_believed(error, where) from error
         raise IntegrityError(
             f"an earlier release than this branch has seen: {_first_line(error)}",
@@ -274,6 +280,38 @@ def _errors_are_ours(where: str) -> Iterator[None]:
         ) from error
     except (RepositoryError, DeserializationError) as error:
         raise _not_believed(error, where) from error
+
+
+def _expired_role(folder: Path, read: Mapping[str, bytes]) -> str:
+    """Which role has expired, where python-tuf says that one has: the first in the order in which it checks them.
+
+    A role's end may be met only when the next one is read.
+    """
+    known = {path.stem: path.read_bytes() for path in folder.glob("*.json")}
+    known |= {role: data for role, data in read.items() if role != "root"}  # of roots the last one believed counts
+    now = datetime.now(UTC)
+    in_order = [role for role in ("root", "timestamp", "snapshot", *reversed(tuple(read))) if role in known]
+    for role in in_order:
+        if Metadata[Any].from_bytes(known[role]).signed.is_expired(now):
+            return role
+    return in_order[-1]
+
+
+def _is_earlier(before: Mapping[str, str], read: Mapping[str, bytes]) -> bool:
+    """Whether a version that was read, of a file or in it, is below the one that was believed before."""
+    for role in ("timestamp", "snapshot"):
+        if role not in before or role not in read:
+            continue
+        old, new = (Metadata[Any].from_bytes(data).signed for data in (before[role].encode(), read[role]))
+        if new.version < old.version:
+            return True
+        if role == "timestamp" and new.snapshot_meta.version < old.snapshot_meta.version:
+            return True
+        if role == "snapshot" and any(
+            name in new.meta and new.meta[name].version < meta.version for name, meta in old.meta.items()
+        ):
+            return True
+    return False
 
 
 def _not_believed(error: Exception, where: str) -> IntegrityError:

@@ -21,6 +21,7 @@ from tuf.ngclient import UpdaterConfig
 
 from runtime.base.files import read_text, write_atomic
 from runtime.base.home import HIGH_WATER, TRUST
+from runtime.bundle.keys import MAX_METADATA_BYTES
 from runtime.bundle.publish import SIGNED
 from runtime.bundle.release_format import PARTS
 from runtime.errors import EdgedeskError, IntegrityError
@@ -31,9 +32,9 @@ LIMITS = UpdaterConfig(
     root_max_length=512 * 1024,
     timestamp_max_length=16 * 1024,
     snapshot_max_length=512 * 1024,
-    targets_max_length=64 * 1024 * 1024,
+    targets_max_length=MAX_METADATA_BYTES,
 )
-"""How much of a metadata file is read at most, in bytes: 64 MiB name 200,000 articles."""
+"""How much of a metadata file is read at most, in bytes."""
 COUNTED = ("root", "timestamp", "snapshot", "targets", *PARTS)
 """The roles of a release, each with a version that only rises."""
 RoleName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9%._~-]+$", max_length=1000)]

@@ -139,14 +139,20 @@ def import_(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write; an earlier import is replaced.")],
     as_json: AsJson = False,
 ) -> None:
-    """Head office: make records, corrections and knowledge gaps of what branches exported."""
+    """Head office: make records, corrections and knowledge gaps of what branches exported.
+
+    Exit code 3: some files could not be read and were left out.
+    """
     from runtime.base.jsonl import read_rows
+    from runtime.feedback.export_file import UnreadableExport, require_all_read
     from runtime.feedback.import_exports import GAPS, import_exports
     from runtime.feedback.learning import KnowledgeGap
 
     report = import_exports(files, out_folder.absolute())
+    unreadable = [UnreadableExport(Path(path), what) for path, what in report.unreadable.items()]
     if as_json:
         out_json(asdict(report))
+        require_all_read(unreadable, "the import")
         return
     for name, branch in report.branches.items():
         out(f"{name}: {branch['turns']} turns, {branch['bundle']} {branch['version']}")
@@ -158,6 +164,7 @@ def import_(
         f"{out_folder}: {report.records} records, {report.corrections} corrections, {report.gaps} knowledge gaps"
         f" of {report.turns} turns in {report.files} files"
     )
+    require_all_read(unreadable, "the import")
 
 
 @app.command(epilog="Example: edgedesk feedback shadow work/feedback --current OLD --candidate NEW --out shadow.html")

@@ -26,22 +26,28 @@ def fleet(
     lang: Annotated[Literal["en", "zh"], typer.Option(help="The page's language.")] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Write one page about all branches: versions, use, hand-offs, failures, knowledge gaps."""
+    """Write one page about all branches: versions, use, hand-offs, failures, knowledge gaps.
+
+    Exit code 3: some files could not be read, and the page is about the others.
+    """
     from datetime import UTC, datetime
 
     from runtime.base.files import write_atomic
-    from runtime.feedback.export_file import read_export
+    from runtime.feedback.export_file import read_exports, require_all_read
     from runtime.feedback.fleet_page import fleet_page, summarise
     from runtime.feedback.import_exports import find_exports
 
-    read = [read_export(path) for path in find_exports(exports)]
-    write_atomic(out, fleet_page(read, now=datetime.now(UTC), lang=lang), mode=0o600)
+    read, unreadable = read_exports(find_exports(exports))
+    names = [one.path.name for one in unreadable]
+    write_atomic(out, fleet_page(read, now=datetime.now(UTC), lang=lang, unreadable=names), mode=0o600)
     branches = summarise(read)
     if as_json:
         rows = [{**one.header.model_dump(), "use": one.use.as_dict()} for one in branches]
-        out_json({"file": str(out), "branches": rows})
+        left_out = {str(one.path): one.what for one in unreadable}
+        out_json({"file": str(out), "branches": rows, "unreadable": left_out})
     else:
         out_line(f"{out}: {len(branches)} branches, {sum(one.use.turns for one in branches):,} questions")
+    require_all_read(unreadable, "the page")
 
 
 @app.command(epilog="Example: edgedesk rollout rollout.toml uploads/ --to /srv/release --keys keys")

@@ -29,7 +29,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 Home = Annotated[
     Path | None,
     typer.Option(
-        "--home", help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder"
+        "--home",
+        help="Folder of this branch.",
+        envvar="EDGEDESK_HOME",
+        show_default="the user's data folder",
+        readable=False,  # whose it is says `find_home`; typer would print how the command is used
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -76,13 +80,17 @@ def install(
 
 
 @app.command(epilog="Example: edgedesk rollback")
-def rollback(home: Home = None, as_json: AsJson = False) -> None:
-    """Return to the previous generation."""
+def rollback(
+    to: Annotated[int | None, typer.Option("--to", min=1, help="Go back to this generation.")] = None,
+    home: Home = None,
+    as_json: AsJson = False,
+) -> None:
+    """Return to the previous generation, once every file of it is verified."""
     from runtime.base.home import find_home
     from runtime.bundle import generations
 
     where = find_home(home)
-    number = generations.rollback(where)
+    number = generations.rollback(where, to, skip_damaged=False)
     installed = generations.current_bundle(where)
     _make_index(installed, where)
     info = installed.info

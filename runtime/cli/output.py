@@ -74,9 +74,22 @@ def show_error(error: EdgedeskError) -> int:
     return int(error.exit_code)
 
 
+_WRONG_PLACES = {
+    errno.EISDIR: ("a folder, where a file is needed", "give the path of a file"),
+    errno.ENOTDIR: ("a file, where a folder is needed", "give the path of a folder"),
+    errno.EEXIST: ("there is a file of this name already", "give another path, or move the file away"),
+    errno.ENOTEMPTY: ("the folder is not empty", "give another path, or empty the folder"),
+    errno.EROFS: ("the disk may only be read", "give a path on another disk, or mount this one for writing"),
+    errno.ENAMETOOLONG: ("the file name is too long", "give a shorter one"),
+    errno.ELOOP: ("symbolic links in a loop, or a link where none is followed", "give the path of the file itself"),
+}
+"""Paths that cannot be what they were named for: nothing is wrong with the disk."""
+
+
 def from_os_error(error: OSError) -> EdgedeskError:
     """A failure of the operating system that nobody expected, as an error of ours: what, where, what next."""
-    where = str(error.filename or "")
+    # Of two names the second is where something was to go; the first may be a temporary file of ours.
+    where = str(error.filename2 or error.filename or "")
     if error.errno in (errno.EACCES, errno.EPERM):
         hint = "run the command as the user who owns it, or ask your admin"
         return UsageError("may not be opened by this user", where=where, hint=hint)
@@ -84,6 +97,9 @@ def from_os_error(error: OSError) -> EdgedeskError:
         return SpaceError("the disk is full", where=where, hint="free some space and try again")
     if error.errno == errno.ENOENT:
         return MissingError("no such file", where=where, hint="check the path")
+    if error.errno in _WRONG_PLACES:
+        what, hint = _WRONG_PLACES[error.errno]
+        return UsageError(what, where=where, hint=hint)
     what = error.strerror or type(error).__name__
     return EdgedeskError(what, where=where, hint="check the disk and its mount: edgedesk doctor")
 

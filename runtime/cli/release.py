@@ -177,7 +177,7 @@ def _documents(bundle: Path, scratch: Path, wheels: Path | None, probes: Path | 
     """What a release adds to a bundle, by its path in it: card, bill of materials, the gate's record, probes."""
     from runtime.bundle.bundle import open_bundle, read_bundle_manifest
     from runtime.bundle.release_documents import CARD, SBOM, bill_of_materials, card_with_front_matter
-    from runtime.desk.probes import PROBES_FILE, Probe
+    from runtime.desk.probes import EXAMPLE_PROBE, PROBES_FILE, Probe
 
     gate = require_passed(bundle)
     info, manifest = open_bundle(bundle, verify=False).info, read_bundle_manifest(bundle)
@@ -187,6 +187,12 @@ def _documents(bundle: Path, scratch: Path, wheels: Path | None, probes: Path | 
     )
     (scratch / SBOM).write_text(bill_of_materials(info, manifest, wheels), encoding="utf-8")
     files = {CARD: scratch / CARD, SBOM: scratch / SBOM, f"report/{GATE}": bundle.parent / GATE}
+    if probes is None and not any(entry.path == PROBES_FILE for entry in manifest.files):
+        say(
+            "warning: no golden questions go with this release. Branches will try it with a few earlier questions of"
+            " the bundle, and a model that answers badly may pass. Write some, one JSON object a line, and add"
+            f" --probes FILE: {EXAMPLE_PROBE}"
+        )
     if probes is not None:
         list(read_rows(Probe, probes))  # a row that does not fit is named here and not in the branches
         files[PROBES_FILE] = probes

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from runtime.base.home import reachable, socket_path
+from runtime.base.home import owner_name, reachable, socket_path
 from runtime.errors import EdgedeskError, UnavailableError, UsageError, from_dict
 
 TIMEOUT = httpx.Timeout(10.0, read=None)
@@ -81,7 +81,7 @@ def _reach(path: Path, home: Path) -> Iterator[str]:
                 probe.connect(name)
             yield name
     except PermissionError:
-        owner = _owner(home)
+        owner = owner_name(home)
         raise UsageError(
             f"the server of this branch belongs to {owner} and may not be opened by this user",
             where=str(path),
@@ -93,14 +93,6 @@ def _reach(path: Path, home: Path) -> Iterator[str]:
         ) from None
     except httpx.TransportError as error:
         raise cut() from error
-
-
-def _owner(home: Path) -> str:
-    """The name of the user that a home belongs to."""
-    try:
-        return home.owner()
-    except (OSError, KeyError):
-        return "another user"
 
 
 def cut() -> UnavailableError:

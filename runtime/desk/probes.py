@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from runtime.bundle.bundle import Bundle
 
 PROBES_FILE = "probes.jsonl"
+EXAMPLE_PROBE = (
+    '{"question": "How long can I return it?", "lang": "en", "section": "returns#how-long", "contains": ["30 days"]}'
+)
 FOLDER = "trial"
 """Of a home: what a trial writes; deleted when it ends."""
 MOST_PROBES = 32

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from runtime.feedback.export_file import ExportHeader, FeedbackExport, newest_turns
+from runtime.feedback.export_file import SHOWN_UNREADABLE, ExportHeader, FeedbackExport, newest_turns
 from runtime.feedback.html_tables import html_mark, html_page, html_table, html_text
 from runtime.feedback.learning import KnowledgeGap, gaps_of
 from runtime.feedback.use import Use, measure_use
@@ -24,6 +24,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "title": "Fleet",
         "about": "{branches} branches, {turns} questions, {releases} releases in use. As of {now}.",
+        "unreadable": "{count} files could not be read and are not counted: {names}",
         "branches": "Branches",
         "releases": "Releases",
         "gaps": "What no article answers",
@@ -53,6 +54,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "zh": {
         "title": "门店总览",
         "about": "{branches} 家门店，{turns} 个问题，在用版本 {releases} 个。截至 {now}。",
+        "unreadable": "有 {count} 个文件无法读取，未计入：{names}",
         "branches": "门店",
         "releases": "版本",
         "gaps": "没有文章能回答的问题",
@@ -110,8 +112,10 @@ def summarise(exports: Iterable[FeedbackExport]) -> list[BranchSummary]:
     ]
 
 
-def fleet_page(exports: Sequence[FeedbackExport], *, now: datetime, lang: str = "en") -> str:
-    """The page; `now` tells which branches are silent."""
+def fleet_page(
+    exports: Sequence[FeedbackExport], *, now: datetime, lang: str = "en", unreadable: Sequence[str] = ()
+) -> str:
+    """The page; `now` tells which branches are silent, `unreadable` names the files that it is not about."""
     words = WORDS[lang]
     branches = summarise(exports)
     turns = newest_turns(exports)
@@ -121,6 +125,10 @@ def fleet_page(exports: Sequence[FeedbackExport], *, now: datetime, lang: str = 
         branches=len(branches), turns=len(turns), releases=len(releases), now=f"{now:%Y-%m-%d %H:%M}"
     )
     parts = [f"<h1>{html_text(words['title'])}</h1>", f"<p>{html_text(said)}</p>"]
+    if unreadable:
+        names = "、".join(unreadable[:SHOWN_UNREADABLE]) if lang == "zh" else ", ".join(unreadable[:SHOWN_UNREADABLE])
+        more = " …" if len(unreadable) > SHOWN_UNREADABLE else ""
+        parts.append(f"<p>{html_mark(words['unreadable'].format(count=len(unreadable), names=names + more))}</p>")
     if branches:
         parts += [f"<h2>{html_text(words['branches'])}</h2>", f"<p>{html_text(words['legend'])}</p>"]
         parts.append(_branch_table(branches, newest.release if newest else "", now, words))

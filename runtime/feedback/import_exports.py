@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from runtime.base.files import new_folder, write_atomic
 from runtime.base.jsonl import write_rows
 from runtime.errors import InputError
-from runtime.feedback.export_file import FeedbackExport, newest_turns, read_export
+from runtime.feedback.export_file import FeedbackExport, newest_turns, read_exports
 from runtime.feedback.learning import correction_key, corrections_of, gaps_of, records_of, turns_with_context
 from runtime.feedback.use import measure_use
 from runtime.journal.outbox import OutboxRow
@@ -65,17 +65,19 @@ class ImportReport:
     gaps: int
     refused: dict[str, int]
     """Turns that fit no record, by reason."""
+    unreadable: dict[str, str]
+    """Files of which nothing was taken, with what is wrong with each."""
 
 
 def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
-    """Read feedback files, or folders of them, and write `out`; `InputError` with file and line for one that is none.
+    """Read feedback files, or folders of them, and write `out`; files that cannot be read are named in the report.
 
-    A folder that holds anything but an earlier import is refused.
+    `InputError` where none can be read, and for a folder `out` that holds anything but an earlier import.
     """
     files = find_exports(paths)
     if out.exists() and not (out / REPORT).is_file():
         raise InputError("is there already and holds no import", where=str(out), hint="name another folder: --out")
-    exports = [read_export(path) for path in files]
+    exports, unreadable = read_exports(files)
     turns = newest_turns(exports)
     refused: Counter[str] = Counter()
     usable = {}
@@ -99,7 +101,7 @@ def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
         for row, context in turns_with_context(usable)
     ]
     report = ImportReport(
-        files=len(files),
+        files=len(exports),
         branches=_by_branch(exports),
         rows=sum(len(export.rows) for export in exports),
         turns=len(turns),
@@ -107,6 +109,7 @@ def import_exports(paths: Sequence[Path], out: Path) -> ImportReport:
         corrections=len(corrections),
         gaps=len(gaps),
         refused=dict(refused),
+        unreadable={str(one.path): one.what for one in unreadable},
     )
     with new_folder(out, private=True) as folder:
         write_rows(folder / RECORDS, records)

@@ -18,6 +18,7 @@ import httpx
 
 from runtime import __version__
 from runtime.base.files import read_text
+from runtime.base.head_deadline import HEAD_S, HeadDeadline
 from runtime.base.tls import trusted_certificates
 from runtime.errors import InputError, UnavailableError, UsageError
 from runtime.feedback.delivery import DeliveryLimits, DeliveryState, ReceiverAnswer, answer_of_status, decide
@@ -32,9 +33,17 @@ class Uplink:
     """Posts rows to one endpoint."""
 
     def __init__(
-        self, url: str, *, token: str = "", ca: Path | None = None, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        *,
+        token: str = "",
+        ca: Path | None = None,
+        transport: httpx.BaseTransport | None = None,
+        head_s: float = HEAD_S,
     ) -> None:
         """`ca` is a file of certificates in place of the system's; `transport` stands in for the network.
+
+        `head_s` bounds the wait for the head of an answer.
 
         Raises `UsageError` for an address that is not HTTPS, `InputError` for certificates that are none.
         """
@@ -66,6 +75,7 @@ class Uplink:
             transport=transport,
             verify=trusted_certificates(ca, "uplink_ca"),
         )
+        HeadDeadline(self._http, head_s)
 
     def post(self, header: ExportHeader, rows: Sequence[OutboxRow]) -> ReceiverAnswer:
         """Send some rows; a connection that ends before the answer counts as not sent."""

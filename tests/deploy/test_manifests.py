@@ -131,7 +131,7 @@ def start(folder: Path, home: Path, *words: str) -> list[str]:
     program.write_text('#!/bin/sh\necho "$@" >>"$TOLD"\n')
     program.chmod(0o755)
     # The mounts' own paths are the only thing that is not as in the image.
-    command[2] = re.sub(r"/(tls|agents|release)(?=[/ ;])", rf"{folder}/\1", command[2])
+    command[2] = re.sub(r"(?<= )/(tls|agents|release|trust)(?=[/ ;])", rf"{folder}/\1", command[2])
     told = folder / "told"
     told.unlink(missing_ok=True)
     path = f"{program.parent}:{os.environ['PATH']}"
@@ -153,10 +153,52 @@ def test_container_start_installs_its_release_and_takes_mounted_key_and_agents(t
         place.chmod(0o440)
     home.mkdir(exist_ok=True)
     (home / "agents.json").write_text("the pod's own, of before")
-    assert start(mounts, home, "--port", "1") == [f"install {mounts}/release", "serve --port 1"]
+    installed = f"install {mounts}/release --root {mounts}/trust/root.json"
+    assert start(mounts, home, "--port", "1") == [installed, "serve --port 1"]
     for copy in (home / "run" / "tls.key", home / "agents.json"):
         assert copy.read_text() == copy.name
         assert copy.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("signed", "root", "said"),
+    [
+        (True, "the company's", ""),
+        (False, None, ""),
+        (True, None, "a signed release, and no root to believe it by"),
+        (True, "", "a signed release, and no root to believe it by"),
+        (False, "the company's", "nobody has signed this bundle"),
+    ],
+)
+def test_container_is_built_only_of_what_its_root_can_be_asked_about(
+    tmp_path: Path, signed: bool, root: str | None, said: str
+) -> None:
+    """Part of S1: the steps of the build, with its mounts elsewhere."""
+    text = (DEPLOY / "container" / "Containerfile").read_text(encoding="utf-8")
+    (step,) = re.findall(r"^RUN --mount\S+ --mount\S+ (.*?[^\\])$", text, re.M | re.S)
+    stick = tmp_path / "stick"
+    (stick / ("metadata" if signed else "bundle")).mkdir(parents=True)
+    (stick / "install.sh").write_text(f"[ $1 = --program-only ] && touch {tmp_path}/installed\n")
+    (tmp_path / "run" / "secrets").mkdir(parents=True)
+    if root is not None:
+        (tmp_path / "run" / "secrets" / "root").write_text(root)
+    command = re.sub(
+        r"(?<= )/(stick|release|trust|run/secrets)(?=[/ ;\n]|$)", rf"{tmp_path}/\1", step.replace("\\\n", "\n")
+    )
+    done = subprocess.run(["sh", "-euc", command.replace("\n", " ")], capture_output=True, text=True, timeout=60)
+    assert said in done.stderr
+    assert (done.returncode == 0) == (not said), done.stderr
+    assert (tmp_path / "installed").exists() == (not said)
+    trusted = tmp_path / "trust" / "root.json"
+    assert (trusted.read_text() if trusted.exists() else None) == (root if not said else None)
+
+
+def test_container_release_is_believed_by_the_root_of_its_image() -> None:
+    """The build takes the root, the image keeps it, and compose hands it in."""
+    text = (DEPLOY / "container" / "Containerfile").read_text(encoding="utf-8")
+    assert "COPY --from=program /trust /trust" in text
+    assert compose()["services"]["edgedesk"]["build"]["secrets"] == ["root"]
+    assert compose()["secrets"]["root"]["file"].startswith("${ROOT:-")
 
 
 def test_kubernetes_mounts_what_the_container_looks_for() -> None:

@@ -194,3 +194,14 @@ def single_bytes(request: Request) -> None:
     request.answer(200, length=len(data))
     for place in range(len(data)):
         request.send(data[place : place + 1])
+
+
+def dripping_head(request: Request) -> None:
+    """A letter of the head at a time, none of them late; in the end, if anybody waits for it, the right answer."""
+    request.send(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+    pace = threading.Event()
+    for _ in range(1000):
+        request.send(b"x")
+        pace.wait(0.02)
+    data = request.path.read_bytes()
+    request.send(b"\r\nContent-Length: %d\r\n\r\n" % len(data) + data)

@@ -19,7 +19,9 @@ app = typer.Typer(add_completion=False)
 def console(
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder"),
+        typer.Option(
+            help="Folder of this branch.", envvar="EDGEDESK_HOME", show_default="the user's data folder", readable=False
+        ),
     ] = None,
     socket: Annotated[Path | None, typer.Option(help="Talk to the server on this socket; never start one.")] = None,
     lang: Annotated[str, typer.Option(help=f"Interface language: {', '.join(LANGUAGES)}.")] = "",

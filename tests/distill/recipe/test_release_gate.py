@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import pytest
 
 from distill.recipe.recipe import Gate
-from distill.recipe.release_gate import check_gate, largest_intent_drop, missed_bounds
+from distill.recipe.release_gate import check_gate, largest_intent_drop, set_bounds
+from runtime.bundle.gate_record import missed_bounds
 from runtime.errors import ExitCode, GateError
 
 FIGURES: Mapping[str, float | None] = {
@@ -36,7 +37,7 @@ FIGURES: Mapping[str, float | None] = {
     ],
 )
 def test_gate_names_every_bound_that_is_missed(gate: dict[str, float], reasons: list[str]) -> None:
-    assert missed_bounds(Gate(**gate), FIGURES) == reasons
+    assert missed_bounds(set_bounds(Gate(**gate)), FIGURES) == reasons
     if not reasons:
         check_gate(Gate(**gate), FIGURES)
         return
@@ -48,7 +49,7 @@ def test_gate_names_every_bound_that_is_missed(gate: dict[str, float], reasons: 
 
 
 def test_gate_counts_figures_that_are_absent_as_missed() -> None:
-    assert missed_bounds(Gate(min_facts_found=0.0, min_hit5=0.0), {"hit5": None}) == [
+    assert missed_bounds(set_bounds(Gate(min_facts_found=0.0, min_hit5=0.0)), {"hit5": None}) == [
         "hit@5 was not measured (min_hit5 = 0.0)",
         "facts found was not measured (min_facts_found = 0.0)",
     ]
@@ -61,7 +62,7 @@ def test_gate_bounds_are_minimums_and_maximums_of_known_figures() -> None:
 
 @pytest.mark.parametrize("gate", [Gate(max_kl=1.0), Gate(min_top1=0.0)])
 def test_gate_is_missed_by_a_figure_that_is_not_a_number(gate: Gate) -> None:
-    assert len(missed_bounds(gate, {"kl": float("nan"), "top1": float("nan")})) == 1
+    assert len(missed_bounds(set_bounds(gate), {"kl": float("nan"), "top1": float("nan")})) == 1
 
 
 @pytest.mark.parametrize(
@@ -78,5 +79,5 @@ def test_gate_compares_each_intent_with_the_last_release(
 ) -> None:
     assert largest_intent_drop(before, after) == drop
     gate = Gate(max_intent_drop=0.1)
-    missed = missed_bounds(gate, {"intent_drop": drop})
+    missed = missed_bounds(set_bounds(gate), {"intent_drop": drop})
     assert bool(missed) is (drop is None or drop > 0.1)

@@ -271,3 +271,44 @@ def test_an_installed_file_that_changed_is_not_parsed(make_bundle: Make, home: P
             current_bundle(home)
         path.write_text(data, encoding="utf-8")
     current_bundle(home)
+
+
+def damage(home: Path, number: int) -> None:
+    with (home / f"generations/{number}/model/q4_k_m.gguf").open("r+b") as file:
+        file.seek(2000)
+        file.write(b"\xff")
+
+
+def test_rollback_names_the_damaged_generation_and_offers_the_next(make_bundle: Make, home: Path) -> None:
+    for number in ("1", "2", "3", "4"):
+        install(make_bundle("shop-" + number, number), home)
+    damage(home, 3)
+    with pytest.raises(IntegrityError, match="generation 3 is damaged") as caught:
+        rollback(home, skip_damaged=False)
+    assert "q4_k_m.gguf" in str(caught.value)
+    assert caught.value.hint == "generation 2, shop 2, is whole: edgedesk rollback --to 2"
+    assert versions(home)[-1] == (4, "4", True)
+    assert rollback(home, 2, skip_damaged=False) == 2
+    assert current_bundle(home).info.version == "2"
+
+
+def test_rollback_with_nothing_whole_before_says_what_to_do(make_bundle: Make, home: Path) -> None:
+    install(make_bundle("a", "1"), home)
+    install(make_bundle("b", "2"), home)
+    damage(home, 1)
+    for to in (None, 1):
+        with pytest.raises(IntegrityError, match="generation 1 is damaged") as caught:
+            rollback(home, to, skip_damaged=False)
+        assert "edgedesk install" in caught.value.hint
+    for to in (2, 3):
+        with pytest.raises(MissingError, match=f"no earlier generation {to}") as missing:
+            rollback(home, to, skip_damaged=False)
+        assert missing.value.hint == "earlier than the one that runs: 1"
+    assert current_bundle(home).info.version == "2"
+
+
+def test_rollback_that_nobody_watches_passes_over_what_is_damaged(make_bundle: Make, home: Path) -> None:
+    for number in ("1", "2", "3"):
+        install(make_bundle("shop-" + number, number), home)
+    damage(home, 2)
+    assert rollback(home) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -42,7 +44,7 @@ def home(company: Company, small_bundle: Small, tmp_path: Path) -> Path:
     install_release(FolderSource(company.folder), tmp_path / "home")
     bundle = small_bundle("2")
     (bundle / "report").mkdir()
-    (bundle / "report" / "answers.json").write_bytes(bytes(number % 251 for number in range(BIG)))
+    (bundle / "report" / "figures.bin").write_bytes(bytes(number % 251 for number in range(BIG)))
     company.release(seal(bundle))
     return tmp_path / "home"
 
@@ -79,15 +81,15 @@ def test_copy_that_a_server_cuts_off_goes_on_where_it_stopped(
     """F6: five cuts of one file; with ranges nothing that came is asked for again, without them it is skipped."""
     cuts = (1, 60_000, 60_000, 100_000, 0)
     for cut in cuts:
-        server.turn(lambda request, cut=cut: request.file(cut_after=cut), only="answers.json")  # type: ignore[misc]
-        with pytest.raises(UnavailableError, match=r"answers\.json' cannot be read") as caught:
+        server.turn(lambda request, cut=cut: request.file(cut_after=cut), only="figures.bin")  # type: ignore[misc]
+        with pytest.raises(UnavailableError, match=r"figures\.bin' cannot be read") as caught:
             run(server, home)
         assert "what was copied is kept" in caught.value.hint
         assert version(home) == "1"
-    server.turn(lambda request: request.file(ranges=ranges), only="answers.json")
+    server.turn(lambda request: request.file(ranges=ranges), only="figures.bin")
     assert run(server, home).outcome == "updated"
     assert version(home) == "2"
-    (start,) = (start for name, start in server.asked if name.endswith("answers.json"))
+    (start,) = (start for name, start in server.asked if name.endswith("figures.bin"))
     assert start == sum(cuts)
     count_trials("F6", len(cuts))
 
@@ -97,17 +99,17 @@ def test_copy_that_goes_on_with_wrong_bytes_is_begun_anew_once(
     server: ReleaseServer, home: Path, behave: Behaviour, count_trials: Count
 ) -> None:
     """F6: what was copied and what follows do not fit; a second try takes the file from its beginning."""
-    server.turn(lambda request: request.file(cut_after=60_000), only="answers.json")
+    server.turn(lambda request: request.file(cut_after=60_000), only="figures.bin")
     with pytest.raises(UnavailableError):
         run(server, home)
-    server.turn(behave, only="answers.json")
+    server.turn(behave, only="figures.bin")
     if behave is bad.other_range:
         assert run(server, home).outcome == "updated"
     else:
-        with pytest.raises(IntegrityError, match=r"answers\.json"):
+        with pytest.raises(IntegrityError, match=r"figures\.bin"):
             run(server, home)
         assert version(home) == "1"
-    assert [start for name, start in server.asked if name.endswith("answers.json")] == [60_000, 0]
+    assert [start for name, start in server.asked if name.endswith("figures.bin")] == [60_000, 0]
     count_trials("F6", 1)
 
 
@@ -186,6 +188,21 @@ def test_server_that_sends_single_bytes_is_given_up(server: ReleaseServer, home:
     slow_but_steady = count(0, SLOW_S / 20)
     assert run(server, home, monotonic=lambda: next(slow_but_steady)).outcome == "updated"
     count_trials("S3", 2)
+
+
+@pytest.mark.parametrize("only", ["timestamp", "bundle"])
+def test_server_that_drips_the_head_of_its_answer_is_given_up(
+    server: ReleaseServer, home: Path, only: str, count_trials: Count
+) -> None:
+    """S3: each byte comes in time, and the head as a whole does not; on a new connection and on one that was used."""
+    server.turn(bad.dripping_head, only=only)
+    with pytest.raises(UnavailableError, match="cannot be read") as caught:
+        run(server, home, head_s=0.3)
+    assert only in caught.value.what
+    assert version(home) == "1"
+    server.heal()
+    assert run(server, home).outcome == "updated"
+    count_trials("S3", 1)
 
 
 def test_update_over_https_believes_the_given_certificates_alone(
@@ -316,3 +333,47 @@ def test_window_that_closes_stops_a_copy_and_what_was_copied_is_kept(
 def test_request_of_a_test_cannot_leave_the_folder(server: ReleaseServer) -> None:
     with HttpSource(server.url) as source, pytest.raises(MissingError):
         list(source.read("../keys/1.root.json"))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (errno.EIO, UnavailableError, "cannot be read (Input/output error)"),
+        (errno.ENODEV, UnavailableError, "cannot be read (No such device)"),
+        (errno.EACCES, UsageError, "may not be read by this user"),
+        (errno.EPERM, UsageError, "may not be read by this user"),
+        (errno.ENOENT, MissingError, "is missing"),
+        (errno.ELOOP, MissingError, "is missing"),
+    ],
+)
+def test_stick_that_cannot_be_read_is_not_called_a_missing_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    kind: type[EdgedeskError],
+    said: str,
+    count_trials: Count,
+) -> None:
+    """F6: a worn stick, one mounted for somebody else, and a file that is really not there."""
+
+    def fail(_root: Path, name: str) -> None:
+        raise OSError(number, os.strerror(number), name)
+
+    monkeypatch.setattr("runtime.bundle.sources.open_below", fail)
+    with pytest.raises(kind) as caught:
+        next(FolderSource(tmp_path).read("model/文件.gguf"))
+    assert caught.value.what == f"'model/文件.gguf' {said}"
+    assert caught.value.where == str(tmp_path)
+    assert caught.value.hint
+    count_trials("F6", 1)
+
+
+def test_file_of_a_stick_that_is_not_there_is_missing_and_a_stick_that_is_gone_is_gone(tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    (stick / "file").write_text("x")
+    for name in ("none", "none/none", "file/none", "x" * 300):
+        with pytest.raises(MissingError, match="is missing"):
+            next(FolderSource(stick).read(name))
+    with pytest.raises(UnavailableError, match="not there any more"):
+        next(FolderSource(tmp_path / "pulled out").read("file"))

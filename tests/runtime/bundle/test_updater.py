@@ -175,7 +175,7 @@ def test_update_of_articles_copies_the_changed_ones_alone(
 
 def big(bundle: Path, mib: int) -> Path:
     (bundle / "report").mkdir()
-    (bundle / "report" / "answers.json").write_bytes(os.urandom(mib << 20))
+    (bundle / "report" / "figures.bin").write_bytes(os.urandom(mib << 20))
     return seal(bundle)
 
 

@@ -11,7 +11,7 @@ from runtime.bundle.publish import PublishedModel, published_model
 from runtime.bundle.rings import AllowedBranches
 from runtime.cli.fleet import app
 from runtime.cli.release import app as release_command
-from runtime.errors import GateError, InputError, MissingError, UsageError
+from runtime.errors import ExitCode, GateError, InputError, MissingError, UsageError
 from runtime.feedback.export_file import write_export
 from tests.support.feedback_exports import answered, export
 from tests.support.releases import Company
@@ -43,6 +43,44 @@ def test_fleet_writes_one_page_that_only_its_owner_reads(uploads: Path, tmp_path
     assert "门店总览" in out.read_text(encoding="utf-8")
     assert out.stat().st_mode & 0o777 == 0o600
     assert run("fleet", uploads, "--out", out) == f"{out}: 1 branches, 80 questions\n"
+
+
+@pytest.mark.parametrize(("lang", "said"), [("en", "2 files could not be read"), ("zh", "有 2 个文件无法读取")])
+def test_fleet_is_made_of_what_can_be_read_and_its_exit_code_says_that_something_cannot(
+    uploads: Path, tmp_path: Path, lang: str, said: str
+) -> None:
+    (uploads / "torn").write_bytes((uploads / "1").read_bytes()[:-20])
+    (uploads / "<b>notes").write_text("call Lisbon")
+    out = tmp_path / "fleet.html"
+    words = ["fleet", str(uploads), "--out", str(out), "--lang", lang]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert isinstance(done.exception, InputError)
+    assert done.exception.exit_code == ExitCode.BAD_INPUT
+    assert "2 feedback files cannot be read, and the page was made of the rest" in str(done.exception)
+    for name in ("torn: line ", "<b>notes: line 1: not a feedback file"):
+        assert name in str(done.exception)
+    told = json.loads(done.stdout)
+    assert [one["use"]["turns"] for one in told["branches"]] == [80]
+    assert sorted(told["unreadable"]) == sorted(str(uploads / name) for name in ("torn", "<b>notes"))
+    page = out.read_text(encoding="utf-8")
+    assert said in page
+    assert "&lt;b&gt;notes" in page
+    assert "<b>" not in page
+
+
+def test_fleet_without_one_file_that_can_be_read_writes_no_page(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("call Lisbon")
+    with pytest.raises(InputError, match="not one of 1 feedback files can be read"):
+        run("fleet", tmp_path / "notes", "--out", tmp_path / "fleet.html")
+    assert not (tmp_path / "fleet.html").exists()
+
+
+def test_rollout_decides_on_nothing_while_an_export_cannot_be_read(uploads: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "rollout.toml"
+    plan.write_text(PLAN, encoding="utf-8")
+    (uploads / "torn").write_bytes((uploads / "1").read_bytes()[:-20])
+    with pytest.raises(InputError, match="torn"):
+        run("rollout", plan, uploads)
 
 
 def test_rollout_prints_its_decision_and_stops_with_the_gates_exit_code(uploads: Path, tmp_path: Path) -> None:

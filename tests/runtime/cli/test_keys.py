@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.bundle.generations import current_bundle
-from runtime.bundle.keys import DRAFT, MAX_KEY_BYTES, ROLES, KeyFolder
+from runtime.bundle.keys import DRAFT, MAX_KEY_BYTES, MAX_METADATA_BYTES, ROLES, KeyFolder
 from runtime.bundle.releases import install_release
 from runtime.bundle.sources import FolderSource
 from runtime.cli.keys import app
+from runtime.cli.output import from_os_error
 from runtime.cli.release import app as release_command
 from runtime.errors import EdgedeskError, InputError, IntegrityError, MissingError, UsageError
 
@@ -265,3 +266,32 @@ def test_rotation_that_lacks_the_targets_key_leaves_no_key_behind(office: HeadOf
         with pytest.raises(EdgedeskError):
             keys(*words)
     assert sorted(path.name for path in office.folder.iterdir()) == before
+
+
+def test_metadata_of_any_length_is_read_no_further_than_a_branch_reads(office: HeadOffice) -> None:
+    targets = office.folder / "targets.json"
+    with targets.open("r+b") as file:
+        file.truncate(MAX_METADATA_BYTES + 1)  # a hole: nothing of it lies on the disk
+    with pytest.raises(InputError, match="longer than 64 MiB") as caught:
+        keys("show", office.folder)
+    assert caught.value.where == str(targets)
+    targets.unlink()
+    targets.symlink_to("/dev/null")  # /dev/zero ends nowhere: a failure stays small
+    with pytest.raises(InputError, match="not a regular file"):
+        keys("show", office.folder)
+
+
+def test_keys_and_releases_that_are_to_go_where_a_file_lies_say_so(office: HeadOffice, tmp_path: Path) -> None:
+    file = tmp_path / "文件"
+    file.write_text("x")
+    for command, words in (
+        (app, ["init", str(file)]),
+        (release_command, ["--keys", str(office.folder), "--to", str(file)]),
+    ):
+        with pytest.raises(OSError, match=r".*") as caught:
+            CliRunner().invoke(command, words, catch_exceptions=False)
+        error = from_os_error(caught.value)
+        assert isinstance(error, UsageError)
+        assert error.where == str(file)
+        assert "disk" not in error.what + error.hint
+    assert file.read_text() == "x"

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -260,3 +261,48 @@ def test_home_is_its_owners_only_and_doctor_says_where_it_is_not(home: Path) -> 
     assert ill.returncode == ExitCode.FAILED
     assert f"{home}: other users may read it (mode 755)" in ill.stdout
     assert f"chmod go= {home}" in ill.stdout
+
+
+BY_NAME = """
+import os, sys
+from edgedesk import COMMANDS, main
+from importlib import import_module
+for name in ("cli.main", "cli.journal", "cli.doctor", "base.home", "bundle.generations"):
+    import_module("runtime." + name)
+import_module("tui.cli.main")
+os.setegid(65534)
+os.seteuid(65534)
+sys.argv = ["edgedesk", *sys.argv[1:]]
+main()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("below", ["", "branch", "branch/里斯本"])
+@pytest.mark.parametrize("words", [("generations",), ("journal", "prune"), ("console",), ("doctor",)])
+def test_closed_home_of_another_user_is_a_sentence_that_names_its_owner(words: tuple[str, ...], below: str) -> None:
+    """A folder of mode 700: what it holds, and whether it holds anything, cannot be seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        closed = Path(folder) / "closed"
+        closed.mkdir(mode=0o700)
+        command = [sys.executable, "-c", BY_NAME, *words, "--home", str(closed / below)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=ROOT)
+    assert done.returncode == ExitCode.USAGE
+    assert f"{closed}: the folder belongs to root and may not be opened by this user" in done.stderr
+    assert "sudo -u root edgedesk" in done.stderr
+    assert "Usage" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rollback_of_a_damaged_generation_offers_another(home: Path, make_bundle: Callable[..., Path]) -> None:
+    for version in ("2", "3"):
+        assert run("install", make_bundle(f"bundle {version}", version=version)).returncode == 0
+    (home / "generations/2/policy.toml").unlink()
+    (home / "generations/2/policy.toml").write_text("changed")
+    ill = run("rollback")
+    assert ill.returncode == ExitCode.INTEGRITY
+    assert "generation 2 is damaged" in ill.stderr
+    assert "policy.toml" in ill.stderr
+    assert "rollback --to 1" in ill.stderr
+    assert run("rollback", "--to", 1).stdout == "generation 1 is current again: shop 1\n"

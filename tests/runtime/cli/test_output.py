@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -85,6 +86,11 @@ def test_character_that_the_terminal_lacks_is_replaced(encoding: str) -> None:
         (errno.EPERM, ExitCode.USAGE, "may not be opened by this user"),
         (errno.ENOSPC, ExitCode.NO_SPACE, "the disk is full"),
         (errno.ENOENT, ExitCode.MISSING, "no such file"),
+        (errno.EISDIR, ExitCode.USAGE, "a folder, where a file is needed"),
+        (errno.ENOTDIR, ExitCode.USAGE, "a file, where a folder is needed"),
+        (errno.EEXIST, ExitCode.USAGE, "there is a file of this name already"),
+        (errno.EROFS, ExitCode.USAGE, "the disk may only be read"),
+        (errno.ENAMETOOLONG, ExitCode.USAGE, "the file name is too long"),
         (errno.EIO, ExitCode.FAILED, "Input/output error"),
     ],
 )
@@ -95,6 +101,28 @@ def test_failure_of_the_system_is_a_sentence_and_an_exit_code(number: int, code:
     assert done.returncode == code
     assert b"Traceback" not in done.stderr
     assert what.encode() in done.stderr
+
+
+def test_wrong_place_for_what_is_written_is_said_without_a_word_about_the_disk(tmp_path: Path) -> None:
+    """Where `release --to`, `keys init` and `fleet --out` are given a file for a folder or a folder for a file."""
+    file, folder = tmp_path / "文件", tmp_path / "folder"
+    file.write_text("x")
+    folder.mkdir()
+    for work, what, where in (
+        ("from pathlib import Path; Path({file!r}).mkdir(parents=True, exist_ok=True)", b"a file of this name", file),
+        ("from pathlib import Path; list(Path({file!r}).iterdir())", b"a file, where a folder is needed", file),
+        (
+            "from runtime.base import files; from pathlib import Path; files.write_atomic(Path({folder!r}), 'x')",
+            b"a folder, where a file is needed",
+            folder,
+        ),
+    ):
+        done = run(work.format(file=str(file), folder=str(folder)))
+        assert done.returncode == ExitCode.USAGE, done.stderr
+        assert what in done.stderr
+        assert str(where).encode() in done.stderr
+        assert b"disk" not in done.stderr
+    assert list(folder.iterdir()) == []
 
 
 def test_reader_that_has_left_ends_a_command_quietly() -> None:

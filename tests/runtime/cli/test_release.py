@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from runtime.bundle.generations import current_bundle
 from runtime.cli.release import app
+from runtime.desk.probes import EXAMPLE_PROBE, PROBES_FILE
 from runtime.errors import EdgedeskError, InputError, MissingError, UnavailableError, UsageError
 from tests.support.branch import POLICY
 from tests.support.paths import ROOT
@@ -134,3 +135,21 @@ def test_bundle_that_replaces_newer_articles_says_so(
         for words in (mine, theirs, mine, [*mine, *theirs])
     ]
     assert said == [False, False, True, False]
+
+
+def test_release_without_golden_questions_is_warned_of_with_what_to_add(
+    make_bundle: Callable[..., Path], company: Company, tmp_path: Path
+) -> None:
+    bundle = seal(make_bundle("build/bundle", "1"))
+    there = ["--keys", str(company.keys.folder), "--to", str(company.folder)]
+    alone = CliRunner().invoke(app, [str(bundle), *there, "--json"], catch_exceptions=False)
+    assert "warning: no golden questions go with this release" in alone.stderr
+    assert "add --probes FILE" in " ".join(alone.stderr.split())
+    assert json.loads(alone.stdout)["release"] == 1
+    probes = tmp_path / "golden.jsonl"
+    probes.write_text(EXAMPLE_PROBE + "\n")  # what the warning shows is what is taken
+    for words in ([str(bundle), "--probes", str(probes)], []):
+        assert "golden questions" not in CliRunner().invoke(app, [*words, *there], catch_exceptions=False).stderr
+    (bundle / PROBES_FILE).write_text(EXAMPLE_PROBE + "\n")
+    seal(bundle)
+    assert "golden questions" not in CliRunner().invoke(app, [str(bundle), *there], catch_exceptions=False).stderr

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import InputError
-from runtime.feedback.export_file import ExportHeader, newest_turns, read_export, write_export
+from runtime.feedback.export_file import (
+    ExportHeader,
+    newest_turns,
+    read_export,
+    read_exports,
+    require_all_read,
+    write_export,
+)
 from tests.support.feedback_rows import row
 
 HEADER = ExportHeader(
@@ -66,3 +73,26 @@ def test_export_rows_are_json_of_one_line_each(tmp_path: Path) -> None:
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()  # which cuts at more than line feeds
     assert len(lines) == 2
     assert json.loads(lines[1])["question"] == "one\ntwo\x85\u2029"
+
+
+def test_files_that_cannot_be_read_are_named_beside_those_that_can(tmp_path: Path) -> None:
+    write_export(tmp_path / "whole", HEADER, [row(1)])
+    (tmp_path / "foreign").write_bytes(b"\x89PNG\r\n\x1a\n\x00")
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    names = ("foreign", "whole", "empty", "folder", "none")
+    read, unreadable = read_exports([tmp_path / name for name in names])
+    assert [one.path.name for one in read] == ["whole"]
+    assert [one.path.name for one in unreadable] == ["foreign", "empty", "folder", "none"]
+    assert [one.what for one in unreadable[1:]] == [
+        "the file is empty",
+        "a folder, where a file is needed",
+        "no such file",
+    ]
+    require_all_read([], "the page")
+    with pytest.raises(
+        InputError, match="4 feedback files cannot be read, and the page was made of the rest"
+    ) as caught:
+        require_all_read(unreadable, "the page")
+    assert "foreign: line 1: not UTF-8" in str(caught.value)
+    assert "edgedesk feedback export" in caught.value.hint

@@ -57,10 +57,22 @@ def test_import_counts_every_turn_once_and_accounts_for_the_rest(exports: Path, 
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before, "the same files give the same folder"
 
 
-def test_import_refuses_a_file_that_is_none_and_leaves_nothing(exports: Path, tmp_path: Path) -> None:
+def test_import_names_files_that_are_none_and_takes_the_others(exports: Path, tmp_path: Path) -> None:
+    whole = import_exports([exports], tmp_path / "whole")
     (exports / "notes.txt").write_text("call Lisbon")
-    with pytest.raises(InputError, match=r"notes\.txt:1"):
-        import_exports([exports], tmp_path / "out")
+    torn = exports / "撕裂.jsonl"
+    torn.write_bytes((exports / "lisbon-1.jsonl").read_bytes()[:-9])
+    report = import_exports([exports], tmp_path / "out")
+    assert report.unreadable.keys() == {str(exports / "notes.txt"), str(torn)}
+    assert report.unreadable[str(exports / "notes.txt")] == "line 1: not a feedback file"
+    assert report.unreadable[str(torn)].startswith("line 3: ")
+    assert (report.files, report.turns, report.records) == (whole.files, whole.turns, whole.records)
+
+
+def test_import_refuses_what_holds_no_feedback_at_all_and_leaves_nothing(exports: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("call Lisbon")
+    with pytest.raises(InputError, match="not one of 1 feedback files can be read"):
+        import_exports([tmp_path / "notes.txt"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter").write_text("dear")

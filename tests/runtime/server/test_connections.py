@@ -7,6 +7,7 @@ import resource
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ import httpx
 import pytest
 import uvicorn
 
+from runtime.base.home import reachable, socket_path
 from runtime.client.client import Client
 from runtime.server.connections import BoundedListener, TimedProtocol, tcp_connection_limit
 from tests.support.server import listening_port, serving, wait_for
@@ -157,3 +159,40 @@ def test_listener_closes_connections_above_its_limit_until_older_ones_close(tmp_
 def test_port_has_at_most_what_leaves_descriptors_for_everything_else() -> None:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert 16 <= tcp_connection_limit() <= max(16, soft - 100)
+
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Drip: "
+BODY = b"POST /v1/ask HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{"
+
+
+def test_stop_is_not_held_by_clients_that_drip(
+    make_home: Callable[..., Path], scripted_gguf: Path, count_trials: Callable[[str, int], None]
+) -> None:
+    """S13: heads and bodies of which a byte comes again and again, so that no wait for the next one ever ends."""
+    home = make_home(scripted_gguf)
+    ended = threading.Event()
+
+    def drip(stranger: socket.socket) -> None:
+        with suppress(OSError):
+            while not ended.wait(0.05):
+                stranger.sendall(b"x")
+
+    with serving(home) as process, ExitStack() as stack:
+        drips = []
+        for beginning in (HEAD, BODY) * 2:
+            stranger = stack.enter_context(socket.socket(socket.AF_UNIX))
+            with reachable(socket_path(home)) as name:
+                stranger.connect(name)
+            stranger.sendall(beginning)
+            drips.append(threading.Thread(target=drip, args=(stranger,), daemon=True))
+            drips[-1].start()
+        assert Client(home).status()["state"] == "ready"
+        process.terminate()
+        try:
+            assert process.wait(timeout=60) == 0
+        finally:
+            ended.set()
+            for thread in drips:
+                thread.join()
+    assert not socket_path(home).exists()
+    count_trials("S13", len(drips))
