@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from runtime.base.onnx_session import open_session
@@ -88,7 +90,7 @@ class PageReader:
         side = math.ceil(math.sqrt(_DETECTED_PIXELS * max(page.size) / min(page.size)) / _STEP) * _STEP
         side = min(side, MAX_LONG_SIDE)
         if side not in self._engines:
-            with _without_list_of_models():
+            with _without_what_fetches():
                 recogniser = rapidocr.RapidOCR
             engine = recogniser(
                 params={
@@ -143,24 +145,30 @@ class PageReader:
 
 
 @contextmanager
-def _without_list_of_models() -> Iterator[None]:
-    """RapidOCR is imported without its list of all models.
+def _without_what_fetches() -> Iterator[None]:
+    """RapidOCR is imported without its list of all models and without an HTTP client.
 
-    It parses that list twice, in a second of Python, to find what it could fetch. Nothing is fetched here: both models
-    are named.
+    It parses that list twice, in a second of Python, to find what it could fetch, and loads `requests` to fetch it.
+    Nothing is fetched here: both models are at hand.
     """
     from omegaconf import OmegaConf
 
-    load = OmegaConf.load
+    load, client = OmegaConf.load, sys.modules.get("requests")
 
     def load_settings(file: Any) -> Any:
         return OmegaConf.create({}) if Path(file).name == "default_models.yaml" else load(file)
 
     OmegaConf.load = staticmethod(load_settings)  # type: ignore[method-assign,assignment]
+    nothing = ModuleType("requests")
+    nothing.Response = object  # type: ignore[attr-defined]  # named in the signature of a function
+    sys.modules["requests"] = nothing
     try:
         yield
     finally:
         OmegaConf.load = staticmethod(load)  # type: ignore[method-assign]
+        del sys.modules["requests"]
+        if client is not None:
+            sys.modules["requests"] = client
 
 
 def _is_upright_box(corners: list[list[float]]) -> bool:
