@@ -12,14 +12,18 @@ from typing import Any
 from runtime.errors import ModelError
 
 
-def open_session(path: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession` that computes with `threads` threads."""
+def open_session(path: Path, threads: int, *, arena: bool = True) -> Any:
+    """An `onnxruntime.InferenceSession` that computes with `threads` threads.
+
+    Without `arena` memory goes back after each use: slower, and what inputs of ever other shapes need.
+    """
     import onnxruntime  # not at the top: it takes a third of a second, and not every process that can search does
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = arena
     # Idle workers that spin would take the core from the language model, or from the branch's other programs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

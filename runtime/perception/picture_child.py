@@ -103,24 +103,33 @@ class PageReader:
                     "Rec.rec_batch_num": 1,
                 }
             )
-            self._give_sessions(engine)
+            self._give_session(engine, "Det")
+            recognise = engine.recognize_txt
+
+            def recognise_lines(lines: Any) -> Any:
+                # Only now: while text is looked for, which takes the most memory, the other model is not there.
+                self._give_session(engine, "Rec")
+                return recognise(lines)
+
+            engine.recognize_txt = recognise_lines
             self._engines[side] = engine
         return self._engines[side]
 
-    def _give_sessions(self, engine: RapidOCR) -> None:
-        """Models opened here and shared by all shapes of page; RapidOCR's own would wait by spinning on both cores.
+    def _give_session(self, engine: RapidOCR, part: str) -> None:
+        """A model opened here, shared by all shapes of page; RapidOCR's own would wait by spinning on both cores.
 
         Without a session it would also fetch what is missing.
         """
         import rapidocr
         from omegaconf import OmegaConf
 
-        models = Path(rapidocr.__file__).parent / "models"
-        for part, name in _MODELS.items():
-            if part not in self._sessions:
-                self._sessions[part] = open_session(models / name, self._threads)
-            settings = {**engine.cfg[part], "session": self._sessions[part]}
-            engine.cfg[part] = OmegaConf.create(settings, flags={"allow_objects": True})
+        if engine.cfg[part].get("session") is not None:
+            return
+        if part not in self._sessions:
+            path = Path(rapidocr.__file__).parent / "models" / _MODELS[part]
+            self._sessions[part] = open_session(path, self._threads, arena=False)
+        settings = {**engine.cfg[part], "session": self._sessions[part]}
+        engine.cfg[part] = OmegaConf.create(settings, flags={"allow_objects": True})
 
     def _recognise(self, page: Image.Image) -> Pieces:
         import numpy as np
