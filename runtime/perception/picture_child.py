@@ -10,6 +10,7 @@ as little as it can, since a customer waits for its start as well: what is made 
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 import sys
@@ -37,6 +38,9 @@ _STEP = 160
 """Pages whose longer side differs by less share a recogniser."""
 _UNSURE = 0.75
 """A page that is read with less confidence than this may be upside down."""
+_M_MMAP_THRESHOLD = -3
+_MMAP_BYTES = 8 << 20
+"""Blocks of this size and more go back to the system as soon as they are freed."""
 _MODELS = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}
 Pieces = list[tuple[str, float, list[list[float]]]]
 """(text, score, four corners) of each piece of a page."""
@@ -44,6 +48,8 @@ Pieces = list[tuple[str, float, list[list[float]]]]
 
 def work(request: dict[str, Any], data: bytes) -> dict[str, Any]:
     """The pieces of text of each page, and how many pages there are."""
+    # glibc would keep freed blocks of up to 32 MB and fragment: 580 MB at the peak of a full page instead of 510.
+    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
     pages = list(decode_pages(data, request["format"]))
     reader = PageReader(int(request["threads"]))
     return {"pages": [reader.read(page) for page in pages], "all_pages": count_pages(data, request["format"])}
