@@ -16,6 +16,7 @@ statistics.py      standard scores, softmax, the interval of a rate
 onnx_session.py    opens a model in onnxruntime, with the same options everywhere
 hardware.py        processors, and the threads measured as best: `ThreadMeasurement`
 memory_watch.py    the most memory a block held: `watch_memory`
+collector.py       no collecting of cycles while something is loaded: `collector_paused`
 child_process.py   starts a module of this project in a process of its own: `module_command`
 no_network.py      takes the network away from a process for good: `deny_network`
 service_manager.py tells systemd that a service is ready: `notify`

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +24,29 @@ class ThreadMeasurement:
     processors: int
     model: str
     tokens_per_s: dict[str, float]
-    """Threads, as text, to speed."""
+    """Threads, as text, to speed, as far as it could be measured in quiet."""
     busy: bool = False
-    """Whether other programs computed meanwhile, so that the speeds say nothing of a quiet hour."""
+    """Whether other programs kept a number of threads from being measured; then all processors are used."""
 
     def __str__(self) -> str:
-        rates = ", ".join(f"{count}: {rate:.1f}" for count, rate in self.tokens_per_s.items())
-        note = "; other programs kept the processors busy" if self.busy else ""
+        rates = ", ".join(f"{count}: {rate:.1f}" for count, rate in self.tokens_per_s.items()) or "none"
+        note = "; others not measured, programs beside kept the processors busy" if self.busy else ""
         return f"{self.threads} (tokens a second by threads: {rates}{note})"
 
 
 def processors() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def processor_name() -> str:
+    """The processor's model as the kernel names it; the architecture where it gives no name."""
+    with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
 
 
 def read_measurement(home: Path) -> ThreadMeasurement | None:

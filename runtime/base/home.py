@@ -7,6 +7,7 @@
     install.lock      held by whoever installs
     settings.toml     settings of this branch
     machine.json      threads, as measured at install
+    passed-trial.json what the last trial of an update has shown
     knowledge/        compiled articles
     agents.json       who may use the server over TCP
     run/              edgedesk.sock, edgedesk.lock, token, serve.log, log.jsonl, turns/; owner-only
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +105,16 @@ def reachable(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{handle}/{path.name}"
     finally:
         os.close(handle)
+
+
+def is_listening(home: Path) -> bool:
+    """Whether anything listens on the home's socket; a server that was killed leaves a file behind."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, reachable(socket_path(home)) as name:
+        try:
+            probe.connect(name)
+        except OSError:
+            return False
+    return True
 
 
 @contextmanager

@@ -252,10 +252,10 @@ def _events(
     home: Path, question: str, lang: str | None, threads: int | None, read: AttachmentText | None
 ) -> Iterator[Iterator[Event]]:
     """The events of an answer: from the server if one runs, else from a desk opened here for this one question."""
+    from runtime.base.collector import collector_paused
     from runtime.base.settings import load_settings
     from runtime.bundle.generations import current_bundle
     from runtime.cli.server_or_home import server_or_home
-    from runtime.desk.open_desk import open_desk
     from runtime.events import make_request
     from runtime.perception.attachment_text import asking_lines, with_question
 
@@ -267,7 +267,11 @@ def _events(
             return
         request = make_request(question=message, asking=asking, lang=lang)
         step = stack.enter_context(counter("reading the articles"))
-        desk = stack.enter_context(open_desk(home, load_settings(home, threads=threads), progress=step))
+        with collector_paused():
+            from runtime.desk.open_desk import open_desk  # half a second, which an answer of the server does without
+
+            settings = load_settings(home, threads=threads)
+            desk = stack.enter_context(open_desk(home, settings, one_question=True, progress=step))
         if desk.journal.recovery:
             talk(str(desk.journal.recovery))
         yield desk.ask(request, threading.Event())

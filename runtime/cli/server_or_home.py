@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from runtime.base.home import lock_home
+from runtime.base.home import is_listening, lock_home
 from runtime.cli.output import talk
-from runtime.client.client import Client
 from runtime.errors import BusyError, UnavailableError
+
+if TYPE_CHECKING:
+    from runtime.client.client import Client
 
 START_TIMEOUT_S = 120.0
 """How long a command waits for a server that is starting."""
@@ -26,21 +29,29 @@ def server_or_home(home: Path, who: str, check: Callable[[], object]) -> Iterato
     `check` raises what is missing before a lock file is made; `who` holds the lock. `BusyError` names another process
     than a server that has the home, `UnavailableError` a server that is not ready in the time a large model needs.
     """
-    client = Client(home)
-    if _is_ready(client):
-        yield client
-        return
+    if is_listening(home):
+        client = _client(home)
+        if _is_ready(client):
+            yield client
+            return
     check()
     with ExitStack() as held:
-        served = False
+        served: Client | None = None
         try:
             held.enter_context(lock_home(home, who))
         except BusyError as error:
             # A server that has the home and does not listen yet is about to.
-            served = "edgedesk serve " in error.what and _is_ready(client, begun=True)
-            if not served:
+            client = _client(home) if "edgedesk serve " in error.what else None
+            if client is None or not _is_ready(client, begun=True):
                 raise
-        yield client if served else None
+            served = client
+        yield served
+
+
+def _client(home: Path) -> Client:
+    from runtime.client.client import Client  # httpx takes a third of a second, which only a server is worth
+
+    return Client(home)
 
 
 def _is_ready(client: Client, *, begun: bool = False) -> bool:

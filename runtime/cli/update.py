@@ -88,15 +88,19 @@ def trial_of(home: Path, settings: Settings) -> Callable[[Bundle], str]:
     """What tries a generation out in this branch: its golden questions, within the branch's limits."""
 
     def try_out(bundle: Bundle) -> str:
-        from runtime.desk.probes import TrialLimits, judge, run_probes  # chromadb takes a second
+        from runtime.desk.probes import TrialLimits, judge, remember, run_probes  # chromadb takes a second
 
         say(f"trying {bundle.info.name} {bundle.info.version} out …")
         report = run_probes(bundle, home, settings)
+        known = f" ({report.known} as in the last trial)" if report.known else ""
         say(
-            f"{report.right} of {report.asked} golden questions right, first word after {report.first_word_s:.1f} s, "
-            f"{report.memory_mib:,} MiB"
+            f"{report.right} of {report.asked} golden questions right{known}, first word after "
+            f"{report.first_word_s:.1f} s, {report.memory_mib:,} MiB"
         )
-        return judge(report, TrialLimits(settings.trial_first_word_s, settings.trial_memory_mib))
+        why = judge(report, TrialLimits(settings.trial_first_word_s, settings.trial_memory_mib))
+        if not why:
+            remember(home, report)
+        return why
 
     return try_out
 

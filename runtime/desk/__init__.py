@@ -5,6 +5,7 @@ turn_steps.py          the steps: understand, rules, retrieve, withhold, check: 
 turn_state.py          what is known of a turn between two steps: `TurnState`, `Draft`, `Answer`
 drafting.py            the model writes, and the draft is stored as it grows: `write_draft`
 probes.py              the trial of an installed generation: `run_probes`, `judge`
+passed_trial.py        what the last passed trial has shown: `read_answered`
 prefetch.py            reads and answers a question while it is typed: `Prefetcher`
 answer_ahead.py        when a draft is written ahead, and what it costs: `refuse_draft`
 policy.py              `policy.toml` and what it decides: `Policy`, `decide`

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 from uuid import uuid4
 
+from runtime.base.manifest import digest
 from runtime.base.settings import Settings
 from runtime.desk.ab_test import Trial
 from runtime.desk.active_policy import PolicySelector
@@ -165,6 +166,18 @@ class Desk:
             yield from desk._answer(key, desk._state(request, before, arm), cancel)
         except EdgedeskError as error:
             yield Failed.of(error)
+
+    def basis(self, request: AskRequest) -> str:
+        """A digest of what the answer will be made from: the prompt, the sections behind it, what rules decide.
+
+        While model and settings stay, questions of an equal basis get equal answers, but for sampling. Nothing is
+        stored and the model is not asked.
+        """
+        before = self._before(request)
+        state = prepare_prompt(self._tools, self._state(request, before, None))
+        sections = [(hit.section, hit.special, hit.disputed, [one.reply for one in hit.earlier]) for hit in state.safe]
+        shown = state.prompt.flat() if state.prompt else None
+        return digest([repr(sections), shown, repr(state.answer), state.lead])
 
     def read_ahead(self, request: TypingRequest, *, agent: str = "") -> PrefetchStatus:
         """Look up and read a question while it is typed, see `runtime.desk.prefetch`; nothing of it is stored."""

@@ -14,13 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.base.collector import collector_paused
 from runtime.base.progress import ProgressCallback
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle, installed_bundle
 from runtime.desk.ab_test import read_trial
 from runtime.desk.compile_articles import all_sections, compiling, order_sections
 from runtime.desk.desk import Desk
-from runtime.desk.open_engine import open_engine
+from runtime.desk.open_engine import engine_ahead, open_engine
 from runtime.desk.policy import outbox_cap, personal_rules, retention
 from runtime.errors import EdgedeskError
 from runtime.journal.encryption import read_key
@@ -39,9 +40,24 @@ CANDIDATE = "candidate"
 """What the model on trial keeps in the home: index, compiled articles. Deleted when none is tried."""
 
 
+def for_one_question(settings: Settings) -> Settings:
+    """The settings of a desk that is opened for one answer: one slot, and nothing is compiled ahead of other questions.
+
+    What a question needs is compiled all the same, and kept for the next.
+    """
+    return settings.model_copy(update={"slots": 1, "compile": "off", "conversations_mib": 0})
+
+
 @contextmanager
-def open_desk(home: Path, settings: Settings, *, progress: ProgressCallback | None = None) -> Iterator[Desk]:
-    """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.base.home.hold`)."""
+def open_desk(
+    home: Path, settings: Settings, *, one_question: bool = False, progress: ProgressCallback | None = None
+) -> Iterator[Desk]:
+    """The desk of a home, everything loaded; the caller holds the home's lock (`runtime.base.home.hold`).
+
+    `one_question`: as `for_one_question`, and the engine loads while the articles are opened.
+    """
+    if one_question:
+        settings = for_one_question(settings)
     with ExitStack() as stack:
         bundle = current_bundle(home)
         trial = read_trial(home)
@@ -54,12 +70,13 @@ def open_desk(home: Path, settings: Settings, *, progress: ProgressCallback | No
         journal = stack.enter_context(Journal(home / FILE_NAME, key=read_key(settings.journal_key, home)))
         stack.enter_context(_retention_at_start(journal, bundle, home))
         # The current model first: a candidate takes of the memory what is left.
-        retriever, engine = _open_parts(stack, bundle, home, journal, settings, progress)
+        retriever, engine = _open_parts(stack, bundle, home, journal, settings, progress, one_question=one_question)
         candidate, error = None, ""
         if tried:
             try:
                 with ExitStack() as own:
-                    parts = _open_parts(own, tried, home / CANDIDATE, journal, settings, progress)
+                    place = home / CANDIDATE
+                    parts = _open_parts(own, tried, place, journal, settings, progress, one_question=one_question)
                     candidate = Desk(tried, parts[1], parts[0], journal, settings, trial=trial)
                     stack.push(own.pop_all())
             except EdgedeskError as failed:
@@ -78,15 +95,28 @@ def _open_parts(
     journal: Journal,
     settings: Settings,
     progress: ProgressCallback | None,
+    *,
+    one_question: bool,
 ) -> tuple[Retriever, TextEngine]:
     """What a desk needs of one bundle, its files in `place`, what must be closed on the stack."""
+    waiting = stack.enter_context(engine_ahead(bundle, place, settings)) if one_question else None
     # Inside: chromadb takes a second to import, which a command that only reads a home must not pay.
     from runtime.retrieval.retriever import Retriever
 
-    retriever = stack.enter_context(
-        Retriever.open(bundle, place / "index", threads=settings.threads, rerank=settings.rerank, progress=progress)
-    )
-    engine = stack.enter_context(open_engine(bundle, place, settings))
+    with collector_paused():
+        retriever = stack.enter_context(
+            Retriever.open(
+                bundle,
+                place / "index",
+                threads=settings.threads,
+                rerank=settings.rerank,
+                exact=one_question,
+                progress=progress,
+            )
+        )
+    engine = waiting() if waiting else stack.enter_context(open_engine(bundle, place, settings))
+    if settings.compile == "off":
+        return retriever, engine
     wanted = order_sections(all_sections(bundle), settings.compile, journal.count_citations())
     stack.enter_context(compiling(engine, bundle, wanted))
     return retriever, engine

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +38,44 @@ def open_engine(bundle: Bundle, home: Path, settings: Settings) -> Iterator[Text
         yield engine
     finally:
         engine.close()
+
+
+@contextmanager
+def engine_ahead(bundle: Bundle, home: Path, settings: Settings) -> Iterator[Callable[[], TextEngine]]:
+    """`open_engine`, begun in a thread: the process loads its model while the block opens something else.
+
+    Gives a function that waits for the engine, and raises what kept it from opening. What is opened meanwhile takes
+    memory that the engine has counted as free, so this is for one slot. A block that ends before the engine is ready
+    (its other part failed, Ctrl-C) does not wait for the loading: the engine is closed as soon as it is there.
+    """
+    ready, ended = threading.Event(), threading.Event()
+    opened: list[TextEngine] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            with open_engine(bundle, home, settings) as engine:
+                opened.append(engine)
+                ready.set()
+                ended.wait()
+        except BaseException as error:  # it is raised where the engine is wanted
+            failed.append(error)
+            ready.set()
+
+    def wait() -> TextEngine:
+        ready.wait()
+        if failed:
+            raise failed[0]
+        return opened[0]
+
+    thread = threading.Thread(target=work, name="engine-start", daemon=True)
+    thread.start()
+    try:
+        yield wait
+    finally:
+        ended.set()
+        if ready.is_set():
+            thread.join()
 
 
 def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layout) -> EngineOptions:

@@ -12,24 +12,31 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.base.files import private_folder
+from runtime.base.collector import collector_paused
+from runtime.base.files import private_folder, write_atomic
+from runtime.base.home import is_listening
 from runtime.base.jsonl import read_rows
+from runtime.base.manifest import digest
 from runtime.base.memory_watch import watch_memory
 from runtime.base.settings import Settings
 from runtime.desk.desk import Desk
-from runtime.desk.open_engine import open_engine
+from runtime.desk.open_engine import FOLDER as KNOWLEDGE
+from runtime.desk.open_engine import engine_ahead
+from runtime.desk.passed_trial import keep_answered, model_digest, read_answered
+from runtime.engine.core.composition import PACK_SUFFIX
 from runtime.engine.core.memory_capacity import available_bytes
+from runtime.engine.llama.self_test import FILE_NAME as VERDICT_FILE
 from runtime.errors import EdgedeskError, SpaceError, UnavailableError
-from runtime.events import Done, SectionsFound, Token, make_request
+from runtime.events import AskRequest, Done, SectionsFound, Token, make_request
 from runtime.journal.journal import Journal
 from runtime.retrieval.past_questions import read_past_questions
 
@@ -77,6 +84,13 @@ class ProbeReport:
     """At most, of this process and the engine's together."""
     failure: str = ""
     """What ended it early."""
+    known: int = 0
+    """Of those right: not written again, because nothing that their answer depends on has changed since the last
+    passed trial (`runtime.desk.passed_trial`)."""
+    model: str = ""
+    """`model_digest` of the trial."""
+    answered: Mapping[str, str] = field(default_factory=dict)
+    """Basis by question's digest, of those that are right."""
 
 
 @dataclass(frozen=True)
@@ -125,16 +139,33 @@ def run_probes(bundle: Bundle, home: Path, settings: Settings) -> ProbeReport:
             where=str(home),
             hint="close other programs, or stop the server and run edgedesk update again",
         )
+    model = ""
     with watch_memory() as memory:
         try:
+            model = model_digest(bundle, settings)
             with _trial_desk(bundle, home, settings) as desk:
-                right, waits = _ask_all(desk, read_probes(bundle))
+                seen = _ask_all(desk, read_probes(bundle), read_answered(home, model))
             failure = ""
         except (SpaceError, UnavailableError):
             raise
         except EdgedeskError as error:
-            right, waits, failure = [], [], f"it cannot be opened: {error}"
-    return ProbeReport(len(right), sum(right), median(waits) if waits else 0.0, memory.megabytes, failure)
+            seen, failure = [], f"it cannot be opened: {error}"
+    waits = [one.first_word_s for one in seen if one.first_word_s is not None]
+    return ProbeReport(
+        asked=len(seen),
+        right=sum(one.right for one in seen),
+        first_word_s=median(waits) if waits else 0.0,
+        memory_mib=memory.megabytes,
+        failure=failure,
+        known=sum(one.first_word_s is None for one in seen),
+        model=model,
+        answered={one.question: one.basis for one in seen if one.right},
+    )
+
+
+def remember(home: Path, report: ProbeReport) -> None:
+    """Keep what a passed trial has shown, for the next one of the same model."""
+    keep_answered(home, report.model, report.answered)
 
 
 @contextmanager
@@ -149,33 +180,88 @@ def _trial_desk(bundle: Bundle, home: Path, settings: Settings) -> Iterator[Desk
     small = settings.model_copy(update={"slots": 1, "conversations_mib": 0})
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, place, ignore_errors=True)
+        share_packs(home / KNOWLEDGE, place / KNOWLEDGE)
+        stack.callback(share_packs, place / KNOWLEDGE, home / KNOWLEDGE)
         journal = stack.enter_context(Journal(place / "journal.sqlite"))
-        # The home's own index: it is only a cache, each process works on its own copy, and so it is ready afterwards.
-        retriever = stack.enter_context(Retriever.open(bundle, home / "index", threads=settings.threads))
-        engine = stack.enter_context(open_engine(bundle, place, small))
-        yield Desk(bundle, engine, retriever, journal, small)
+        waiting = stack.enter_context(engine_ahead(bundle, place, small))
+        # The home's own index: it is only a cache, each process works on its own copy, and so it is ready afterwards:
+        # with Chroma for a server that is about to change to this generation, without for the next question.
+        with collector_paused():
+            retriever = stack.enter_context(
+                Retriever.open(bundle, home / "index", threads=settings.threads, exact=not is_listening(home))
+            )
+        yield Desk(bundle, waiting(), retriever, journal, small)
 
 
-def _ask_all(desk: Desk, probes: Sequence[Probe]) -> tuple[list[bool], list[float]]:
-    """For every question whether it was answered right, and for every first word how long it took."""
-    right, waits = [], []
-    for probe in probes:
-        cancel = threading.Event()
-        watchdog = threading.Timer(QUESTION_S, cancel.set)
-        watchdog.start()
-        began, first, sections, answer = time.monotonic(), None, set[str](), ""
-        try:
-            for event in desk.ask(make_request(question=probe.question, lang=probe.lang), cancel):
-                if isinstance(event, SectionsFound):
-                    sections = {f"{one.article}#{one.section}" for one in event.citations}
-                if isinstance(event, Token | Done) and first is None:
-                    first = time.monotonic() - began
-                if isinstance(event, Done):
-                    answer = event.answer
-        finally:
-            watchdog.cancel()
-        text = answer.casefold()
-        found = not probe.section or probe.section in sections
-        right.append(bool(answer) and found and all(each.casefold() in text for each in probe.contains))
-        waits.append(QUESTION_S if first is None else first)
-    return right, waits
+def share_packs(source: Path, target: Path) -> None:
+    """Link a folder's compiled articles and its self-test's verdict into another folder, as far as that lacks them.
+
+    So a trial finds what the branch has compiled, and the next start what the trial has. Each is valid by what it was
+    made from, whatever folder it lies in, and is never written in place; what cannot be linked is made anew.
+    """
+    if not source.is_dir():
+        return
+    with suppress(OSError, EdgedeskError):
+        private_folder(target)
+        for path in source.glob(f"*{PACK_SUFFIX}"):
+            with suppress(FileExistsError, FileNotFoundError):
+                (target / path.name).hardlink_to(path)
+        if (verdict := source / VERDICT_FILE).is_file():  # there is one a folder: the newest is of the newest model
+            write_atomic(target / VERDICT_FILE, verdict.read_bytes(), mode=0o600)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What came of one golden question."""
+
+    question: str
+    """Its digest."""
+    basis: str
+    right: bool
+    first_word_s: float | None
+    """None where the answer is known and was not written again."""
+
+
+def _ask_all(desk: Desk, probes: Sequence[Probe], answered: Mapping[str, str]) -> list[_Seen]:
+    """Ask every golden question whose answer is not known, and one in any case.
+
+    `answered`: basis by question's digest, of what the last passed trial of this model answered right.
+    """
+    seen: list[_Seen] = []
+    for number, probe in enumerate(probes):
+        name, basis = digest(probe.model_dump()), desk.basis(_request(probe))
+        written = any(one.first_word_s is not None for one in seen)
+        # Search and rules have just been gone through for it. That the model loads, how soon it writes and what memory
+        # it takes is known only from an answer: where no other question needs one, the last has its answer written.
+        if answered.get(name) == basis and (written or number < len(probes) - 1):
+            seen.append(_Seen(name, basis, True, None))
+            continue
+        right, waited = _ask(desk, probe)
+        seen.append(_Seen(name, basis, right, waited))
+    return seen
+
+
+def _request(probe: Probe) -> AskRequest:
+    return make_request(question=probe.question, lang=probe.lang)
+
+
+def _ask(desk: Desk, probe: Probe) -> tuple[bool, float]:
+    """Whether a golden question was answered right, and after how many seconds its first word came."""
+    cancel = threading.Event()
+    watchdog = threading.Timer(QUESTION_S, cancel.set)
+    watchdog.start()
+    began, first, sections, answer = time.monotonic(), None, set[str](), ""
+    try:
+        for event in desk.ask(_request(probe), cancel):
+            if isinstance(event, SectionsFound):
+                sections = {f"{one.article}#{one.section}" for one in event.citations}
+            if isinstance(event, Token | Done) and first is None:
+                first = time.monotonic() - began
+            if isinstance(event, Done):
+                answer = event.answer
+    finally:
+        watchdog.cancel()
+    text = answer.casefold()
+    found = not probe.section or probe.section in sections
+    right = bool(answer) and found and all(each.casefold() in text for each in probe.contains)
+    return right, QUESTION_S if first is None else first

@@ -11,12 +11,13 @@ read off the model's chat template when the bundle was built. Knows nothing of m
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.text.articles import Section
-from runtime.text.records import Turn
+if TYPE_CHECKING:
+    from runtime.text.articles import Section
+    from runtime.text.records import Turn
 
 
 class ChatPieces(BaseModel):

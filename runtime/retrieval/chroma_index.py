@@ -16,10 +16,9 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,16 +28,10 @@ from runtime.base.files import full_disk_is_an_error, private_folder
 from runtime.base.manifest import digest, verify
 from runtime.errors import IntegrityError, UnavailableError
 from runtime.retrieval.chroma_client import chroma_version, open_client
+from runtime.retrieval.neighbour import Neighbour, index_lock
 
 _EF_SEARCH = 400
 """How many neighbours HNSW looks at: twice what is asked for, so that hardly any is missed."""
-
-
-class Neighbour(NamedTuple):
-    """A piece found: its row, and its cosine to what was searched for."""
-
-    row: int
-    cosine: float
 
 
 class VectorIndex:
@@ -70,7 +63,7 @@ class VectorIndex:
 
         with full_disk_is_an_error(folder):
             private_folder(folder)  # the index holds what internal articles say
-            with _lock(folder / ".lock"):
+            with index_lock(folder / ".lock"):
                 _sweep(folder)
                 inputs = {**inputs, "chromadb": chroma_version(), "parts": digest(list(parts))}
                 try:
@@ -186,14 +179,3 @@ def _sweep(folder: Path) -> None:
             continue
         finally:
             os.close(handle)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Wait for whoever is making the index: it takes seconds, and then it is there for both."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,16 +52,18 @@ class PastQuestionIndex:
         self._known = np.bincount(sections, minlength=len(articles)).astype(np.float64)
         words = [frozenset(terms(text)) for text in texts]
         self._said = words
+        about = [articles[section] for section in sections.tolist()]
         used: defaultdict[str, set[str]] = defaultdict(set)
         rows: defaultdict[str, list[int]] = defaultdict(list)
-        for row, (said, section) in enumerate(zip(words, sections, strict=True)):
+        for row, (said, article) in enumerate(zip(words, about, strict=True)):
             for term in said:
-                used[term].add(articles[section])
+                used[term].add(article)
                 rows[term].append(row)
-        self._articles = len({articles[section] for section in sections})
-        self._weights = {term: self._weigh(len(names)) for term, names in used.items()}
-        self._rows = {term: np.array(found, dtype=np.int64) for term, found in rows.items()}
-        self._totals = np.array([sum(self._weights[term] for term in said) for said in words], dtype=np.float64)
+        self._articles = len(set(about))
+        self._weights = weights = {term: self._weigh(len(names)) for term, names in used.items()}
+        # Lists: of fifteen thousand terms a question has ten.
+        self._rows: Mapping[str, list[int]] = rows
+        self._totals = np.array([sum(map(weights.__getitem__, said)) for said in words], dtype=np.float64)
 
     def support(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -20,15 +21,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.base.manifest import digest
+from runtime.base.manifest import digest, read_manifest
 from runtime.base.progress import ProgressCallback
 from runtime.base.statistics import z_scores
 from runtime.bundle.bundle import Bundle
 from runtime.errors import MissingError
-from runtime.retrieval.chroma_index import Neighbour, VectorIndex
 from runtime.retrieval.chunks import ChunkTable, Kind, split_chunks
 from runtime.retrieval.embedder import Embedder
+from runtime.retrieval.exact_index import ExactIndex
 from runtime.retrieval.filters import Filter, FilterIndex
+from runtime.retrieval.neighbour import Neighbour, SearchIndex
 from runtime.retrieval.past_question_index import NearQuestion, PastQuestionIndex
 from runtime.retrieval.past_questions import PastQuestion, read_past_questions
 from runtime.retrieval.reranker import Reranker
@@ -81,7 +83,7 @@ class Retriever:
         articles: Sequence[Article],
         embedder: Embedder,
         chunks: ChunkTable,
-        index: VectorIndex,
+        index: SearchIndex,
         rerank: float = 0.0,
     ) -> None:
         """Use `open` or `build`."""
@@ -109,18 +111,27 @@ class Retriever:
         *,
         threads: int = 2,
         rerank: float = 0.0,
+        exact: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Retriever:
-        """The retriever of an open bundle; its index is made in `index_dir` if need be."""
-        articles = load_articles(bundle.articles_path)
-        embedder = Embedder(bundle.embedder_path, threads=threads)
+        """The retriever of an open bundle; its index is made in `index_dir` if need be; `exact` as in `build`."""
+        entries = read_manifest(bundle.root).files
+        hashes = {
+            path.name: one.sha256 for one in entries if (path := bundle.root / one.path).parent == bundle.embedder_path
+        }
+        # onnxruntime opens its session without Python's lock, half a second in which articles are read.
+        with ThreadPoolExecutor(1, "embedder") as pool:
+            loading = pool.submit(Embedder, bundle.embedder_path, threads=threads, hashes=hashes)
+            articles, asked = load_articles(bundle.articles_path), read_past_questions(bundle.root)
+            embedder = loading.result()
         return cls.build(
             articles,
             embedder,
             index_dir,
-            asked=read_past_questions(bundle.root),
+            asked=asked,
             shipped=bundle.root / VECTORS_FILE,
             rerank=rerank,
+            exact=exact,
             progress=progress,
         )
 
@@ -134,21 +145,34 @@ class Retriever:
         asked: Sequence[PastQuestion] = (),
         shipped: Path | None = None,
         rerank: float = 0.0,
+        exact: bool = False,
         progress: ProgressCallback | None = None,
     ) -> Retriever:
         """Take the index in `index_dir`, or make it anew when it is missing, stale or damaged.
 
         Vectors come from the file `shipped` (`runtime.retrieval.shipped_vectors`) as far as it has them.
-        `progress(done, all)` counts the pieces that are embedded here; it is not called when there are none.
+        `progress(done, all)` counts the pieces that are embedded here; it is not called when there are none. `exact`:
+        for a process that answers one question; it goes without Chroma (`runtime.retrieval.exact_index`).
         """
         sections = [section for article in articles for section in article.sections]
         if not sections:
             raise MissingError("no article to search", where=str(index_dir), hint="put articles into the bundle")
         found = ChunkTable(sections, asked)
         inputs = {"embedder": embedder.fingerprint, "pieces": digest(found.texts)}
-        index = VectorIndex.open(
-            index_dir, inputs, found.parts, lambda: read_vectors(embedder, found.texts, shipped, progress)
-        )
+
+        def vectors() -> NDArray[np.float32]:
+            return read_vectors(embedder, found.texts, shipped, progress)
+
+        def exactly() -> ExactIndex:
+            return ExactIndex.open(index_dir, inputs, found.parts, vectors)
+
+        if exact:
+            return cls(articles, embedder, found, exactly(), rerank)
+        # Inside: what leads to Chroma takes a fifth of a second to import.
+        from runtime.retrieval.chroma_index import VectorIndex
+
+        # By way of the array, so that nothing is embedded again where a process goes without Chroma.
+        index = VectorIndex.open(index_dir, inputs, found.parts, lambda: exactly().vectors)
         return cls(articles, embedder, found, index, rerank)
 
     def search(

@@ -189,6 +189,10 @@ def is_han(char: str) -> bool:
     )
 
 
+HAN = "\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\U00020000-\U0003ffff"
+"""The same characters, for the class of a pattern."""
+
+
 def slug(heading: str) -> str:
     """A heading as an anchor: lower case, letters and digits of any script, words joined by '-'."""
     normal = nfkc(heading).lower()

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.text.articles import is_han
+from runtime.text.articles import HAN, is_han
 from runtime.text.normalize import nfkc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RUN = re.compile(r"\w+")
+_SCRIPTS = re.compile(f"[{HAN}]+|[^{HAN}]+")
+"""Cuts a run where Han characters begin or end."""
 _PLURAL = re.compile(r"(?<=[a-z]{3})(?<![isu])s$")
 
 
@@ -30,23 +32,15 @@ def terms(text: str) -> list[str]:
     """What a text is matched by, in order: lower-case words without a plural s, and pairs of Han characters."""
     out: list[str] = []
     for run in _RUN.findall(nfkc(text).casefold().replace("_", " ")):
-        word = ""
-        han = ""
-        for char in run:
-            if is_han(char):
-                if word:
-                    out.append(_PLURAL.sub("", word))
-                    word = ""
-                han += char
+        # Nearly every run is of one script: asked once a run, not once a character, which a start has 600,000 of.
+        if run.isascii():
+            out.append(_PLURAL.sub("", run) if run.endswith("s") else run)
+            continue
+        for part in _SCRIPTS.findall(run):
+            if is_han(part[0]):
+                out += _pairs(part)
             else:
-                if han:
-                    out += _pairs(han)
-                    han = ""
-                word += char
-        if word:
-            out.append(_PLURAL.sub("", word))
-        if han:
-            out += _pairs(han)
+                out.append(_PLURAL.sub("", part))
     return out
 
 

@@ -8,6 +8,7 @@ whatever context is made later. Not thread-safe: one thread at a time may call i
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.bundle.gguf_check import check_gguf
+from runtime.engine.core.batch_planner import ROW_TILE
 from runtime.engine.core.memory_capacity import MemoryNeeds, available_bytes, fit_slots
 from runtime.engine.core.options import KvType
 from runtime.engine.llama.bindings import last_log, library
 from runtime.engine.llama.rotary import Rotation
+from runtime.engine.llama.thread_tuner import ThreadTuner
 from runtime.engine.llama.vocab import LlamaVocabulary
 from runtime.errors import ModelError
 from runtime.prompting.prompt_tokens import Layout
@@ -69,7 +72,9 @@ class LlamaModel:
         if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
             self.close()
             raise ModelError("not a model that writes text", where=str(path), hint="use a decoder-only model")
-        self.threads = threads
+        self.thread_tuner = ThreadTuner(threads)
+        """For every step of this context, the self-test's too: what one has found of the neighbours holds for all."""
+        self._threads = threads
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
         self.kv_type = kv_type
         self.slots = fit_slots(
@@ -121,14 +126,24 @@ class LlamaModel:
         """Whether a part of a sequence can be copied or removed; a recurrent state cannot be taken apart."""
         return not (self.lib.llama_model_is_recurrent(self._model) or self.lib.llama_model_is_hybrid(self._model))
 
-    def use_threads(self, count: int) -> None:
-        """Compute with so many threads from now on."""
-        if count != self.threads:
-            self.lib.llama_set_n_threads(self.context, count, count)
-            self.threads = count
-
     def decode(self, rows: Sequence[Row]) -> None:
-        """Compute a batch; a sequence's rows must follow the positions that it has."""
+        """Compute a batch, with as many threads as help beside what else the machine does.
+
+        A sequence's rows must follow the positions that it has.
+        """
+        # A small matrix is split evenly, so the slowest thread decides; rows beyond a tile are handed out in pieces,
+        # and a thread without a processor holds up nothing.
+        few, tuner = len(rows) < ROW_TILE, self.thread_tuner
+        count = tuner.threads if few else tuner.max_threads
+        if count != self._threads:
+            self.lib.llama_set_n_threads(self.context, count, count)
+            self._threads = count
+        began, computed = time.monotonic(), time.process_time()
+        self._decode(rows)
+        if few:
+            tuner.record_step(time.process_time() - computed, time.monotonic() - began)
+
+    def _decode(self, rows: Sequence[Row]) -> None:
         batch = self._batch
         batch.n_tokens = len(rows)
         for number, (token, position, sequence, logits) in enumerate(rows):

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from runtime.engine.core.batch_planner import ROW_TILE, Job, Slice, StepCosts, plan_step
+from runtime.engine.core.batch_planner import Job, Slice, StepCosts, plan_step
 from runtime.engine.core.composition import ArticleBuild, Composition
 from runtime.engine.core.generation import NO_ROOM, Finish, Stats
 from runtime.engine.core.kv_ledger import SequenceLease
@@ -31,7 +31,6 @@ from runtime.engine.llama.kv_cache import KvCache, Reservation
 from runtime.engine.llama.model import LlamaModel, Row
 from runtime.engine.llama.sampler import LlamaSampler
 from runtime.engine.llama.session_cache import SessionCache
-from runtime.engine.llama.thread_tuner import ThreadTuner
 from runtime.errors import EdgedeskError, UnavailableError
 
 
@@ -79,7 +78,6 @@ class LlamaRunner:
         self.sessions = sessions
         self.slots = slots
         self.costs = StepCosts(model.batch_tokens, prefer)
-        self.thread_tuner = ThreadTuner(model.threads)
         self.active: list[ActiveSequence] = []
         self.drafts = DraftShelf(cache)
         self.completed = 0
@@ -438,15 +436,9 @@ class LlamaRunner:
 
     def _decode(self, batch: Batch) -> None:
         """Compute the rows and learn what they cost."""
-        # A small matrix is split evenly, so the slowest thread decides; rows beyond a tile are handed out in pieces,
-        # and a thread without a processor holds up nothing.
-        few = len(batch.rows) < ROW_TILE
-        self.model.use_threads(self.thread_tuner.threads if few else self.thread_tuner.max_threads)
         began, computed = time.monotonic(), time.process_time()
         self.model.decode(batch.rows)
         seconds, computed = time.monotonic() - began, time.process_time() - computed
-        if few:
-            self.thread_tuner.record_step(computed, seconds)
         for one, count in zip(batch.members, batch.counts, strict=True):
             one.processor_s += computed * count / len(batch.rows)
         self.costs.record_step(guesses=batch.guesses, reading=batch.reading, seconds=seconds)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from runtime.base.files import write_atomic
+from runtime.base.hardware import processor_name
 from runtime.engine.core.composition import ModelIdentity
 from runtime.engine.core.options import ArticleCoding
 from runtime.engine.llama.model import LlamaModel, Row
@@ -25,7 +26,7 @@ from runtime.errors import EdgedeskError
 from runtime.prompting.prompt_tokens import Layout
 
 FILE_NAME = "self-test.json"
-VERSION = 1
+VERSION = 2
 """Of what is tried: a verdict of another version is not believed."""
 MAX_FILE_BYTES = 16_384
 MAX_DIVERGENCE = 0.01
@@ -62,6 +63,8 @@ class _Kept(BaseModel):
     version: int
     identity: ModelIdentity
     """Weights, llama.cpp's build and the processor's features, type of keys and values, layout."""
+    processor: str
+    """Its model: a home may be carried to another machine of the same features."""
     wanted: ArticleCoding
     coding: ArticleCoding
     coding_reason: str
@@ -73,17 +76,18 @@ def examine_once(
     """As `examine`, but only if `folder` holds no verdict for just this."""
     if folder is None:
         return examine(model, layout, coding)
-    path = folder / FILE_NAME
+    path, processor = folder / FILE_NAME, processor_name()
     with suppress(OSError, ValueError):
         with path.open("rb") as file:
             kept = _Kept.model_validate_json(file.read(MAX_FILE_BYTES))
-        if (kept.version, kept.identity, kept.wanted) == (VERSION, identity, coding):
+        if (kept.version, kept.identity, kept.processor, kept.wanted) == (VERSION, identity, processor, coding):
             return Verdict(layout, "", kept.coding, kept.coding_reason)
     verdict = examine(model, layout, coding)
     if not verdict.reason:
         found = _Kept(
             version=VERSION,
             identity=identity,
+            processor=processor,
             wanted=coding,
             coding=verdict.coding,
             coding_reason=verdict.coding_reason,

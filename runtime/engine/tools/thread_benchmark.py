@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.base.child_process import child_environment, module_command
 from runtime.base.files import write_atomic
@@ -24,11 +25,30 @@ from runtime.errors import ModelError
 
 ENOUGH = 0.97
 """The fewest threads that reach this share of the fastest rate are chosen; other programs get the rest."""
-STEPS = 24
-"""Tokens written for each number of threads."""
+STEPS = 8
+"""Tokens written in one trial of a number of threads."""
+ROUNDS = 3
+"""Trials of each number, in turns, so that a minute's work of another program does not fall on one number alone."""
+LONGEST_S = 15.0
+"""As long as a number of threads had no trial in quiet, further rounds are begun until so much time has gone."""
 PROMPT = tuple(range(100, 108))
 MEASURE_S = 120.0
 """A child that takes longer is killed."""
+
+
+class Trial(NamedTuple):
+    """One trial of a number of threads."""
+
+    threads: int
+    rate: float
+    """Tokens a second."""
+    share: float
+    """Of the time in which the threads had a processor."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether other programs left the threads their processors, so that the rate is the machine's."""
+        return self.share >= CROWDED_SHARE
 
 
 def candidates(count: int) -> list[int]:
@@ -40,13 +60,25 @@ def candidates(count: int) -> list[int]:
     return sorted(tried)
 
 
-def choose_threads(rates: Mapping[int, float], *, busy: bool = False) -> int:
-    """The fewest threads that are nearly as fast as the fastest; `busy`: on a machine that did other things, all.
+def best_rates(trials: Sequence[Trial]) -> dict[int, float]:
+    """The best rate of each number of threads among its trials in quiet; a number without any is left out.
+
+    The best and not the median: whatever else ran can only have made a trial slower.
+    """
+    rates: dict[int, float] = {}
+    for trial in sorted(trials):
+        if trial.quiet:
+            rates[trial.threads] = max(trial.rate, rates.get(trial.threads, 0.0))
+    return rates
+
+
+def choose_threads(rates: Mapping[int, float], tried: Sequence[int]) -> int:
+    """The fewest threads that are nearly as fast as the fastest; all where not every number was tried in quiet.
 
     While other programs are busy the engine uses fewer by itself (`runtime.engine.llama.thread_tuner`).
     """
-    if busy:
-        return max(rates)
+    if len(rates) < len(tried):
+        return max(tried)
     best = max(rates.values())
     return min(count for count, rate in rates.items() if rate >= ENOUGH * best)
 
@@ -55,20 +87,21 @@ def measure_threads(
     home: Path, model: Path, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> ThreadMeasurement:
     """Measure and keep the choice; `ModelError` when the model cannot be run. `progress(done, all)` counts trials."""
-    rates: dict[int, float] = {}
-    least_share = 1.0
-    count = len(candidates(processors()))
-    progress(0, count)
+    trials: list[Trial] = []
+    counts = candidates(processors())
+    least = ROUNDS * len(counts)
+    progress(0, least)
     for line in _lines(module_command("runtime.engine.tools.thread_benchmark", str(model))):
         threads, rate, share = line.split()
-        rates[int(threads)] = float(rate)
-        least_share = min(least_share, float(share))
-        progress(len(rates), count)
-    if len(rates) < count:
+        trials.append(Trial(int(threads), float(rate), float(share)))
+        progress(min(len(trials), least), least)
+    if len(trials) < least:
         raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor")
+    rates = best_rates(trials)
     shown = {str(threads): round(rate, 2) for threads, rate in rates.items()}
-    busy = least_share < CROWDED_SHARE
-    found = ThreadMeasurement(choose_threads(rates, busy=busy), processors(), model.name, shown, busy)
+    found = ThreadMeasurement(
+        choose_threads(rates, counts), processors(), model.name, shown, busy=len(rates) < len(counts)
+    )
     write_atomic(home / FILE_NAME, json.dumps(asdict(found), indent=1) + "\n", mode=0o600)
     return found
 
@@ -96,19 +129,24 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints a line for each number of threads.
-
-    It holds the number, tokens a second, and the share of the time in which the threads had a processor.
-    """
+    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints a line for each trial: the fields of `Trial`."""
     counts = candidates(processors())
     with LlamaScorer(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
-        for count in counts:
-            began, computed = time.monotonic(), time.process_time()
-            rate = model.decode_rate(PROMPT, STEPS, threads=count)
-            share = (time.process_time() - computed) / (time.monotonic() - began) / count
-            sys.stdout.write(f"{count} {rate} {share}\n")
-            sys.stdout.flush()
+        began, done, quiet = time.monotonic(), 0, set[int]()
+        while done < ROUNDS or (len(quiet) < len(counts) and time.monotonic() - began < LONGEST_S):
+            for count in counts:
+                trial = _try(model, count)
+                quiet |= {count} if trial.quiet else set()
+                sys.stdout.write(f"{trial.threads} {trial.rate} {trial.share}\n")
+                sys.stdout.flush()
+            done += 1
+
+
+def _try(model: LlamaScorer, count: int) -> Trial:
+    began, computed = time.monotonic(), time.process_time()
+    rate = model.decode_rate(PROMPT, STEPS, threads=count)
+    return Trial(count, rate, (time.process_time() - computed) / (time.monotonic() - began) / count)
 
 
 if __name__ == "__main__":

@@ -382,6 +382,9 @@ def test_self_test_verdict_is_kept_until_what_it_depends_on_changes(
     monkeypatch.setattr(self_test_module, "VERSION", self_test_module.VERSION + 1)
     with opened("parallel", article_coding="q5", kv_type="q8_0"):
         assert len(tried) == 6
+    monkeypatch.setattr(self_test_module, "processor_name", lambda: "another processor")
+    with opened("parallel", article_coding="q5", kv_type="q8_0"):
+        assert len(tried) == 7
 
 
 def test_self_test_that_failed_is_tried_again_at_the_next_start(
