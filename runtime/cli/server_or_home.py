@@ -41,10 +41,9 @@ def server_or_home(home: Path, who: str, check: Callable[[], object]) -> Iterato
             held.enter_context(lock_home(home, who))
         except BusyError as error:
             # A server that has the home and does not listen yet is about to.
-            client = _client(home) if "edgedesk serve " in error.what else None
-            if client is None or not _is_ready(client, begun=True):
+            served = _client(home) if "edgedesk serve " in error.what else None
+            if served is None or not _is_ready(served, begun=True):
                 raise
-            served = client
         yield served
 
 

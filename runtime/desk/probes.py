@@ -207,7 +207,7 @@ def share_packs(source: Path, target: Path) -> None:
             with suppress(FileExistsError, FileNotFoundError):
                 (target / path.name).hardlink_to(path)
         if (verdict := source / VERDICT_FILE).is_file():  # there is one a folder: the newest is of the newest model
-            write_atomic(target / VERDICT_FILE, verdict.read_bytes(), mode=0o600)
+            write_atomic(target / VERDICT_FILE, [verdict.read_bytes()], mode=0o600)
 
 
 @dataclass(frozen=True)

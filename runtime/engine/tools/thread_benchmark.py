@@ -29,7 +29,7 @@ STEPS = 8
 """Tokens written in one trial of a number of threads."""
 ROUNDS = 3
 """Trials of each number, in turns, so that a minute's work of another program does not fall on one number alone."""
-LONGEST_S = 15.0
+LONGEST_S = 6.0
 """As long as a number of threads had no trial in quiet, further rounds are begun until so much time has gone."""
 PROMPT = tuple(range(100, 108))
 MEASURE_S = 120.0

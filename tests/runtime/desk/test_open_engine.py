@@ -10,9 +10,11 @@ import pytest
 
 from runtime.base.settings import Settings
 from runtime.bundle.generations import current_bundle
-from runtime.desk.open_engine import FOLDER, SESSION_FOLDER, engine_options, open_engine
+from runtime.desk.open_engine import FOLDER, SESSION_FOLDER, engine_ahead, engine_options, open_engine
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.session_cache import MIN_TOKENS
+from runtime.errors import EdgedeskError, UnavailableError
+from tests.support.server import wait_for
 
 NEVER = threading.Event()
 
@@ -53,3 +55,29 @@ def test_turns_on_disk_do_not_outlive_the_engine(make_home: Callable[..., Path],
         assert packs, "nothing was written, so nothing was tried"
         assert {path.stat().st_mode & 0o777 for path in packs} == {0o600}
     assert not list(folder.iterdir())
+
+
+def test_engine_that_is_opened_ahead_is_there_when_it_is_wanted_and_closed_at_the_end(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    bundle, settings = current_bundle(home), Settings(threads=1, slots=1)
+    with engine_ahead(bundle, home, settings) as wanted:
+        engine = wanted()
+        tokens = engine.vocab.encode("How long?", control=False)
+        assert list(engine.generate(tokens, SamplingParams(max_tokens=4), NEVER))
+    with pytest.raises(UnavailableError):
+        list(engine.generate(tokens, SamplingParams(max_tokens=4), NEVER))
+
+
+def test_engine_that_is_opened_ahead_raises_where_it_is_wanted_and_is_not_waited_for_by_a_block_that_fails(
+    make_home: Callable[..., Path], scripted_gguf: Path
+) -> None:
+    home = make_home(scripted_gguf)
+    bundle, settings = current_bundle(home), Settings(threads=1, slots=1)
+    with pytest.raises(RuntimeError, match="the other part"), engine_ahead(bundle, home, settings):
+        raise RuntimeError("the other part")
+    wait_for(lambda: not any(thread.name == "engine-start" for thread in threading.enumerate()))
+    bundle.model_path.write_bytes(b"no model")
+    with engine_ahead(bundle, home, settings) as wanted, pytest.raises(EdgedeskError):
+        wanted()
