@@ -39,6 +39,17 @@ def processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def free_processors() -> int:
+    """Of those that this process may use, how many nobody computes on at this moment, the caller's own counted as free.
+
+    At least one. A glance: what runs now may be over in a moment. All of them where the kernel does not tell.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        running = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])
+        return max(1, processors() - max(0, running - 1))
+    return processors()
+
+
 def processor_name() -> str:
     """The processor's model as the kernel names it; the architecture where it gives no name."""
     with suppress(OSError), Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.base.hardware import free_processors
 from runtime.bundle.gguf_check import check_gguf
-from runtime.engine.core.batch_planner import ROW_TILE
 from runtime.engine.core.memory_capacity import MemoryNeeds, available_bytes, fit_slots
 from runtime.engine.core.options import KvType
 from runtime.engine.llama.bindings import last_log, library
 from runtime.engine.llama.rotary import Rotation
-from runtime.engine.llama.thread_tuner import ThreadTuner
+from runtime.engine.llama.thread_tuner import ThreadTuner, is_short
 from runtime.engine.llama.vocab import LlamaVocabulary
 from runtime.errors import ModelError
 from runtime.prompting.prompt_tokens import Layout
@@ -75,6 +75,8 @@ class LlamaModel:
         self.thread_tuner = ThreadTuner(threads)
         """For every step of this context, the self-test's too: what one has found of the neighbours holds for all."""
         self._threads = threads
+        self._has_computed = False
+        self._parameters = int(lib.llama_model_n_params(self._model))
         self.context_tokens = min(context_tokens, int(lib.llama_model_n_ctx_train(self._model)))
         self.kv_type = kv_type
         self.slots = fit_slots(
@@ -132,15 +134,18 @@ class LlamaModel:
         A sequence's rows must follow the positions that it has.
         """
         # A small matrix is split evenly, so the slowest thread decides; rows beyond a tile are handed out in pieces,
-        # and a thread without a processor holds up nothing.
-        few, tuner = len(rows) < ROW_TILE, self.thread_tuner
-        count = tuner.threads if few else tuner.max_threads
+        # and a thread without a processor holds up nothing. Beside that, threads wait for each other between layers.
+        tuner, short = self.thread_tuner, is_short(len(rows), self._parameters)
+        if not self._has_computed:  # a glance at the neighbours now: what was busy while this was loaded may be quiet
+            tuner.begin(free_processors())
+            self._has_computed = True
+        count = tuner.threads if short else tuner.max_threads
         if count != self._threads:
             self.lib.llama_set_n_threads(self.context, count, count)
             self._threads = count
         began, computed = time.monotonic(), time.process_time()
         self._decode(rows)
-        if few:
+        if short:
             tuner.record_step(time.process_time() - computed, time.monotonic() - began)
 
     def _decode(self, rows: Sequence[Row]) -> None:

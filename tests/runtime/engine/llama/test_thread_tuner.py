@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.engine.llama.thread_tuner import WINDOW_S, ThreadTuner
+from runtime.engine.llama.thread_tuner import WINDOW_S, ThreadTuner, is_short
 
 BESIDE = {1: 0.68, 2: 0.47}
 """Share of the time on a processor beside two busy processes on two cores, by threads (as measured)."""
@@ -30,6 +30,21 @@ def test_thread_tuner_drops_a_thread_beside_busy_processes_and_takes_it_back_lat
     tuner = ThreadTuner(2)
     assert run(tuner, BESIDE, 50) == [2] + [1] * 49
     assert run(tuner, {1: 1.0, 2: 0.99}, 50) == [1] + [2] * 49
+
+
+def test_thread_tuner_begins_with_the_processors_that_are_free_and_takes_the_others_once_they_are() -> None:
+    for free, first in ((0, 1), (1, 1), (2, 2), (9, 2)):
+        tuner = ThreadTuner(2)
+        tuner.begin(free)
+        assert run(tuner, {1: 1.0, 2: 0.99}, 5) == [first, 2, 2, 2, 2]
+
+
+def test_thread_tuner_is_for_steps_whose_work_is_less_than_the_waiting_between_threads() -> None:
+    demo, three_billion = 99_000_000, 3_000_000_000
+    assert is_short(1, three_billion)
+    assert is_short(15, three_billion)
+    assert not is_short(64, three_billion)
+    assert is_short(128, demo)
 
 
 def test_thread_tuner_tries_a_thread_that_never_fits_ever_less_often() -> None:
