@@ -59,13 +59,15 @@ def engine_ahead(bundle: Bundle, home: Path, settings: Settings) -> Iterator[Cal
                 ready.set()
                 ended.wait()
         except BaseException as error:  # it is raised where the engine is wanted
-            failed.append(error)
+            if not ended.is_set():
+                failed.append(error)
             ready.set()
 
     def wait() -> TextEngine:
         ready.wait()
         if failed:
-            raise failed[0]
+            # Taken out: an error that its own frames hold, with the sockets in them, would wait for a collection.
+            raise failed.pop()
         return opened[0]
 
     thread = threading.Thread(target=work, name="engine-start", daemon=True)
@@ -76,6 +78,7 @@ def engine_ahead(bundle: Bundle, home: Path, settings: Settings) -> Iterator[Cal
         ended.set()
         if ready.is_set():
             thread.join()
+        failed.clear()
 
 
 def engine_options(bundle: Bundle, home: Path, settings: Settings, layout: Layout) -> EngineOptions:
