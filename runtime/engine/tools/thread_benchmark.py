@@ -36,7 +36,7 @@ MEASURE_S = 120.0
 """A child that takes longer is killed."""
 
 
-class Trial(NamedTuple):
+class ThreadTrial(NamedTuple):
     """One trial of a number of threads."""
 
     threads: int
@@ -60,7 +60,7 @@ def candidates(count: int) -> list[int]:
     return sorted(tried)
 
 
-def best_rates(trials: Sequence[Trial]) -> dict[int, float]:
+def best_rates(trials: Sequence[ThreadTrial]) -> dict[int, float]:
     """The best rate of each number of threads among its trials in quiet; a number without any is left out.
 
     The best and not the median: whatever else ran can only have made a trial slower.
@@ -87,13 +87,13 @@ def measure_threads(
     home: Path, model: Path, progress: Callable[[int, int], None] = lambda _done, _all: None
 ) -> ThreadMeasurement:
     """Measure and keep the choice; `ModelError` when the model cannot be run. `progress(done, all)` counts trials."""
-    trials: list[Trial] = []
+    trials: list[ThreadTrial] = []
     counts = candidates(processors())
     least = ROUNDS * len(counts)
     progress(0, least)
     for line in _lines(module_command("runtime.engine.tools.thread_benchmark", str(model))):
         threads, rate, share = line.split()
-        trials.append(Trial(int(threads), float(rate), float(share)))
+        trials.append(ThreadTrial(int(threads), float(rate), float(share)))
         progress(min(len(trials), least), least)
     if len(trials) < least:
         raise ModelError("the model cannot be run here", where=str(model), hint="edgedesk doctor")
@@ -129,7 +129,7 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints a line for each trial: the fields of `Trial`."""
+    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints a line for each trial: the fields of `ThreadTrial`."""
     counts = candidates(processors())
     with LlamaScorer(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
@@ -143,10 +143,10 @@ def main() -> None:
             done += 1
 
 
-def _try(model: LlamaScorer, count: int) -> Trial:
+def _try(model: LlamaScorer, count: int) -> ThreadTrial:
     began, computed = time.monotonic(), time.process_time()
     rate = model.decode_rate(PROMPT, STEPS, threads=count)
-    return Trial(count, rate, (time.process_time() - computed) / (time.monotonic() - began) / count)
+    return ThreadTrial(count, rate, (time.process_time() - computed) / (time.monotonic() - began) / count)
 
 
 if __name__ == "__main__":

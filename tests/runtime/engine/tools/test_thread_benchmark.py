@@ -17,7 +17,7 @@ from runtime.base.settings import load_settings
 from runtime.cli.main import app
 from runtime.engine.tools.thread_benchmark import (
     ENOUGH,
-    Trial,
+    ThreadTrial,
     best_rates,
     candidates,
     choose_threads,
@@ -42,7 +42,12 @@ def test_thread_choice_on_a_busy_machine_gives_no_thread_up_for_good() -> None:
 def test_thread_rates_are_the_best_of_the_trials_in_quiet() -> None:
     """A till that computes for a moment halves a trial's rate; one that never pauses leaves no rate to believe."""
     quiet, crowded = 0.99, 0.5
-    beside = [Trial(1, 77.9, quiet), Trial(2, 2.7, crowded), Trial(1, 70.0, quiet), Trial(2, 116.0, quiet)]
+    beside = [
+        ThreadTrial(1, 77.9, quiet),
+        ThreadTrial(2, 2.7, crowded),
+        ThreadTrial(1, 70.0, quiet),
+        ThreadTrial(2, 116.0, quiet),
+    ]
     assert best_rates(beside) == {1: 77.9, 2: 116.0}
     assert best_rates(beside[:3]) == {1: 77.9}
     assert choose_threads(best_rates(beside), [1, 2]) == choose_threads(best_rates(beside[:3]), [1, 2]) == 2
