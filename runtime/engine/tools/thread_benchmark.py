@@ -129,7 +129,7 @@ def _lines(command: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints a line for each trial: the fields of `ThreadTrial`."""
+    """`python -m runtime.engine.tools.thread_benchmark MODEL` prints the fields of a `ThreadTrial` a line."""
     counts = candidates(processors())
     with LlamaScorer(Path(sys.argv[1]), context=256, threads=max(counts)) as model:
         model.decode_rate(PROMPT, 2)  # pages in
