@@ -109,7 +109,7 @@ def reduce(state: State, event: Event) -> State:
     """The state after the event."""
     match event:
         case e.Typed(text):
-            return _here(state, replace(state.thread, composer=text)) if text != state.composer else state
+            return _typed(state, text)
         case e.Asked(at):
             return _ask(state, at)
         case e.Heard(turn, at, heard):
@@ -183,6 +183,15 @@ def _move(state: State, event: Event) -> State:
         case e.Restored(session):
             return _restore(state, session)
     return state
+
+
+def _typed(state: State, text: str) -> State:
+    if text == state.composer:
+        return state
+    # A draft that had begun belonged to another text; that the server has read it holds for the most part.
+    gone = state.ahead[0] == "drafted" and text.strip() != state.composer.strip()
+    changed = replace(state, ahead=("", 0)) if gone else state
+    return _here(changed, replace(state.thread, composer=text))
 
 
 def _ask(state: State, at: float) -> State:

@@ -69,8 +69,11 @@ async def test_text_that_was_not_sent_leaves_the_server_with_the_console(open_co
     assert plain.typed[-1] == ""
 
 
-async def test_draft_that_has_begun_is_told_to_the_agent(
-    open_console: Any, plain: FakeServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("lang", "words"), [("en", "the draft has begun: Enter shows it"), ("zh", "草稿已开始撰写，按 Enter 即可看到")]
+)
+async def test_draft_that_has_begun_is_told_to_the_agent_until_the_text_goes_on(
+    open_console: Any, plain: FakeServer, monkeypatch: pytest.MonkeyPatch, lang: str, words: str
 ) -> None:
     typing = plain.typing
 
@@ -79,10 +82,12 @@ async def test_draft_that_has_begun_is_told_to_the_agent(
         return said.model_copy(update={"written": 6 if text else 0})
 
     monkeypatch.setattr(plain, "typing", drafted)
-    for lang, words in (("en", "the draft has begun: Enter shows it"), ("zh", "草稿已开始撰写，按 Enter 即可看到")):
-        async with open_console(plain, read_ahead=True, lang=lang) as console:
-            await console.press(*"how long?")
-            await console.sees(words)
+    async with open_console(plain, read_ahead=True, lang=lang) as console:
+        await console.press(*"how long?")
+        await console.sees(words)
+        monkeypatch.setattr("tui.app.sync.AHEAD_S", 3600.0)
+        await console.press("x")
+        await console.until(lambda: words not in console.text())
 
 
 @pytest.mark.parametrize(
