@@ -34,6 +34,7 @@ large() { # the 3B: some eight minutes
     run throughput 3b --rounds 2
     run fairness 3b --rounds 1
     run neighbour 3b --quick
+    run lookup 3b
     run second_peer 3b --rounds 3
 }
 compile() { # what an installation does: some five minutes

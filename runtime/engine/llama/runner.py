@@ -21,7 +21,7 @@ from runtime.engine.core.composition import ArticleBuild, Composition
 from runtime.engine.core.generation import NO_ROOM, Finish, Stats
 from runtime.engine.core.kv_ledger import SequenceLease
 from runtime.engine.core.options import Preference
-from runtime.engine.core.prompt_lookup import PromptLookup
+from runtime.engine.core.prompt_lookup import PromptLookup, ReplyPool
 from runtime.engine.core.request import Request
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.active_sequence import ActiveSequence
@@ -80,6 +80,7 @@ class LlamaRunner:
         self.costs = StepCosts(model.batch_tokens, prefer)
         self.active: list[ActiveSequence] = []
         self.drafts = DraftShelf(cache)
+        self.replies = ReplyPool()
         self.completed = 0
         self._make_sampler = make_sampler
         cache.reserve(self._reserved)
@@ -125,7 +126,7 @@ class LlamaRunner:
             active.sampler = self._make_sampler(params)
             # A wrong guess is cut off the sequence again, which a recurrent state does not allow.
             if params.lookup and self.model.shares_prefixes:
-                active.lookup = PromptLookup(request.generation.tokens)
+                active.lookup = PromptLookup(request.generation.tokens, self.replies)
         self.active.append(active)
         if request.conversation is not None:
             self._end_prefetches(request.conversation, keep=active)
@@ -133,7 +134,8 @@ class LlamaRunner:
         return True
 
     def forget(self, conversation: str) -> None:
-        """Drop what is read and written ahead for a conversation."""
+        """Drop what is read and written ahead for a conversation, and what only it has said."""
+        self.replies.forget(conversation)
         self._end_prefetches(conversation)
         self._release_prefetched(conversation)
 
@@ -506,6 +508,8 @@ class LlamaRunner:
             if not active.written_ahead:
                 self.costs.record_answer(seconds)
             self.completed += finish != "cancelled"
+            if active.lookup is not None and finish != "cancelled":
+                self.replies.add(active.lookup.written, active.request.conversation)
 
     def _retire(self, active: ActiveSequence) -> None:
         """Leave a request's sequence to later prompts with the same beginning."""

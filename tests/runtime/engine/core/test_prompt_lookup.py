@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.engine.core.options import EngineOptions
-from runtime.engine.core.prompt_lookup import MAX_GUESSES, NGRAM, PromptLookup, worth_guessing
+from runtime.engine.core.prompt_lookup import MAX_GUESSES, NGRAM, PromptLookup, ReplyPool, worth_guessing
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 
@@ -44,6 +44,50 @@ def test_prompt_lookup_stops_guessing_when_it_does_not_pay() -> None:
     for _ in range(8):
         lookup.record_check(3, wrong=False)
     assert lookup.guess(1, 0.9) == [4]
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=30), max_size=8), st.integers(0, 60))
+def test_reply_pool_goes_on_as_a_kept_answer_did(replies: list[list[int]], most_tokens: int) -> None:
+    pool = ReplyPool(most_tokens)
+    for number, reply in enumerate(replies):
+        pool.add(reply, str(number))
+    kept = [reply for reply in replies if NGRAM < len(reply) <= most_tokens]
+    for reply in replies:
+        for end in range(NGRAM, len(reply)):
+            ngram = tuple(reply[end - NGRAM : end])
+            if found := pool.continuation(ngram, MAX_GUESSES):
+                said = (*ngram, *found)
+                assert any(tuple(one[at : at + len(said)]) == said for one in kept for at in range(len(one)))
+    newest = kept[-1] if kept else []
+    if newest:
+        assert list(pool.continuation(tuple(newest[-NGRAM - 1 : -1]), 1)) == newest[-1:]
+    for number in range(len(replies)):
+        pool.forget(str(number))
+    assert not any(pool.continuation(tuple(one[:NGRAM]), 1) for one in replies if len(one) >= NGRAM)
+
+
+def test_reply_pool_keeps_an_answer_while_any_conversation_has_it() -> None:
+    pool = ReplyPool()
+    pool.add([1, 2, 3, 4, 5], "one")
+    pool.add([1, 2, 3, 4, 5], "two")
+    pool.forget("one")
+    assert list(pool.continuation((1, 2, 3), 9)) == [4, 5]
+    pool.forget("two")
+    assert list(pool.continuation((1, 2, 3), 9)) == []
+
+
+def test_prompt_lookup_asks_the_pool_where_the_prompt_says_nothing_and_learns_of_each_apart() -> None:
+    pool = ReplyPool()
+    pool.add([7, 8, 9, 10, 11])
+    lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3], pool)
+    assert lookup.guess(4, 0.1) == [4, 1, 2, 3]
+    for _ in range(20):
+        lookup.record_check(0, wrong=True)
+    assert lookup.guess(4, 0.5) == []
+    for token in (7, 8, 9):
+        lookup.add(token)
+    assert lookup.guess(4, 0.5) == [10, 11]
+    assert list(lookup.written) == [7, 8, 9]
 
 
 @given(st.floats(0, 1), st.floats(0, 2), st.integers(0, MAX_GUESSES))
@@ -81,6 +125,25 @@ def test_prompt_lookup_saves_steps_where_an_answer_quotes(endless_gguf: Path) ->
         costs.write_s, costs.guess_s = 1.0, 0.0
         assert text_of(engine, "?\n", max_tokens=400) == plain
         assert costs.steps - without < without / 2  # it says the same again and again
+
+
+def test_reply_pool_saves_steps_where_another_conversation_was_told_the_same(random_gguf: Path) -> None:
+    with LlamaEngine(EngineOptions(random_gguf, context_tokens=1024, threads=1, slots=1)) as engine:
+        costs = engine.backend.costs
+
+        def steps_of(conversation: str) -> tuple[str, int]:
+            costs.write_s, costs.guess_s = 1.0, 0.0
+            before = costs.steps
+            tokens = engine.vocab.encode("退货要多久？", control=False)
+            found = engine.generate(tokens, SamplingParams(max_tokens=96), NEVER, conversation=conversation)
+            return "".join(piece.text for piece in found), costs.steps - before
+
+        first, second = steps_of("one"), steps_of("two")
+        assert second[0] == first[0]
+        assert second[1] < first[1] / 2
+        engine.forget("one")
+        engine.forget("two")
+        assert steps_of("three") == first
 
 
 def test_prompt_lookup_ends_with_the_answer(endless_gguf: Path) -> None:
