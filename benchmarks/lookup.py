@@ -101,8 +101,7 @@ class Script:
 
         class Scripted(LlamaSampler):
             def next(self, context: Any, row: int) -> int:
-                chosen = super().next(context, row)
-                return next(script, chosen)
+                return next(script, super().next(context, row))
 
         return Scripted(params)
 
@@ -120,7 +119,7 @@ def work_scripted(run: Run) -> None:
         def reply(number: int, quoted: Sequence[int]) -> list[int]:
             return [*strange[8 * number : 8 * number + 6], *quoted, *strange[-8 * number - 6 : -8 * number - 1]]
 
-        kinds = {
+        kinds: dict[str, Callable[[int], Sequence[int]]] = {
             "quoting": lambda number: reply(number, articles[number][40:100]),
             "repeating": lambda number: reply(number, articles[-1 - number][40:100]),
             "other": lambda number: articles[-1 - number][100:160],
@@ -131,9 +130,18 @@ def work_scripted(run: Run) -> None:
                     script.tokens = answer(number)
                     ask_engine(engine, strange[:32], len(script.tokens), conversation="earlier")
 
-            def one(number: int, answer: Callable[[int], list[int]] = answer, *, lookup: bool) -> float:
-                script.tokens = answer(number)
+            steps = {True: 0, False: 0}
+
+            def one(
+                number: int,
+                answer: Callable[[int], Sequence[int]] = answer,
+                steps: dict[bool, int] = steps,
+                *,
+                lookup: bool,
+            ) -> float:
+                script.tokens, before = answer(number), engine.backend.costs.steps
                 found = ask(engine, articles[number], len(script.tokens), lookup=lookup)
+                steps[lookup] += engine.backend.costs.steps - before
                 engine.forget("asked")
                 return found.rate
 
@@ -141,6 +149,7 @@ def work_scripted(run: Run) -> None:
             run.row(f"{name}: tokens a second", *(f"{key} {spread(rates)}" for key, rates in found.items()))
             ratios = [a / b for a, b in zip(found["with"], found["without"], strict=True)]
             run.figures[f"{name}_ratio"] = median(ratios)
+            run.figures[f"{name}_fewer_steps"] = steps[False] / steps[True]
 
 
 def ask(engine: LlamaEngine, tokens: Sequence[int], count: int, *, lookup: bool) -> Reply:

@@ -40,6 +40,8 @@ cheaper in one step than in several, even where that takes longer than `STEP_S`.
 """
 _NEWEST_WEIGHT = 0.2
 """Of the newest measurement in a running mean."""
+_KEPT = 0.99
+"""Of what guesses cost, with every step without one: after seventy steps half of it is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _reading_order(job: Job) -> tuple[int, int, int]:
 class StepCosts:
     """Learns what steps cost on this machine now, and says how much may be read in the next.
 
-    A step's time is modelled as `write_s + guesses * guess_s + reading * read_s`. Each cost is learned only from steps
+    A step's time is modelled as `write_s + guess_s(guesses) + reading * read_s`. Each cost is learned only from steps
     that have no other unknown, so that one wrong estimate cannot feed another.
     """
 
@@ -123,8 +125,8 @@ class StepCosts:
         """Steps so far."""
         self.write_s = 0.0
         """Seconds of a step in which nothing is read; 0 before the first."""
-        self.guess_s = 0.0
-        """Seconds of checking one guess, above what the step costs without it; 0 before the first."""
+        self._guess_s: dict[int, float] = {}
+        """Seconds of checking so many guesses, above what the step costs without them, where that was measured."""
         self.read_s = 0.0
         """Seconds of reading one token, above what the step costs without it; 0 before the first."""
         self.answer_s = 0.0
@@ -138,15 +140,24 @@ class StepCosts:
         base = min(self.write_s, seconds / 2)
         if not reading and not guesses:
             self.write_s = _mean(self.write_s, seconds)
+            # A check that was dear once, beside a busy neighbour, would keep anything newer from being learned.
+            self._guess_s = {count: cost * _KEPT for count, cost in self._guess_s.items()}
         elif not reading:
-            self.guess_s = _mean(self.guess_s, (seconds - base) / guesses)
+            self._guess_s[guesses] = _mean(self._guess_s.get(guesses, 0.0), seconds - base)
         elif not guesses:
             self.read_s = _mean(self.read_s, (seconds - base) / reading)
 
-    @property
-    def guess_cost(self) -> float:
-        """Of checking one guess, as a share of a step without any; 0 before it is known."""
-        return self.guess_s / self.write_s if self.write_s else 0.0
+    def guess_cost(self, guesses: int) -> float:
+        """Of checking so many guesses, in steps without any; 0 before anything is known.
+
+        What was not measured costs by the guess as the nearest number that was. A full tile is taken to cost no more
+        than three rows fewer, so that it is tried where that would pay; from then on it is known.
+        """
+        if not (guesses and self.write_s and self._guess_s):
+            return 0.0
+        known = min(self._guess_s, key=lambda count: (abs(count - guesses), count))
+        counted = min(guesses, ROW_TILE - 4) if guesses + 1 == ROW_TILE != known + 1 else guesses
+        return self._guess_s[known] / known * counted / self.write_s
 
     def record_answer(self, seconds: float) -> None:
         """Learn from an answer how long it took from its turn to its end."""

@@ -10,11 +10,12 @@ Source: Saxena, prompt lookup decoding (2023); He et al., REST (2023) for a pool
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 NGRAM = 3
 """Tokens that must agree before anything is guessed."""
-MAX_GUESSES = 16
+MAX_GUESSES = 15
+"""With the token before them they are a full tile of rows, which costs little more than three quarters of one."""
 POOL_TOKENS = 50_000
 """Tokens of earlier answers that are kept; some hundreds of answers, some ten megabytes."""
 _PRIOR = 0.85
@@ -23,6 +24,8 @@ _NEWEST_WEIGHT = 0.15
 """Of the newest guess in the running share."""
 
 Ngram = tuple[int, ...]
+GuessCost = Callable[[int], float]
+"""What checking so many guesses costs, in steps without any."""
 
 
 class ReplyPool:
@@ -116,11 +119,8 @@ class PromptLookup:
             self._match = self._last.get(ngram)
             self._last[ngram] = size
 
-    def guess(self, most: int, cost: float) -> list[int]:
-        """Tokens that may come next, at most `most`; none where checking them does not pay.
-
-        `cost`: seconds to check one guess over seconds of a step without any.
-        """
+    def guess(self, most: int, cost: GuessCost) -> list[int]:
+        """Tokens that may come next, at most `most`; none where checking them does not pay."""
         # The prompt first: it is about this question.
         if self._match is not None:
             self._asked = self._own
@@ -137,14 +137,14 @@ class PromptLookup:
         self._asked.record_check(right, wrong)
 
 
-def worth_guessing(share: float, cost: float, most: int) -> int:
+def worth_guessing(share: float, cost: GuessCost, most: int) -> int:
     """How many guesses write the most tokens a second, 0 to `most`.
 
-    `share` of guesses are right; those after the first wrong one are lost. A step takes 1 + cost · guesses.
+    `share` of guesses are right; those after the first wrong one are lost. A step takes 1 + cost(guesses).
     """
 
     def rate(guesses: int) -> float:
         written = sum(share**right for right in range(guesses + 1))
-        return written / (1 + cost * guesses)
+        return written / (1 + cost(guesses))
 
     return max(range(most + 1), key=lambda guesses: (rate(guesses), -guesses))

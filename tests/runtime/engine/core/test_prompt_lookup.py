@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.engine.core.batch_planner import StepCosts
 from runtime.engine.core.options import EngineOptions
-from runtime.engine.core.prompt_lookup import MAX_GUESSES, NGRAM, PromptLookup, ReplyPool, worth_guessing
+from runtime.engine.core.prompt_lookup import MAX_GUESSES, NGRAM, GuessCost, PromptLookup, ReplyPool, worth_guessing
 from runtime.engine.core.sampling_params import SamplingParams
 from runtime.engine.llama.engine import LlamaEngine
 
@@ -22,9 +23,20 @@ def text_of(engine: LlamaEngine, prompt: str, **params: object) -> str:
     return "".join(piece.text for piece in engine.generate(tokens, SamplingParams(**params), NEVER))  # type: ignore[arg-type]
 
 
+def by_the_guess(cost: float) -> GuessCost:
+    return lambda guesses: cost * guesses
+
+
+def make_guesses_free(costs: StepCosts) -> None:
+    """As on a model that waits for its memory; what is learned later moves it little."""
+    costs.write_s = 1.0
+    for guesses in range(1, MAX_GUESSES + 1):
+        costs.record_step(guesses=guesses, reading=0, seconds=1e-9)
+
+
 @given(st.lists(st.integers(0, 3), max_size=60), st.integers(0, 10))
 def test_prompt_lookup_guesses_what_followed_the_same_tokens(tokens: list[int], most: int) -> None:
-    guesses = PromptLookup(tokens).guess(most, 0.0)
+    guesses = PromptLookup(tokens).guess(most, by_the_guess(0.0))
     assert len(guesses) <= min(most, MAX_GUESSES)
     if guesses:
         end = tokens[-NGRAM:]
@@ -36,14 +48,14 @@ def test_prompt_lookup_guesses_what_followed_the_same_tokens(tokens: list[int], 
 
 def test_prompt_lookup_stops_guessing_when_it_does_not_pay() -> None:
     lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3])
-    assert lookup.guess(1, 0.5) == [4]
-    assert lookup.guess(1, 0.9) == []
+    assert lookup.guess(1, by_the_guess(0.5)) == [4]
+    assert lookup.guess(1, by_the_guess(0.9)) == []
     for _ in range(4):
         lookup.record_check(0, wrong=True)
-    assert lookup.guess(1, 0.5) == []
+    assert lookup.guess(1, by_the_guess(0.5)) == []
     for _ in range(8):
         lookup.record_check(3, wrong=False)
-    assert lookup.guess(1, 0.9) == [4]
+    assert lookup.guess(1, by_the_guess(0.9)) == [4]
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=30), max_size=8), st.integers(0, 60))
@@ -80,13 +92,13 @@ def test_prompt_lookup_asks_the_pool_where_the_prompt_says_nothing_and_learns_of
     pool = ReplyPool()
     pool.add([7, 8, 9, 10, 11])
     lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3], pool)
-    assert lookup.guess(4, 0.1) == [4, 1, 2, 3]
+    assert lookup.guess(4, by_the_guess(0.1)) == [4, 1, 2, 3]
     for _ in range(20):
         lookup.record_check(0, wrong=True)
-    assert lookup.guess(4, 0.5) == []
+    assert lookup.guess(4, by_the_guess(0.5)) == []
     for token in (7, 8, 9):
         lookup.add(token)
-    assert lookup.guess(4, 0.5) == [10, 11]
+    assert lookup.guess(4, by_the_guess(0.5)) == [10, 11]
     assert list(lookup.written) == [7, 8, 9]
 
 
@@ -95,16 +107,16 @@ def test_worth_guessing_maximises_tokens_a_second(share: float, cost: float, mos
     def rate(guesses: int) -> float:
         return sum(share**right for right in range(guesses + 1)) / (1 + cost * guesses)
 
-    count = worth_guessing(share, cost, most)
+    count = worth_guessing(share, by_the_guess(cost), most)
     assert 0 <= count <= most
     assert all(rate(count) >= rate(other) for other in range(most + 1))
-    assert worth_guessing(share, cost, 0) == 0
+    assert worth_guessing(share, by_the_guess(cost), 0) == 0
 
 
 def test_worth_guessing_takes_many_sure_and_few_dear_guesses() -> None:
-    assert worth_guessing(0.99, 0.4, MAX_GUESSES) == MAX_GUESSES
-    assert worth_guessing(0.8, 0.4, MAX_GUESSES) in (1, 2, 3)
-    assert worth_guessing(0.3, 0.4, MAX_GUESSES) == 0
+    assert worth_guessing(0.99, by_the_guess(0.4), MAX_GUESSES) == MAX_GUESSES
+    assert worth_guessing(0.8, by_the_guess(0.4), MAX_GUESSES) in (1, 2, 3)
+    assert worth_guessing(0.3, by_the_guess(0.4), MAX_GUESSES) == 0
 
 
 @pytest.mark.parametrize("params", [{}, {"temperature": 1.2, "seed": 3}])
@@ -121,10 +133,22 @@ def test_prompt_lookup_saves_steps_where_an_answer_quotes(endless_gguf: Path) ->
         costs = engine.backend.costs
         plain = text_of(engine, "?\n", max_tokens=400, lookup=False)
         without = costs.steps
-        # A guess costs next to nothing on a model that waits for its memory; what is learned later moves it little.
-        costs.write_s, costs.guess_s = 1.0, 0.0
+        make_guesses_free(costs)
+        before = costs.steps
         assert text_of(engine, "?\n", max_tokens=400) == plain
-        assert costs.steps - without < without / 2  # it says the same again and again
+        assert costs.steps - before < without / 2  # it says the same again and again
+
+
+def test_step_costs_forget_a_guess_that_was_dear_once() -> None:
+    """While a neighbour was busy one check took ten steps: without guesses nothing newer would ever be learned."""
+    costs = StepCosts(128)
+    costs.record_step(guesses=0, reading=0, seconds=1.0)
+    costs.record_step(guesses=3, reading=0, seconds=11.0)
+    lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3])
+    assert lookup.guess(3, costs.guess_cost) == []
+    for _ in range(400):
+        costs.record_step(guesses=0, reading=0, seconds=1.0)
+    assert lookup.guess(3, costs.guess_cost) == [4, 1, 2]
 
 
 def test_reply_pool_saves_steps_where_another_conversation_was_told_the_same(random_gguf: Path) -> None:
@@ -132,7 +156,7 @@ def test_reply_pool_saves_steps_where_another_conversation_was_told_the_same(ran
         costs = engine.backend.costs
 
         def steps_of(conversation: str) -> tuple[str, int]:
-            costs.write_s, costs.guess_s = 1.0, 0.0
+            make_guesses_free(costs)
             before = costs.steps
             tokens = engine.vocab.encode("退货要多久？", control=False)
             found = engine.generate(tokens, SamplingParams(max_tokens=96), NEVER, conversation=conversation)
