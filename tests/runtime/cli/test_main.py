@@ -267,9 +267,9 @@ BY_NAME = """
 import os, sys
 from edgedesk import COMMANDS, main
 from importlib import import_module
-for name in ("cli.main", "cli.journal", "cli.doctor", "base.home", "bundle.generations"):
+# What the commands need is loaded first: the interpreter may not be another user's to read.
+for name in ("cli.main", "cli.doctor", "base.home", "bundle.generations"):
     import_module("runtime." + name)
-import_module("tui.cli.main")
 os.setegid(65534)
 os.seteuid(65534)
 sys.argv = ["edgedesk", *sys.argv[1:]]
@@ -278,8 +278,9 @@ main()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize("below", ["", "branch", "branch/里斯本"])
-@pytest.mark.parametrize("words", [("generations",), ("journal", "prune"), ("console",), ("doctor",)])
+@pytest.mark.parametrize(
+    ("words", "below"), [(("generations",), ""), (("generations",), "branch/里斯本"), (("doctor",), "")]
+)
 def test_closed_home_of_another_user_is_a_sentence_that_names_its_owner(words: tuple[str, ...], below: str) -> None:
     """A folder of mode 700: what it holds, and whether it holds anything, cannot be seen."""
     with tempfile.TemporaryDirectory() as folder:
