@@ -271,16 +271,18 @@ def typed(run: Run, engine: LlamaEngine, _: Path, questions: Sequence[Asked], ti
         }
 
 
-def beside(_: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
+def beside(run: Run, engine: LlamaEngine, __: Path, questions: Sequence[Asked], times: Times) -> None:
     """Somebody waits for a whole answer, alone and while a draft is written for somebody who types."""
     prompts = Prompts(engine)
 
     def one(number: int, name: str, *, typing: bool) -> float:
         return keep(times, name, number, whole_s(engine, prompts, questions[number], number, typing=typing))
 
-    count = min(BESIDE_QUESTIONS, len(questions))
-    for number in range(count):  # read before, so that both find the same in memory
-        whole_s(engine, prompts, questions[number], number, typing=False)
+    count = min(QUICK_TYPED if run.options.quick else BESIDE_QUESTIONS, len(questions))
+    with bar("reading the questions", count) as advance:  # before, so that both find the same in memory
+        for number in range(count):
+            whole_s(engine, prompts, questions[number], number, typing=False)
+            advance(1)
     in_turns(
         count,
         {
