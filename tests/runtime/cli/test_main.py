@@ -159,7 +159,7 @@ def test_doctor_finds_a_whole_branch_well_and_names_what_is_wrong(home: Path) ->
     well = json.loads(run("doctor", "--json").stdout)
     assert [one["name"] for one in well["checks"]] == [
         "system", "python", "processor", "disk", "memory", "owner", "settings", "threads",
-        "bundle", "clock", "index", "articles", "server", "service", "model",
+        "bundle", "clock", "index", "articles", "server", "service", "model", "pictures", "speech", "microphone",
     ]  # fmt: skip
     assert well["ok"], well
     (home / "current" / "policy.toml").write_text("changed")
