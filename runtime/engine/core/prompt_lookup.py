@@ -34,13 +34,13 @@ class ReplyPool:
     def __init__(self, most_tokens: int = POOL_TOKENS) -> None:
         self._most_tokens = most_tokens
         self._tokens = 0
-        self._replies: OrderedDict[tuple[int, ...], set[str | None]] = OrderedDict()
+        self._replies: OrderedDict[tuple[int, ...], set[str]] = OrderedDict()
         """Each answer once, the newest last, with the conversations that have it."""
         self._last: dict[Ngram, tuple[tuple[int, ...], int]] = {}
         """The newest answer an n-gram is in, and the index of the token after it."""
 
-    def add(self, reply: Sequence[int], conversation: str | None = None) -> None:
-        """Keep an answer that was written to its end."""
+    def add(self, reply: Sequence[int], conversation: str) -> None:
+        """Keep an answer that was written to its end, until its conversation is forgotten."""
         kept = tuple(reply)
         if len(kept) <= NGRAM or len(kept) > self._most_tokens:
             return

@@ -508,7 +508,8 @@ class LlamaRunner:
             if not active.written_ahead:
                 self.costs.record_answer(seconds)
             self.completed += finish != "cancelled"
-            if active.lookup is not None and finish != "cancelled":
+            # What belongs to no conversation could never be forgotten.
+            if active.lookup is not None and finish != "cancelled" and active.request.conversation is not None:
                 self.replies.add(active.lookup.written, active.request.conversation)
 
     def _retire(self, active: ActiveSequence) -> None:

@@ -90,7 +90,7 @@ def test_reply_pool_keeps_an_answer_while_any_conversation_has_it() -> None:
 
 def test_prompt_lookup_asks_the_pool_where_the_prompt_says_nothing_and_learns_of_each_apart() -> None:
     pool = ReplyPool()
-    pool.add([7, 8, 9, 10, 11])
+    pool.add([7, 8, 9, 10, 11], "one")
     lookup = PromptLookup([1, 2, 3, 4, 1, 2, 3], pool)
     assert lookup.guess(4, by_the_guess(0.1)) == [4, 1, 2, 3]
     for _ in range(20):
