@@ -163,4 +163,4 @@ def test_each_file_s_distance_from_f32_is_told_by_intent(built: QuantizeResult) 
     receipt = json.loads((built.bundle / "report" / KL_RECEIPT).read_text(encoding="utf-8"))
     assert receipt == {}
     tried = built.manifests["onnx"].figures["tried"]
-    assert {row["accuracy_level"] for row in tried} == {4, 1}
+    assert {(row["block"], row["accuracy_level"]) for row in tried} == {(32, 4), (16, 4)}

@@ -138,7 +138,7 @@ HOSTILE: dict[str, Behaviour] = {
 }
 
 
-@pytest.mark.parametrize("only", ["timestamp", "snapshot", r"\.model\.", "answers"])
+@pytest.mark.parametrize("only", ["timestamp", "snapshot", r"\.model\.", "figures"])
 def test_server_that_misbehaves_leaves_the_branch_as_it_was(
     server: ReleaseServer, home: Path, only: str, count_trials: Count
 ) -> None:
@@ -177,7 +177,7 @@ def test_update_follows_no_redirection_to_another_host(
 
 def test_server_that_sends_single_bytes_is_given_up(server: ReleaseServer, home: Path, count_trials: Count) -> None:
     """S3: on a clock of our own, on which a quarter of an hour passes whenever it is read: too little has come."""
-    for only in ("timestamp", "answers"):
+    for only in ("timestamp", "figures"):
         server.turn(bad.single_bytes, only=only)
         seconds = count(0, 900)
         with pytest.raises(UnavailableError, match="comes too slowly"):

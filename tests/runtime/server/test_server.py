@@ -50,6 +50,7 @@ def test_ask_status_articles_and_search_over_the_socket(home: Path) -> None:
         assert status == {
             "state": "ready", "bundle": "shop", "version": "1", "model": "q4_k_m", "languages": ["en"], "active": 0,
             "aside": 0, "dropped": 0,
+            "ahead": {"drafts": 0, "used": 0, "tokens_written": 0, "tokens_wasted": 0, "processor_s": 0.0},
             "engine": "ready", "waiting": 1,
         }  # fmt: skip
         article = client.article("returns-window", "zh")

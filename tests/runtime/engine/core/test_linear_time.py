@@ -26,7 +26,7 @@ def look_up(tokens: list[int]) -> None:
     lookup = PromptLookup(tokens)
     for token in tokens[: len(tokens) // 4]:
         lookup.add(token)
-        lookup.guess(8, 0.01)
+        lookup.guess(8, lambda guesses: 0.01 * guesses)
         lookup.record_check(0, wrong=True)
 
 
