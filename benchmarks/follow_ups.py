@@ -9,8 +9,8 @@ messages of the training files), ABCD's guidelines by subflow, and an entry per 
 
 Compared in the same run: the message alone; the message as the desk searches for it (`rewrite_follow_up` with the
 customer's earlier messages); and all of the customer's messages. Those that the desk takes for follow-ups are told
-apart. What counts as an answer to the agent was written after a look at multidogo's. A set that is not there counts as
-not holding.
+apart. What counts as an answer to the agent was written after a look at both sets, so neither is held out. A set that
+is not there counts as not holding.
 
     python benchmarks/follow_ups.py --embedder FOLDER [--data ../shared/data] [--quick] [--json]
 """
